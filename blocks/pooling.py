@@ -1,0 +1,65 @@
+"""Pooling with explicit padding, as the reference networks pad it."""
+
+import keras
+from keras import ops
+
+from blocks.arguments import data_format_of, output_shape, padding_of, pair
+
+
+@keras.saving.register_keras_serializable(package="blocks")
+class PaddedPooling2D(keras.layers.Layer):
+    """Max or average pooling of an image padded by a given number of pixels.
+
+    Keras's "same" pads an even size at stride 2 on one side only, which shifts every window by a pixel against
+    networks trained with symmetric padding.
+
+    Args:
+        mode: "max" (padding never wins) or "average" (padding counts as zeros, as in PyTorch's default).
+        pool_size, strides: one integer, or two (height, width).
+        padding: "valid", "same", or pixels: n, (height, width) or ((top, bottom), (left, right)).
+        data_format: "channels_last" (B, H, W, C), "channels_first" (B, C, H, W), or None for Keras's setting.
+
+    Raises:
+        ValueError: for a wrong argument, or an input smaller than the window.
+    """
+
+    def __init__(self, mode: str, pool_size=3, strides=2, padding="valid", data_format: str | None = None, **kwargs):
+        super().__init__(**kwargs)
+        if mode not in ("max", "average"):
+            raise ValueError(f'mode={mode!r} is not allowed: use "max" or "average".')
+        self.mode = mode
+        self.pool_size = pair(pool_size, "pool_size")
+        self.strides = pair(strides, "strides")
+        self.padding = padding_of(padding)
+        self.data_format = data_format_of(data_format, keras.config.image_data_format())
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape):
+        self.compute_output_shape(input_shape)
+
+    def call(self, inputs):
+        padding = self.padding
+        if not isinstance(padding, str):
+            last = self.data_format == "channels_last"
+            width = ((0, 0), *padding, (0, 0)) if last else ((0, 0), (0, 0), *padding)
+            outside = float("-inf") if self.mode == "max" else 0.0
+            inputs = ops.pad(inputs, width, constant_values=outside)
+            padding = "valid"
+        pool = ops.max_pool if self.mode == "max" else ops.average_pool
+        return pool(inputs, self.pool_size, self.strides, padding, self.data_format)
+
+    def compute_output_shape(self, input_shape):
+        channels = input_shape[-1 if self.data_format == "channels_last" else 1]
+        return output_shape(
+            input_shape, channels, self.pool_size, self.strides, (1, 1), self.padding, self.data_format
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "mode": self.mode,
+            "pool_size": self.pool_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "data_format": self.data_format,
+        }

@@ -1,0 +1,87 @@
+"""The units of ShuffleNet v1 and v2."""
+
+from keras import layers, ops
+
+from blocks.arguments import check_groups
+from blocks.compose import activation, child, conv_norm, convolution, normalization
+from blocks.pooling import PaddedPooling2D
+from blocks.shuffle import ChannelShuffle
+
+
+def shufflenet_v1_unit(
+    inputs, filters: int, groups: int = 3, strides: int = 1, *, group_first: bool = True, name: str | None = None
+):
+    """ShuffleNet v1 unit: (B, H, W, C) -> (B, H/strides, W/strides, filters).
+
+    Grouped 1x1 convolution to filters / 4, channel shuffle, depthwise 3x3, grouped 1x1. At stride 1 the input is
+    added; at stride 2 its 3x3 average is concatenated, and the unit computes filters - C channels.
+
+    Args:
+        groups: of both pointwise convolutions, g in the paper.
+        group_first: False leaves the first one ungrouped, as in the first unit, whose input has few channels.
+
+    Raises:
+        ValueError: where `groups` does not divide the channels, or stride 1 would change their number.
+
+    Source: Zhang et al. 2018, section 3.2 and figure 2, arXiv:1707.01083.
+    """
+    channels = inputs.shape[-1]
+    if strides == 1 and channels != filters:
+        raise ValueError(f"A unit of stride 1 keeps its {channels} channels; filters={filters} needs strides=2.")
+    middle = filters // 4
+    x = conv_norm(
+        inputs, middle, groups=groups if group_first else 1, act="relu",
+        name=child(name, "compress_conv1"), norm_name=child(name, "compress_bn1"),
+    )
+    x = ChannelShuffle(groups, "channels_last")(x)
+    x = conv_norm(x, middle, 3, strides, middle, name=child(name, "dw_conv2"), norm_name=child(name, "dw_bn2"))
+    x = convolution(
+        x, filters if strides == 1 else filters - channels, groups=groups, name=child(name, "expand_conv3")
+    )
+    x = normalization(x, name=child(name, "expand_bn3"))
+    if strides == 1:
+        x = layers.Add()([x, inputs])
+    else:
+        pooled = PaddedPooling2D("average", 3, strides, 1, "channels_last")(inputs)
+        x = layers.Concatenate()([x, pooled])
+    return activation(x, "relu", name=name)
+
+
+def shufflenet_v2_unit(
+    inputs, filters: int, strides: int = 1, groups: int | None = None, *, name: str | None = None
+):
+    """ShuffleNet v2 unit: (B, H, W, C) -> (B, H/strides, W/strides, filters).
+
+    At stride 1 half of the channels pass unchanged and the other half go through 1x1, spatial 3x3, 1x1; at stride 2
+    both branches see the whole input. Concatenated, then shuffled over 2 groups.
+
+    Args:
+        groups: of the spatial convolutions; None is depthwise.
+
+    Raises:
+        ValueError: where filters is odd, `groups` does not divide a branch, or stride 1 would change the channels.
+
+    Source: Ma et al. 2018, ShuffleNet V2, section 3 and figure 3, arXiv:1807.11164.
+    """
+    channels = inputs.shape[-1]
+    check_groups(2, filters, "filters, one half for each branch")
+    if strides == 1 and channels != filters:
+        raise ValueError(f"A unit of stride 1 keeps its {channels} channels; filters={filters} needs strides=2.")
+    half = filters // 2
+    if strides == 1:
+        kept, x = ops.split(inputs, 2, axis=-1)
+    else:
+        first = child(name, "branch1")
+        kept = conv_norm(
+            inputs, channels, 3, strides, channels if groups is None else groups,
+            name=child(first, "0"), norm_name=child(first, "1"),
+        )
+        kept = conv_norm(kept, half, act="relu", name=child(first, "2"), norm_name=child(first, "3"))
+        x = inputs
+    second = child(name, "branch2")
+    x = conv_norm(x, half, act="relu", name=child(second, "0"), norm_name=child(second, "1"))
+    x = conv_norm(
+        x, half, 3, strides, half if groups is None else groups, name=child(second, "3"), norm_name=child(second, "4")
+    )
+    x = conv_norm(x, half, act="relu", name=child(second, "5"), norm_name=child(second, "6"))
+    return ChannelShuffle(2, "channels_last", name=name)(layers.Concatenate()([kept, x]))

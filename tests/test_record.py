@@ -1,0 +1,184 @@
+"""The files a run leaves: `metrics.csv`, `result.json`, and what is noted about the machine."""
+
+import csv
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zoo.training import environment
+from zoo.training.record import REQUIRED, Record, RecordError
+
+ROOT = Path(__file__).parents[1]
+START = {"model": "resnext50_32x4d", "groups": 32, "dataset": "digits", "parameters": 25_028_904, "macs": 4e9}
+END = {
+    "val_top1": np.float32(0.5),
+    "val_top5": 0.75,
+    "train_images_per_second": 21.5,
+    "peak_memory_bytes": np.int64(2**33),
+    "seconds": 12.5,
+}
+
+
+def result(directory):
+    def refuse(word):
+        raise ValueError(f"{word} is no JSON")
+
+    return json.loads((directory / "result.json").read_text(), parse_constant=refuse)
+
+
+def rows(directory):
+    with (directory / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_finished_run(tmp_path):
+    with Record(tmp_path / "new" / "run", START) as record:
+        assert result(record.directory) == {"status": "running", **START}
+        record.epoch({"epoch": 0, "train/loss": np.float32(2.5), "val/top1": 0.25, "note": 'a "b", c'})
+        assert rows(record.directory)[0]["train/loss"] == "2.5"  # readable while the run goes on
+        record.epoch({"epoch": 1, "train/loss": 1e-7})
+        record.finish("finished", {**END, "test_top1": float("nan"), "test": {"loss": [np.inf, 1.0]}})
+    told = result(record.directory)
+    assert told == {"status": "finished", **START, **END, "test_top1": None, "test": {"loss": [None, 1.0]}}
+    assert set(REQUIRED) <= told.keys()
+    first, second = rows(record.directory)
+    assert first["note"] == 'a "b", c'
+    assert (second["epoch"], float(second["train/loss"]), second["val/top1"]) == ("1", 1e-7, "")
+    assert sorted(path.name for path in record.directory.iterdir()) == ["metrics.csv", "result.json"]
+
+
+@pytest.mark.parametrize(
+    "raised, status, text",
+    [
+        (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt"),
+        (ValueError("loss is nan"), "failed", "ValueError: loss is nan"),
+    ],
+)
+def test_a_run_that_raises(tmp_path, raised, status, text):
+    with pytest.raises(type(raised)), Record(tmp_path, START):
+        raise raised
+    told = result(tmp_path)
+    assert (told["status"], told["error"], told["val_top1"], told["groups"]) == (status, text, None, 32)
+
+
+def test_a_killed_run_is_still_running_and_keeps_its_epochs(tmp_path):
+    code = f"""if True:
+        import os, signal
+        from pathlib import Path
+        from zoo.training.record import Record
+        record = Record(Path({str(tmp_path)!r}), {{"model": "resnext50_32x4d"}})
+        record.epoch({{"epoch": 0, "val/top1": 0.5}})
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    killed = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert killed.returncode == -signal.SIGKILL
+    assert result(tmp_path) == {"status": "running", "model": "resnext50_32x4d"}
+    assert rows(tmp_path) == [{"epoch": "0", "val/top1": "0.5"}]
+
+
+def test_a_resumed_run_keeps_the_epochs_before_it(tmp_path):
+    record = Record(tmp_path, START)
+    for epoch in range(4):
+        record.epoch({"epoch": epoch, "val/top1": 0.5})
+    with record.metrics_path.open("a") as file:
+        file.write("4")  # killed within a row
+    resumed = Record(tmp_path, START, first_epoch=2)
+    assert [row["epoch"] for row in rows(tmp_path)] == ["0", "1"]
+    resumed.epoch({"epoch": 2, "val/top1": 0.75})
+    assert [row["val/top1"] for row in rows(tmp_path)] == ["0.5", "0.5", "0.75"]
+    with pytest.raises(ValueError, match="no column val/top5"):
+        resumed.epoch({"epoch": 3, "val/top5": 1.0})
+    Record(tmp_path, START)
+    assert not record.metrics_path.exists()
+
+
+def test_a_row_with_an_unknown_column_is_refused(tmp_path):
+    record = Record(tmp_path)
+    record.epoch({"epoch": 0, "val/loss": 1.0})
+    with pytest.raises(ValueError, match="no column val/lost; its columns .* epoch, val/loss"):
+        record.epoch({"epoch": 1, "val/lost": 1.0})
+    assert len(rows(tmp_path)) == 1
+
+
+def test_a_finished_run_must_tell_everything(tmp_path):
+    record = Record(tmp_path, START)
+    with pytest.raises(ValueError, match="lacks val_top1, val_top5, train_images_per_second"):
+        record.finish("finished", {"peak_memory_bytes": 1, "seconds": 1})
+    with pytest.raises(ValueError, match="'done' is not one of finished, interrupted, failed"):
+        record.finish("done")
+    assert result(tmp_path)["status"] == "running"
+
+
+def test_a_disk_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordError, match=r"^Cannot write .*file/run: Not a directory; .*run.dir=PATH.$"):
+        Record(tmp_path / "file" / "run")
+
+
+def test_a_full_disk_leaves_the_last_whole_result(tmp_path):
+    record = Record(tmp_path, START)
+    before = (tmp_path / "result.json").read_text()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))  # the kernel then refuses what is longer
+    try:
+        with pytest.raises(RecordError, match="metrics.csv: File too large"):
+            record.epoch({f"metric{index}": 1.0 for index in range(20)})
+        with pytest.raises(RecordError, match="result.json: File too large"):
+            record.finish("finished", END)
+        with pytest.raises(ValueError, match="the real reason"), record:
+            raise ValueError("the real reason")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (tmp_path / "result.json").read_text() == before
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_api_key_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef" * 3)
+    record = Record(tmp_path, START)
+    record.finish("failed", error=f"ValueError: {os.environ['WANDB_API_KEY']} was refused")
+    assert result(tmp_path)["error"] == "ValueError: *** was refused"
+
+
+def test_the_commit_and_whether_it_was_changed(tmp_path, monkeypatch):
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false"]
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert environment.git_commit(tmp_path) is None and environment.git_dirty(tmp_path) is None
+    git("init", "-q")
+    assert environment.git_commit(tmp_path) is None
+    (tmp_path / "a").write_text("1")
+    git("add", "a")
+    git("commit", "-qm", "a")
+    assert environment.git_commit(tmp_path) == git("rev-parse", "HEAD")
+    (tmp_path / "untracked").write_text("")
+    assert environment.git_dirty(tmp_path) is False
+    (tmp_path / "a").write_text("2")
+    assert environment.git_dirty(tmp_path) is True
+    monkeypatch.setenv("PATH", "")
+    assert environment.git_commit(tmp_path) is None
+
+
+def test_peak_memory_is_in_bytes():
+    code = "from zoo.training.environment import peak_memory_bytes as p; a = p(); b'x' * 2**28; print(p() - a)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert 0.8 * 2**28 < int(done.stdout) < 1.2 * 2**28
+
+
+def test_versions_are_those_that_are_imported():
+    told = environment.versions()
+    assert told["numpy"] == np.__version__
+    assert told["python"] == sys.version.split()[0]
+    assert told.keys() == {"python", "tensorflow", "keras", "numpy"} and None not in told.values()

@@ -1,0 +1,58 @@
+"""What family configurations check and round alike; pure Python, so that it runs before TensorFlow is imported."""
+
+import math
+from collections.abc import Iterable
+from difflib import get_close_matches
+from fractions import Fraction
+
+
+def round_channels(channels: float, divisor: int = 8, floor: float = 0.9) -> int:
+    """The multiple of `divisor` nearest to `channels`, at least one, and never below `floor` of it.
+
+    Source: Sandler et al. 2018, MobileNetV2: the rounding of its published networks.
+    """
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < floor * channels else rounded
+
+
+def check_choice(name: str, value: float, allowed: Iterable[float], what: str) -> None:
+    """Raise ValueError unless `value` is one of `allowed`; `what` has that argument."""
+    allowed = sorted(allowed)
+    if value not in allowed:
+        listed = ", ".join(f"{choice:g}" for choice in allowed)
+        nearest = min(allowed, key=lambda choice: abs(choice - value))
+        raise ValueError(f"{name}={value:g} is not allowed for {what}: use {listed}; the nearest is {nearest:g}.")
+
+
+def check_positive(name: str, value: float, what: str) -> None:
+    """Raise ValueError unless `value` is above 0 and finite."""
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={value:g} is not allowed for {what}: it must be above 0, 1 for instance.")
+
+
+def check_spatial_groups(groups: int | None, widths: Iterable[int], what: str) -> None:
+    """Raise ValueError unless `groups` divides the channels of every spatial convolution; None is depthwise."""
+    if groups is not None:
+        common = math.gcd(*widths)
+        allowed = [divisor for divisor in range(1, common + 1) if common % divisor == 0]
+        if groups not in allowed:
+            nearest = min(allowed, key=lambda choice: abs(choice - groups))
+            raise ValueError(
+                f"groups={groups} does not divide the channels of every spatial convolution of {what}: "
+                f"use {', '.join(map(str, allowed))}, or null for depthwise; the nearest is {nearest}."
+            )
+
+
+def width_name(width: float) -> str:
+    """A width multiplier as pytorchcv names it: 1 -> "w1", 3/4 -> "w3d4", 1/2 -> "wd2"."""
+    ratio = Fraction(width).limit_denominator(64)
+    if ratio.denominator == 1:
+        return f"w{ratio.numerator}"
+    return f"w{'' if ratio.numerator == 1 else ratio.numerator}d{ratio.denominator}"
+
+
+def close_matches(name: str, known: Iterable[str]) -> str:
+    """The known names nearest to `name`, as the end of an error's sentence."""
+    known = list(known)
+    close = get_close_matches(str(name), known, n=3, cutoff=0.4)
+    return f"did you mean {', '.join(close)}?" if close else f"known are {', '.join(known)}."

@@ -1,0 +1,89 @@
+"""Parameters, multiply-accumulates and activations, counted on the built graph."""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from blocks import DepthwiseSeparableConv2D, GroupedConv2D
+
+CONVOLUTIONS = (GroupedConv2D, layers.Conv2D, layers.DepthwiseConv2D)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Cost of one network, for one image.
+
+    parameters: trainable weights.
+    macs: multiply-accumulates of convolutions and dense layers, biases left out.
+    activations: entries of all convolutions' outputs (Radosavovic et al. 2020, section 3.1, arXiv:2003.13678).
+    """
+
+    parameters: int
+    macs: int
+    activations: int
+
+    def __add__(self, other: "Profile") -> "Profile":
+        return Profile(
+            self.parameters + other.parameters, self.macs + other.macs, self.activations + other.activations
+        )
+
+
+def profile(model: keras.Model, image_size: int | tuple[int, int] | None = None) -> Profile:
+    """Count what `model`, functional or Sequential, costs for one image.
+
+    Args:
+        image_size: pixels, one number or (height, width), where the model leaves its input's size open.
+
+    Raises:
+        ValueError: where the size of the image is unknown, or a layer with weights is of a kind not counted here.
+    """
+    parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    shape = model.input_shape[1:]
+    if None in shape:
+        if image_size is None:
+            raise ValueError(f"{model.name} takes images of any size, {shape}: give image_size, 224 for instance.")
+        size = image_size if isinstance(image_size, (tuple, list)) else (image_size, image_size)
+        model = keras.models.clone_model(model, input_tensors=keras.Input((*size, shape[-1])))
+    return Profile(parameters, 0, 0) + _graph(model)
+
+
+def _graph(model: keras.Model) -> Profile:
+    """Cost of every call in the graph: a layer that is called twice costs twice."""
+    total = Profile(0, 0, 0)
+    function = model._functional if isinstance(model, keras.Sequential) else model
+    if not hasattr(function, "_nodes_by_depth"):
+        raise ValueError(f"{model.name} is a {type(model).__name__}: profile counts functional and Sequential models.")
+    for node in itertools.chain.from_iterable(function._nodes_by_depth.values()):
+        if not node.is_input:
+            total += _call(node.operation, tuple(node.input_tensors[0].shape), tuple(node.outputs[0].shape))
+    return total
+
+
+def _call(layer, inputs: tuple, outputs: tuple) -> Profile:
+    """Cost of one call of `layer`, from its shapes with the batch axis first."""
+    if isinstance(layer, keras.Model):
+        return _graph(layer)
+    if isinstance(layer, DepthwiseSeparableConv2D):
+        between = layer.depthwise.compute_output_shape(inputs)
+        return _call(layer.depthwise, inputs, between) + _call(layer.pointwise, between, outputs)
+    if isinstance(layer, CONVOLUTIONS):
+        positions = math.prod(_spatial(outputs, layer.data_format))
+        return Profile(0, positions * math.prod(layer.kernel.shape), math.prod(outputs[1:]))
+    if isinstance(layer, layers.SeparableConv2D):
+        positions = math.prod(_spatial(outputs, layer.data_format))
+        between = layer.depthwise_kernel.shape[2] * layer.depthwise_kernel.shape[3]
+        weights = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+        return Profile(0, positions * weights, positions * (between + layer.filters))
+    if isinstance(layer, layers.Dense):
+        return Profile(0, math.prod(outputs[1:-1]) * math.prod(layer.kernel.shape), 0)
+    weights = getattr(layer, "trainable_weights", [])
+    if any(len(weight.shape) > 1 for weight in weights):
+        raise ValueError(f"profile cannot count layer {layer.name!r}: {type(layer).__name__} is not known to it.")
+    return Profile(0, 0, 0)  # normalisations, activations, sums: no multiply-accumulates by this definition
+
+
+def _spatial(shape: tuple, data_format: str) -> tuple:
+    return shape[1:3] if data_format == "channels_last" else shape[2:4]

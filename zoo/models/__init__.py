@@ -1,0 +1,1 @@
+"""One module for each family: a frozen dataclass, its variants, `build` and `head`."""

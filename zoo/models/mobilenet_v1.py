@@ -1,0 +1,69 @@
+"""MobileNet v1: a plain stack of depthwise separable convolutions.
+
+Howard et al. 2017, MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications, table 1,
+arXiv:1704.04861. Layer names follow timm's `mobilenetv3.py` / `efficientnet.py`.
+"""
+
+from dataclasses import dataclass, replace
+
+from zoo.checks import check_positive, check_spatial_groups, round_channels
+
+STEM = 32
+STAGES = ((1, 1, 64), (2, 2, 128), (2, 2, 256), (6, 2, 512), (2, 2, 1024))  # blocks, stride of the first, channels
+CLASSIFIER = "classifier"
+
+
+@dataclass(frozen=True)
+class MobileNetV1:
+    """What makes one network of this family."""
+
+    width: float = 1.0  # width multiplier, alpha in the paper
+    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
+
+    def __post_init__(self):
+        check_positive("width", self.width, "MobileNet v1")
+        widths = [self.scaled(channels) for _, _, channels in STAGES]
+        check_spatial_groups(self.groups, (self.scaled(STEM), *widths), f"MobileNet v1 of width {self.width:g}")
+
+    @property
+    def name(self) -> str:
+        return f"mobilenetv1_{round(self.width * 100):03d}"
+
+    def scaled(self, channels: int) -> int:
+        return round_channels(channels * self.width)
+
+    def with_groups(self, groups: int) -> "MobileNetV1":
+        return replace(self, groups=groups)
+
+
+VARIANTS = {
+    "mobilenetv1_025": MobileNetV1(width=0.25),
+    "mobilenetv1_050": MobileNetV1(width=0.5),
+    "mobilenetv1_075": MobileNetV1(width=0.75),
+    "mobilenetv1_100": MobileNetV1(width=1.0),
+    "mobilenetv1_125": MobileNetV1(width=1.25),
+}
+
+
+def build(config: MobileNetV1, images, small_stem: bool = False) -> list:
+    """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
+    from blocks import conv_norm, mobilenet_v1_block
+
+    x = conv_norm(
+        images, config.scaled(STEM), 3, 1 if small_stem else 2, act="relu6", name="conv_stem", norm_name="bn1"
+    )
+    features = []
+    for stage, (blocks, strides, channels) in enumerate(STAGES):
+        for block in range(blocks):
+            x = mobilenet_v1_block(
+                x, config.scaled(channels), strides if block == 0 else 1, config.groups, name=f"blocks.{stage}.{block}"
+            )
+        features.append(x)
+    return features
+
+
+def head(config: MobileNetV1, features):
+    """Vector (B, 1024 * width) that the classifier sees, from the last feature map."""
+    from blocks import global_average
+
+    return global_average(features)

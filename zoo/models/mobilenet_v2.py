@@ -1,0 +1,113 @@
+"""MobileNet v2: inverted residuals with linear bottlenecks.
+
+Sandler et al. 2018, MobileNetV2: Inverted Residuals and Linear Bottlenecks, table 2, arXiv:1801.04381.
+Layer names follow timm's `efficientnet.py`; so do the deeper variants (110d, 120d), which keep the published stem
+and head and scale the depth of the stages between the first and the last.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from zoo.checks import check_positive, check_spatial_groups, round_channels
+
+STEM, HEAD = 32, 1280
+STAGES = (  # expansion ratio t, channels c, blocks n, stride s of the first: table 2 of the paper
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+LAST_OF_STRIDE = (0, 1, 2, 4, 6)  # stages whose output is the last at strides 2, 4, 8, 16 and 32
+CLASSIFIER = "classifier"
+
+
+@dataclass(frozen=True)
+class MobileNetV2:
+    """What makes one network of this family."""
+
+    width: float = 1.0  # width multiplier, alpha in the paper
+    depth_multiplier: float = 1.0  # of the blocks in the middle stages, rounded up
+    fixed_stem: bool = False  # leave stem, head and the depth of the outer stages unscaled
+    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
+
+    def __post_init__(self):
+        check_positive("width", self.width, "MobileNet v2")
+        check_positive("depth_multiplier", self.depth_multiplier, "MobileNet v2")
+        check_spatial_groups(self.groups, self.spatial_widths, f"MobileNet v2 of width {self.width:g}")
+
+    @property
+    def name(self) -> str:
+        return f"mobilenetv2_{round(self.width * 100):03d}" + ("d" if self.depth_multiplier != 1 else "")
+
+    @property
+    def stem(self) -> int:
+        return STEM if self.fixed_stem else round_channels(STEM * self.width)
+
+    @property
+    def head(self) -> int:
+        return HEAD if self.fixed_stem else max(HEAD, round_channels(HEAD * self.width))
+
+    @property
+    def stages(self) -> list[tuple[int, int, int, int]]:
+        """(expansion ratio, channels, blocks, stride) of every stage, scaled."""
+        last = len(STAGES) - 1
+        return [
+            (
+                ratio,
+                round_channels(channels * self.width),
+                blocks if self.fixed_stem and stage in (0, last) else math.ceil(blocks * self.depth_multiplier),
+                strides,
+            )
+            for stage, (ratio, channels, blocks, strides) in enumerate(STAGES)
+        ]
+
+    @property
+    def spatial_widths(self) -> set[int]:
+        """Channels of the spatial convolutions."""
+        widths, channels = {self.stem}, self.stages[0][1]
+        for ratio, outputs, blocks, _ in self.stages[1:]:
+            widths |= {channels * ratio} | ({outputs * ratio} if blocks > 1 else set())
+            channels = outputs
+        return widths
+
+    def with_groups(self, groups: int) -> "MobileNetV2":
+        return replace(self, groups=groups)
+
+
+VARIANTS = {
+    "mobilenetv2_035": MobileNetV2(width=0.35),
+    "mobilenetv2_050": MobileNetV2(width=0.5),
+    "mobilenetv2_075": MobileNetV2(width=0.75),
+    "mobilenetv2_100": MobileNetV2(width=1.0),
+    "mobilenetv2_140": MobileNetV2(width=1.4),
+    "mobilenetv2_110d": MobileNetV2(width=1.1, depth_multiplier=1.2, fixed_stem=True),
+    "mobilenetv2_120d": MobileNetV2(width=1.2, depth_multiplier=1.4, fixed_stem=True),
+}
+
+
+def build(config: MobileNetV2, images, small_stem: bool = False) -> list:
+    """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
+    from blocks import conv_norm, mobilenet_v1_block, mobilenet_v2_block
+
+    x = conv_norm(images, config.stem, 3, 1 if small_stem else 2, act="relu6", name="conv_stem", norm_name="bn1")
+    features = []
+    for stage, (ratio, filters, blocks, strides) in enumerate(config.stages):
+        for block in range(blocks):
+            step, name = strides if block == 0 else 1, f"blocks.{stage}.{block}"
+            if ratio == 1:
+                x = mobilenet_v1_block(x, filters, step, config.groups, final_act=None, name=name)
+            else:
+                x = mobilenet_v2_block(x, filters, x.shape[-1] * ratio, step, config.groups, name=name)
+        if stage in LAST_OF_STRIDE:
+            features.append(x)
+    return features
+
+
+def head(config: MobileNetV2, features):
+    """Vector (B, 1280) that the classifier sees, from the last feature map."""
+    from blocks import conv_norm, global_average
+
+    return global_average(conv_norm(features, config.head, act="relu6", name="conv_head", norm_name="bn2"))

@@ -1,0 +1,70 @@
+"""Which networks there are; imports no TensorFlow, so that names and settings are checked at once."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from fnmatch import fnmatchcase
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from zoo.checks import close_matches
+
+FAMILIES = {
+    "resnext": "zoo.models.resnext",
+    "shufflenet_v1": "zoo.models.shufflenet_v1",
+    "shufflenet_v2": "zoo.models.shufflenet_v2",
+    "mobilenet_v1": "zoo.models.mobilenet_v1",
+    "mobilenet_v2": "zoo.models.mobilenet_v2",
+    "mobilenet_v3": "zoo.models.mobilenet_v3",
+}
+
+
+def family(name: str) -> ModuleType:
+    """The module of a family. Raises ValueError, with the nearest names, for an unknown one."""
+    if name not in FAMILIES:
+        raise ValueError(f"There is no family {name!r}: {close_matches(name, FAMILIES)}")
+    return import_module(FAMILIES[name])
+
+
+def family_of(config: Any) -> ModuleType:
+    """The module that builds `config`, a family's dataclass. Raises TypeError for anything else."""
+    module = type(config).__module__
+    if module not in FAMILIES.values():
+        raise TypeError(f"{config!r} is neither a model's name nor the configuration of one of {', '.join(FAMILIES)}.")
+    return import_module(module)
+
+
+def config_class(name: str) -> type:
+    """The dataclass that configures a family."""
+    return type(next(iter(family(name).VARIANTS.values())))
+
+
+def configure(name: str, settings: Mapping[str, Any]) -> Any:
+    """The configuration of family `name` with these fields; the others keep their defaults.
+
+    Raises ValueError, with the nearest names, for an unknown field, and for a value that the family cannot have.
+    """
+    configuration = config_class(name)
+    known = [field.name for field in fields(configuration)]
+    for key in settings:
+        if key not in known:
+            raise ValueError(f"{name} has no setting {key!r}: {close_matches(key, known)}")
+    return configuration(**settings)
+
+
+def variants() -> dict[str, Any]:
+    """Every named network: name -> configuration."""
+    return {name: config for each in FAMILIES for name, config in family(each).VARIANTS.items()}
+
+
+def variant(name: str) -> Any:
+    """The configuration of a named network. Raises ValueError, with the nearest names, for an unknown one."""
+    known = variants()
+    if name not in known:
+        raise ValueError(f"There is no model {name!r}: {close_matches(name, known)} zoo.list_models() has all of them.")
+    return known[name]
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the networks that match a shell pattern such as "shufflenet*", sorted."""
+    return sorted(name for name in variants() if fnmatchcase(name, pattern))

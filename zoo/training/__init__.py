@@ -1,0 +1,1 @@
+"""Training: data, recipe, tracking, checkpoints, distribution."""

@@ -1,0 +1,94 @@
+"""Where a run took place: the source's git commit, the packages' versions, the process's peak memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+GIT_TIMEOUT_SECONDS = 10
+
+# TensorFlow is published under several names, of which a machine has one.
+TENSORFLOW_PACKAGES = ("tensorflow", "tensorflow-cpu", "tf-nightly", "tensorflow-intel", "tensorflow-macos")
+
+# Below this, a "key" is a typing error whose letters would be cut out of every text.
+SECRET_LENGTH = 8
+
+
+def git_commit(path: Path) -> str | None:
+    """The full hash of the commit that the repository around `path` is at; None without git or commits."""
+    return _git(path, "rev-parse", "--verify", "HEAD")
+
+
+def git_dirty(path: Path) -> bool | None:
+    """Whether tracked files differ from the commit; None where there is no commit to differ from."""
+    if git_commit(path) is None:
+        return None
+    changes = _git(path, "--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
+    return None if changes is None else bool(changes)
+
+
+def reset_peak_memory() -> None:
+    """Makes `peak_memory_bytes` start anew, so that runs of one process do not see each other's; Linux only."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes() -> int | None:
+    """The most resident memory this process has had, in bytes; None on Windows, where Python cannot tell.
+
+    On Linux since `reset_peak_memory`, elsewhere since the process began. Memory of a GPU and of child processes
+    is not in it.
+    """
+    with suppress(OSError):
+        status = Path("/proc/self/status").read_text()
+        if found := re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE):
+            return int(found[1]) * 1024
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, other systems KiB
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python, TensorFlow, Keras and NumPy, without importing them; None where one is missing."""
+    return {
+        "python": platform.python_version(),
+        "tensorflow": next(filter(None, map(_version, TENSORFLOW_PACKAGES)), None),
+        "keras": _version("keras"),
+        "numpy": _version("numpy"),
+    }
+
+
+def redact(text: str, secrets: Iterable[str | None] = ()) -> str:
+    """`text` with `***` for W&B's API key, as far as the environment has it, and for each of `secrets`."""
+    for secret in (os.environ.get("WANDB_API_KEY"), *secrets):
+        if secret and len(secret) >= SECRET_LENGTH:
+            text = text.replace(secret, "***")
+    return text
+
+
+def _git(path: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(path), *arguments]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=GIT_TIMEOUT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, no repository, no commit, or a repository that git refuses to trust
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,172 @@
+"""The raw examples of one split: in memory where they fit, else files or records on disk."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from zoo.training.augment import centre_square, decode
+from zoo.training.data_config import DatasetConfig
+
+logger = logging.getLogger(__name__)
+
+FOLDER_ALIASES = {"validation": ("validation", "val", "valid")}
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # those tfds.ImageFolder reads
+READERS = 8  # record files read at once
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split. Either `labels` int32 (N,) and `images`, which are
+
+    - "pixels": uint8 (N, S, S, C), in memory,
+    - "encoded": strings (N,), JPEG or PNG bytes in memory, or
+    - "paths": strings (N,), names of such files,
+
+    or, of kind "records", nothing in memory: `builder` reads `split` from its record files each time.
+    """
+
+    kind: str
+    size: int
+    images: tf.Tensor | None = None
+    labels: tf.Tensor | None = None
+    builder: tfds.core.DatasetBuilder | None = None
+    split: str = ""
+
+
+def from_builder(builder: tfds.core.DatasetBuilder, split: str, config: DatasetConfig, training: bool) -> Examples:
+    """The examples of a TFDS split; the labels and the image are its `supervised_keys`."""
+    info = builder.info.splits[split]
+    size = info.num_examples
+    encoded = encoded_records(builder, split)
+    if training and config.random_resized_crop:  # boxes are cut from the whole image, so that is what is kept
+        whole = [part for part in builder.info.splits.values()]
+        average = sum(part.num_bytes for part in whole) / max(1, sum(part.num_examples for part in whole))
+        if _fits(config, split, int(average * size)):
+            images, labels = _gather(encoded)
+            return Examples("encoded", size, _on_host(images), _on_host(labels))
+    elif _fits(config, split, size * config.image_size ** 2 * config.channels):
+        return _pixels(encoded, size, config)
+    return Examples("records", size, builder=builder, split=split)
+
+
+def from_folder(builder: tfds.ImageFolder, split: str, config: DatasetConfig, training: bool) -> Examples:
+    """The examples of one folder of an image folder; labels count the classes in alphabetical order."""
+    names = builder.info.features["label"].names
+    root = Path(builder.data_dir) / split
+    found = [(str(path), label) for label, name in enumerate(names) if (root / name).is_dir()
+             for path in sorted((root / name).iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not found:
+        raise ValueError(f"{root} holds no images; expected {root}/CLASS/*.jpg (or .jpeg, .png).")
+    paths, labels = [path for path, _ in found], [label for _, label in found]
+    size = len(paths)
+    files = tf.data.Dataset.from_tensor_slices((paths, np.asarray(labels, np.int32)))
+    encoded = files.map(lambda path, label: (tf.io.read_file(path), label), num_parallel_calls=tf.data.AUTOTUNE)
+    if training and config.random_resized_crop:
+        if config.cache is not False and _fits(config, split, sum(Path(path).stat().st_size for path in paths)):
+            images, labels = _gather(encoded)
+            return Examples("encoded", size, _on_host(images), _on_host(labels))
+    elif _fits(config, split, size * config.image_size ** 2 * config.channels):
+        return _pixels(encoded, size, config)
+    return Examples("paths", size, _on_host(paths), _on_host(np.asarray(labels, np.int32)))
+
+
+def synthetic(size: int, stream: int, config: DatasetConfig) -> Examples:
+    """`size` images of uniform noise and random labels, the same in every process; `stream` tells splits apart."""
+    random = np.random.default_rng([stream, size])
+    shape = (size, config.image_size, config.image_size, config.channels)
+    images = random.integers(0, 256, shape, dtype=np.uint8)
+    labels = random.integers(0, config.num_classes, size, dtype=np.int32)
+    return Examples("pixels", size, _on_host(images), _on_host(labels))
+
+
+def folder_split(builder: tfds.ImageFolder, split: str) -> str:
+    """The folder meant by `split`; `validation` may be called val or valid. Raises ValueError where there is none."""
+    have = sorted(builder.info.splits)
+    for name in FOLDER_ALIASES.get(split, (split,)):
+        if name in have:
+            return name
+    raise ValueError(
+        f"{builder.data_dir} has no folder {split!r}, only {', '.join(have)}; name one with dataset.train_split, "
+        "dataset.validation_split and dataset.test_split.")
+
+
+def encoded_records(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
+    """(encoded image string (), label int32 ()) of a TFDS split, in the order of its files."""
+    image_key, label_key = builder.info.supervised_keys
+    partial = tfds.decode.PartialDecoding(
+        {image_key: True, label_key: True}, decoders={image_key: tfds.decode.SkipDecoding()})
+    records = builder.as_dataset(
+        split=split, decoders=partial, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False))
+    return records.map(lambda record: (record[image_key], tf.cast(record[label_key], tf.int32)))
+
+
+def shuffled_records(examples: Examples, seed: tf.Tensor) -> tf.data.Dataset:
+    """As `encoded_records`, with the record files in an order drawn from `seed` (shape (2,)) and read side by side.
+
+    Only TFRecord files; others come in their fixed order (the shuffle buffer behind still mixes neighbours).
+    """
+    builder = examples.builder
+    if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
+        return encoded_records(builder, examples.split)
+    image_key, label_key = builder.info.supervised_keys
+    parts = builder.info.splits[examples.split].file_instructions
+    files = tf.constant([part.filename for part in parts])
+    spans = tf.constant([(part.skip, part.take) for part in parts], tf.int64)
+    order = tf.random.experimental.index_shuffle(
+        tf.range(len(parts)), seed=tf.concat([seed, seed[:1]], 0), max_index=max(1, len(parts) - 1)) \
+        if len(parts) > 1 else tf.range(1)
+
+    def read(index: tf.Tensor) -> tf.data.Dataset:
+        span = spans[index]
+        return tf.data.TFRecordDataset(files[index]).skip(span[0]).take(span[1])
+
+    def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = builder.info.features.deserialize_example(record, decoders={image_key: tfds.decode.SkipDecoding()})
+        return example[image_key], tf.cast(example[label_key], tf.int32)
+
+    return tf.data.Dataset.from_tensor_slices(order).interleave(
+        read, cycle_length=min(READERS, len(parts)), block_length=16, deterministic=True).map(parse)
+
+
+def _pixels(encoded: tf.data.Dataset, size: int, config: DatasetConfig) -> Examples:
+    square = encoded.map(
+        lambda image, label: (centre_square(decode(image, config.channels), config), label),
+        num_parallel_calls=tf.data.AUTOTUNE)
+    images = np.empty((size, config.image_size, config.image_size, config.channels), np.uint8)
+    labels, position = np.empty((size,), np.int32), 0
+    for some_images, some_labels in square.batch(256).prefetch(2).as_numpy_iterator():
+        images[position:position + len(some_labels)] = some_images
+        labels[position:position + len(some_labels)] = some_labels
+        position += len(some_labels)
+    if position != size:
+        raise RuntimeError(f"{position} examples were read where the data set records {size}.")
+    return Examples("pixels", size, _on_host(images), _on_host(labels))
+
+
+def _gather(encoded: tf.data.Dataset) -> tuple[list[bytes], np.ndarray]:
+    pairs = list(encoded.prefetch(256).as_numpy_iterator())
+    return [image for image, _ in pairs], np.asarray([label for _, label in pairs], np.int32)
+
+
+def _on_host(values: np.ndarray | list) -> tf.Tensor:
+    with tf.device("/CPU:0"):  # tf.data reads it there; on an accelerator it would take its memory
+        return tf.constant(values)
+
+
+def _fits(config: DatasetConfig, split: str, size: int) -> bool:
+    limit = int(config.cache_limit_gb * 1e9)
+    if config.cache is True or (config.cache == "auto" and size <= limit):
+        return True
+    if config.cache is False:
+        logger.warning("%s, split %s: not cached (dataset.cache=false); read from disk every epoch.", config.name, split)
+    else:
+        logger.warning(
+            "%s, split %s: not cached; %.2f GB exceed dataset.cache_limit_gb=%g; read from disk every epoch.",
+            config.name, split, size / 1e9, config.cache_limit_gb)
+    return False

@@ -1,0 +1,87 @@
+"""What goes wrong before and around a run, as one sentence; and what Hydra knows of the sweep around a run."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from zoo.checks import close_matches
+
+
+class UserError(Exception):
+    """Something that the user can mend; its text is one clear sentence, and no traceback helps."""
+
+
+def explain(error: Exception, overrides: Sequence[str], conf: Path) -> str | None:
+    """One sentence on `error`, or None where a traceback says more.
+
+    Args:
+        overrides: the command line's arguments.
+        conf: the folder of the configuration.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"There is no {group} {name!r}: {close_matches(name, error.options)}"
+    if isinstance(error, OverrideParseException):
+        return f"The argument {error.override!r} cannot be read: write KEY=VALUE, for example groups=16."
+    if isinstance(error, ConfigCompositionException):
+        return _composition(error, overrides, conf)
+    if isinstance(error, HydraException):
+        return " ".join(str(error).split())
+    return None
+
+
+def _composition(error: ConfigCompositionException, overrides: Sequence[str], conf: Path) -> str:
+    text = " ".join(f"{error} {error.__cause__ or ''}".split())
+    if unknown := re.search(r"Could not (?:override|delete)(?: from config)? '([^']+)'", text):
+        key = unknown[1]
+        if key == "groups":
+            return f"model={_choice('model', overrides)} has no groups to set: see conf/model/ for those that have."
+        return f"There is no setting {key}: {close_matches(key, _known_keys(overrides, conf))}"
+    if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return f"{ambiguous[1]} lists several values: add -m to run them one after the other."
+    return text
+
+
+def _choice(group: str, overrides: Sequence[str]) -> str:
+    found = [text.partition("=")[2] for text in overrides if text.startswith(f"{group}=")]
+    return found[-1] if found else "the model"
+
+
+def _known_keys(overrides: Sequence[str], conf: Path) -> list[str]:
+    """Every key of the configuration that the command line chooses, without what it sets in it."""
+    groups = {path.name for path in conf.iterdir() if path.is_dir()}
+    chosen = [text for text in overrides if text.partition("=")[0] in groups and "," not in text]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+        cfg = compose("config", chosen)
+    return sorted({*groups, *_flatten(cfg)})
+
+
+def _flatten(cfg: DictConfig, prefix: str = "") -> list[str]:
+    keys = []
+    for key in cfg:
+        keys.append(f"{prefix}{key}")
+        if OmegaConf.is_dict(cfg._get_node(key)):
+            keys += _flatten(cfg[key], f"{prefix}{key}.")
+    return keys
+
+
+def sweep_of(hydra: DictConfig) -> tuple[str | None, list[str]]:
+    """The time stamp of the sweep that this job belongs to and the overrides that vary in it; (None, []) for none."""
+    if hydra.mode != RunMode.MULTIRUN:
+        return None, []
+    folder = Path(hydra.sweep.dir)
+    saved = folder / "multirun.yaml"  # the sweeper writes it before the first job
+    whole = OmegaConf.load(saved).hydra if saved.exists() else hydra
+    asked = list(whole.overrides.task) + [f"{key}={value}" for key, value in (whole.sweeper.params or {}).items()]
+    parsed = OverridesParser.create().parse_overrides(asked)
+    return folder.name, sorted({override.key_or_group for override in parsed if override.is_sweep_override()})

@@ -1,0 +1,186 @@
+"""A data set ready to read: prepared on first use, once, and never read half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from filelock import FileLock, Timeout
+
+from zoo.training.availability import DataUnavailable, reason_not_obtainable, unavailable
+from zoo.training.data_config import DatasetConfig
+from zoo.training.digits import Digits
+
+__all__ = ["DataUnavailable", "damage", "prepared_builder"]
+
+logger = logging.getLogger(__name__)
+
+_RECORD_FRAME = 16  # bytes that TFRecord adds to each record: length, its CRC, the payload's CRC
+
+
+def prepared_builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
+    """The TFDS builder of `config.builder` (or of the image folder), whose files are complete.
+
+    Whatever is prepared already is used without touching the network. Otherwise it is downloaded and prepared, by
+    one process while others wait; a folder that a killed process left half-written is replaced.
+
+    Raises:
+      DataUnavailable: it is not prepared and cannot be obtained; the message says from where, why and what to do.
+      ValueError: there is no such data set, or `config.source` has no builder.
+    """
+    if config.source == "image_folder":
+        return _image_folder(config)
+    if config.source != "tfds":
+        raise ValueError(f"dataset.source={config.source} has no builder; only tfds and image_folder have one.")
+    builder = _builder(config)
+    if Path(builder.data_dir).exists() and damage(builder) is None:
+        return builder
+
+    root = Path(builder.data_dir_root)
+    root.mkdir(parents=True, exist_ok=True)
+    with _only_process(root / f".{builder.name}.lock", builder.name):
+        builder = _builder(config)  # another process may have prepared it while this one waited
+        _remove_unfinished(builder)
+        broken = damage(builder) if Path(builder.data_dir).exists() else None
+        if Path(builder.data_dir).exists() and broken is None:
+            return builder
+        _prepare(builder, broken)
+        return builder
+
+
+def damage(builder: tfds.core.DatasetBuilder) -> str | None:
+    """What is wrong with the files of a prepared data set, None where nothing is.
+
+    Compares the shards' sizes with the ones recorded; where these differ, and always for the digits, the records
+    themselves are counted.
+    """
+    folder = Path(builder.data_dir)
+    if not builder.is_prepared():
+        return f"{folder} has no dataset_info.json or no features.json"
+    if not builder.info.splits:
+        return f"{folder} records no splits"
+    for name, split in builder.info.splits.items():
+        missing = [path for path in split.filepaths if not path.exists()]
+        if missing:
+            return f"{missing[0]} is missing"
+        if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
+            continue
+        size = sum(path.stat().length for path in split.filepaths)
+        if size == int(split.num_bytes) + _RECORD_FRAME * split.num_examples and not isinstance(builder, Digits):
+            continue
+        for path, expected in zip(sorted(split.filepaths), split.shard_lengths, strict=True):
+            found = _count_records(path)
+            if found != expected:
+                return f"{path} holds {found} whole records of split {name}, not {expected}"
+    return None
+
+
+def _count_records(path: Path) -> int:
+    """Records of one TFRecord file whose checksums are right, up to the first that is damaged."""
+    count = 0
+    with contextlib.suppress(tf.errors.DataLossError):
+        for _ in tf.data.TFRecordDataset(str(path)).batch(256):
+            count += len(_)
+    return count
+
+
+def _builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
+    name = re.split(r"[/:,]", config.builder)[0]
+    known = tfds.list_builders(with_community_datasets=False)  # the community's list would be fetched from the network
+    data_dir = Path(config.data_dir).expanduser() if config.data_dir else None
+    prepared_elsewhere = data_dir is not None and (data_dir / name).is_dir()
+    if name not in known and not prepared_elsewhere:
+        close = get_close_matches(name, known, n=3, cutoff=0.6)
+        hint = f"; the closest names are {', '.join(close)}." if close else "."
+        raise ValueError(
+            f"dataset.builder={config.builder!r}: TFDS {tfds.__version__} knows no data set {name!r}{hint} "
+            "All names: https://www.tensorflow.org/datasets/catalog/overview.")
+    try:
+        return tfds.builder(config.builder, data_dir=data_dir)
+    except (ValueError, AssertionError, tfds.core.registered.DatasetNotFoundError) as error:
+        configs = list(getattr(tfds.builder_cls(name), "builder_configs", {})) if name in known else []
+        some = f" Its configs: {', '.join(configs[:10])}{', ...' if len(configs) > 10 else ''}." if configs else ""
+        raise ValueError(f"dataset.builder={config.builder!r} cannot be opened: {_one_line(error)}{some}") from error
+
+
+@contextlib.contextmanager
+def _only_process(path: Path, name: str) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Waiting for another process that prepares {name} (lock {path}).", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _prepare(builder: tfds.core.DatasetBuilder, broken: str | None) -> None:
+    """Writes the data set beside its final folder and renames it when complete (TFDS does), with the lock held."""
+    target = Path(builder.data_dir)
+    why = reason_not_obtainable(builder)
+    if why is not None:  # what is broken stays: it may be the user's only copy, and it is never read
+        _remove_unfinished(builder)
+        raise unavailable(builder, why, broken)
+    if broken:
+        logger.warning("%s; %s is prepared again.", broken, builder.info.full_name)
+        shutil.rmtree(target)
+    logger.info("Preparing %s in %s.", builder.info.full_name, target)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # TFDS prints its progress; stdout belongs to the caller
+            builder.download_and_prepare()
+    except Exception as error:
+        if isinstance(builder, Digits):  # no download to blame
+            raise
+        raise unavailable(builder, _one_line(error), broken) from error
+    finally:
+        _remove_unfinished(builder)
+    wrong = damage(builder)
+    if wrong is not None:
+        raise unavailable(builder, f"what was just prepared is incomplete ({wrong})", None)
+    logger.info("Prepared %s.", builder.info.full_name)
+
+
+def _remove_unfinished(builder: tfds.core.DatasetBuilder) -> None:
+    """Deletes what killed or failed preparations of this data set left; only with the lock held."""
+    target = Path(builder.data_dir)
+    for folder in target.parent.glob(f"incomplete.*_{target.name}"):  # TFDS's name for work in progress
+        logger.warning("Removing %s, left by a preparation that did not finish.", folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    downloads = Path(builder.data_dir_root) / "downloads" / builder.name
+    for folder in downloads.glob("**/*.tmp.*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (downloads, target.parent, target.parent.parent):
+        if folder.is_dir() and folder != Path(builder.data_dir_root) and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _image_folder(config: DatasetConfig) -> tfds.ImageFolder:
+    root = Path(config.data_dir).expanduser()
+    layout = "Expected dataset.data_dir/train/CLASS/*.jpg (or .jpeg, .png) and dataset.data_dir/validation/CLASS/*.jpg."
+    if not root.is_dir():
+        raise ValueError(f"dataset.data_dir={config.data_dir} is no folder. {layout}")
+    splits = sorted(path for path in root.iterdir() if path.is_dir())
+    if not splits:
+        raise ValueError(f"{root} has no folders of splits in it. {layout}")
+    builder = tfds.ImageFolder(str(root))
+    if not builder.info.splits or not builder.info.features["label"].names:
+        raise ValueError(
+            f"{root} has the folders {', '.join(path.name for path in splits)}, but no folders of classes in them. "
+            f"{layout}")
+    return builder
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."

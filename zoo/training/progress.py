@@ -1,0 +1,98 @@
+"""What a training run shows on the terminal: a live bar, a line an epoch, a closing table."""
+
+import sys
+import time
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+REFRESH_SECONDS = 0.2
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """A bar over all epochs with images/s, loss, top-1 and the remaining time; only on a terminal.
+
+    Metrics are read from the device a few times a second and not after every step.
+    """
+
+    def __init__(self, console: Console, epochs: int, steps: int, batch_size: int):
+        super().__init__()
+        self.console = console
+        self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
+        self.shown = 0.0
+        self.epoch = 0
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.progress.add_task("compiling", total=epochs * steps, figures="")
+
+    def __enter__(self):
+        self.progress.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self.progress.__exit__(*error)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch, self.started, self.first = epoch, time.perf_counter(), None
+        self.progress.update(self.task, description=f"epoch {epoch + 1}/{self.epochs}")
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
+        self.first = self.first or (now, batch)  # the first step compiles
+        if self.progress.disable or now - self.shown < REFRESH_SECONDS:
+            return
+        self.shown = now
+        seconds, steps = now - self.first[0], batch - self.first[1]
+        rate = f"{steps * self.batch_size / seconds:,.0f} images/s  " if steps else ""
+        logs = logs or {}
+        figures = f"{rate}loss {logs.get('loss', float('nan')):.3f}  top-1 {100 * logs.get('top1', 0):.1f} %"
+        self.progress.update(self.task, completed=self.epoch * self.steps + batch + 1, figures=figures)
+
+    def on_test_begin(self, logs=None):
+        self.progress.update(self.task, description=f"epoch {self.epoch + 1}/{self.epochs}, validation")
+
+
+def console() -> Console:
+    """Where progress is written: standard error, so that standard output stays free for results."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def epoch_line(row: dict, epochs: int) -> str:
+    """One line on an epoch that has ended, from the row that `metrics.csv` gets."""
+    return (
+        f"epoch {row['epoch']:>3}/{epochs}  loss {row['train/loss']:.4f}  top-1 {percent(row['train/top1'])}  "
+        f"val loss {row['val/loss']:.4f}  val top-1 {percent(row['val/top1'])}  "
+        f"{row['train/images_per_second']:,.0f} images/s  {row['train/seconds']:.1f} s"
+    )
+
+
+def percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f} %"
+
+
+def closing_table(result: dict, directory: str) -> Table:
+    """The figures of a run that has ended."""
+    table = Table(show_header=False, title=f"{result['name']}: {result['status']}", title_justify="left")
+    rows = [("validation top-1", percent(result["val_top1"]))]
+    if result.get("test_top1") is not None:
+        rows.append(("test top-1", percent(result["test_top1"])))
+    rate = result["train_images_per_second"]
+    rows += [
+        ("parameters", f"{result['parameters']:,}"),
+        ("multiply-accumulates", f"{result['macs']:,}"),
+        ("training", "-" if rate is None else f"{rate:,.0f} images/s"),
+        ("time", f"{result['seconds']:,.0f} s"),
+        ("run directory", directory),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,73 @@
+"""From a recipe to what Keras compiles: optimizer, schedule, loss and metrics."""
+
+import keras
+
+from zoo.training.recipe_config import RecipeConfig
+
+NOT_DECAYED = ["bias", "gamma", "beta"]
+
+
+def policy(config: RecipeConfig) -> str:
+    """Keras's name of the precision: what the layers compute in; the weights are float32 in both."""
+    return "mixed_bfloat16" if config.precision == "bfloat16" else "float32"
+
+
+def schedule(config: RecipeConfig, steps_per_epoch: int):
+    """Learning rate by step: linear warm-up, then a half cosine to zero (Loshchilov and Hutter 2017) or constant."""
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+    total = config.epochs * steps_per_epoch
+    if config.schedule == "constant" and not warmup:
+        return config.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else config.learning_rate,
+        max(total - warmup, 1),
+        alpha=1.0 if config.schedule == "constant" else 0.0,
+        warmup_target=config.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def optimizer(config: RecipeConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer; decay is decoupled (Loshchilov and Hutter 2019) and spares vectors."""
+    rate = schedule(config, steps_per_epoch)
+    shared = {"weight_decay": config.weight_decay or None, "global_clipnorm": config.clip_norm}
+    if config.optimizer == "sgd":
+        found = keras.optimizers.SGD(rate, config.momentum, nesterov=config.momentum > 0, **shared)
+    else:
+        found = keras.optimizers.AdamW(rate, **shared)
+    if config.weight_decay:
+        found.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    return found
+
+
+def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int) -> None:
+    """Make `model`, which gives raw logits, ready for `fit` with integer labels."""
+    model.compile(
+        optimizer=optimizer(config, steps_per_epoch),
+        loss=SmoothedCrossentropy(config.label_smoothing),
+        metrics=[
+            keras.metrics.SparseCategoricalAccuracy(name="top1"),
+            keras.metrics.SparseTopKCategoricalAccuracy(k=5, name="top5"),
+        ],
+    )
+
+
+class SmoothedCrossentropy(keras.losses.Loss):
+    """Cross-entropy of raw logits (B, classes) with integer labels (B,), targets smoothed over all classes.
+
+    Source: Szegedy et al. 2016, Rethinking the Inception Architecture, section 7, arXiv:1512.00567.
+    """
+
+    def __init__(self, smoothing: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.smoothing = smoothing
+
+    def call(self, labels, logits):
+        plain = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        if not self.smoothing:
+            return plain
+        uniform = -keras.ops.mean(keras.ops.log_softmax(logits, axis=-1), axis=-1)
+        return (1 - self.smoothing) * plain + self.smoothing * uniform
+
+    def get_config(self):
+        return {**super().get_config(), "smoothing": self.smoothing}

@@ -1,0 +1,199 @@
+"""What a run leaves in its directory whether or not it is tracked: `metrics.csv` and `result.json`.
+
+`metrics.csv` has one row an epoch. `result.json` exists from the start with status `running`, so that a run
+that was killed can be told from one that ended.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from zoo.training.environment import redact
+
+STATUSES = ("finished", "interrupted", "failed")
+
+# What a finished run must tell, so that a table of many runs has no holes. None is a value: `groups` of a
+# network without groups, `peak_memory_bytes` on Windows.
+REQUIRED = (
+    "model",
+    "groups",
+    "dataset",
+    "val_top1",
+    "val_top5",
+    "parameters",
+    "macs",
+    "train_images_per_second",
+    "peak_memory_bytes",
+    "seconds",
+)
+
+
+class RecordError(OSError):
+    """The run directory cannot be written."""
+
+
+class Record:
+    """Writes `metrics.csv` and `result.json` of one run; a context manager that notes how the run ended.
+
+        with Record(directory, {"model": "resnext50_32x4d", "groups": 32, "dataset": "digits"}) as record:
+            record.epoch({"epoch": 0, "train/loss": 1.2})
+            record.finish("finished", {"val_top1": 0.98, ...})
+
+    When the body raises, the status becomes `interrupted` (KeyboardInterrupt) or `failed`, with the error.
+    """
+
+    def __init__(self, directory: Path, start: Mapping[str, Any] | None = None, first_epoch: int = 0):
+        """Writes `result.json` with status `running` and the values of `start`.
+
+        Args:
+            directory: made if it does not exist.
+            start: what is known before training.
+            first_epoch: the epoch that a resumed run goes on with; rows from it on are dropped from
+                `metrics.csv`, since they come again. 0 starts the file anew.
+
+        Raises:
+            RecordError: the directory cannot be written.
+        """
+        self.directory = Path(directory)
+        self.metrics_path = self.directory / "metrics.csv"
+        self.result_path = self.directory / "result.json"
+        self._values = dict(start or {})
+        self._columns: list[str] | None = None
+        self._finished = False
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _cannot_write(self.directory, error) from error
+        self._keep_epochs_before(first_epoch)
+        self._write_result("running")
+
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or self._finished:
+            return
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        try:
+            self.finish(status, error=f"{type(error).__name__}: {error}".strip(": "))
+        except RecordError:
+            pass  # the body's own error says more, and a full disk may be that very error
+
+    def epoch(self, metrics: Mapping[str, float | None]) -> None:
+        """Adds a row. The first row's keys are the columns; a later row may leave some out, which stay empty.
+
+        Raises:
+            ValueError: a key that the first row did not have.
+            RecordError: the row cannot be written.
+        """
+        rows = []
+        if self._columns is None:
+            self._columns = list(metrics)
+            rows.append(self._columns)
+        unknown = [key for key in metrics if key not in self._columns]
+        if unknown:
+            raise ValueError(
+                f"metrics.csv has no column {', '.join(unknown)}; its columns were fixed by the first row:"
+                f" {', '.join(self._columns)}."
+            )
+        rows.append([_plain(metrics.get(key)) for key in self._columns])
+        try:
+            # Opened for each row: what is written is on disk for whoever looks, or if the process is killed.
+            with self.metrics_path.open("a", newline="", encoding="utf-8") as file:
+                file.write(_csv_text(rows))
+        except OSError as error:
+            raise _cannot_write(self.metrics_path, error) from error
+
+    def finish(
+        self, status: str, values: Mapping[str, Any] | None = None, error: str | None = None
+    ) -> None:
+        """Writes `result.json` for the last time: what was known at the start, then `values`, then `error`.
+
+        Args:
+            status: `finished`, `interrupted` or `failed`. Only a finished run must have all `REQUIRED`
+                values; in the others, missing ones are null.
+            values: NaN and infinity become null, for JSON has neither.
+            error: what went wrong, for a person to read.
+
+        Raises:
+            ValueError: another status, or a required value is missing.
+            RecordError: the file cannot be written.
+        """
+        if status not in STATUSES:
+            raise ValueError(f"status={status!r} is not one of {', '.join(STATUSES)}.")
+        known = {**self._values, **(values or {})}
+        missing = [key for key in REQUIRED if key not in known]
+        if missing and status == "finished":
+            raise ValueError(f"result.json of a finished run lacks {', '.join(missing)}.")
+        self._values = {**dict.fromkeys(missing), **known}
+        if error is not None:
+            self._values["error"] = error
+        self._write_result(status)
+        self._finished = True
+
+    def _write_result(self, status: str) -> None:
+        text = json.dumps({"status": status, **_plain(self._values)}, indent=2, allow_nan=False)
+        _replace(self.result_path, redact(text) + "\n")
+
+    def _keep_epochs_before(self, first_epoch: int) -> None:
+        rows: list[list[str]] = []
+        if first_epoch > 0 and self.metrics_path.exists():
+            with self.metrics_path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.reader(file))
+        if not rows or "epoch" not in rows[0]:
+            self.metrics_path.unlink(missing_ok=True)
+            return
+        self._columns, at = rows[0], rows[0].index("epoch")
+        # A killed run may have left half a row.
+        kept = [row for row in rows[1:] if len(row) == len(rows[0]) and float(row[at]) < first_epoch]
+        _replace(self.metrics_path, _csv_text([self._columns, *kept]))
+
+
+def _plain(value: Any) -> Any:
+    """`value` in JSON's types: NumPy scalars as Python's, paths as text, NaN and infinity as None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _csv_text(rows: list[list[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a file so that a reader sees the old text or the new one, never a part."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> RecordError:
+    reason = error.strerror or str(error)
+    return RecordError(f"Cannot write {path}: {reason}; another directory is chosen with hydra.run.dir=PATH.")
