@@ -36,9 +36,13 @@ def convolution(
     )(inputs)
 
 
-def normalization(inputs, *, name: str | None = None):
-    """Batch normalisation over the channels of `inputs` (B, H, W, C), with the references' constants."""
-    return BatchNormalization(-1, MOMENTUM, EPSILON, name=name)(inputs)
+def normalization(inputs, gamma: str = "ones", *, name: str | None = None):
+    """Batch normalisation over the channels of `inputs` (B, H, W, C), with the references' constants.
+
+    `gamma` initialises the scale: "zeros" in the last normalisation of a residual branch makes the block start as
+    the identity (Goyal et al. 2017, Accurate, Large Minibatch SGD, section 5.1, arXiv:1706.02677).
+    """
+    return BatchNormalization(-1, MOMENTUM, EPSILON, gamma_initializer=gamma, name=name)(inputs)
 
 
 def activation(inputs, kind: str | None, *, name: str | None = None):
@@ -48,11 +52,11 @@ def activation(inputs, kind: str | None, *, name: str | None = None):
 
 def conv_norm(
     inputs, filters: int, kernel_size: int = 1, strides: int = 1, groups: int = 1, act: str | None = None, *,
-    name: str | None = None, norm_name: str | None = None,
+    gamma: str = "ones", name: str | None = None, norm_name: str | None = None,
 ):
     """Convolution without bias, batch normalisation, activation: (B, H, W, C) -> (B, H/s, W/s, filters)."""
     x = convolution(inputs, filters, kernel_size, strides, groups, name=name)
-    return activation(normalization(x, name=norm_name), act)
+    return activation(normalization(x, gamma, name=norm_name), act)
 
 
 def squeeze_excite(inputs, reduced: int, gate: str = "sigmoid", *, name: str | None = None):

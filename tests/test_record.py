@@ -102,7 +102,7 @@ def test_a_resumed_run_keeps_the_epochs_before_it(tmp_path):
 def test_a_row_with_an_unknown_column_is_refused(tmp_path):
     record = Record(tmp_path)
     record.epoch({"epoch": 0, "val/loss": 1.0})
-    with pytest.raises(ValueError, match="no column val/lost; its columns .* epoch, val/loss"):
+    with pytest.raises(ValueError, match=r"no column val/lost; its columns .* epoch, val/loss"):
         record.epoch({"epoch": 1, "val/lost": 1.0})
     assert len(rows(tmp_path)) == 1
 
@@ -129,9 +129,9 @@ def test_a_full_disk_leaves_the_last_whole_result(tmp_path):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))  # the kernel then refuses what is longer
     try:
-        with pytest.raises(RecordError, match="metrics.csv: File too large"):
+        with pytest.raises(RecordError, match=r"metrics.csv: File too large"):
             record.epoch({f"metric{index}": 1.0 for index in range(20)})
-        with pytest.raises(RecordError, match="result.json: File too large"):
+        with pytest.raises(RecordError, match=r"result.json: File too large"):
             record.finish("finished", END)
         with pytest.raises(ValueError, match="the real reason"), record:
             raise ValueError("the real reason")
@@ -172,7 +172,8 @@ def test_the_commit_and_whether_it_was_changed(tmp_path, monkeypatch):
 
 
 def test_peak_memory_is_in_bytes():
-    code = "from zoo.training.environment import peak_memory_bytes as p; a = p(); b'x' * 2**28; print(p() - a)"
+    code = "from zoo.training.environment import peak_memory_bytes as peak\n"
+    code += "before = peak(); b'x' * 2**28; print(peak() - before)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert 0.8 * 2**28 < int(done.stdout) < 1.2 * 2**28
 

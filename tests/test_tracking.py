@@ -1,33 +1,33 @@
 """Runs with the real W&B client: against no server, broken ones, and one that answers what a run needs."""
 
-import http.server
 import json
 import os
 import pty
 import socket
 import subprocess
 import sys
-import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from wandb_server import Server
 
 ROOT = Path(__file__).parents[1]
 WANDB = [sys.executable, "-m", "wandb"]
 KEY = "0123456789abcdef" * 3  # well formed and nobody's
-INIT_TIMEOUT, FINISH_TIMEOUT = 2.0, 2.0
+TIMEOUT = 2.0  # seconds, for servers that will not answer
 
-# Runs in a process of its own: W&B reads the environment once a process. argv: directory, mode, what happens.
-SCRIPT = f"""
+# Runs in a process of its own: W&B reads the environment once a process. argv: directory, mode, what happens,
+# how many runs, the timeouts.
+SCRIPT = """
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
 from zoo.training.tracking import open_run
 from zoo.training.tracking_config import TrackingConfig
 
 directory, mode, event = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-waits = dict(init_timeout_seconds={INIT_TIMEOUT}, finish_timeout_seconds={FINISH_TIMEOUT})
+waits = dict(init_timeout_seconds=float(sys.argv[5]), finish_timeout_seconds=float(sys.argv[6]))
 config = TrackingConfig(mode=mode, **waits)
 key = os.environ.get("WANDB_API_KEY") or os.environ.get("LEAKED", "")
 
@@ -35,15 +35,15 @@ def one(index):
     told, slowest, opening = dict(index=index), 0.0, time.monotonic()
     resolved = dict(model=dict(name="resnext", depths=[3, 4]), command="train --key=" + key, secrets=[key])
     try:
-        with open_run(config, name=f"run{{index}}", group="digits", resolved=resolved,
+        with open_run(config, name=f"run{index}", group="digits", resolved=resolved,
                       directory=directory / str(index)) as tracker:
             told.update(opened=time.monotonic() - opening, mode=tracker.mode, url=tracker.url, id=tracker.id,
                         directory=str(tracker.directory), offline=str(tracker.offline_directory))
             for epoch in range(3):
                 began = time.monotonic()
                 top1 = epoch + index / 10 if epoch else None
-                metrics = {{"train/loss": 1 / (epoch + 1), "val/loss": float("nan"), "val/top1": top1}}
-                tracker.log({{"epoch": epoch, **metrics}}, step=epoch)
+                metrics = {"train/loss": 1 / (epoch + 1), "val/loss": float("nan"), "val/top1": top1}
+                tracker.log({"epoch": epoch, **metrics}, step=epoch)
                 slowest = max(slowest, time.monotonic() - began)
                 if epoch == 0 and event == "break":
                     print("break", flush=True)
@@ -52,7 +52,10 @@ def one(index):
                     me = str(os.getpid())
                     os.kill(int(subprocess.check_output(["pgrep", "-P", me, "wandb-core"]).split()[0]), 9)
                     time.sleep(0.5)
-            tracker.summarise({{"parameters": 25_028_904}})
+            if event == "killed":
+                time.sleep(1.5)
+                os.kill(os.getpid(), 9)
+            tracker.summarise({"parameters": 25_028_904})
             if event == "ends":
                 if index == 1:
                     raise RuntimeError("boom")
@@ -70,61 +73,6 @@ for index in range(int(sys.argv[4])):
 """
 
 
-class Server:
-    """Answers a run like W&B's server, until `answer` is set to an HTTP status or to `nothing`."""
-
-    def __init__(self, answer="well"):
-        self.answer, self.history = answer, []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                if outer.answer == "nothing":
-                    threading.Event().wait(60)
-                status = 200 if outer.answer == "well" else outer.answer
-                refusal = {"errors": [{"message": "denied"}]}
-                text = json.dumps(outer.reply(self.path, body) if status == 200 else refusal).encode()
-                self.send_response(status)
-                self.send_header("content-length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_PUT = do_POST
-
-            def handle(self):
-                try:
-                    super().handle()
-                except OSError:
-                    pass  # the client has gone
-
-            def log_message(self, *args):
-                pass
-
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def reply(self, path, body):
-        if path.endswith("/file_stream"):
-            lines = json.loads(body).get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
-            self.history += [json.loads(line) for line in lines]
-        if path != "/graphql":
-            return {}
-        query, variables = (json.loads(body)[key] for key in ("query", "variables"))
-        if "UpsertBucket" in query:
-            project = {"id": "p", "name": variables["project"], "entity": {"id": "e", "name": "lab"}}
-            bucket = {"id": "b", "name": variables["name"], "displayName": "r", "config": "{}"}
-            return {"data": {"upsertBucket": {"bucket": bucket | {"project": project}, "inserted": True}}}
-        if "CreateRunFiles" in query:
-            files = [{"name": name, "uploadUrl": f"{self.url}/{name}"} for name in variables["files"]]
-            return {"data": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}}
-        return {"data": {}}
-
-
 @pytest.fixture
 def server(request):
     server = Server(getattr(request, "param", "well"))
@@ -139,13 +87,15 @@ def environment(home, **variables):
     return clean | {"HOME": str(home), "NETRC": str(home / "netrc"), "PYTHONPATH": str(ROOT)} | variables
 
 
-def start(tmp_path, mode, event="", count=1, **variables):
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "run"), mode, event, str(count)]
+def command(tmp_path, mode, event="", count=1, init_timeout=60, finish_timeout=60):
+    arguments = [tmp_path / "run", mode, event, count, init_timeout, finish_timeout]
+    return [sys.executable, "-c", SCRIPT, *map(str, arguments)]
+
+
+def start(command, tmp_path, **variables):
     pipe = subprocess.PIPE
-    process_environment = environment(tmp_path / "home", **variables)
-    return subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path, env=process_environment
-    )
+    env = environment(tmp_path / "home", **variables)
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path, env=env)
 
 
 def ended(process, tmp_path):
@@ -158,12 +108,12 @@ def ended(process, tmp_path):
     return [json.loads(line) for line in out.splitlines() if line.startswith("{")], err
 
 
-def inspect(directory, *options):
+def inspect(directory):
     """The records of a run as W&B's own reader prints them."""
-    command = [*WANDB, "leet", "inspect", "--json", *options, str(directory)]
+    reader = [*WANDB, "leet", "inspect", "--json", str(directory)]
     variables = environment(Path(directory) / "home")
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
-    return json.loads(done.stdout) if options else [json.loads(line) for line in done.stdout.splitlines()]
+    done = subprocess.run(reader, capture_output=True, text=True, check=True, env=variables)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def history(records):
@@ -183,10 +133,9 @@ def assert_kept_offline(told, err, reason):
 
 def test_a_run_without_a_key_is_kept_offline_and_asks_nobody(tmp_path):
     ours, theirs = pty.openpty()  # W&B asks for a key where it sees a terminal
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "run"), "online", "", "1"]
     variables = environment(tmp_path / "home", TERM="xterm")
     terminal = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
-    subprocess.run(command, **terminal, cwd=tmp_path, env=variables, timeout=30)
+    subprocess.run(command(tmp_path, "online"), **terminal, cwd=tmp_path, env=variables, timeout=30)
     printed = os.read(ours, 65536).decode().replace("\r", "")
     os.close(ours), os.close(theirs)
     err, told = printed.strip().split("\n")
@@ -194,17 +143,19 @@ def test_a_run_without_a_key_is_kept_offline_and_asks_nobody(tmp_path):
 
 
 def test_each_run_of_a_process_is_its_own_and_ends_as_it_ended(tmp_path):
-    told, err = ended(start(tmp_path, "offline", "ends", count=3), tmp_path)
+    told, err = ended(start(command(tmp_path, "offline", "ends", count=3), tmp_path), tmp_path)
     assert len({run["id"] for run in told}) == 3
     assert [run.get("raised") for run in told] == [None, "RuntimeError", "KeyboardInterrupt"]
     assert "Traceback" not in err and err.count("\n") == 3
-    for run, state in zip(told, ("finished", "failed", "failed"), strict=True):
-        summary = inspect(run["directory"], "--summary")
-        assert (summary["state"], summary["name"]) == (state, f"run{run['index']}")
-        assert summary["config"]["model"] == {"name": "resnext", "depths": [3, 4]}
-        assert {"commit", "dirty", "versions"} <= summary["config"].keys()
-        assert summary["summary"]["parameters"] == 25_028_904
+    for run, exit_code in zip(told, (0, 1, 1), strict=True):
         records = inspect(run["directory"])
+        assert records[-1]["exit"] == {"exit_code": exit_code}
+        (opened,) = [record["run"] for record in records if record["type"] == "run"]
+        assert (opened["display_name"], opened["run_group"]) == (f"run{run['index']}", "digits")
+        assert opened["config"]["update"]["model"] == {"name": "resnext", "depths": [3, 4]}
+        assert {"commit", "dirty", "versions"} <= opened["config"]["update"].keys()
+        summaries = [record["summary"]["update"] for record in records if record["type"] == "summary"]
+        assert {"parameters": 25_028_904} in summaries
         assert [record for record in records if record.get("metric", {}).get("step_metric") == "epoch"]
         rows = history(records)
         assert [row["train/loss"] for row in rows] == pytest.approx([1, 1 / 2, 1 / 3])
@@ -218,19 +169,24 @@ def test_a_server_that_cannot_be_reached_costs_the_timeout_and_nothing_else(tmp_
     with closing(socket.create_server(("127.0.0.1", 0))) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
     began = time.monotonic()
-    (told,), err = ended(start(tmp_path, "auto", WANDB_API_KEY=KEY, WANDB_BASE_URL=url), tmp_path)
-    assert INIT_TIMEOUT < told["opened"] < INIT_TIMEOUT + 5
-    assert time.monotonic() - began < INIT_TIMEOUT + 10  # leaving the process does not wait for it either
+    (told,), err = ended(
+        start(
+            command(tmp_path, "auto", init_timeout=TIMEOUT), tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=url
+        ),
+        tmp_path,
+    )
+    assert TIMEOUT < told["opened"] < TIMEOUT + 5
+    assert time.monotonic() - began < TIMEOUT + 10  # leaving the process does not wait for it either
     assert_kept_offline(told, err, f"{url} could not be reached within 2 s")
 
 
 @pytest.mark.parametrize("server", ["nothing", 500], indirect=True)
 def test_a_server_that_does_not_answer_costs_the_timeout_and_nothing_else(tmp_path, server):
     began = time.monotonic()
-    process = start(tmp_path, "online", WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
-    (told,), err = ended(process, tmp_path)
-    assert INIT_TIMEOUT < told["opened"] < INIT_TIMEOUT + 5
-    assert time.monotonic() - began < INIT_TIMEOUT + 10
+    script = command(tmp_path, "online", init_timeout=TIMEOUT)
+    (told,), err = ended(start(script, tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url), tmp_path)
+    assert TIMEOUT < told["opened"] < TIMEOUT + 5
+    assert time.monotonic() - began < TIMEOUT + 10
     assert_kept_offline(told, err, "could not be reached within 2 s")
     assert ("(HTTP 500)" in err) == (server.answer == 500)
 
@@ -240,7 +196,7 @@ def test_a_server_that_does_not_answer_costs_the_timeout_and_nothing_else(tmp_pa
     "key, reason", [(KEY, "refused the run (denied"), (KEY[:30], "malformed")], ids=["refused", "short"]
 )
 def test_an_invalid_key_keeps_the_run_offline(tmp_path, server, key, reason):
-    process = start(tmp_path, "online", WANDB_API_KEY=key, WANDB_BASE_URL=server.url)
+    process = start(command(tmp_path, "online"), tmp_path, WANDB_API_KEY=key, WANDB_BASE_URL=server.url)
     (told,), err = ended(process, tmp_path)
     assert key not in err
     assert_kept_offline(told, err, reason)
@@ -249,8 +205,8 @@ def test_an_invalid_key_keeps_the_run_offline(tmp_path, server, key, reason):
 def test_a_run_reaches_a_server_with_a_key_from_netrc(tmp_path, tmp_path_factory, server):
     netrc = tmp_path_factory.mktemp("key") / "netrc"
     netrc.write_text(f"machine {server.url.removeprefix('http://')} login user password {KEY}\n")
-    process = start(tmp_path, "auto", WANDB_BASE_URL=server.url, NETRC=str(netrc), LEAKED=KEY)
-    (told,), err = ended(process, tmp_path)
+    variables = {"WANDB_BASE_URL": server.url, "NETRC": str(netrc), "LEAKED": KEY}
+    (told,), err = ended(start(command(tmp_path, "auto"), tmp_path, **variables), tmp_path)
     assert told["mode"] == "online" and told["offline"] == "None"
     assert told["url"] == f"{server.url}/lab/grouped-convolutions/runs/{told['id']}"
     assert err == f"W&B: {told['url']}\n"
@@ -259,35 +215,53 @@ def test_a_run_reaches_a_server_with_a_key_from_netrc(tmp_path, tmp_path_factory
 
 @pytest.mark.parametrize("answer", ["nothing", 500])
 def test_a_server_lost_midway_delays_no_epoch_and_the_run_can_be_uploaded_later(tmp_path, server, answer):
-    process = start(tmp_path, "auto", "break", WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
+    script = command(tmp_path, "auto", "break", finish_timeout=TIMEOUT)
+    process = start(script, tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
     assert process.stdout.readline() == "break\n"
     server.answer = answer
     process.stdin.write("\n")
     (told,), err = ended(process, tmp_path)
     assert told["slowest"] < 1
-    assert told["closed"] < FINISH_TIMEOUT + 3
+    assert told["closed"] < TIMEOUT + 3
     line = err.splitlines()[-1]
     assert "not uploaded whole within 2 s" in line
     server.answer, server.history = "well", []
-    command = line.split("`")[1].split()
-    assert command[:2] == ["wandb", "sync"]
+    advice = line.split("`")[1].split()
+    assert advice[:2] == ["wandb", "sync"]
     variables = environment(tmp_path / "home", WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
-    sync = [*WANDB, *command[1:]]
+    sync = [*WANDB, *advice[1:]]
     subprocess.run(sync, check=True, capture_output=True, cwd=tmp_path, env=variables, timeout=40)
     assert {row["epoch"] for row in server.history} == {0, 1, 2}
 
 
+def test_a_killed_run_keeps_its_epochs(tmp_path):
+    process = start(command(tmp_path, "offline", "killed"), tmp_path)
+    process.communicate(timeout=40)
+    assert process.returncode == -9
+    (directory,) = tmp_path.glob("run/0/wandb/offline-run-*")
+    assert [row["epoch"] for row in history(inspect(directory))] == [0, 1, 2]
+
+
 def test_training_outlives_the_service_and_the_next_run_is_tracked(tmp_path):
-    told, err = ended(start(tmp_path, "offline", "kill", count=2), tmp_path)
+    told, err = ended(start(command(tmp_path, "offline", "kill", count=2), tmp_path), tmp_path)
     assert "no longer tracked" in err and "Traceback" not in err
     assert [row["epoch"] for row in history(inspect(told[1]["directory"]))] == [0, 1, 2]
 
 
+def test_the_environment_decides_in_mode_auto(tmp_path):
+    process = start(command(tmp_path, "auto"), tmp_path, WANDB_MODE="offline", WANDB_API_KEY=KEY)
+    (told,), err = ended(process, tmp_path)
+    assert_kept_offline(told, err, "WANDB_MODE is offline")
+    (told,), err = ended(start(command(tmp_path, "auto"), tmp_path, WANDB_MODE="off"), tmp_path)
+    assert told["raised"] == "ValueError"
+
+
 def test_disabled_tracking_and_the_modules_import_nothing_heavy(tmp_path):
-    code = SCRIPT + "assert not {'wandb', 'tensorflow', 'keras'} & set(sys.modules)"
-    import_all = "import zoo.training.record, zoo.training.environment\n"
-    command = [sys.executable, "-c", import_all + code, str(tmp_path / "run"), "disabled", "", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(tmp_path / "home"))
+    python, option, code, *arguments = command(tmp_path, "disabled")
+    code = "import zoo.training.record, zoo.training.environment\n" + code
+    code += "assert not {'wandb', 'tensorflow', 'keras'} & set(sys.modules)"
+    variables = environment(tmp_path / "home")
+    done = subprocess.run([python, option, code, *arguments], capture_output=True, text=True, env=variables)
     assert done.returncode == 0 and done.stderr == ""
     assert json.loads(done.stdout)["mode"] == "disabled"
     assert not (tmp_path / "run").exists()

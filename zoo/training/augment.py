@@ -1,7 +1,7 @@
 """From bytes and uint8 pixels to network input: decode, resize, crop, flip, normalise.
 
-Every random choice is a pure function of a seed (int64, shape (2,)) that the caller derives from its own seed, the
-epoch and the position in it, so that an epoch can be replayed.
+Every random choice is a pure function of a seed (int64, shape (2,)) that the caller derives from its own
+seed, the epoch and the position in it, so that an epoch can be replayed.
 """
 
 from __future__ import annotations
@@ -11,29 +11,37 @@ import tensorflow as tf
 from zoo.training.data_config import DatasetConfig
 
 
-def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
-    """Pixels uint8 (H, W, `channels`) of one encoded JPEG, PNG, GIF or BMP image; grey is repeated for 3 channels.
+def decode(
+    encoded: tf.Tensor, channels: int, size: tuple[int | None, int | None] = (None, None)
+) -> tf.Tensor:
+    """Pixels uint8 (H, W, `channels`) of one JPEG, PNG, GIF or BMP image; grey is repeated for 3 channels.
 
-    Raises tf.errors.InvalidArgumentError (when the data set is read) for a colour image where `channels` is 1.
+    `size` is (H, W) where it is known beforehand: images of the right size then cost no resizing.
+
+    Raises tf.errors.InvalidArgumentError while reading, for a colour image where `channels` is 1.
     """
     if channels == 3:
         image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     else:
         image = tf.io.decode_image(encoded, channels=0, expand_animations=False)
         tf.debugging.assert_equal(
-            tf.shape(image)[-1], 1,
-            message="An image has colour, but dataset.channels=1; set dataset.channels=3 (and mean and std).")
-    image.set_shape((None, None, channels))
+            tf.shape(image)[-1],
+            1,
+            message="An image has colour, but dataset.channels=1; set dataset.channels=3 (and mean and std).",
+        )
+    image.set_shape((*size, channels))
     return image
 
 
 def centre_square(image: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
     """Evaluation view: uint8 (S, S, C) of uint8 (H, W, C), S = `image_size`.
 
-    The short side is scaled to S / `crop_fraction`, with antialiasing, then the centre is cut out. An image that has
-    the right size already is returned untouched.
+    The short side is scaled to S / `crop_fraction`, with antialiasing, then the centre is cut out. An image
+    that has the right size already is returned untouched.
     """
     size = config.image_size
+    if config.crop_fraction == 1 and image.shape[:2] == (size, size):
+        return image
     short = max(size, round(size / config.crop_fraction))
     shape = tf.shape(image)
     height, width = shape[0], shape[1]
@@ -43,9 +51,10 @@ def centre_square(image: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
     image = tf.cond(
         tf.minimum(height, width) == short,
         lambda: image,
-        lambda: resize(image, (scaled_height, scaled_width), config.resize_method))
+        lambda: resize(image, (scaled_height, scaled_width), config.resize_method),
+    )
     top, left = (scaled_height - size) // 2, (scaled_width - size) // 2
-    image = image[top:top + size, left:left + size]
+    image = image[top : top + size, left : left + size]
     image.set_shape((size, size, config.channels))
     return image
 
@@ -57,15 +66,22 @@ def resize(image: tf.Tensor, size: tuple, method: str) -> tf.Tensor:
 
 
 def random_resized_square(encoded: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
-    """uint8 (S, S, C): a random box of one encoded image, scaled to S = `image_size` (Szegedy et al. 2014, section 6).
+    """uint8 (S, S, C): a random box of one encoded image, scaled to S = `image_size`.
 
-    Only the box is decoded where the image is a JPEG.
+    Szegedy et al. 2014, arXiv:1409.4842, section 6. Only the box is decoded where the image is a JPEG.
     """
+
     def box(shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-            shape, tf.zeros((1, 0, 4)), seed=seed, min_object_covered=0.0,
-            area_range=tuple(config.crop_area), aspect_ratio_range=tuple(config.crop_aspect),
-            max_attempts=10, use_image_if_no_bounding_boxes=True)
+            shape,
+            tf.zeros((1, 0, 4)),
+            seed=seed,
+            min_object_covered=0.0,
+            area_range=tuple(config.crop_area),
+            aspect_ratio_range=tuple(config.crop_aspect),
+            max_attempts=10,
+            use_image_if_no_bounding_boxes=True,
+        )
         return begin, extent
 
     def from_jpeg() -> tf.Tensor:
@@ -104,8 +120,13 @@ def shift_and_flip(images: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) ->
         start = tf.where(mirrored, float(config.image_size - 1), 0.0)
     zero, one = tf.zeros((batch,)), tf.ones((batch,))
     moved = tf.raw_ops.ImageProjectiveTransformV3(
-        images=images, transforms=tf.stack([step, zero, start + right, zero, one, down, zero, zero], axis=1),
-        output_shape=tf.shape(images)[1:3], fill_value=0.0, interpolation="NEAREST", fill_mode="CONSTANT")
+        images=images,
+        transforms=tf.stack([step, zero, start + right, zero, one, down, zero, zero], axis=1),
+        output_shape=tf.shape(images)[1:3],
+        fill_value=0.0,
+        interpolation="NEAREST",
+        fill_mode="CONSTANT",
+    )
     return tf.ensure_shape(moved, images.shape)
 
 

@@ -6,7 +6,6 @@ Imports neither TensorFlow nor TFDS nor NumPy, so composing and checking a confi
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import List, Optional, Union
 
 SOURCES = ("tfds", "image_folder", "synthetic")
 RESIZE_METHODS = ("bilinear", "bicubic", "area", "nearest")
@@ -17,42 +16,43 @@ class DatasetConfig:
     """One data set. Sizes in pixels, `mean` and `std` in the unit range 0..1.
 
     `name` stands in run names. `builder` is a TFDS name, with config and version where wanted
-    (`name/config:1.2.3`); only `source: tfds` reads it. `data_dir` is where TFDS keeps prepared data sets (null:
-    $TFDS_DATA_DIR, else ~/tensorflow_datasets), or the root of an image folder. Splits follow TFDS's syntax
-    (`train[:90%]`, `train[50000:]`, `train+test`); for an image folder they are names of folders.
+    (`name/config:1.2.3`); only `source: tfds` reads it. `data_dir` is where TFDS keeps prepared data sets
+    (null: $TFDS_DATA_DIR, else ~/tensorflow_datasets), or the root of an image folder. Splits follow TFDS's
+    syntax (`train[:90%]`, `train[50000:]`, `train+test`); for an image folder they are names of folders.
 
-    Training images: `random_resized_crop` cuts a box of `crop_area` (share of the image's area) and `crop_aspect`
-    (width / height) and scales it to `image_size`; otherwise images are treated as for evaluation, then padded
-    with zeros by `crop_padding` on every side and cropped back at random. `flip` mirrors left and right, half of
-    the time. Evaluation images: the short side becomes `image_size / crop_fraction`, then the centre is cut out.
+    Training images: `random_resized_crop` cuts a box of `crop_area` (share of the image's area) and
+    `crop_aspect` (width / height) and scales it to `image_size`; otherwise images are treated as for
+    evaluation, then padded with zeros by `crop_padding` on every side and cropped back at random. `flip`
+    mirrors left and right, half of the time. Evaluation images: the short side becomes `image_size /
+    crop_fraction`, then the centre is cut out.
 
     `cache`: true keeps the raw images in memory whatever their size, false never does, "auto" does where they
-    take at most `cache_limit_gb` (10^9 bytes, each split by itself). What is not kept in memory passes through a
-    shuffle buffer of `shuffle_buffer` encoded images.
+    take at most `cache_limit_gb` (10^9 bytes, each split by itself). What is not kept in memory is
+    shuffled `shuffle_buffer` encoded images at a time.
     """
 
     name: str = "digits"
     source: str = "tfds"
-    builder: Optional[str] = "digits"
-    data_dir: Optional[str] = None
+    builder: str | None = "digits"
+    data_dir: str | None = None
     train_split: str = "train"
     validation_split: str = "validation"
-    test_split: Optional[str] = None
-    num_classes: Optional[int] = None
+    test_split: str | None = None
+    num_classes: int | None = None
     image_size: int = 8
     channels: int = 1
     resize_method: str = "bilinear"
     crop_fraction: float = 1.0
-    mean: List[float] = field(default_factory=lambda: [0.0])
-    std: List[float] = field(default_factory=lambda: [1.0])
+    mean: list[float] = field(default_factory=lambda: [0.0])
+    std: list[float] = field(default_factory=lambda: [1.0])
     random_resized_crop: bool = False
-    crop_area: List[float] = field(default_factory=lambda: [0.08, 1.0])
-    crop_aspect: List[float] = field(default_factory=lambda: [0.75, 1.3333333])
+    crop_area: list[float] = field(default_factory=lambda: [0.08, 1.0])
+    crop_aspect: list[float] = field(default_factory=lambda: [0.75, 1.3333333])
     crop_padding: int = 0
     flip: bool = False
-    cache: Union[bool, str] = "auto"
+    cache: bool | str = "auto"
     cache_limit_gb: float = 2.0
-    shuffle_buffer: int = 8192
+    shuffle_buffer: int = 4096
     synthetic_train_size: int = 1024
     synthetic_validation_size: int = 256
 
@@ -79,13 +79,17 @@ def _check_source(config: DatasetConfig) -> None:
     if config.source == "tfds" and not config.builder:
         raise ValueError(
             "dataset.source=tfds needs dataset.builder, the name of a TFDS data set such as "
-            "dataset.builder=fashion_mnist.")
+            "dataset.builder=fashion_mnist."
+        )
     if config.source == "image_folder" and not config.data_dir:
         raise ValueError(
-            "dataset.source=image_folder needs dataset.data_dir, a folder that holds "
-            "train/CLASS/*.jpg and validation/CLASS/*.jpg.")
+            "dataset.source=image_folder needs dataset.data_dir, a folder that holds train/CLASS/*.jpg and "
+            "validation/CLASS/*.jpg."
+        )
     if config.source == "synthetic" and not config.num_classes:
-        raise ValueError("dataset.source=synthetic needs dataset.num_classes, for example 10; it has no labels to count.")
+        raise ValueError(
+            "dataset.source=synthetic needs dataset.num_classes, for example 10; it has no labels to count."
+        )
 
 
 def _check_sizes(config: DatasetConfig) -> None:
@@ -94,47 +98,64 @@ def _check_sizes(config: DatasetConfig) -> None:
             raise ValueError(f"dataset.{key}={getattr(config, key)} must be at least 1.")
     if config.num_classes is not None and config.num_classes < 2:
         raise ValueError(
-            f"dataset.num_classes={config.num_classes} must be at least 2, or null to read it from the data set.")
+            f"dataset.num_classes={config.num_classes} must be at least 2, or null to read it from the data "
+            "set."
+        )
     if config.channels not in (1, 3):
         nearest = 1 if config.channels < 2 else 3
         raise ValueError(
-            f"dataset.channels={config.channels} must be 1 (grey) or 3 (red, green, blue); the nearest is {nearest}.")
+            f"dataset.channels={config.channels} must be 1 (grey) or 3 (red, green, blue); the nearest is "
+            f"{nearest}."
+        )
     if isinstance(config.cache, str) and config.cache != "auto":
         raise ValueError(f"dataset.cache={config.cache!r} must be true, false or auto.")
     if config.cache_limit_gb < 0:
         raise ValueError(
-            f"dataset.cache_limit_gb={config.cache_limit_gb} must be 0 or more; dataset.cache=false caches nothing.")
+            f"dataset.cache_limit_gb={config.cache_limit_gb} must be 0 or more; dataset.cache=false caches "
+            "nothing."
+        )
 
 
 def _check_normalisation(config: DatasetConfig) -> None:
     for key in ("mean", "std"):
         values = list(getattr(config, key))
         if len(values) not in (1, config.channels):
-            allowed = "1 value" if config.channels == 1 else f"{config.channels} values, or 1 for all channels"
+            allowed = (
+                "1 value" if config.channels == 1 else f"{config.channels} values, or 1 for all channels"
+            )
             raise ValueError(
-                f"dataset.{key}={values} has {len(values)} values; dataset.channels={config.channels} needs {allowed}.")
+                f"dataset.{key}={values} has {len(values)} values; dataset.channels={config.channels} needs "
+                f"{allowed}."
+            )
     if any(value <= 0 for value in config.std):
-        raise ValueError(f"dataset.std={list(config.std)} must be above 0 everywhere; images are divided by it.")
+        raise ValueError(
+            f"dataset.std={list(config.std)} must be above 0 everywhere; images are divided by it."
+        )
     if any(abs(value) > 1 for value in config.mean) or any(value > 1 for value in config.std):
         raise ValueError(
             f"dataset.mean={list(config.mean)}, dataset.std={list(config.std)} are for pixels in 0..1; "
-            "divide values meant for 0..255 by 255.")
+            "divide values meant for 0..255 by 255."
+        )
 
 
 def _check_augmentation(config: DatasetConfig) -> None:
     _one_of("resize_method", config.resize_method, RESIZE_METHODS)
     if not 0 < config.crop_fraction <= 1:
         raise ValueError(
-            f"dataset.crop_fraction={config.crop_fraction} must be above 0 and at most 1 (1 keeps the whole short side).")
+            f"dataset.crop_fraction={config.crop_fraction} must be above 0 and at most 1 (1 keeps the whole "
+            "short side)."
+        )
     if not 0 <= config.crop_padding <= config.image_size:
         nearest = min(max(config.crop_padding, 0), config.image_size)
         raise ValueError(
-            f"dataset.crop_padding={config.crop_padding} must lie in 0..image_size={config.image_size}; "
-            f"the nearest is {nearest}.")
+            f"dataset.crop_padding={config.crop_padding} must lie in 0..image_size={config.image_size}; the "
+            f"nearest is {nearest}."
+        )
     if config.random_resized_crop and config.crop_padding:
         raise ValueError(
-            f"dataset.random_resized_crop=true already crops at random; set dataset.crop_padding=0 "
-            f"instead of {config.crop_padding}.")
+            "dataset.random_resized_crop=true already crops at random; set dataset.crop_padding=0 instead "
+            f"of {config.crop_padding}."
+        )
     for key, highest in (("crop_area", 1.0), ("crop_aspect", float("inf"))):
         pair = list(getattr(config, key))
         if len(pair) != 2 or not 0 < pair[0] <= pair[1] <= highest:
@@ -147,12 +168,16 @@ def _check_splits(config: DatasetConfig) -> None:
     for key in ("train_split", "validation_split"):
         if not splits[key]:
             raise ValueError(f"dataset.{key}={splits[key]!r} must name a split, for example 'train[:90%]'.")
-    for first, second in (("train_split", "validation_split"), ("train_split", "test_split"),
-                          ("validation_split", "test_split")):
+    for first, second in (
+        ("train_split", "validation_split"),
+        ("train_split", "test_split"),
+        ("validation_split", "test_split"),
+    ):
         if splits[first] and splits[second] and splits_overlap(splits[first], splits[second]):
             raise ValueError(
                 f"dataset.{first}={splits[first]!r} and dataset.{second}={splits[second]!r} share examples; "
-                "take parts that do not overlap, for example 'train[:90%]' and 'train[90%:]'.")
+                "take parts that do not overlap, for example 'train[:90%]' and 'train[90%:]'."
+            )
 
 
 _PART = re.compile(r"^(?P<name>[\w.\-]+)(\[(?P<low>-?\d+%?)?:(?P<high>-?\d+%?)?\])?$")
@@ -178,12 +203,14 @@ def _parts_overlap(first: str, second: str) -> bool:
     bounds = [a["low"], a["high"], b["low"], b["high"]]
     given = [bound for bound in bounds if bound]
     percent = bool(given) and all(bound.endswith("%") or bound == "0" for bound in given)
-    absolute = not any(bound.endswith("%") for bound in given) and not any(bound.startswith("-") for bound in given)
+    absolute = not any(bound.endswith("%") for bound in given) and not any(
+        bound.startswith("-") for bound in given
+    )
     if not percent and not absolute:
         return first.strip() == second.strip() or not (a["low"] or a["high"]) or not (b["low"] or b["high"])
     end = 100.0 if percent else float("inf")
 
-    def position(bound: Optional[str], default: float) -> float:
+    def position(bound: str | None, default: float) -> float:
         if not bound:
             return default
         value = float(bound.rstrip("%"))

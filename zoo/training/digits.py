@@ -26,7 +26,9 @@ _CITATION = """\
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """Digits 0-9, 8x8 pixels, grey: `train` (1,437) and `validation` (360), each with every class in proportion."""
+    """Digits 0-9, 8x8 pixels, grey: `train` (1,437) and `validation` (360), each with every class in
+    proportion.
+    """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
@@ -35,13 +37,16 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description=(
-                "1,797 handwritten digits of 8x8 pixels, the test set of UCI's Optical Recognition of Handwritten "
+                "1,797 handwritten digits of 8x8 pixels, the test set of UCI's Optical Recognition of "
+                "Handwritten "
                 "Digits, as shipped with scikit-learn. Its 17 grey levels are spread over 0..255."
             ),
-            features=tfds.features.FeaturesDict({
-                "image": tfds.features.Image(shape=(8, 8, 1), dtype=np.uint8),
-                "label": tfds.features.ClassLabel(names=[str(digit) for digit in range(10)]),
-            }),
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(8, 8, 1), dtype=np.uint8),
+                    "label": tfds.features.ClassLabel(names=[str(digit) for digit in range(10)]),
+                }
+            ),
             supervised_keys=("image", "label"),
             homepage="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
             citation=_CITATION,
@@ -52,7 +57,8 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         digits = load_digits()
         images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
         train, validation = train_test_split(
-            np.arange(len(images)), test_size=VALIDATION_SIZE, random_state=SPLIT_SEED, stratify=digits.target)
+            np.arange(len(images)), test_size=VALIDATION_SIZE, random_state=SPLIT_SEED, stratify=digits.target
+        )
         return {
             "train": self._generate_examples(images, digits.target, train),
             "validation": self._generate_examples(images, digits.target, validation),

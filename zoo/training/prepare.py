@@ -14,6 +14,7 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from filelock import FileLock, Timeout
+from google.protobuf import json_format
 
 from zoo.training.availability import DataUnavailable, reason_not_obtainable, unavailable
 from zoo.training.data_config import DatasetConfig
@@ -29,17 +30,19 @@ _RECORD_FRAME = 16  # bytes that TFRecord adds to each record: length, its CRC, 
 def prepared_builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
     """The TFDS builder of `config.builder` (or of the image folder), whose files are complete.
 
-    Whatever is prepared already is used without touching the network. Otherwise it is downloaded and prepared, by
-    one process while others wait; a folder that a killed process left half-written is replaced.
+    Whatever is prepared already is used without touching the network. Otherwise it is downloaded and
+    prepared, by one process while others wait; a folder that a killed process left half-written is replaced.
 
     Raises:
-      DataUnavailable: it is not prepared and cannot be obtained; the message says from where, why and what to do.
+      DataUnavailable: it is not prepared and cannot be obtained; it says from where, why and what to do.
       ValueError: there is no such data set, or `config.source` has no builder.
     """
     if config.source == "image_folder":
         return _image_folder(config)
     if config.source != "tfds":
-        raise ValueError(f"dataset.source={config.source} has no builder; only tfds and image_folder have one.")
+        raise ValueError(
+            f"dataset.source={config.source} has no builder; only tfds and image_folder have one."
+        )
     builder = _builder(config)
     if Path(builder.data_dir).exists() and damage(builder) is None:
         return builder
@@ -59,8 +62,8 @@ def prepared_builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
 def damage(builder: tfds.core.DatasetBuilder) -> str | None:
     """What is wrong with the files of a prepared data set, None where nothing is.
 
-    Compares the shards' sizes with the ones recorded; where these differ, and always for the digits, the records
-    themselves are counted.
+    Compares the shards' sizes with the ones recorded; where these differ, and always for the digits, the
+    records themselves are counted.
     """
     folder = Path(builder.data_dir)
     if not builder.is_prepared():
@@ -74,7 +77,9 @@ def damage(builder: tfds.core.DatasetBuilder) -> str | None:
         if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
             continue
         size = sum(path.stat().length for path in split.filepaths)
-        if size == int(split.num_bytes) + _RECORD_FRAME * split.num_examples and not isinstance(builder, Digits):
+        if size == int(split.num_bytes) + _RECORD_FRAME * split.num_examples and not isinstance(
+            builder, Digits
+        ):
             continue
         for path, expected in zip(sorted(split.filepaths), split.shard_lengths, strict=True):
             found = _count_records(path)
@@ -94,21 +99,29 @@ def _count_records(path: Path) -> int:
 
 def _builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
     name = re.split(r"[/:,]", config.builder)[0]
-    known = tfds.list_builders(with_community_datasets=False)  # the community's list would be fetched from the network
     data_dir = Path(config.data_dir).expanduser() if config.data_dir else None
-    prepared_elsewhere = data_dir is not None and (data_dir / name).is_dir()
-    if name not in known and not prepared_elsewhere:
-        close = get_close_matches(name, known, n=3, cutoff=0.6)
+    known = tfds.list_builders(with_community_datasets=False)  # the community's are listed on the network
+    try:
+        if re.match(r"\w+:[^\d*]", config.builder):
+            raise tfds.core.registered.DatasetNotFoundError(f"{config.builder} names a community data set")
+        return tfds.builder(config.builder, data_dir=data_dir)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        close = get_close_matches(name, known, n=3)
         hint = f"; the closest names are {', '.join(close)}." if close else "."
         raise ValueError(
             f"dataset.builder={config.builder!r}: TFDS {tfds.__version__} knows no data set {name!r}{hint} "
-            "All names: https://www.tensorflow.org/datasets/catalog/overview.")
-    try:
-        return tfds.builder(config.builder, data_dir=data_dir)
-    except (ValueError, AssertionError, tfds.core.registered.DatasetNotFoundError) as error:
-        configs = list(getattr(tfds.builder_cls(name), "builder_configs", {})) if name in known else []
-        some = f" Its configs: {', '.join(configs[:10])}{', ...' if len(configs) > 10 else ''}." if configs else ""
-        raise ValueError(f"dataset.builder={config.builder!r} cannot be opened: {_one_line(error)}{some}") from error
+            "All names: https://www.tensorflow.org/datasets/catalog/overview."
+        ) from error
+    except (ValueError, AssertionError, json_format.ParseError) as error:
+        configs = list(tfds.builder_cls(name).builder_configs) if name in known else []
+        some = (
+            f" Its configs: {', '.join(configs[:10])}{', ...' if len(configs) > 10 else ''}."
+            if configs
+            else ""
+        )
+        raise ValueError(
+            f"dataset.builder={config.builder!r} cannot be opened: {_one_line(error)}{some}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -126,7 +139,7 @@ def _only_process(path: Path, name: str) -> Iterator[None]:
 
 
 def _prepare(builder: tfds.core.DatasetBuilder, broken: str | None) -> None:
-    """Writes the data set beside its final folder and renames it when complete (TFDS does), with the lock held."""
+    """Writes the data set beside its final folder; TFDS renames it when complete. The lock must be held."""
     target = Path(builder.data_dir)
     why = reason_not_obtainable(builder)
     if why is not None:  # what is broken stays: it may be the user's only copy, and it is never read
@@ -167,7 +180,8 @@ def _remove_unfinished(builder: tfds.core.DatasetBuilder) -> None:
 
 def _image_folder(config: DatasetConfig) -> tfds.ImageFolder:
     root = Path(config.data_dir).expanduser()
-    layout = "Expected dataset.data_dir/train/CLASS/*.jpg (or .jpeg, .png) and dataset.data_dir/validation/CLASS/*.jpg."
+    layout = "Expected dataset.data_dir/train/CLASS/*.jpg (or .jpeg, .png) and "
+    "dataset.data_dir/validation/CLASS/*.jpg."
     if not root.is_dir():
         raise ValueError(f"dataset.data_dir={config.data_dir} is no folder. {layout}")
     splits = sorted(path for path in root.iterdir() if path.is_dir())
@@ -176,8 +190,9 @@ def _image_folder(config: DatasetConfig) -> tfds.ImageFolder:
     builder = tfds.ImageFolder(str(root))
     if not builder.info.splits or not builder.info.features["label"].names:
         raise ValueError(
-            f"{root} has the folders {', '.join(path.name for path in splits)}, but no folders of classes in them. "
-            f"{layout}")
+            f"{root} has the folders {', '.join(path.name for path in splits)}, but no folders of classes "
+            f"in them. {layout}"
+        )
     return builder
 
 

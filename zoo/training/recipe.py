@@ -2,6 +2,7 @@
 
 import keras
 
+from zoo.training.optimizers import MomentumSGD
 from zoo.training.recipe_config import RecipeConfig
 
 NOT_DECAYED = ["bias", "gamma", "beta"]
@@ -32,7 +33,7 @@ def optimizer(config: RecipeConfig, steps_per_epoch: int) -> keras.optimizers.Op
     rate = schedule(config, steps_per_epoch)
     shared = {"weight_decay": config.weight_decay or None, "global_clipnorm": config.clip_norm}
     if config.optimizer == "sgd":
-        found = keras.optimizers.SGD(rate, config.momentum, nesterov=config.momentum > 0, **shared)
+        found = MomentumSGD(rate, config.momentum, nesterov=config.momentum > 0, **shared)
     else:
         found = keras.optimizers.AdamW(rate, **shared)
     if config.weight_decay:

@@ -12,6 +12,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -84,10 +85,8 @@ class Record:
         if error is None or self._finished:
             return
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        try:
+        with suppress(RecordError):  # the body's own error says more, and a full disk may be that very error
             self.finish(status, error=f"{type(error).__name__}: {error}".strip(": "))
-        except RecordError:
-            pass  # the body's own error says more, and a full disk may be that very error
 
     def epoch(self, metrics: Mapping[str, float | None]) -> None:
         """Adds a row. The first row's keys are the columns; a later row may leave some out, which stay empty.

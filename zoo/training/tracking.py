@@ -192,7 +192,7 @@ def _start(
                 init_timeout=config.init_timeout_seconds,
                 finish_timeout=config.finish_timeout_seconds,
                 finish_timeout_raises=True,
-                x_transaction_log_flush_interval=1.0,
+                x_transaction_log_flush_interval=1.0,  # at 15 s a killed run loses its last epochs
             ),
         )
         run.define_metric("epoch")

@@ -1,0 +1,123 @@
+"""What the configuration refuses, and that every file in conf/dataset is one."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from zoo.training.data_config import DatasetConfig, check, splits_overlap
+
+FILES = sorted((Path(__file__).parents[1] / "conf" / "dataset").glob("*.yaml"))
+REQUIRED = {"tfds": {"builder": "mnist"}, "image_folder": {"data_dir": "images"}}
+
+
+def test_files_are_all_there():
+    assert {path.stem for path in FILES} == {
+        "digits",
+        "mnist",
+        "fashion_mnist",
+        "cifar10",
+        "cifar100",
+        "imagenette",
+        "imagenet2012",
+        "tfds",
+        "image_folder",
+        "synthetic",
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_file_is_a_complete_and_valid_configuration(path):
+    values = OmegaConf.load(path)
+    assert list(values) == [field.name for field in dataclasses.fields(DatasetConfig)]
+    node = OmegaConf.create({"dataset": OmegaConf.structured(DatasetConfig)})
+    node = OmegaConf.merge(node, {"dataset": values}, {"dataset": REQUIRED.get(path.stem, {})})
+    config = OmegaConf.to_object(node.dataset)
+    assert isinstance(config, DatasetConfig)
+    check(config)
+    check(node.dataset)  # as a task receives it from Hydra
+    for line in path.read_text().splitlines():
+        assert re.search(r"# \w.*", line), f"{path.name}: no comment in {line!r}"
+
+
+def test_required_values_are_missing_until_given():
+    for name, values in REQUIRED.items():
+        loaded = OmegaConf.load(next(path for path in FILES if path.stem == name))
+        assert {key for key in loaded if OmegaConf.is_missing(loaded, key)} - {"name"} == set(values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": 0}, "dataset.image_size=0 must be at least 1"),
+        ({"channels": 4}, "dataset.channels=4 must be 1 .* or 3 .*nearest is 3"),
+        (
+            {"channels": 3, "mean": [0.5, 0.5]},
+            "dataset.mean=.* has 2 values; dataset.channels=3 needs 3 values, or 1",
+        ),
+        ({"std": [0.2, 0.2, 0.2]}, "dataset.std=.* has 3 values; dataset.channels=1 needs 1 value"),
+        ({"std": [0.0]}, "above 0"),
+        ({"mean": [127.5]}, "divide values meant for 0..255 by 255"),
+        ({"source": "tfd"}, "none of tfds, image_folder, synthetic; did you mean 'tfds'"),
+        ({"builder": None}, "needs dataset.builder"),
+        ({"source": "image_folder"}, "needs dataset.data_dir"),
+        ({"source": "synthetic"}, "needs dataset.num_classes"),
+        ({"resize_method": "bilinar"}, "did you mean 'bilinear'"),
+        ({"crop_padding": 9}, "0..image_size=8; the nearest is 8"),
+        ({"crop_padding": 2, "random_resized_crop": True}, "already crops at random"),
+        ({"crop_fraction": 1.5}, "at most 1"),
+        ({"crop_area": [0.5, 0.1]}, "0 < lowest <= highest <= 1"),
+        ({"crop_aspect": [0.75]}, "two numbers"),
+        ({"cache": "sometimes"}, "true, false or auto"),
+        ({"num_classes": 1}, "at least 2"),
+        ({"validation_split": ""}, "must name a split"),
+        ({"train_split": "train", "validation_split": "train[90%:]"}, "share examples"),
+        (
+            {"test_split": "validation"},
+            "dataset.validation_split='validation' and dataset.test_split='validation' share",
+        ),
+    ],
+)
+def test_impossible_values_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        check(dataclasses.replace(DatasetConfig(), **changes))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "overlap"),
+    [
+        ("train", "train", True),
+        ("train", "test", False),
+        ("train[:90%]", "train[90%:]", False),
+        ("train[:91%]", "train[90%:]", True),
+        ("train[:90%]", "train[-10%:]", False),
+        ("train[:90%]", "train[-11%:]", True),
+        ("train[:5]", "train[5:]", False),
+        ("train[:6]", "train[5:]", True),
+        ("train[10:20]", "train", True),
+        ("test+train[:10%]", "train[5%:20%]", True),
+        ("all", "train", True),
+        (
+            "train[:1000]",
+            "train[90%:]",
+            False,
+        ),  # cannot be told from the strings; the loader compares positions
+    ],
+)
+def test_overlap_of_splits(first, second, overlap):
+    assert splits_overlap(first, second) is splits_overlap(second, first) is overlap
+
+
+def test_the_configuration_imports_nothing_heavy():
+    heavy = "{'tensorflow', 'numpy', 'tensorflow_datasets'}"
+    code = f"import sys, zoo.training.data_config; print({heavy} & set(sys.modules))"
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=FILES[0].parents[2]
+    )
+    assert output.stdout.strip() == "set()"

@@ -1,0 +1,126 @@
+"""Training, validation and test examples of a data set, after checking that they can serve as that."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from zoo.training import examples
+from zoo.training.data_config import DatasetConfig
+from zoo.training.examples import Examples
+from zoo.training.prepare import prepared_builder
+
+
+def open_splits(
+    config: DatasetConfig,
+) -> tuple[Examples, Examples, Examples | None, int, tuple[str, ...] | None]:
+    """Training, validation and test examples, number of classes, their names."""
+    if config.source == "synthetic":
+        train = examples.synthetic(config.synthetic_train_size, 0, config)
+        return (
+            train,
+            examples.synthetic(config.synthetic_validation_size, 1, config),
+            None,
+            config.num_classes,
+            None,
+        )
+    builder = prepared_builder(config)
+    num_classes, names = _classes(builder, config)
+    wanted = (config.train_split, config.validation_split, config.test_split)
+    if config.source == "image_folder":
+        splits = [examples.folder_split(builder, split) if split else None for split in wanted]
+        read = examples.from_folder
+    else:
+        _check_positions(builder, wanted)
+        splits, read = wanted, examples.from_builder
+    train, *others = (
+        read(builder, split, config, training=index == 0) if split else None
+        for index, split in enumerate(splits)
+    )
+    _check_labels((train, *others), num_classes, names)
+    return train, *others, num_classes, names
+
+
+def _check_labels(
+    splits: tuple[Examples | None, ...], num_classes: int, names: tuple[str, ...] | None
+) -> None:
+    """Refuses labels that no network output stands for, and classes that have no training images.
+
+    Records that are not in memory are left unread.
+    """
+    found = [set(split.labels.numpy().tolist()) for split in splits if split and split.labels is not None]
+    outside = sorted(label for labels in found for label in labels if not 0 <= label < num_classes)
+    if outside:
+        raise ValueError(f"Label {outside[0]} lies outside 0..{num_classes - 1}; is a split unlabelled?")
+    if names is None or splits[0].labels is None:
+        return
+    for labels in found[1:]:
+        unknown = sorted(labels - found[0])
+        if unknown:
+            raise ValueError(
+                f"The classes {', '.join(names[label] for label in unknown[:5])} have images to evaluate on "
+                "but none to train on; every class needs a folder of the same name among the training "
+                "images."
+            )
+
+
+def _classes(builder: tfds.core.DatasetBuilder, config: DatasetConfig) -> tuple[int, tuple[str, ...] | None]:
+    """Number and names of the classes; ValueError where the data set is no image classification."""
+    info, name = builder.info, builder.info.full_name
+    keys = info.supervised_keys
+    if not keys or len(keys) != 2 or not all(isinstance(key, str) for key in keys):
+        raise ValueError(
+            f"{name} declares no (image, label) pair (its supervised_keys are {keys}), so it cannot be used "
+            "for classification."
+        )
+    image, label = info.features[keys[0]], info.features[keys[1]]
+    if not isinstance(image, tfds.features.Image) or np.dtype(image.np_dtype) != np.uint8:
+        raise ValueError(f"{name}: {keys[0]!r} is {image!r}, not an image of 8-bit pixels.")
+    if isinstance(label, tfds.features.ClassLabel):
+        count, names = label.num_classes, tuple(label.names) if label.names else None
+    elif config.num_classes and label.shape == () and np.dtype(label.np_dtype).kind in "iu":
+        count, names = config.num_classes, None
+    else:
+        raise ValueError(
+            f"{name}: {keys[1]!r} is {label!r}, not a class label, so it cannot be used for classification."
+        )
+    if config.num_classes not in (None, count):
+        raise ValueError(
+            f"dataset.num_classes={config.num_classes}, but {name} has {count} classes; set null or {count}."
+        )
+    if config.channels == 1 and image.shape[-1] not in (1, None) and config.source == "tfds":
+        raise ValueError(
+            f"dataset.channels=1, but the images of {name} have {image.shape[-1]}; set dataset.channels=3 "
+            "(and mean and std to match)."
+        )
+    return count, names
+
+
+def _check_positions(builder: tfds.core.DatasetBuilder, splits: tuple[str | None, ...]) -> None:
+    """Refuses unknown, empty and overlapping splits, by the records in the files that they resolve to."""
+    resolved = []
+    for split in filter(None, splits):
+        try:
+            parts = builder.info.splits[split].file_instructions
+        except (KeyError, ValueError, AssertionError) as error:
+            raise ValueError(
+                f"{builder.info.full_name} has no split {split!r}; it has {', '.join(builder.info.splits)}, "
+                "and parts of them such as 'train[:90%]'."
+            ) from error
+        if not sum(part.take for part in parts):
+            raise ValueError(f"The split {split!r} of {builder.info.full_name} is empty.")
+        resolved.append((split, parts))
+    for (first, some), (second, others) in itertools.combinations(resolved, 2):
+        shared = sum(
+            max(0, min(a.skip + a.take, b.skip + b.take) - max(a.skip, b.skip))
+            for a in some
+            for b in others
+            if a.filename == b.filename
+        )
+        if shared:
+            raise ValueError(
+                f"The splits {first!r} and {second!r} of {builder.info.full_name} share {shared} examples; "
+                "take parts that do not overlap, for example 'train[:90%]' and 'train[90%:]'."
+            )
