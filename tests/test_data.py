@@ -115,14 +115,14 @@ def test_epochs_differ_in_order_and_augmentation(digits, cache):
 def test_an_epoch_can_be_had_by_number(digits, cache):
     config = dataclasses.replace(digits, cache=cache)
     data = load(config, batch_size=200, seed=3)
+    first, second, steps = data.epoch(1), data.epoch(2), data.steps_per_epoch
     assert_same(data.epoch(0), data.train)
-    assert_same(data.epoch(1), data.train)
-    assert_same(data.epoch(1), data.epoch(1))
-    assert not same(data.epoch(1), data.epoch(2))
-    assert_same(load(config, batch_size=200, seed=3, first_epoch=2).train, data.epoch(2))
-    steps = data.steps_per_epoch
-    assert_same(data.stream(1).take(steps), data.epoch(1))
-    assert_same(data.stream(1).skip(steps).take(steps), data.epoch(2))
+    assert_same(first, data.train)
+    assert_same(first, first)
+    assert not same(first, second)
+    assert_same(load(config, batch_size=200, seed=3, first_epoch=2).train, second)
+    both = data.stream(1).take(2 * steps)
+    assert_same(both, first.concatenate(second))
 
 
 def test_fit_on_the_stream_resumes_with_the_epoch_it_stopped_before(digits):
@@ -199,6 +199,23 @@ def test_digits_are_the_ones_of_scikit_learn(digits):
         (image.astype(int).tobytes(), int(label))
         for image, label in zip(theirs.images, theirs.target, strict=True)
     )
+
+
+def test_records_of_several_files_are_mixed(digits, tmp_path):
+    sharded = tfds.builder("digits", data_dir=tmp_path)
+    sharded.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=4))
+    assert sharded.info.splits["train"].num_shards == 4
+    config = dataclasses.replace(
+        digits, data_dir=str(tmp_path), cache=False, crop_padding=0, shuffle_buffer=64
+    )
+    data = load(config, batch_size=1437, seed=0)
+    turned = dataclasses.replace(config, train_split="validation", validation_split="train")
+    in_order = rows(arrays(load(turned, 1, seed=0).validation)[0])
+    one, two = rows(arrays(data.epoch(0))[0]), rows(arrays(data.epoch(1))[0])
+    assert sorted(one) == sorted(two) == sorted(in_order)
+    starts = [sorted(in_order.index(image) // 360 for image in epoch[:64]) for epoch in (one, two)]
+    assert all(len(set(files)) > 2 for files in starts)  # the first block draws on several files
+    assert one[:64] != two[:64]
 
 
 @pytest.mark.parametrize("cache", ["auto", False])

@@ -127,8 +127,9 @@ def encoded_records(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Da
 def shuffled_records(examples: Examples, seed: tf.Tensor, buffer: int) -> tf.data.Dataset:
     """As `encoded_records`, in an order drawn from `seed` (shape (2,)).
 
-    The files come in random order, several side by side, and every `buffer` records in turn are shuffled. (Files
-    of another format than TFRecord keep their order.) `Dataset.shuffle` would not do: the global seed enters it.
+    The files come in random order, several side by side, and every `buffer` records in turn are shuffled.
+    (Files of another format than TFRecord keep their order.) The global seed enters `Dataset.shuffle`, so
+    that is not used.
     """
     builder = examples.builder
     image_key, label_key = builder.info.supervised_keys
