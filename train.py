@@ -15,7 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from zoo.training.messages import UserError, explain, sweep_of
+from zoo.training.errors import UserError
+from zoo.training.messages import explain, sweep_of
 from zoo.training.settings import check
 
 CONF = Path(__file__).resolve().parent / "conf"

@@ -19,8 +19,11 @@ def check_groups(groups: int, channels: int, what: str) -> None:
     """Raise ValueError unless `groups` divides `channels`; `what` says which channels they are."""
     if channels % groups:
         near = nearest(groups, divisors(channels))
-        found = f"divisors nearest to {groups} are {near[0]} and {near[1]}" if len(near) == 2 else (
-            f"divisor nearest to {groups} is {near[0]}")
+        found = (
+            f"divisors nearest to {groups} are {near[0]} and {near[1]}"
+            if len(near) == 2
+            else (f"divisor nearest to {groups} is {near[0]}")
+        )
         raise ValueError(f"groups={groups} does not divide {channels} {what}; the {found}.")
 
 

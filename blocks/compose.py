@@ -21,7 +21,13 @@ def child(name: str | None, suffix: str) -> str | None:
 
 
 def convolution(
-    inputs, filters: int, kernel_size: int = 1, strides: int = 1, groups: int = 1, *, use_bias: bool = False,
+    inputs,
+    filters: int,
+    kernel_size: int = 1,
+    strides: int = 1,
+    groups: int = 1,
+    *,
+    use_bias: bool = False,
     name: str | None = None,
 ):
     """Convolution of `inputs` (B, H, W, C), padded by kernel_size // 2 on every side as the references pad.
@@ -31,8 +37,15 @@ def convolution(
     """
     fan_out = kernel_size * kernel_size * filters // groups
     return GroupedConv2D(
-        filters, kernel_size, strides, kernel_size // 2, "channels_last", groups=groups, use_bias=use_bias,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=math.sqrt(2.0 / fan_out)), name=name,
+        filters,
+        kernel_size,
+        strides,
+        kernel_size // 2,
+        "channels_last",
+        groups=groups,
+        use_bias=use_bias,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=math.sqrt(2.0 / fan_out)),
+        name=name,
     )(inputs)
 
 
@@ -51,8 +64,16 @@ def activation(inputs, kind: str | None, *, name: str | None = None):
 
 
 def conv_norm(
-    inputs, filters: int, kernel_size: int = 1, strides: int = 1, groups: int = 1, act: str | None = None, *,
-    gamma: str = "ones", name: str | None = None, norm_name: str | None = None,
+    inputs,
+    filters: int,
+    kernel_size: int = 1,
+    strides: int = 1,
+    groups: int = 1,
+    act: str | None = None,
+    *,
+    gamma: str = "ones",
+    name: str | None = None,
+    norm_name: str | None = None,
 ):
     """Convolution without bias, batch normalisation, activation: (B, H, W, C) -> (B, H/s, W/s, filters)."""
     x = convolution(inputs, filters, kernel_size, strides, groups, name=name)

@@ -110,7 +110,12 @@ class GroupedConv2D(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return output_shape(
-            input_shape, self.filters, self.kernel_size, self.strides, self.dilation_rate, self.padding,
+            input_shape,
+            self.filters,
+            self.kernel_size,
+            self.strides,
+            self.dilation_rate,
+            self.padding,
             self.data_format,
         )
 

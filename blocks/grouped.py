@@ -6,8 +6,9 @@ from keras import ops
 from blocks.arguments import Padding
 
 
-def grouped_convolution(inputs, kernel, strides=(1, 1), padding: Padding = "valid", dilation_rate=(1, 1),
-                        data_format: str = "channels_last"):
+def grouped_convolution(
+    inputs, kernel, strides=(1, 1), padding: Padding = "valid", dilation_rate=(1, 1), data_format: str = "channels_last"
+):
     """Convolve each of `groups` equal slices of the input channels with filters of its own.
 
     Args:

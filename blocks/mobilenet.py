@@ -6,8 +6,16 @@ from blocks.compose import child, conv_norm, squeeze_excite
 
 
 def mobilenet_v1_block(
-    inputs, filters: int, strides: int = 1, groups: int | None = None, *, kernel_size: int = 3, act: str = "relu6",
-    final_act: str | None = "relu6", squeeze: int = 0, name: str | None = None,
+    inputs,
+    filters: int,
+    strides: int = 1,
+    groups: int | None = None,
+    *,
+    kernel_size: int = 3,
+    act: str = "relu6",
+    final_act: str | None = "relu6",
+    squeeze: int = 0,
+    name: str | None = None,
 ):
     """Depthwise separable convolution: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
@@ -25,8 +33,14 @@ def mobilenet_v1_block(
     """
     channels = inputs.shape[-1]
     x = conv_norm(
-        inputs, channels, kernel_size, strides, channels if groups is None else groups, act,
-        name=child(name, "conv_dw"), norm_name=child(name, "bn1"),
+        inputs,
+        channels,
+        kernel_size,
+        strides,
+        channels if groups is None else groups,
+        act,
+        name=child(name, "conv_dw"),
+        norm_name=child(name, "bn1"),
     )
     if squeeze:
         x = squeeze_excite(x, squeeze, "hard_sigmoid", name=child(name, "se"))
@@ -56,8 +70,16 @@ def mobilenet_v2_block(
 
 
 def mobilenet_v3_block(
-    inputs, filters: int, expanded: int, strides: int = 1, groups: int | None = None, *, kernel_size: int = 3,
-    act: str = "hard_silu", squeeze: int = 0, name: str | None = None,
+    inputs,
+    filters: int,
+    expanded: int,
+    strides: int = 1,
+    groups: int | None = None,
+    *,
+    kernel_size: int = 3,
+    act: str = "hard_silu",
+    squeeze: int = 0,
+    name: str | None = None,
 ):
     """Inverted residual with an optional squeeze-and-excitation: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
@@ -75,8 +97,14 @@ def mobilenet_v3_block(
     """
     x = conv_norm(inputs, expanded, act=act, name=child(name, "conv_pw"), norm_name=child(name, "bn1"))
     x = conv_norm(
-        x, expanded, kernel_size, strides, expanded if groups is None else groups, act,
-        name=child(name, "conv_dw"), norm_name=child(name, "bn2"),
+        x,
+        expanded,
+        kernel_size,
+        strides,
+        expanded if groups is None else groups,
+        act,
+        name=child(name, "conv_dw"),
+        norm_name=child(name, "bn2"),
     )
     if squeeze:
         x = squeeze_excite(x, squeeze, "hard_sigmoid", name=child(name, "se"))

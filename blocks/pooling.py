@@ -50,9 +50,7 @@ class PaddedPooling2D(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         channels = input_shape[-1 if self.data_format == "channels_last" else 1]
-        return output_shape(
-            input_shape, channels, self.pool_size, self.strides, (1, 1), self.padding, self.data_format
-        )
+        return output_shape(input_shape, channels, self.pool_size, self.strides, (1, 1), self.padding, self.data_format)
 
     def get_config(self):
         return {

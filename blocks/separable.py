@@ -73,18 +73,30 @@ class DepthwiseSeparableConv2D(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self.depthwise = self.depthwise_norm = self.pointwise_norm = None
         self.pointwise = GroupedConv2D(
-            self.filters, 1, data_format=self.data_format, use_bias=self.use_bias and not self.normalize,
-            kernel_initializer=self.pointwise_initializer, dtype=self.dtype_policy, name="pointwise",
+            self.filters,
+            1,
+            data_format=self.data_format,
+            use_bias=self.use_bias and not self.normalize,
+            kernel_initializer=self.pointwise_initializer,
+            dtype=self.dtype_policy,
+            name="pointwise",
         )
 
     def build(self, input_shape):
         axis = -1 if self.data_format == "channels_last" else 1
         channels = input_shape[axis]
         self.depthwise = GroupedConv2D(
-            channels * self.depth_multiplier, self.kernel_size, self.strides, self.padding, self.data_format,
-            self.dilation_rate, groups=channels if self.groups is None else self.groups,
-            use_bias=self.use_bias and not self.normalize, kernel_initializer=self.depthwise_initializer,
-            dtype=self.dtype_policy, name="depthwise",
+            channels * self.depth_multiplier,
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            self.data_format,
+            self.dilation_rate,
+            groups=channels if self.groups is None else self.groups,
+            use_bias=self.use_bias and not self.normalize,
+            kernel_initializer=self.depthwise_initializer,
+            dtype=self.dtype_policy,
+            name="depthwise",
         )
         self.depthwise.build(input_shape)
         between = self.depthwise.compute_output_shape(input_shape)
@@ -108,7 +120,12 @@ class DepthwiseSeparableConv2D(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return output_shape(
-            input_shape, self.filters, self.kernel_size, self.strides, self.dilation_rate, self.padding,
+            input_shape,
+            self.filters,
+            self.kernel_size,
+            self.strides,
+            self.dilation_rate,
+            self.padding,
             self.data_format,
         )
 

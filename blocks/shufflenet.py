@@ -30,14 +30,16 @@ def shufflenet_v1_unit(
         raise ValueError(f"A unit of stride 1 keeps its {channels} channels; filters={filters} needs strides=2.")
     middle = filters // 4
     x = conv_norm(
-        inputs, middle, groups=groups if group_first else 1, act="relu",
-        name=child(name, "compress_conv1"), norm_name=child(name, "compress_bn1"),
+        inputs,
+        middle,
+        groups=groups if group_first else 1,
+        act="relu",
+        name=child(name, "compress_conv1"),
+        norm_name=child(name, "compress_bn1"),
     )
     x = ChannelShuffle(groups, "channels_last")(x)
     x = conv_norm(x, middle, 3, strides, middle, name=child(name, "dw_conv2"), norm_name=child(name, "dw_bn2"))
-    x = convolution(
-        x, filters if strides == 1 else filters - channels, groups=groups, name=child(name, "expand_conv3")
-    )
+    x = convolution(x, filters if strides == 1 else filters - channels, groups=groups, name=child(name, "expand_conv3"))
     x = normalization(x, name=child(name, "expand_bn3"))
     if strides == 1:
         x = layers.Add()([x, inputs])
@@ -47,9 +49,7 @@ def shufflenet_v1_unit(
     return activation(x, "relu", name=name)
 
 
-def shufflenet_v2_unit(
-    inputs, filters: int, strides: int = 1, groups: int | None = None, *, name: str | None = None
-):
+def shufflenet_v2_unit(inputs, filters: int, strides: int = 1, groups: int | None = None, *, name: str | None = None):
     """ShuffleNet v2 unit: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     At stride 1 half of the channels pass unchanged and the other half go through 1x1, spatial 3x3, 1x1; at stride 2
@@ -73,8 +73,13 @@ def shufflenet_v2_unit(
     else:
         first = child(name, "branch1")
         kept = conv_norm(
-            inputs, channels, 3, strides, channels if groups is None else groups,
-            name=child(first, "0"), norm_name=child(first, "1"),
+            inputs,
+            channels,
+            3,
+            strides,
+            channels if groups is None else groups,
+            name=child(first, "0"),
+            norm_name=child(first, "1"),
         )
         kept = conv_norm(kept, half, act="relu", name=child(first, "2"), norm_name=child(first, "3"))
         x = inputs

@@ -19,14 +19,16 @@ def native_gradients(dtype: str) -> bool:
     On a CPU only oneDNN has those kernels, in float32, bfloat16 and float16; TF_ENABLE_ONEDNN_OPTS=0 and some
     builds switch it off. Tried on a tiny convolution, once a process and type: no public setting tells.
     """
-    with tf.init_scope():
-        images = tf.ones((1, 5, 5, 4), dtype)
-        kernel = tf.ones((3, 3, 2, 4), dtype)
+    with tf.init_scope():  # out of any graph being built; tapes do not record here, so the gradient's own operation
         try:
-            with tf.GradientTape() as tape:
-                tape.watch((images, kernel))
-                outputs = tf.nn.conv2d(images, kernel, 1, "SAME", dilations=2)
-            tape.gradient(outputs, (images, kernel))
+            tf.raw_ops.Conv2DBackpropFilter(
+                input=tf.ones((1, 5, 5, 4), dtype),
+                filter_sizes=(3, 3, 2, 4),
+                out_backprop=tf.ones((1, 5, 5, 4), dtype),
+                strides=(1, 1, 1, 1),
+                padding="SAME",
+                dilations=(1, 2, 2, 1),
+            )
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
             return False
     return True
@@ -40,22 +42,26 @@ def convolve(inputs, kernel, strides, padding: Padding, dilation):
     """
     inputs, padding = apply_padding(inputs, kernel.shape[:2], strides, padding, dilation)
     groups = inputs.shape[-1] // kernel.shape[2]
-    if groups == 1 and tuple(kernel.shape[:2]) == (1, 1) and _few_positions(inputs.shape, strides):
-        return _pointwise(inputs, kernel, strides)
+    if tuple(kernel.shape[:2]) == (1, 1):
+        if max(strides) > 1:
+            # Of a strided pointwise convolution oneDNN computes the filter gradient beyond the end of its memory:
+            # TensorFlow 2.21 crashes at 12 x 12 pixels, among other sizes.
+            inputs, strides = inputs[:, :: strides[0], :: strides[1]], (1, 1)
+        if groups == 1 and _few_positions(inputs.shape):
+            return _pointwise(inputs, kernel)
     if (groups == 1 and tuple(dilation) == (1, 1)) or native_gradients(inputs.dtype.name):
         return tf.nn.conv2d(inputs, kernel, strides, padding, dilations=dilation)
     return _split_convolve(inputs, _spread(kernel, dilation), strides, padding, groups)
 
 
-def _few_positions(shape, strides) -> bool:
-    """Whether a pointwise convolution has so few outputs an image that it is faster as a matrix product."""
+def _few_positions(shape) -> bool:
+    """Whether images have so few positions that a pointwise convolution is faster as a matrix product."""
     height, width = shape[1:3]
-    return None not in (height, width) and -(-height // strides[0]) * -(-width // strides[1]) <= FEW_POSITIONS
+    return None not in (height, width) and height * width <= FEW_POSITIONS
 
 
-def _pointwise(inputs, kernel, strides):
-    """A dense 1x1 convolution as a matrix product over the positions that the strides keep."""
-    inputs = inputs[:, :: strides[0], :: strides[1]] if max(strides) > 1 else inputs
+def _pointwise(inputs, kernel):
+    """A dense 1x1 convolution as a matrix product over all positions."""
     batch, (height, width, channels) = tf.shape(inputs)[0], inputs.shape[1:]
     outputs = tf.matmul(tf.reshape(inputs, (-1, channels)), tf.reshape(kernel, (channels, -1)))
     return tf.reshape(outputs, (batch, height, width, kernel.shape[-1]))
@@ -67,8 +73,8 @@ def apply_padding(inputs, kernel_size, strides, padding: Padding, dilation=(1, 1
         return inputs, padding.upper()
     if not any(padding[0]) and not any(padding[1]):
         return inputs, "VALID"
-    sizes = inputs.shape[1:3]
-    if all(p == _same(*axis) for p, axis in zip(padding, zip(sizes, kernel_size, strides, dilation), strict=True)):
+    axes = zip(inputs.shape[1:3], kernel_size, strides, dilation, strict=True)
+    if padding == tuple(_same(*axis) for axis in axes):
         return inputs, "SAME"  # the same zeros, without a copy of the tensor
     return tf.pad(inputs, ((0, 0), *padding, (0, 0))), "VALID"
 

@@ -45,9 +45,7 @@ def same(first: tf.data.Dataset, second: tf.data.Dataset) -> bool:
     return bool(np.array_equal(arrays(first)[0], arrays(second)[0]))
 
 
-def write_folder(
-    root: Path, counts: dict[str, dict[str, int]], channels: int = 3, suffix: str = "png"
-) -> None:
+def write_folder(root: Path, counts: dict[str, dict[str, int]], channels: int = 3, suffix: str = "png") -> None:
     """Images of noise, of 20x30 pixels, below root/split/class."""
     random = np.random.default_rng(0)
     for split, classes in counts.items():
@@ -132,9 +130,7 @@ def test_fit_on_the_stream_resumes_with_the_epoch_it_stopped_before(digits):
     def model() -> keras.Model:
         keras.utils.set_random_seed(0)
         network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
-        network.compile(
-            "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
-        )
+        network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
         return network
 
     def fit(network: keras.Model, first: int, last: int) -> None:
@@ -196,8 +192,7 @@ def test_digits_are_the_ones_of_scikit_learn(digits):
     ]
     theirs = load_digits()
     assert sorted(ours) == sorted(
-        (image.astype(int).tobytes(), int(label))
-        for image, label in zip(theirs.images, theirs.target, strict=True)
+        (image.astype(int).tobytes(), int(label)) for image, label in zip(theirs.images, theirs.target, strict=True)
     )
 
 
@@ -205,9 +200,7 @@ def test_records_of_several_files_are_mixed(digits, tmp_path):
     sharded = tfds.builder("digits", data_dir=tmp_path)
     sharded.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=4))
     assert sharded.info.splits["train"].num_shards == 4
-    config = dataclasses.replace(
-        digits, data_dir=str(tmp_path), cache=False, crop_padding=0, shuffle_buffer=64
-    )
+    config = dataclasses.replace(digits, data_dir=str(tmp_path), cache=False, crop_padding=0, shuffle_buffer=64)
     data = load(config, batch_size=1437, seed=0)
     turned = dataclasses.replace(config, train_split="validation", validation_split="train")
     in_order = rows(arrays(load(turned, 1, seed=0).validation)[0])
@@ -297,9 +290,7 @@ class ColourBoxes(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             supervised_keys=("image", "weight"),
-            features=tfds.features.FeaturesDict(
-                {"image": tfds.features.Image(shape=(4, 4, 3)), "weight": np.int64}
-            ),
+            features=tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(4, 4, 3)), "weight": np.int64}),
         )
 
     def _split_generators(self, dl_manager):
@@ -333,8 +324,7 @@ def test_data_sets_that_are_no_classification_are_refused(tmp_path):
         load(dataclasses.replace(boxes, channels=1, num_classes=3), 1, seed=0)
 
 
-@pytest.mark.parametrize("cache", [True, False])
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize(("cache", "suffix"), [(True, "png"), (False, "jpg")])
 def test_image_folder(tmp_path, cache, suffix):
     write_folder(tmp_path, {"train": {"cat": 7, "dog": 5}, "val": {"cat": 3, "dog": 2}}, suffix=suffix)
     data = load(folder_config(tmp_path, cache=cache, flip=True), batch_size=4, seed=0)
@@ -348,6 +338,18 @@ def test_image_folder(tmp_path, cache, suffix):
     assert images.shape == (12, 16, 16, 3) and sorted(labels.tolist()) == [0] * 7 + [1] * 5
     assert_same(cropped.epoch(0), cropped.epoch(0))
     assert not set(rows(images)) & set(rows(arrays(cropped.epoch(1))[0]))
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_equal_images_are_augmented_differently_in_every_place_and_epoch(tmp_path, cache):
+    write_folder(tmp_path, {"train": {"a": 1, "b": 1}, "validation": {"a": 1, "b": 1}})
+    image = (tmp_path / "train" / "a" / "0.png").read_bytes()
+    for index in range(8):
+        (tmp_path / "train" / "b" / f"{index}.png").write_bytes(image)
+    for augmentation in ({"crop_padding": 8}, {"random_resized_crop": True}):
+        data = load(folder_config(tmp_path, cache=cache, **augmentation), batch_size=3, seed=0)
+        seen = [rows(arrays(data.epoch(number))[0]) for number in range(2)]
+        assert len(set(seen[0])) >= 8 and len(set(seen[0] + seen[1])) >= 15  # of 289 shifts, or any box
 
 
 def test_caching_does_not_change_an_image_folder(tmp_path):
@@ -404,6 +406,12 @@ def test_synthetic():
     assert isinstance(data, Data)
 
 
+def test_another_file_format_is_refused(digits, tmp_path):
+    tfds.builder("digits", data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    with pytest.raises(ValueError, match="is prepared as array_record, but only tfrecord is read"):
+        load(dataclasses.replace(digits, data_dir=str(tmp_path)), batch_size=1, seed=0)
+
+
 def test_shift_and_flip_moves_whole_pixels_and_fills_with_zeros():
     config = DatasetConfig(image_size=6, crop_padding=2, flip=True)
     images = np.arange(1, 37, dtype=np.uint8).reshape(1, 6, 6, 1).repeat(400, axis=0)
@@ -423,8 +431,6 @@ def test_shift_and_flip_moves_whole_pixels_and_fills_with_zeros():
 def test_centre_square_scales_the_short_side_and_cuts_the_centre():
     ramp = np.tile(np.arange(60, dtype=np.uint8)[None, :, None] * 4, (40, 1, 3))
     config = DatasetConfig(image_size=16, channels=3, crop_fraction=0.8)
-    square = augment.centre_square(
-        tf.constant(ramp), config
-    ).numpy()  # 40x60 -> 20x30 -> 16x16, columns 7..22
+    square = augment.centre_square(tf.constant(ramp), config).numpy()  # 40x60 -> 20x30 -> 16x16, columns 7..22
     assert square.shape == (16, 16, 3)
     np.testing.assert_allclose(square[8, :, 0], (np.arange(7, 23) * 2 + 0.5) * 4, atol=1)

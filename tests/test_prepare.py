@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow_datasets as tfds
+from filelock import FileLock
 
 from zoo.training.data_config import DatasetConfig
 from zoo.training.prepare import DataUnavailable, damage, prepared_builder
@@ -21,8 +22,6 @@ import logging, sys
 logging.basicConfig(level=logging.INFO)
 from zoo.training.data_config import DatasetConfig
 from zoo.training.prepare import prepared_builder
-print("ready", flush=True)
-sys.stdin.readline()
 builder = prepared_builder(DatasetConfig(data_dir=sys.argv[1]))
 print(sum(1 for _ in builder.as_dataset(split="train")))
 """
@@ -55,59 +54,29 @@ def shard(root: Path, split: str = "train") -> Path:
     return root / "digits" / "1.0.0" / f"digits-{split}.tfrecord-00000-of-00001"
 
 
-def test_two_processes_prepare_once(tmp_path):
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PREPARE, str(tmp_path)],
-            cwd=ROOT,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for _ in range(2)
-    ]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:  # both start now
-        process.stdin.write("\n")
-        process.stdin.flush()
-    results = [process.communicate(timeout=100) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], results
-    assert [output for output, _ in results] == ["1437\n", "1437\n"]
-    errors = "".join(error for _, error in results)
-    assert errors.count("Preparing digits/1.0.0") == 1
-    assert errors.count("Waiting for another process that prepares digits") <= 1
-
-
-def test_a_process_that_must_wait_says_so(tmp_path):
-    from filelock import FileLock
-
-    with FileLock(tmp_path / ".digits.lock"):
-        process = subprocess.Popen(
-            [sys.executable, "-c", PREPARE, str(tmp_path)],
-            cwd=ROOT,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        process.stdin.write("\n")
-        process.stdin.flush()
-        for line in process.stderr:
-            if line.startswith("Waiting for another process that prepares digits"):
-                break
-        else:
-            pytest.fail("it did not wait")
+def test_two_processes_prepare_once_and_say_that_they_wait(tmp_path):
+    with FileLock(tmp_path / ".digits.lock"):  # holds both back until both want to prepare
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", PREPARE, str(tmp_path)],
+                cwd=ROOT,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            for _ in range(2)
+        ]
+        for process in processes:
+            said = iter(process.stderr.readline, "")
+            assert any(line.startswith("Waiting for another process that prepares digits") for line in said)
         assert not (tmp_path / "digits").exists()
-    output, _ = process.communicate(timeout=100)
-    assert output.splitlines()[-1] == "1437"
+    results = [process.communicate(timeout=100) for process in processes]
+    assert [output for output, _ in results] == ["1437\n", "1437\n"], results
+    assert sum(error.count("Preparing digits/1.0.0") for _, error in results) == 1
 
 
 def test_a_killed_preparation_leaves_nothing_that_is_read(tmp_path):
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True
-    )
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert killed.returncode == -9, killed.stderr
     left = list((tmp_path / "digits").glob("incomplete.*"))
     assert left and not (tmp_path / "digits" / "1.0.0").exists()
@@ -152,6 +121,13 @@ def test_half_written_data_is_prepared_again(whole, tmp_path, harm, caplog):
     assert sum(1 for _ in builder.as_dataset(split="train")) == 1437
     assert sum(1 for _ in builder.as_dataset(split="validation")) == 360
     assert "prepared again" in caplog.text
+
+
+def test_unreadable_info_names_the_folder_to_delete(whole, tmp_path):
+    shutil.copytree(whole / "digits", tmp_path / "digits")
+    (tmp_path / "digits" / "1.0.0" / "dataset_info.json").write_text('{"half')
+    with pytest.raises(ValueError, match="If its files are damaged, delete .*digits"):
+        prepared_builder(DatasetConfig(data_dir=str(tmp_path)))
 
 
 def test_what_is_whole_is_left_alone(whole, caplog):

@@ -170,9 +170,7 @@ def test_a_server_that_cannot_be_reached_costs_the_timeout_and_nothing_else(tmp_
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
     began = time.monotonic()
     (told,), err = ended(
-        start(
-            command(tmp_path, "auto", init_timeout=TIMEOUT), tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=url
-        ),
+        start(command(tmp_path, "auto", init_timeout=TIMEOUT), tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=url),
         tmp_path,
     )
     assert TIMEOUT < told["opened"] < TIMEOUT + 5

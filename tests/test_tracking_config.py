@@ -11,9 +11,7 @@ from zoo.training.tracking_config import TrackingConfig, check, group_name, run_
 CONF = Path(__file__).parents[1] / "conf"
 
 
-@pytest.mark.parametrize(
-    "choice, mode", [("wandb", "auto"), ("offline", "offline"), ("disabled", "disabled")]
-)
+@pytest.mark.parametrize("choice, mode", [("wandb", "auto"), ("offline", "offline"), ("disabled", "disabled")])
 def test_the_configuration_group_is_the_dataclass(choice, mode):
     with initialize_config_dir(str(CONF), version_base=None):
         composed = compose(overrides=[f"+tracking={choice}"]).tracking

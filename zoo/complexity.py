@@ -26,9 +26,7 @@ class Profile:
     activations: int
 
     def __add__(self, other: "Profile") -> "Profile":
-        return Profile(
-            self.parameters + other.parameters, self.macs + other.macs, self.activations + other.activations
-        )
+        return Profile(self.parameters + other.parameters, self.macs + other.macs, self.activations + other.activations)
 
 
 def profile(model: keras.Model, image_size: int | tuple[int, int] | None = None) -> Profile:

@@ -78,8 +78,13 @@ def build(config: ShuffleNetV1, images, small_stem: bool = False) -> list:
     from blocks import PaddedPooling2D, conv_norm, shufflenet_v1_unit
 
     x = conv_norm(
-        images, config.stem, 3, 1 if small_stem else 2, act="relu",
-        name="features.init_block.conv", norm_name="features.init_block.bn",
+        images,
+        config.stem,
+        3,
+        1 if small_stem else 2,
+        act="relu",
+        name="features.init_block.conv",
+        norm_name="features.init_block.bn",
     )
     features = [x]
     if not small_stem:
@@ -88,8 +93,12 @@ def build(config: ShuffleNetV1, images, small_stem: bool = False) -> list:
     for stage, (units, filters) in enumerate(zip(UNITS, config.channels, strict=True), start=1):
         for unit in range(1, units + 1):
             x = shufflenet_v1_unit(
-                x, filters, config.groups, strides=2 if unit == 1 else 1,
-                group_first=(stage, unit) != (1, 1), name=f"features.stage{stage}.unit{unit}",
+                x,
+                filters,
+                config.groups,
+                strides=2 if unit == 1 else 1,
+                group_first=(stage, unit) != (1, 1),
+                name=f"features.stage{stage}.unit{unit}",
             )
         features.append(x)
     return features

@@ -11,9 +11,7 @@ import tensorflow as tf
 from zoo.training.data_config import DatasetConfig
 
 
-def decode(
-    encoded: tf.Tensor, channels: int, size: tuple[int | None, int | None] = (None, None)
-) -> tf.Tensor:
+def decode(encoded: tf.Tensor, channels: int, size: tuple[int | None, int | None] = (None, None)) -> tf.Tensor:
     """Pixels uint8 (H, W, `channels`) of one JPEG, PNG, GIF or BMP image; grey is repeated for 3 channels.
 
     `size` is (H, W) where it is known beforehand: images of the right size then cost no resizing.

@@ -13,10 +13,12 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import checksums, resource
 from tensorflow_datasets.core.read_only_builder import ReadOnlyBuilder
 
+from zoo.training.errors import UserError
+
 CONNECT_TIMEOUT = 5.0  # seconds for the hosts, all asked at once; TFDS itself retries for over three minutes
 
 
-class DataUnavailable(RuntimeError):
+class DataUnavailable(UserError):
     """A data set is neither prepared nor obtainable; says which, from where, why and what to do."""
 
 
@@ -34,9 +36,7 @@ def reason_not_obtainable(builder: tfds.core.DatasetBuilder) -> str | None:
             return f"its files must be fetched by hand and {manual} is empty"
         return None
     infos = builder.url_infos or {}
-    hosts = sorted(
-        {_host(url) for url, info in infos.items() if not _in_hand(root, builder.name, url, info)} - {""}
-    )
+    hosts = sorted({_host(url) for url, info in infos.items() if not _in_hand(root, builder.name, url, info)} - {""})
     failures: dict[str, str | None] = {}
     # Name look-ups obey no timeout of their own, so threads do the asking and slow ones are left behind.
     threads = [threading.Thread(target=_try_host, args=(host, failures), daemon=True) for host in hosts]
@@ -53,18 +53,10 @@ def unavailable(builder: tfds.core.DatasetBuilder, why: str, broken: str | None)
     """The error for `builder`: names its addresses and the two ways to provide it without them."""
     manual = Path(builder.data_dir_root) / "downloads" / "manual"
     urls = sorted(builder.url_infos or {})
-    origin = (
-        ", ".join(urls[:4]) + (f" and {len(urls) - 4} more" if len(urls) > 4 else "")
-        if urls
-        else "its homepage"
-    )
+    origin = ", ".join(urls[:4]) + (f" and {len(urls) - 4} more" if len(urls) > 4 else "") if urls else "its homepage"
     state = f"is broken ({broken})" if broken else f"is not prepared in {builder.data_dir_root}"
     how = " ".join((builder.MANUAL_DOWNLOAD_INSTRUCTIONS or "").split())
-    files = (
-        f"put the files into {manual}: {how}"
-        if how
-        else f"put the downloaded files into {manual} and start again."
-    )
+    files = f"put the files into {manual}: {how}" if how else f"put the downloaded files into {manual} and start again."
     return DataUnavailable(
         f"The data set {builder.info.full_name} {state} and cannot be obtained from {origin}: {why}. Copy a "
         f"folder that TFDS prepared elsewhere to {builder.data_dir}, or {files}"

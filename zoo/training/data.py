@@ -84,9 +84,7 @@ def load(config: DatasetConfig, batch_size: int, seed: int, first_epoch: int = 0
 
     # The counter is read when an epoch's first batch is asked for, not when its iterator is made.
     counter = itertools.count(first_epoch)
-    each_time = tf.data.Dataset.from_generator(
-        lambda: [next(counter)], output_signature=tf.TensorSpec((), tf.int64)
-    )
+    each_time = tf.data.Dataset.from_generator(lambda: [next(counter)], output_signature=tf.TensorSpec((), tf.int64))
     return Data(
         name=config.name,
         train=epochs(each_time).apply(tf.data.experimental.assert_cardinality(steps)),

@@ -98,21 +98,18 @@ def _check_sizes(config: DatasetConfig) -> None:
             raise ValueError(f"dataset.{key}={getattr(config, key)} must be at least 1.")
     if config.num_classes is not None and config.num_classes < 2:
         raise ValueError(
-            f"dataset.num_classes={config.num_classes} must be at least 2, or null to read it from the data "
-            "set."
+            f"dataset.num_classes={config.num_classes} must be at least 2, or null to read it from the data set."
         )
     if config.channels not in (1, 3):
         nearest = 1 if config.channels < 2 else 3
         raise ValueError(
-            f"dataset.channels={config.channels} must be 1 (grey) or 3 (red, green, blue); the nearest is "
-            f"{nearest}."
+            f"dataset.channels={config.channels} must be 1 (grey) or 3 (red, green, blue); the nearest is {nearest}."
         )
     if isinstance(config.cache, str) and config.cache != "auto":
         raise ValueError(f"dataset.cache={config.cache!r} must be true, false or auto.")
     if config.cache_limit_gb < 0:
         raise ValueError(
-            f"dataset.cache_limit_gb={config.cache_limit_gb} must be 0 or more; dataset.cache=false caches "
-            "nothing."
+            f"dataset.cache_limit_gb={config.cache_limit_gb} must be 0 or more; dataset.cache=false caches nothing."
         )
 
 
@@ -120,17 +117,12 @@ def _check_normalisation(config: DatasetConfig) -> None:
     for key in ("mean", "std"):
         values = list(getattr(config, key))
         if len(values) not in (1, config.channels):
-            allowed = (
-                "1 value" if config.channels == 1 else f"{config.channels} values, or 1 for all channels"
-            )
+            allowed = "1 value" if config.channels == 1 else f"{config.channels} values, or 1 for all channels"
             raise ValueError(
-                f"dataset.{key}={values} has {len(values)} values; dataset.channels={config.channels} needs "
-                f"{allowed}."
+                f"dataset.{key}={values} has {len(values)} values; dataset.channels={config.channels} needs {allowed}."
             )
     if any(value <= 0 for value in config.std):
-        raise ValueError(
-            f"dataset.std={list(config.std)} must be above 0 everywhere; images are divided by it."
-        )
+        raise ValueError(f"dataset.std={list(config.std)} must be above 0 everywhere; images are divided by it.")
     if any(abs(value) > 1 for value in config.mean) or any(value > 1 for value in config.std):
         raise ValueError(
             f"dataset.mean={list(config.mean)}, dataset.std={list(config.std)} are for pixels in 0..1; "
@@ -203,9 +195,7 @@ def _parts_overlap(first: str, second: str) -> bool:
     bounds = [a["low"], a["high"], b["low"], b["high"]]
     given = [bound for bound in bounds if bound]
     percent = bool(given) and all(bound.endswith("%") or bound == "0" for bound in given)
-    absolute = not any(bound.endswith("%") for bound in given) and not any(
-        bound.startswith("-") for bound in given
-    )
+    absolute = not any(bound.endswith("%") for bound in given) and not any(bound.startswith("-") for bound in given)
     if not percent and not absolute:
         return first.strip() == second.strip() or not (a["low"] or a["high"]) or not (b["low"] or b["high"])
     end = 100.0 if percent else float("inf")

@@ -79,9 +79,7 @@ def redact(text: str, secrets: Iterable[str | None] = ()) -> str:
 def _git(path: Path, *arguments: str) -> str | None:
     command = ["git", "-C", str(path), *arguments]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=GIT_TIMEOUT_SECONDS, check=True
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return None  # no git, no repository, no commit, or a repository that git refuses to trust
     return done.stdout.strip()

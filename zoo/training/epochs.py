@@ -7,9 +7,10 @@ from collections.abc import Callable
 import keras
 
 from zoo.training.environment import peak_memory_bytes
+from zoo.training.errors import UserError
 
 
-class Diverged(RuntimeError):
+class Diverged(UserError):
     """The loss is no longer a number, and more training cannot mend that."""
 
 

@@ -12,10 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.checks import close_matches
-
-
-class UserError(Exception):
-    """Something that the user can mend; its text is one clear sentence, and no traceback helps."""
+from zoo.training.errors import UserError
 
 
 def explain(error: Exception, overrides: Sequence[str], conf: Path) -> str | None:

@@ -40,9 +40,7 @@ def prepared_builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
     if config.source == "image_folder":
         return _image_folder(config)
     if config.source != "tfds":
-        raise ValueError(
-            f"dataset.source={config.source} has no builder; only tfds and image_folder have one."
-        )
+        raise ValueError(f"dataset.source={config.source} has no builder; only tfds and image_folder have one.")
     builder = _builder(config)
     if Path(builder.data_dir).exists() and damage(builder) is None:
         return builder
@@ -77,9 +75,7 @@ def damage(builder: tfds.core.DatasetBuilder) -> str | None:
         if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
             continue
         size = sum(path.stat().length for path in split.filepaths)
-        if size == int(split.num_bytes) + _RECORD_FRAME * split.num_examples and not isinstance(
-            builder, Digits
-        ):
+        if size == int(split.num_bytes) + _RECORD_FRAME * split.num_examples and not isinstance(builder, Digits):
             continue
         for path, expected in zip(sorted(split.filepaths), split.shard_lengths, strict=True):
             found = _count_records(path)
@@ -114,14 +110,10 @@ def _builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
         ) from error
     except (ValueError, AssertionError, json_format.ParseError) as error:
         configs = list(tfds.builder_cls(name).builder_configs) if name in known else []
-        some = (
-            f" Its configs: {', '.join(configs[:10])}{', ...' if len(configs) > 10 else ''}."
-            if configs
-            else ""
-        )
-        raise ValueError(
-            f"dataset.builder={config.builder!r} cannot be opened: {_one_line(error)}{some}"
-        ) from error
+        some = f" Its configs: {', '.join(configs[:10])}{', ...' if len(configs) > 10 else ''}." if configs else ""
+        folder = data_dir / name if data_dir else None
+        some += f" If its files are damaged, delete {folder}." if folder and folder.is_dir() else ""
+        raise ValueError(f"dataset.builder={config.builder!r} cannot be opened: {_one_line(error)}{some}") from error
 
 
 @contextlib.contextmanager

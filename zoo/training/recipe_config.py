@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Optional
 
 from zoo.checks import close_matches
 
@@ -25,7 +24,7 @@ class RecipeConfig:
     warmup_epochs: float = 1.0  # linear, from 0
     label_smoothing: float = 0.0  # share of the target spread over all classes
     dropout: float = 0.0  # before the classifier
-    clip_norm: Optional[float] = None  # largest global norm of the gradients
+    clip_norm: float | None = None  # largest global norm of the gradients
     precision: str = "float32"  # "float32", or "bfloat16" with float32 weights
 
 

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from zoo.training.environment import redact
+from zoo.training.errors import UserError
 
 STATUSES = ("finished", "interrupted", "failed")
 
@@ -37,7 +38,7 @@ REQUIRED = (
 )
 
 
-class RecordError(OSError):
+class RecordError(UserError):
     """The run directory cannot be written."""
 
 
@@ -113,9 +114,7 @@ class Record:
         except OSError as error:
             raise _cannot_write(self.metrics_path, error) from error
 
-    def finish(
-        self, status: str, values: Mapping[str, Any] | None = None, error: str | None = None
-    ) -> None:
+    def finish(self, status: str, values: Mapping[str, Any] | None = None, error: str | None = None) -> None:
         """Writes `result.json` for the last time: what was known at the start, then `values`, then `error`.
 
         Args:

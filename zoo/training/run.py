@@ -15,6 +15,7 @@ from zoo.factory import create
 from zoo.training import environment, recipe
 from zoo.training.data import Data, load
 from zoo.training.epochs import EpochRows
+from zoo.training.errors import UserError
 from zoo.training.progress import ProgressBar, closing_table, console, epoch_line
 from zoo.training.record import Record
 from zoo.training.settings import Settings
@@ -42,7 +43,7 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
 
     Raises:
         KeyboardInterrupt: the user stopped the run; what was learnt has been saved first.
-        DataUnavailable, Diverged, ValueError: the run cannot go on; `result.json` says why.
+        UserError: the run cannot go on; `result.json` says why too.
     """
     sweep = sweep or Sweep()
     started = time.perf_counter()
@@ -95,7 +96,10 @@ def _prepare(settings: Settings, screen: Console) -> tuple[keras.Model, Data, Pr
     """Data and compiled model, and a few lines on the terminal about both."""
     keras.backend.clear_session()  # a run before this one, in a sweep, leaves its graph behind
     keras.utils.set_random_seed(settings.seed)
-    data = load(settings.dataset, settings.recipe.batch_size, settings.seed)
+    try:
+        data = load(settings.dataset, settings.recipe.batch_size, settings.seed)
+    except ValueError as error:  # the data do not fit the settings: a batch too large, splits that overlap
+        raise UserError(str(error)) from error
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.policy(settings.recipe))
     try:
@@ -137,12 +141,12 @@ def _fit(
         screen.print(epoch_line(row, epochs))
 
     rows = EpochRows(settings.recipe.batch_size, emit)
-    images = data.train if steps == data.steps_per_epoch else data.train.take(steps)
     try:
         with ProgressBar(screen, epochs, steps, settings.recipe.batch_size) as bar:
             model.fit(
-                images,
+                data.stream(),  # endless: Keras looks at a batch before it trains, which would skip an epoch's order
                 epochs=epochs,
+                steps_per_epoch=steps,
                 validation_data=data.validation,
                 callbacks=[rows, bar],
                 shuffle=False,  # the data set shuffles itself

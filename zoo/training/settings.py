@@ -54,7 +54,7 @@ def check(cfg: DictConfig) -> Settings:
     sections = {key: plain.pop(key, None) for key in ("model", "dataset", "recipe", "tracking")}
     for key, section in sections.items():
         if not isinstance(section, Mapping):
-            raise ValueError(f"The configuration's {key!r} is {section!r}: it must be a group of keys, see conf/{key}/.")
+            raise ValueError(f"{key}={section!r} is not allowed: it must be a group of keys, as in conf/{key}/.")
     plain.pop("groups", None)  # the model group has taken it already, see conf/model/
     run = typed(RunConfig, plain, "")
     dataset = typed(DatasetConfig, sections["dataset"], "dataset.")

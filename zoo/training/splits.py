@@ -36,16 +36,13 @@ def open_splits(
         _check_positions(builder, wanted)
         splits, read = wanted, examples.from_builder
     train, *others = (
-        read(builder, split, config, training=index == 0) if split else None
-        for index, split in enumerate(splits)
+        read(builder, split, config, training=index == 0) if split else None for index, split in enumerate(splits)
     )
     _check_labels((train, *others), num_classes, names)
     return train, *others, num_classes, names
 
 
-def _check_labels(
-    splits: tuple[Examples | None, ...], num_classes: int, names: tuple[str, ...] | None
-) -> None:
+def _check_labels(splits: tuple[Examples | None, ...], num_classes: int, names: tuple[str, ...] | None) -> None:
     """Refuses labels that no network output stands for, and classes that have no training images.
 
     Records that are not in memory are left unread.
@@ -99,7 +96,15 @@ def _classes(builder: tfds.core.DatasetBuilder, config: DatasetConfig) -> tuple[
 
 
 def _check_positions(builder: tfds.core.DatasetBuilder, splits: tuple[str | None, ...]) -> None:
-    """Refuses unknown, empty and overlapping splits, by the records in the files that they resolve to."""
+    """Refuses unknown, empty and overlapping splits, by the records in the files that they resolve to.
+
+    Other formats than TFRecord are refused too.
+    """
+    if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
+        raise ValueError(
+            f"{builder.data_dir} is prepared as {builder.info.file_format.value}, but only tfrecord is read. "
+            "Give another dataset.data_dir to have it prepared anew."
+        )
     resolved = []
     for split in filter(None, splits):
         try:

@@ -53,9 +53,7 @@ def check(config: TrackingConfig) -> None:
     for key in ("entity", "name", "group"):
         value = getattr(config, key)
         if value is not None and not 1 <= len(value) <= NAME_LIMIT:
-            raise ValueError(
-                f"tracking.{key} has {len(value)} characters; allowed are 1 to {NAME_LIMIT}, or null."
-            )
+            raise ValueError(f"tracking.{key} has {len(value)} characters; allowed are 1 to {NAME_LIMIT}, or null.")
     for tag in config.tags:
         if not 1 <= len(tag) <= TAG_LIMIT:
             raise ValueError(

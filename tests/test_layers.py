@@ -1,0 +1,187 @@
+"""The layers as Keras layers: arguments, shapes, precision, models, files, and what they say when they refuse."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from blocks import BatchNormalization, ChannelShuffle, DepthwiseSeparableConv2D, GroupedConv2D, PaddedPooling2D
+
+ROOT = Path(__file__).parent.parent
+IMAGES = np.random.default_rng(0).standard_normal((2, 9, 10, 8)).astype("float32")
+LAYERS = {
+    "grouped": lambda **more: GroupedConv2D(16, (3, 2), (2, 1), ((1, 0), (2, 1)), groups=4, activation="relu", **more),
+    "separable": lambda **more: DepthwiseSeparableConv2D(
+        12, 3, 2, 1, depth_multiplier=2, normalize=True, activation="relu6", **more
+    ),
+    "separable plain": lambda **more: DepthwiseSeparableConv2D(12, 5, padding="same", groups=4, **more),
+    "shuffle": lambda **more: ChannelShuffle(4, **more),
+    "max pooling": lambda **more: PaddedPooling2D("max", 3, 2, 1, **more),
+    "average pooling": lambda **more: PaddedPooling2D("average", 3, 2, 1, **more),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_shape_config_and_both_data_formats(name):
+    last = LAYERS[name](data_format="channels_last")
+    outputs = last(IMAGES)
+    assert tuple(last.compute_output_shape(IMAGES.shape)) == tuple(outputs.shape)
+    assert tuple(last(keras.KerasTensor((None, 9, 10, 8))).shape) == (None, *outputs.shape[1:])
+
+    again = type(last).from_config(last.get_config())
+    assert again.get_config() == last.get_config()
+
+    first = LAYERS[name](data_format="channels_first")
+    flipped = IMAGES.transpose(0, 3, 1, 2)
+    first.build(flipped.shape)
+    first.set_weights(last.get_weights())
+    assert tuple(first.compute_output_shape(flipped.shape)) == tuple(first(flipped).shape)
+    np.testing.assert_allclose(first(flipped), np.transpose(outputs, (0, 3, 1, 2)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_mixed_precision_computes_low_and_keeps_float32_weights(name, policy):
+    full, mixed = LAYERS[name](), LAYERS[name](dtype=policy)
+    exact = full(IMAGES)
+    mixed.build(IMAGES.shape)
+    mixed.set_weights(full.get_weights())
+    with tf.GradientTape() as tape:
+        outputs = mixed(IMAGES)
+        total = tf.reduce_sum(tf.cast(outputs, "float32"))
+    assert keras.backend.standardize_dtype(outputs.dtype) == policy.removeprefix("mixed_")
+    assert all(weight.dtype == "float32" for weight in mixed.weights)
+    gradients = tape.gradient(total, [w.value for w in mixed.trainable_weights])
+    assert all(gradient.dtype == "float32" for gradient in gradients)
+    np.testing.assert_allclose(tf.cast(outputs, "float32"), exact, rtol=0.05, atol=0.05)
+
+
+class Subclassed(keras.Model):
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.convolution = GroupedConv2D(16, 3, padding="same", groups=4)
+        self.normalization = BatchNormalization()
+        self.shuffle = ChannelShuffle(4)
+
+    def call(self, inputs, training=None):
+        return self.shuffle(self.normalization(self.convolution(inputs), training=training))
+
+
+def sequential():
+    return keras.Sequential([
+        keras.Input((9, 10, 8)), *[make() for make in LAYERS.values()][:4], BatchNormalization(),
+        keras.layers.GlobalAveragePooling2D(),
+    ])  # fmt: skip
+
+
+def functional():
+    images = keras.Input((None, None, 8))
+    x = GroupedConv2D(16, 3, padding=1, groups=2, dilation_rate=2)(images)
+    return keras.Model(images, ChannelShuffle(2)(x) + PaddedPooling2D("max", 3, 1, 1)(x))
+
+
+@pytest.mark.parametrize("make", [sequential, functional, Subclassed])
+def test_models_train_save_and_load(make, tmp_path):
+    model = make()
+    target = tf.zeros_like(model(IMAGES))
+    before = [weight.numpy() for weight in model.trainable_weights]
+    model.compile("sgd", "mse")
+    model.fit(IMAGES, target, epochs=2, verbose=0)
+    assert all(not np.array_equal(old, new) for old, new in zip(before, model.trainable_weights, strict=True))
+    model.save(tmp_path / "model.keras")
+    objects = {"Subclassed": Subclassed} if make is Subclassed else None
+    loaded = keras.models.load_model(tmp_path / "model.keras", custom_objects=objects)
+    np.testing.assert_array_equal(loaded(IMAGES), model(IMAGES))
+
+
+def test_a_saved_model_loads_in_a_new_process_that_imports_blocks(tmp_path):
+    model = sequential()
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", IMAGES)
+    code = (
+        "import keras, blocks, numpy as np\n"
+        "print(float(np.sum(keras.models.load_model('model.keras')(np.load('images.npy')))))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) == pytest.approx(float(np.sum(model(IMAGES))), rel=1e-5)
+
+
+def test_without_onednn_the_fall_back_trains():
+    """There TensorFlow refuses the gradient of a grouped convolution, and of a dilated one."""
+    code = (
+        "import tensorflow as tf, definition\n"
+        "from blocks import grouped_convolution\n"
+        "from blocks.tensorflow_ops import native_gradients\n"
+        "assert not native_gradients('float32')\n"
+        "x, results = tf.random.stateless_normal((2, 8, 8, 6), (1, 2)), []\n"
+        "w = tf.random.stateless_normal((3, 3, 2, 6), (3, 4))\n"
+        "for f in (grouped_convolution, definition.grouped_convolution):\n"
+        "    with tf.GradientTape() as tape:\n"
+        "        tape.watch((x, w))\n"
+        "        y = tf.reduce_sum(f(x, w, (2, 2), ((1, 1), (1, 1)), (2, 2)) ** 2)\n"
+        "    results.append(tape.gradient(y, (x, w)))\n"
+        "for ours, plain in zip(*results):\n"
+        "    tf.debugging.assert_near(ours, plain, rtol=1e-4, atol=1e-3)\n"
+        "print('the same')"
+    )
+    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    environment = {**os.environ, "PYTHONPATH": path, "TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "the same\n", done.stderr
+
+
+def test_shuffle_is_the_papers_permutation():
+    images = np.arange(12, dtype="float32").reshape(1, 1, 1, 12)
+    expected = [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]  # three groups of four channels
+    np.testing.assert_array_equal(np.ravel(ChannelShuffle(3)(images)), expected)
+
+
+def test_padded_pooling_is_symmetric_and_averages_its_zeros():
+    images = -np.ones((1, 4, 4, 1), "float32")
+    np.testing.assert_array_equal(np.squeeze(PaddedPooling2D("max", 3, 2, 1)(images)), -np.ones((2, 2)))
+    averages = np.squeeze(PaddedPooling2D("average", 3, 2, 1)(images))
+    np.testing.assert_allclose(averages, [[-4 / 9, -6 / 9], [-6 / 9, -1]], rtol=1e-6)
+
+
+def test_separable_equals_keras():
+    theirs = keras.layers.SeparableConv2D(12, 3, 2, "same", depth_multiplier=2)
+    ours = DepthwiseSeparableConv2D(12, 3, 2, "same", depth_multiplier=2)
+    expected = theirs(IMAGES)
+    ours.build(IMAGES.shape)
+    depthwise, pointwise, bias = theirs.get_weights()
+    ours.depthwise.kernel.assign(depthwise.reshape(3, 3, 1, 16))
+    ours.pointwise.kernel.assign(pointwise)
+    ours.pointwise.bias.assign(bias)
+    np.testing.assert_allclose(ours(IMAGES), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("make", "sentence"), [
+    (lambda: GroupedConv2D(64, 3, groups=5), "groups=5 does not divide 64 filters; the divisors nearest to 5 are 4"),
+    (lambda: GroupedConv2D(15, 3, groups=5)(IMAGES), "groups=5 does not divide 8 input channels"),
+    (lambda: GroupedConv2D(64, 3, groups=100), "the divisor nearest to 100 is 64"),
+    (lambda: GroupedConv2D(0, 3), "filters=0 is not allowed: it must be an integer of at least 1"),
+    (lambda: GroupedConv2D(8, 3, groups=2.5), "groups=2.5 is not allowed"),
+    (lambda: GroupedConv2D(8, 3, groups=True), "groups=True is not allowed"),
+    (lambda: GroupedConv2D(8, (3, 3, 3)), "kernel_size=(3, 3, 3) has 3 entries"),
+    (lambda: GroupedConv2D(8, 3, padding="smae"), "padding='smae' is not allowed"),
+    (lambda: GroupedConv2D(8, 3, padding=-1), "padding=-1 is not allowed"),
+    (lambda: GroupedConv2D(8, 3, padding=((1, 2), 3, 4)), "is not allowed"),
+    (lambda: GroupedConv2D(8, 3, data_format="NHWC"), "data_format='NHWC' is not allowed"),
+    (lambda: GroupedConv2D(8, 11)(IMAGES), "9 x 10 pixels is too small for a kernel of 11 x 11"),
+    (lambda: GroupedConv2D(8, 3)(keras.KerasTensor((None, 5, 5, None))), "number of input channels must be known"),
+    (lambda: ChannelShuffle(3)(IMAGES), "groups=3 does not divide 8 channels; the divisors nearest to 3 are 2 and 4"),
+    (lambda: PaddedPooling2D("mean"), "mode='mean' is not allowed"),
+    (lambda: DepthwiseSeparableConv2D(8, groups=3)(IMAGES), "groups=3 does not divide 8"),
+])  # fmt: skip
+def test_refusals_are_one_clear_sentence(make, sentence):
+    with pytest.raises(ValueError) as caught:
+        make()
+    assert sentence in str(caught.value)
