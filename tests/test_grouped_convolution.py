@@ -2,12 +2,12 @@
 
 import itertools
 
-import definition
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import definition
 from blocks import grouped_convolution
 from blocks.tensorflow_ops import native_gradients
 

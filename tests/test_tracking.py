@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from wandb_server import Server
 
 ROOT = Path(__file__).parents[1]

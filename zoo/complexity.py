@@ -38,6 +38,7 @@ def profile(model: keras.Model, image_size: int | tuple[int, int] | None = None)
     Raises:
         ValueError: where the size of the image is unknown, or a layer with weights is of a kind not counted here.
     """
+    _nodes(model)
     parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     shape = model.input_shape[1:]
     if None in shape:
@@ -51,13 +52,18 @@ def profile(model: keras.Model, image_size: int | tuple[int, int] | None = None)
 def _graph(model: keras.Model) -> Profile:
     """Cost of every call in the graph: a layer that is called twice costs twice."""
     total = Profile(0, 0, 0)
-    function = model._functional if isinstance(model, keras.Sequential) else model
-    if not hasattr(function, "_nodes_by_depth"):
-        raise ValueError(f"{model.name} is a {type(model).__name__}: profile counts functional and Sequential models.")
-    for node in itertools.chain.from_iterable(function._nodes_by_depth.values()):
+    for node in _nodes(model):
         if not node.is_input:
             total += _call(node.operation, tuple(node.input_tensors[0].shape), tuple(node.outputs[0].shape))
     return total
+
+
+def _nodes(model: keras.Model) -> list:
+    """The calls that make up the model. Raises ValueError for a model that is code and not a graph."""
+    function = model._functional if isinstance(model, keras.Sequential) else model
+    if not hasattr(function, "_nodes_by_depth"):
+        raise ValueError(f"{model.name} is a {type(model).__name__}: profile counts functional and Sequential models.")
+    return list(itertools.chain.from_iterable(function._nodes_by_depth.values()))
 
 
 def _call(layer, inputs: tuple, outputs: tuple) -> Profile:
