@@ -70,6 +70,7 @@ def main() -> None:
     try:
         job()
     except KeyboardInterrupt:
+        print("Stopped by Ctrl-C.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         sentence = None if WANTS_TRACEBACK else explain(error, sys.argv[1:], CONF)

@@ -115,7 +115,7 @@ def test_image_folders_that_cannot_serve(tmp_path):
         with pytest.raises(ValueError, match=match):
             load(folder_config(tmp_path / "images", **changes), 1, seed=0)
 
-    refused("is no folder. Expected dataset.data_dir/train/CLASS")
+    refused("is no folder. Expected dataset.data_dir/train/CLASS.* and dataset.data_dir/validation/CLASS")
     (tmp_path / "images").mkdir()
     refused("no folders of splits")
     (tmp_path / "images" / "train").mkdir()

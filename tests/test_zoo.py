@@ -58,8 +58,8 @@ def test_shapes_and_strides(name, small_stem):
     assert strides == ([2, 4, 8, 16, 32] if not small_stem else [1, 2, 4, 8, 16] if mobile else [1, 1, 2, 4, 8])
     assert all(96 // feature.shape[2] == stride for feature, stride in zip(features, strides, strict=True))
 
-    model = zoo.create(name, num_classes=7, input_shape=(64, 96, 1), small_stem=small_stem)
-    assert model.output_shape == (None, 7)
+    model = zoo.create(name, num_classes=100, input_shape=(64, 96, 1), small_stem=small_stem)
+    assert model.output_shape == (None, 100)
     logits = model(np.ones((2, 64, 96, 1), "float32"))
     assert logits.dtype == "float32" and np.all(np.isfinite(logits)) and np.ptp(logits) > 0
     assert np.min(logits) < 0, "raw logits, not probabilities"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -33,30 +34,68 @@ def explain(error: Exception, overrides: Sequence[str], conf: Path) -> str | Non
         return _composition(error, overrides, conf)
     if isinstance(error, HydraException):
         return " ".join(str(error).split())
+    if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
+        return _no_choice(overrides, conf)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}; HYDRA_FULL_ERROR=1 in the environment shows where."
+    return None
+
+
+def _no_choice(overrides: Sequence[str], conf: Path) -> str | None:
+    """Hydra names neither the group nor its files where null or a number stands in place of a file."""
+    for text in overrides:
+        group, _, name = text.partition("=")
+        if not group.strip("@"):
+            return f"The argument {text!r} cannot be read: write KEY=VALUE, for example groups=16."
+        options = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+        if options and name not in options and "," not in name:
+            return f"{text} is not allowed: leave it out, or use one of {', '.join(options)}."
     return None
 
 
 def _composition(error: ConfigCompositionException, overrides: Sequence[str], conf: Path) -> str:
     text = " ".join(f"{error} {error.__cause__ or ''}".split())
-    if unknown := re.search(r"Could not (?:override|delete)(?: from config)? '([^']+)'", text):
+    if unknown := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
         key = unknown[1]
         if key == "groups":
-            return f"model={_choice('model', overrides)} has no groups to set: see conf/model/ for those that have."
-        return f"There is no setting {key}: {close_matches(key, _known_keys(overrides, conf))}"
+            return f"{_choice('model', overrides)} has no groups to set: see conf/model/ for those that have."
+        if key.startswith("hydra."):
+            return f"There is no setting {key}: `python train.py --cfg hydra` shows those of Hydra."
+        return f"There is no setting {key}: {_near(key, _known_keys(overrides, conf))}"
     if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{ambiguous[1]} lists several values: add -m to run them one after the other."
+    if sweep := re.search(r"Sweep parameters '(.+)' requires --multirun", text):
+        return f"{sweep[1]} stands for several values: add -m to run them one after the other."
+    if twice := re.search(r"Multiple values for (\S+)\. To override a value use 'override \S+: (\S+)'", text):
+        return f"+{twice[1]}={twice[2]} would be a second {twice[1]}: write {twice[1]}={twice[2]} to replace the first."
     return text
 
 
 def _choice(group: str, overrides: Sequence[str]) -> str:
-    found = [text.partition("=")[2] for text in overrides if text.startswith(f"{group}=")]
-    return found[-1] if found else "the model"
+    found = [text for text in overrides if text.startswith(f"{group}=")]
+    if not found:
+        return f"The {group}"
+    return f"One of {found[-1]}" if "," in found[-1] else found[-1]
+
+
+def _near(key: str, known: Sequence[str]) -> str:
+    """The keys like `key`, its section's first; where there is none, that section and not the whole configuration."""
+    section, _, last = key.rpartition(".")
+    leaves = {name: name.rpartition(".")[2] for name in known}
+    beside = [name for name in known if name.rpartition(".")[0] == section]
+    near = get_close_matches(last, [leaves[name] for name in beside], n=3, cutoff=0.5)
+    elsewhere = get_close_matches(last, set(leaves.values()), n=1, cutoff=0.75)
+    close = [name for name in beside if leaves[name] in near]
+    close += [name for name in known if leaves[name] in elsewhere and name not in close]
+    if close:
+        return f"did you mean {', '.join(close)}?"
+    return f"known are {', '.join(beside or [name for name in known if '.' not in name])}."
 
 
 def _known_keys(overrides: Sequence[str], conf: Path) -> list[str]:
     """Every key of the configuration that the command line chooses, without what it sets in it."""
     groups = {path.name for path in conf.iterdir() if path.is_dir()}
-    chosen = [text for text in overrides if text.partition("=")[0] in groups and "," not in text]
+    chosen = [text for text in overrides if text.partition("=")[0].lstrip("~") in groups and "," not in text]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
         cfg = compose("config", chosen)

@@ -172,8 +172,7 @@ def _remove_unfinished(builder: tfds.core.DatasetBuilder) -> None:
 
 def _image_folder(config: DatasetConfig) -> tfds.ImageFolder:
     root = Path(config.data_dir).expanduser()
-    layout = "Expected dataset.data_dir/train/CLASS/*.jpg (or .jpeg, .png) and "
-    "dataset.data_dir/validation/CLASS/*.jpg."
+    layout = "Expected dataset.data_dir/train/CLASS/*.jpg (or .jpeg, .png) and dataset.data_dir/validation/CLASS/*.jpg."
     if not root.is_dir():
         raise ValueError(f"dataset.data_dir={config.data_dir} is no folder. {layout}")
     splits = sorted(path for path in root.iterdir() if path.is_dir())

@@ -25,11 +25,12 @@ class ProgressBar(keras.callbacks.Callback):
         self.epoch = 0
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=None),  # what the figures leave of the line
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            expand=True,
             disable=not console.is_terminal,
         )
         self.task = self.progress.add_task("compiling", total=epochs * steps, figures="")
@@ -42,12 +43,16 @@ class ProgressBar(keras.callbacks.Callback):
         self.progress.__exit__(*error)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch, self.started, self.first = epoch, time.perf_counter(), None
-        self.progress.update(self.task, description=f"epoch {epoch + 1}/{self.epochs}")
+        self.epoch, self.first = epoch, None
+        if epoch > 0:  # before, the first step compiles
+            self.progress.update(self.task, description=self._label())
+
+    def _label(self) -> str:
+        return f"epoch {self.epoch + 1}/{self.epochs}"
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.perf_counter()
-        self.first = self.first or (now, batch)  # the first step compiles
+        self.first = self.first or (now, batch)  # the rate counts from here: the first step of all compiles
         if self.progress.disable or now - self.shown < REFRESH_SECONDS:
             return
         self.shown = now
@@ -55,15 +60,16 @@ class ProgressBar(keras.callbacks.Callback):
         rate = f"{steps * self.batch_size / seconds:,.0f} images/s  " if steps else ""
         logs = logs or {}
         figures = f"{rate}loss {logs.get('loss', float('nan')):.3f}  top-1 {100 * logs.get('top1', 0):.1f} %"
-        self.progress.update(self.task, completed=self.epoch * self.steps + batch + 1, figures=figures)
+        done = self.epoch * self.steps + batch + 1
+        self.progress.update(self.task, description=self._label(), completed=done, figures=figures)
 
     def on_test_begin(self, logs=None):
-        self.progress.update(self.task, description=f"epoch {self.epoch + 1}/{self.epochs}, validation")
+        self.progress.update(self.task, description=f"validation {self.epoch + 1}/{self.epochs}")
 
 
 def console() -> Console:
     """Where progress is written: standard error, so that standard output stays free for results."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def epoch_line(row: dict, epochs: int) -> str:

@@ -2,7 +2,7 @@
 
 import keras
 
-from zoo.training.optimizers import MomentumSGD
+from zoo.training.optimizers import FusedAdamW, MomentumSGD
 from zoo.training.recipe_config import RecipeConfig
 
 NOT_DECAYED = ["bias", "gamma", "beta"]
@@ -35,7 +35,7 @@ def optimizer(config: RecipeConfig, steps_per_epoch: int) -> keras.optimizers.Op
     if config.optimizer == "sgd":
         found = MomentumSGD(rate, config.momentum, nesterov=config.momentum > 0, **shared)
     else:
-        found = keras.optimizers.AdamW(rate, **shared)
+        found = FusedAdamW(rate, **shared)
     if config.weight_decay:
         found.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return found

@@ -8,18 +8,19 @@ from zoo.checks import close_matches
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("float32", "bfloat16")
+MOST = 2**31 - 1  # of what steps are counted in
 
 
 @dataclass
 class RecipeConfig:
     """Everything between the data and the network that decides what is learnt."""
 
-    epochs: int = 20
+    epochs: int = 12
     batch_size: int = 64  # images of one step
-    optimizer: str = "sgd"  # "sgd" (Nesterov momentum) or "adamw"
-    learning_rate: float = 0.1  # its peak
+    optimizer: str = "adamw"  # "adamw", or "sgd" (Nesterov momentum)
+    learning_rate: float = 2e-3  # its peak
     momentum: float = 0.9  # of sgd
-    weight_decay: float = 5e-4  # per step and unit of learning rate; not on biases and normalisations
+    weight_decay: float = 0.05  # per step and unit of learning rate; not on biases and normalisations
     schedule: str = "cosine"  # "cosine" to zero, or "constant"; both after the warm-up
     warmup_epochs: float = 1.0  # linear, from 0
     label_smoothing: float = 0.0  # share of the target spread over all classes
@@ -37,10 +38,12 @@ def check(config: RecipeConfig) -> None:
     for key in ("epochs", "batch_size"):
         if getattr(config, key) < 1:
             raise ValueError(f"recipe.{key}={getattr(config, key)} is not allowed: it must be at least 1.")
+        if getattr(config, key) > MOST:
+            raise ValueError(f"recipe.{key}={getattr(config, key)} is not allowed: it must be at most {MOST}.")
     for key in ("learning_rate", "clip_norm"):
         value = getattr(config, key)
         if value is not None and not (math.isfinite(value) and value > 0):
-            raise ValueError(f"recipe.{key}={value:g} is not allowed: it must be above 0.")
+            raise ValueError(f"recipe.{key}={value:g} is not allowed: it must be a finite number above 0.")
     for key in ("momentum", "label_smoothing", "dropout"):
         value = getattr(config, key)
         if not 0 <= value < 1:
@@ -49,7 +52,9 @@ def check(config: RecipeConfig) -> None:
                 f"recipe.{key}={value:g} is not allowed: it is a share, from 0 up to but not 1; try {nearest:g}."
             )
     if not (math.isfinite(config.weight_decay) and config.weight_decay >= 0):
-        raise ValueError(f"recipe.weight_decay={config.weight_decay:g} is not allowed: it must be 0 or more.")
+        raise ValueError(
+            f"recipe.weight_decay={config.weight_decay:g} is not allowed: it must be finite, 0 or more."
+        )
     if not 0 <= config.warmup_epochs < config.epochs:
         raise ValueError(
             f"recipe.warmup_epochs={config.warmup_epochs:g} is not allowed with recipe.epochs={config.epochs}: it must "

@@ -1,11 +1,13 @@
 """One training run, from checked settings to a trained model and its record."""
 
+import os
 import statistics
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 from rich.console import Console
@@ -23,6 +25,7 @@ from zoo.training.tracking import Tracker, open_run
 from zoo.training.tracking_config import group_name, run_name
 
 MODEL_FILE = "model.keras"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,52 +67,60 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
         "versions": environment.versions(),
     }
     screen = console()
-    with Record(directory, start) as record:
+    with Record(directory, start) as record, ExitStack() as stack:
         model, data, cost = _prepare(settings, screen)
-        tracking = open_run(
-            settings.tracking, name=name, group=group, resolved=resolved, directory=directory, say=screen.print
-        )
-        with tracking as tracker:
-            tracker.summarise(asdict(cost))
-            stopped, rows = _fit(model, data, settings, screen, record, tracker)
-            values = _result(rows, cost, settings)
-            if not stopped and data.test is not None:
-                values |= _evaluate(model, data)
-            if model.optimizer.iterations > 0:
-                model.save(directory / MODEL_FILE, include_optimizer=False)
-            status = "interrupted" if stopped else "finished"
-            values |= {
-                "wandb": {"mode": tracker.mode, "id": tracker.id, "url": tracker.url},
-                "peak_memory_bytes": environment.peak_memory_bytes(),
-                "seconds": time.perf_counter() - started,
-            }
-            record.finish(status, values)
-            tracker.summarise({key: value for key, value in values.items() if isinstance(value, (int, float))})
-            result = {"status": status, **start, **values}
-            screen.print(closing_table(result, str(directory)))
-            if stopped:
-                raise KeyboardInterrupt
+        (directory / MODEL_FILE).unlink(missing_ok=True)  # an earlier run's; its figures have been replaced too
+        options = {"name": name, "group": group, "resolved": resolved, "directory": directory, "say": screen.print}
+        tracker = _plainly(lambda: stack.enter_context(open_run(settings.tracking, **options)))
+        tracker.summarise(asdict(cost))
+        stopped, rows = _fit(model, data, settings, screen, record, tracker)
+        _save(model, directory / MODEL_FILE)
+        values = _result(rows, cost, settings)
+        if not stopped and data.test is not None:
+            values |= (tested := _evaluate(model, data))
+            stopped = not tested
+        status = "interrupted" if stopped else "finished"
+        values |= {
+            "wandb": {"mode": tracker.mode, "id": tracker.id, "url": tracker.url},
+            "peak_memory_bytes": environment.peak_memory_bytes(),
+            "seconds": time.perf_counter() - started,
+        }
+        record.finish(status, values)
+        tracker.summarise({key: value for key, value in values.items() if isinstance(value, (int, float))})
+        result = {"status": status, **start, **values}
+        screen.print(closing_table(result, str(directory)))
+        if stopped:
+            raise KeyboardInterrupt
     return result
+
+
+def _plainly(action: Callable[[], T]) -> T:
+    """What `action` returns; a ValueError, or a package that is missing, is something that the user can mend."""
+    try:
+        return action()
+    except (ValueError, ModuleNotFoundError) as error:
+        raise UserError(str(error)) from error
+
+
+def _save(model: keras.Model, path: Path) -> None:
+    """Write the model, if it has learnt anything; a file that is there is whole."""
+    if model.optimizer.iterations > 0:
+        part = path.with_name(f"part.{path.name}")  # Keras looks at the suffix
+        # Without optimizer and loss: a third of the size, and it loads with `blocks` alone.
+        keras.Model(model.inputs, model.outputs, name=model.name).save(part)
+        os.replace(part, path)
 
 
 def _prepare(settings: Settings, screen: Console) -> tuple[keras.Model, Data, Profile]:
     """Data and compiled model, and a few lines on the terminal about both."""
     keras.backend.clear_session()  # a run before this one, in a sweep, leaves its graph behind
     keras.utils.set_random_seed(settings.seed)
-    try:
-        data = load(settings.dataset, settings.recipe.batch_size, settings.seed)
-    except ValueError as error:  # the data do not fit the settings: a batch too large, splits that overlap
-        raise UserError(str(error)) from error
+    data = _plainly(lambda: load(settings.dataset, settings.recipe.batch_size, settings.seed))
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.policy(settings.recipe))
     try:
-        model = create(
-            settings.model,
-            num_classes=data.num_classes,
-            input_shape=data.input_shape,
-            small_stem=settings.small_stem,
-            dropout=settings.recipe.dropout,
-        )
+        shape = {"num_classes": data.num_classes, "input_shape": data.input_shape, "small_stem": settings.small_stem}
+        model = _plainly(lambda: create(settings.model, dropout=settings.recipe.dropout, **shape))
     finally:
         keras.config.set_dtype_policy(before)
     recipe.compile_model(model, settings.recipe, _steps(settings, data))
@@ -153,13 +164,18 @@ def _fit(
                 verbose=0,
             )
     except KeyboardInterrupt:
-        screen.print("Stopped: saving what was learnt.")
+        learnt = model.optimizer.iterations > 0
+        screen.print("Stopped: saving what was learnt." if learnt else "Stopped before the first step was done.")
         return True, rows.rows
     return False, rows.rows
 
 
 def _evaluate(model: keras.Model, data: Data) -> dict[str, float]:
-    found = model.evaluate(data.test, verbose=0, return_dict=True)
+    """Figures on the test split; none if the user stops here."""
+    try:
+        found = model.evaluate(data.test, verbose=0, return_dict=True)
+    except KeyboardInterrupt:
+        return {}
     return {f"test_{key}": value for key, value in found.items()}
 
 

@@ -1,8 +1,10 @@
 """From a composed configuration to typed, checked settings, before anything slow is imported."""
 
+import math
+import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -15,6 +17,8 @@ from zoo.training.recipe_config import RecipeConfig
 from zoo.training.tracking_config import TrackingConfig
 
 SMALL = 64  # pixels; below, a stem made for 224 leaves hardly any resolution to the stages
+SECTIONS = ("model", "dataset", "recipe", "tracking")
+MEANT = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 
 
 @dataclass
@@ -51,12 +55,14 @@ def check(cfg: DictConfig) -> Settings:
         ValueError: one sentence, for an unknown key, a wrong type or an impossible value.
     """
     plain = _resolve(cfg)
-    sections = {key: plain.pop(key, None) for key in ("model", "dataset", "recipe", "tracking")}
+    sections = {key: plain.pop(key, None) for key in SECTIONS}
     for key, section in sections.items():
         if not isinstance(section, Mapping):
-            raise ValueError(f"{key}={section!r} is not allowed: it must be a group of keys, as in conf/{key}/.")
-    plain.pop("groups", None)  # the model group has taken it already, see conf/model/
-    run = typed(RunConfig, plain, "")
+            raise ValueError(f"{key}={shown(section)} is not allowed: it must be a group of keys, as in conf/{key}/.")
+    rooted = "groups" in plain
+    if rooted:  # the model group has taken it already, see conf/model/
+        _same_groups(plain.pop("groups"), sections["model"].get("groups"))
+    run = typed(RunConfig, plain, "", also=(*SECTIONS, "groups"))
     dataset = typed(DatasetConfig, sections["dataset"], "dataset.")
     recipe = typed(RecipeConfig, sections["recipe"], "recipe.")
     tracking = typed(TrackingConfig, sections["tracking"], "tracking.")
@@ -64,14 +70,14 @@ def check(cfg: DictConfig) -> Settings:
     recipe_config.check(recipe)
     tracking_config.check(tracking)
     if run.small_stem not in (True, False, "auto"):
-        raise ValueError(f"small_stem={run.small_stem!r} is not allowed: use true, false or auto.")
+        raise ValueError(f"small_stem={shown(run.small_stem)} is not allowed: use true, false or auto.")
     if not 0 <= run.seed < 2**32:
         raise ValueError(f"seed={run.seed} is not allowed: use a number from 0 to {2**32 - 1}.")
     if run.limit_steps is not None and run.limit_steps < 1:
         raise ValueError(f"limit_steps={run.limit_steps} is not allowed: use at least 1, or null for the whole epoch.")
     chosen = run.small_stem == "auto"
     return Settings(
-        model=model_config(sections["model"]),
+        model=model_config(sections["model"], rooted),
         dataset=dataset,
         recipe=recipe,
         tracking=tracking,
@@ -82,44 +88,99 @@ def check(cfg: DictConfig) -> Settings:
     )
 
 
-def model_config(section: Mapping[str, Any]) -> Any:
-    """The family's dataclass that the `model` group describes. Raises ValueError."""
+def model_config(section: Mapping[str, Any], groups_at_root: bool = False) -> Any:
+    """The family's dataclass that the `model` group describes. Raises ValueError.
+
+    Args:
+        groups_at_root: `groups` was given outside the group, and is called so in what is raised.
+    """
     values = dict(section)
     family = values.pop("family", None)
     if not isinstance(family, str):
-        raise ValueError(f"model.family={family!r} is not allowed: use one of {', '.join(registry.FAMILIES)}.")
+        raise ValueError(f"model.family={shown(family)} is not allowed: use one of {', '.join(registry.FAMILIES)}.")
     configuration = registry.config_class(family)
-    return typed(configuration, values, "model.")
+    return typed(configuration, values, "model.", at_root=("groups",) if groups_at_root else ())
 
 
-def typed(schema: type, values: Mapping[str, Any], prefix: str) -> Any:
-    """An instance of the dataclass `schema` with `values`, converted where the types allow it; ValueError else."""
+def typed(
+    schema: type, values: Mapping[str, Any], prefix: str, also: tuple[str, ...] = (), at_root: tuple[str, ...] = ()
+) -> Any:
+    """An instance of the dataclass `schema` with `values`, converted where the types allow it; ValueError else.
+
+    Args:
+        prefix: of the keys in what is raised.
+        also: further keys to name as known.
+        at_root: keys that the user gave without the prefix.
+    """
     assert is_dataclass(schema)
     known = [field.name for field in fields(schema)]
     for key in values:
         if key not in known:
-            raise ValueError(f"There is no setting {prefix}{key}: {close_matches(key, known)}")
+            near = close_matches(f"{prefix}{key}", [prefix + name for name in (*also, *known)])
+            raise ValueError(f"There is no setting {prefix}{key}: {near}")
     node = OmegaConf.structured(schema)
     OmegaConf.set_readonly(node, False)
     for key, value in values.items():
         try:
             node[key] = value
-        except OmegaConfBaseException as error:
-            raise ValueError(f"{prefix}{key}={value!r} is not allowed: {_reason(error)}") from None
+        except OmegaConfBaseException:
+            name = key if key in at_root else prefix + key
+            hint = get_type_hints(schema)[key]
+            raise ValueError(
+                f"{name}={shown(value)} is not allowed: it must be {_meaning(hint)}{_nearest(hint, value)}."
+            ) from None
     return OmegaConf.to_object(node)
 
 
-def _reason(error: Exception) -> str:
-    """The first line of OmegaConf's message; those below repeat the key."""
-    line = str(error).splitlines()[0].strip()
-    return line if line.endswith(".") else line + "."
+def shown(value: Any) -> str:
+    """A value as the command line takes it: null and true, not None and True."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _meaning(hint: Any) -> str:
+    """What a value of this type is, in words."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(map(_meaning, get_args(hint)))
+    if get_origin(hint) is list:
+        return "a list of numbers such as [0.5]" if get_args(hint) == (float,) else "a list such as [first, second]"
+    return MEANT[hint]
+
+
+def _nearest(hint: Any, value: Any) -> str:
+    """The whole numbers beside a fraction that stands where only whole ones may."""
+    if int not in (hint, *get_args(hint)) or not isinstance(value, float) or not math.isfinite(value):
+        return ""
+    low, high = math.floor(value), math.ceil(value)
+    return f"; the nearest is {low}" if low == high else f"; the nearest are {low} and {high}"
+
+
+def _same_groups(at_root: Any, of_model: Any) -> None:
+    """Raise ValueError where `groups` at the root would be without effect."""
+    if at_root != of_model:
+        raise ValueError(
+            f"groups={shown(at_root)} does not reach the model, which has model.groups={shown(of_model)}: give the "
+            "number once, as groups=N, to a model with groups to set (see conf/model/)."
+        )
 
 
 def _resolve(cfg: DictConfig) -> dict[str, Any]:
+    missing = _missing(OmegaConf.to_container(cfg, resolve=False))
+    if missing:
+        raise ValueError(f"{missing[0]} has no value yet: give it on the command line, {missing[0]}=VALUE.")
     try:
-        missing = sorted(OmegaConf.missing_keys(cfg))
-        if missing:
-            raise ValueError(f"{missing[0]} has no value yet: give it on the command line, {missing[0]}=VALUE.")
         return OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        raise ValueError(f"The configuration cannot be resolved: {_reason(error)}") from None
+        raise ValueError(f"The configuration cannot be resolved: {str(error).splitlines()[0].rstrip('.')}.") from None
+
+
+def _missing(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The keys that must be given and were not; interpolations of them are not named."""
+    found = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found += _missing(value, f"{prefix}{key}.")
+        elif value == "???":
+            found.append(f"{prefix}{key}")
+    return found

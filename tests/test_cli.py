@@ -1,0 +1,142 @@
+"""The command line as a stranger meets it: each mistake costs one sentence, and nothing slow is imported first."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SLOW = ("tensorflow", "keras", "wandb", "tensorflow_datasets", "numpy", "sklearn")
+
+
+def told(*arguments, cwd, **variables):
+    """The finished `python train.py` with these arguments, and the names of the modules that it imported."""
+    command = [sys.executable, "-X", "importtime", str(ROOT / "train.py"), *arguments]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "HYDRA_"))}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=clean | variables, timeout=120)
+    lines = done.stderr.splitlines(keepends=True)
+    imports = [line for line in lines if line.startswith("import time:")]
+    done.stderr = "".join(line for line in lines if line not in imports)
+    return done, {line.rpartition("|")[2].strip().partition(".")[0] for line in imports}
+
+
+REAL = [
+    ("model=rexnext", "There is no model 'rexnext': did you mean resnext"),
+    ("groups=[1", "The argument 'groups=[1' cannot be read: write KEY=VALUE"),
+    ("recipe.learning_rate=fast", "recipe.learning_rate='fast' is not allowed: it must be a number."),
+    ("model=mobilenet_v2 groups=5", "groups=5 does not divide .* the nearest is 4."),
+    ("model=resnet groups=2", "model=resnet has no groups to set: see conf/model/"),
+    ("groups=1,2", "groups=1,2 lists several values: add -m"),
+    ("dataset=tfds", "dataset.builder has no value yet: .* dataset.builder=VALUE."),
+]
+
+
+@pytest.mark.parametrize("arguments, sentence", REAL, ids=[arguments for arguments, _ in REAL])
+def test_a_mistake_costs_one_sentence_and_no_time(arguments, sentence, tmp_path):
+    done, imported = told(*arguments.split(), cwd=tmp_path)
+    assert done.returncode == 1 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert re.match(sentence.replace("[", r"\["), line)
+    assert "hydra" in imported and not imported & {*SLOW}
+
+
+# Runs the script as `python train.py` does, once for each list of arguments of its input, in one process.
+MANY = """
+import contextlib, io, json, os, runpy, sys
+from hydra.core.global_hydra import GlobalHydra
+
+for arguments in json.load(sys.stdin):
+    sys.argv[1:] = arguments
+    GlobalHydra.instance().clear()
+    os.environ.pop("HYDRA_FULL_ERROR", None)
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            runpy.run_path(SCRIPT, run_name='__main__')
+        except SystemExit as end:
+            code = end.code
+            if isinstance(code, str):  # as the interpreter does at its end
+                print(code, file=sys.stderr)
+                code = 1
+    slow = sorted({name.partition(".")[0] for name in sys.modules} & set(SLOW))
+    print(json.dumps([code, out.getvalue(), err.getvalue(), slow]))
+"""
+
+CASES = [
+    ("dataset=digit", "There is no dataset 'digit': did you mean digits"),
+    ("recipe=sgdd", "There is no recipe 'sgdd': did you mean sgd"),
+    ("tracking=ofline", "There is no tracking 'ofline': did you mean offline"),
+    ("experiment=none", "There is no experiment 'none': "),
+    ("hydra/launcher=fast", "There is no hydra/launcher 'fast': "),
+    ("model=null", "model=null is not allowed: leave it out, or use one of mobilenet_v1"),
+    ("model=3", "model=3 is not allowed: leave it out, or use one of mobilenet_v1"),
+    ("=3", "The argument '=3' cannot be read"),
+    ("groups", "The argument 'groups' cannot be read"),
+    ("groups = 3", "The argument 'groups' cannot be read"),
+    ("mdel=resnext", "There is no setting mdel: did you mean model"),
+    ("recipe.epoch=3", "There is no setting recipe.epoch: did you mean recipe.epochs"),
+    ("epochs=3", "There is no setting epochs: did you mean recipe.epochs?"),
+    ("tracking.q=3", "There is no setting tracking.q: known are tracking.entity, "),
+    ("hydra.foo=1", "There is no setting hydra.foo: `python train.py --cfg hydra` shows"),
+    ("+unknown=1", "There is no setting unknown: known are model, dataset"),
+    ("~unknown", "There is no setting unknown: "),
+    ("~recipe recipe.epochs=3", "There is no setting recipe.epochs: "),
+    ("~model", "model=null is not allowed: it must be a group of keys"),
+    ("+model=resnet", "+model=resnet would be a second model: write model=resnet"),
+    ("dataset=digits,mnist", "dataset=digits,mnist lists several values: add -m"),
+    ("groups=range(1,3)", "groups=range(1,3) stands for several values: add -m"),
+    ("model=mobilenet_v1 model.depth=50", "There is no setting model.depth: "),
+    ("-m model=resnext,resnet groups=1,2", "One of model=resnext,resnet has no groups to set"),
+    ("-m recipe.epohcs=1,2", "There is no setting recipe.epohcs: did you mean recipe.epochs"),
+    ("-m model=resnext,rexnext", "There is no model 'rexnext': did you mean resnext"),
+    ("dataset=image_folder", "dataset.data_dir has no value yet"),
+    ("seed=-1", "seed=-1 is not allowed"),
+    ("groups=0", "groups=0 is not allowed for ResNeXt"),
+    ("recipe.epochs=0", "recipe.epochs=0 is not allowed"),
+    ("hydra.run.dir=FILE/run", "FILE/run: Not a directory"),
+]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    file = folder / "file"
+    file.touch()
+    arguments = [case.replace("FILE", str(file)).split() for case, _ in CASES]
+    command = [sys.executable, "-c", f"SLOW, SCRIPT = {SLOW}, {str(ROOT / 'train.py')!r}\n{MANY}"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "HYDRA_"))}
+    done = subprocess.run(
+        command, input=json.dumps(arguments), capture_output=True, text=True, cwd=folder, timeout=120,
+        env=clean | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return {case: [code, out, err.replace(str(file), "FILE"), slow] for (case, _), (code, out, err, slow) in
+            zip(CASES, found, strict=True)}  # fmt: skip
+
+
+@pytest.mark.parametrize("case, sentence", CASES, ids=[case for case, _ in CASES])
+def test_more_mistakes(case, sentence, answers):
+    code, out, err, slow = answers[case]
+    assert (code, out, slow) == (1, "", [])
+    assert err.startswith(sentence) and err.count("\n") == 1 and "Traceback" not in err
+
+
+def test_a_full_traceback_is_there_for_who_asks(tmp_path):
+    done, _ = told("model=rexnext", cwd=tmp_path, HYDRA_FULL_ERROR="1")
+    assert done.returncode == 1 and done.stderr.startswith("Traceback") and "MissingConfigException" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "argument, shown", [("--help", "model: mobilenet_v1, mobilenet_v2"), ("--cfg=job", "  batch_size: 64")]
+)
+def test_help_is_quick(argument, shown, tmp_path):
+    done, imported = told(*argument.split("="), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "") and shown in done.stdout
+    assert ("python train.py model=resnext groups=16" in done.stdout) == (argument == "--help")
+    assert "hydra" in imported and not imported & {*SLOW}
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,200 @@
+"""The configuration: every file composes, is explained, and builds what it says; what cannot be is refused."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from zoo import registry
+from zoo.training.settings import check
+
+CONF = Path(__file__).parents[1] / "conf"
+FILES = sorted(CONF.rglob("*.yaml"))
+OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent != CONF]
+KEY = re.compile(r"^ *[\w]+:(?! *# *@)")
+
+
+def composed(*overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+def refused(*overrides):
+    """The sentence with which these overrides are refused."""
+    with pytest.raises(ValueError) as raised:
+        check(composed(*overrides))
+    sentence = str(raised.value)
+    assert "\n" not in sentence and sentence.endswith((".", "?", ")"))
+    return sentence
+
+
+def unexplained(text):
+    """Keys with no comment beside or above them, but for the defaults list and bare sections of the last column."""
+    lines, found, inside = text.splitlines(), [], False
+    for above, line in zip(["", *lines], lines, strict=False):
+        inside = line.startswith("defaults:") or (inside and line.startswith((" ", "-")))
+        if inside or not KEY.match(line):
+            continue
+        if "  # " not in line and " # " not in line and not above.lstrip().startswith("#"):
+            found.append(line.strip())
+    return found
+
+
+SECTIONS = {"model:", "dataset:", "recipe:", "job:", "run:", "sweep:", "formatters:", "handlers:", "console:"}
+SECTIONS |= {"plain:", "simple:", "file:", "help:"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_every_key_is_explained(path):
+    assert set(unexplained(path.read_text())) <= SECTIONS
+
+
+def test_every_option_of_every_group_is_found():
+    assert {group for group, _ in OPTIONS} == {"model", "dataset", "recipe", "tracking", "experiment", "debug"}
+
+
+REQUIRED = {("dataset", "tfds"): "dataset.builder", ("dataset", "image_folder"): "dataset.data_dir"}
+
+
+@pytest.mark.parametrize("group, option", OPTIONS)
+def test_every_option_composes_and_is_allowed(group, option):
+    override, needed = f"{group}={option}", REQUIRED.get((group, option))
+    if needed:
+        expected = f"{needed} has no value yet: give it on the command line, {needed}=VALUE."
+        assert refused(override) == expected
+        check(composed(override, f"{needed}=something"))
+    else:
+        check(composed(override))
+
+
+@pytest.mark.parametrize(
+    "model, name, groups",
+    [
+        ("resnext", "resnext50_32x4d", 32),
+        ("resnet", "resnet50", 1),
+        ("shufflenet_v1", "shufflenet_g3_w1", 3),
+        ("shufflenet_v2", "shufflenet_v2_x1_0", None),
+        ("mobilenet_v1", "mobilenetv1_100", None),
+        ("mobilenet_v2", "mobilenetv2_100", None),
+        ("mobilenet_v3", "mobilenetv3_large_100", None),
+    ],
+)
+def test_every_model_is_the_published_network(model, name, groups):
+    settings = check(composed(f"model={model}"))
+    assert settings.model == registry.variant(name)
+    assert (settings.model.name, settings.groups) == (name, groups)
+
+
+def test_every_model_file_says_what_groups_means():
+    for option in (option for group, option in OPTIONS if group == "model"):
+        text = (CONF / "model" / f"{option}.yaml").read_text()
+        at_root = re.search(r"^groups: .*# .*groups", text, re.MULTILINE)
+        assert bool(at_root) == (option != "resnet"), option
+    assert "no groups to set" in (CONF / "model" / "resnet.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    "overrides, name",
+    [
+        ("groups=1", "resnet50"),
+        ("groups=2", "resnext50_2x40d"),
+        ("groups=4", "resnext50_4x24d"),
+        ("groups=8", "resnext50_8x14d"),
+        ("groups=32 model.depth=101 model.width_per_group=8", "resnext101_32x8d"),
+        ("model=resnet model.depth=152", "resnet152"),
+        ("model=shufflenet_v1 groups=8 model.width=0.5", "shufflenet_g8_wd2"),
+        ("model=shufflenet_v2 groups=2 model.width=2", "shufflenet_v2_x2_0"),
+        ("model=mobilenet_v1 groups=8 model.width=0.25", "mobilenetv1_025"),
+        ("model=mobilenet_v2 groups=4 model.width=1.4", "mobilenetv2_140"),
+        ("model=mobilenet_v3 groups=1 model.size=small", "mobilenetv3_small_100"),
+    ],
+)
+def test_overrides_reach_the_model(overrides, name):
+    settings = check(composed(*overrides.split()))
+    assert settings.model.name == name
+    if groups := re.search(r"groups=(\d+)", overrides):
+        assert settings.model.groups == settings.groups == int(groups[1])
+
+
+@pytest.mark.parametrize(
+    "overrides, small, chosen",
+    [
+        ("", True, True),
+        ("dataset.image_size=63", True, True),
+        ("dataset.image_size=64", False, True),
+        ("dataset=imagenette", False, True),
+        ("small_stem=false", False, False),
+        ("dataset=imagenette small_stem=true", True, False),
+    ],
+)
+def test_small_images_keep_their_resolution_unless_told_otherwise(overrides, small, chosen):
+    settings = check(composed(*overrides.split()))
+    assert (settings.small_stem, settings.small_stem_chosen) == (small, chosen)
+
+
+def test_experiments_and_debugging_set_what_they_say():
+    settings = check(composed("experiment=fashion_mnist_mobilenet_v2"))
+    assert (settings.model.name, settings.dataset.name) == ("mobilenetv2_100", "fashion_mnist")
+    settings = check(composed("experiment=fashion_mnist_mobilenet_v2", "groups=4", "seed=3"))
+    assert (settings.groups, settings.seed) == (4, 3)
+    fast = check(composed("debug=fast", "model=mobilenet_v2"))
+    assert (fast.limit_steps, fast.recipe.epochs, fast.tracking.mode) == (3, 2, "disabled")
+    overfit = check(composed("debug=overfit"))
+    assert (overfit.dataset.train_split, overfit.recipe.schedule) == ("train[:64]", "constant")
+    stronger = check(composed("debug=overfit", "recipe.epochs=7", "tracking=offline"))
+    assert (stronger.recipe.epochs, stronger.tracking.mode) == (7, "offline")
+
+
+SENTENCES = [
+    ("groups=null", "groups=null is not allowed: it must be a whole number."),
+    ("groups=2.5", "groups=2.5 is not allowed: it must be a whole number; the nearest are 2 and 3."),
+    ("groups=abc", "groups='abc' is not allowed: it must be a whole number."),
+    ("groups=true", "groups=true is not allowed: it must be a whole number."),
+    ("groups=[13,13]", "groups=[13, 13] is not allowed: it must be a whole number."),
+    ("groups=-3", "groups=-3 is not allowed for ResNeXt: it must be above 0"),
+    ("groups=100000", "groups=100000 makes .* use at most 267, or set width_per_group."),
+    ("model=shufflenet_v1 groups=5", "groups=5 is not allowed for .*: use 1, 2, 3, 4, 8; the nearest is 4."),
+    ("model=shufflenet_v2 groups=3", "groups=3 does not divide .*: use 1, 2, .*; the nearest is 2."),
+    ("model=mobilenet_v1 groups=7", "groups=7 does not divide .*; the nearest is 8."),
+    ("model=mobilenet_v2 groups=5", "groups=5 does not divide .*: use 1, 2, 4, 8, 16, .*; the nearest is 4."),
+    ("model=mobilenet_v3 groups=3", "groups=3 does not divide .*; the nearest is "),
+    ("model=mobilenet_v2 groups=1.0", "groups=1.0 is not allowed: .* whole number or null; the nearest is 1."),
+    ("model=resnet +groups=2", "groups=2 does not reach the model, which has model.groups=1"),
+    ("model.groups=16", "groups=32 does not reach the model, which has model.groups=16"),
+    ("model.depth=51", "depth=51 is not allowed for ResNeXt: use 26, 50, 101, 152; the nearest is 50."),
+    ("model=mobilenet_v1 model.width=0", "width=0 is not allowed for MobileNet v1: it must be above 0"),
+    ("model=mobilenet_v1 model.width=nan", "width=nan is not allowed"),
+    ("model=shufflenet_v2 model.width=0.7", "width=0.7 is not allowed .*; the nearest is 0.5."),
+    ("model=mobilenet_v3 model.size=larg", "size='larg' is not allowed for MobileNet v3: did you mean large?"),
+    ("model=mobilenet_v2 model.fixed_stem=3.5", "model.fixed_stem=3.5 is not allowed: it must be true or false."),
+    ("model.family=resnxt", "There is no family 'resnxt': did you mean resnext"),
+    ("model.family=null", "model.family=null is not allowed: use one of resnext"),
+    ("+model.grups=3", "There is no setting model.grups: did you mean model.groups"),
+    ("+dataset.flp=true", "There is no setting dataset.flp: did you mean dataset.flip"),
+    ("+recipe.epoch=3", "There is no setting recipe.epoch: did you mean recipe.epochs"),
+    ("+tracking.projct=x", "There is no setting tracking.projct: did you mean tracking.project"),
+    ("+sed=1", "There is no setting sed: did you mean seed"),
+    ("+unknown=1", "There is no setting unknown: known are model, dataset, recipe, tracking, groups, seed"),
+    ("recipe.learning_rate=fast", "recipe.learning_rate='fast' is not allowed: it must be a number."),
+    ("recipe.epochs=2.5", "recipe.epochs=2.5 is not allowed: it must be a whole number; the nearest are 2 and 3."),
+    ("recipe.clip_norm=x", "recipe.clip_norm='x' is not allowed: it must be a number or null."),
+    ("recipe.epochs=0", "recipe.epochs=0 is not allowed"),
+    ("dataset.image_size=big", "dataset.image_size='big' is not allowed: it must be a whole number."),
+    ("dataset.image_size=0", "dataset.image_size=0 must be at least 1."),
+    ("dataset.mean=0.5", "dataset.mean=0.5 is not allowed: it must be a list of numbers such as [0.5]."),
+    ("dataset.flip=sometimes", "dataset.flip='sometimes' is not allowed: it must be true or false."),
+    ("tracking.tags=a", "tracking.tags='a' is not allowed: it must be a list such as [first, second]."),
+    ("tracking.mode=of", "tracking.mode='of' is not one of"),
+    ("seed=-1", "seed=-1 is not allowed: use a number from 0 to 4294967295."),
+    ("seed=null", "seed=null is not allowed: it must be a whole number."),
+    ("small_stem=maybe", "small_stem='maybe' is not allowed: use true, false or auto."),
+    ("limit_steps=0", "limit_steps=0 is not allowed: use at least 1, or null for the whole epoch."),
+    ("~model", "model=null is not allowed: it must be a group of keys, as in conf/model/."),
+    ("seed=${nothing}", "The configuration cannot be resolved: Interpolation key 'nothing' not found."),
+]
+
+
+@pytest.mark.parametrize("overrides, sentence", SENTENCES, ids=[overrides for overrides, _ in SENTENCES])
+def test_what_cannot_be_meant_is_refused(overrides, sentence):
+    assert re.match(sentence.replace("[", r"\[").replace("?", r"\?"), refused(*overrides.split()))

@@ -1,0 +1,146 @@
+"""The optimizer, the schedule and the loss of a recipe, against Keras's own and against the arithmetic."""
+
+import math
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from zoo.training import recipe
+from zoo.training.optimizers import FusedAdamW, MomentumSGD
+from zoo.training.recipe_config import RecipeConfig, check
+
+STEPS = 10  # of an epoch
+
+
+def weights():
+    """A kernel, a bias, a scale and a shift, named as layers name them; the same numbers at every call."""
+    generator = np.random.default_rng(0)
+    shapes = {"kernel": (3, 4), "bias": (4,), "gamma": (4,), "beta": (4,)}
+    return [keras.Variable(generator.normal(size=shape).astype("float32"), name=key) for key, shape in shapes.items()]
+
+
+def trained(optimizer, steps=6):
+    """What `weights()` become in a few steps along fixed, large gradients."""
+    generator, variables = np.random.default_rng(1), weights()
+    optimizer.build(variables)
+    for _ in range(steps):
+        optimizer.apply([3 * generator.normal(size=each.shape).astype("float32") for each in variables])
+    return [each.numpy() for each in variables]
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize(
+    "options", [{}, {"weight_decay": 0.1}, {"global_clipnorm": 0.5}, {"weight_decay": 0.1, "clipvalue": 0.2}], ids=str
+)
+def test_the_fused_momentum_is_kerass(options, nesterov):
+    rates = keras.optimizers.schedules.CosineDecay(0.3, 5)
+    ours = trained(MomentumSGD(rates, momentum=0.9, nesterov=nesterov, **options))
+    theirs = trained(keras.optimizers.SGD(rates, momentum=0.9, nesterov=nesterov, **options))
+    for our, their, start in zip(ours, theirs, weights(), strict=True):
+        np.testing.assert_allclose(our, their, rtol=1e-5, atol=1e-6)
+        assert not np.allclose(our, start.numpy())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"weight_decay": 0.1}, {"global_clipnorm": 0.5}, {"beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-3}],
+    ids=str,
+)
+def test_the_fused_adamw_is_kerass(options):
+    rates = keras.optimizers.schedules.CosineDecay(0.3, 5)
+    ours, theirs = trained(FusedAdamW(rates, **options)), trained(keras.optimizers.AdamW(rates, **options))
+    for our, their, start in zip(ours, theirs, weights(), strict=True):
+        np.testing.assert_allclose(our, their, rtol=1e-4, atol=1e-5)
+        assert not np.allclose(our, start.numpy())
+
+
+def test_the_fused_momentum_comes_back_from_its_configuration():
+    restored = keras.optimizers.deserialize(keras.optimizers.serialize(MomentumSGD(0.1, 0.8, nesterov=True)))
+    assert type(restored) is MomentumSGD and restored.momentum == 0.8 and restored.nesterov
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_decay_is_decoupled_and_spares_vectors(name):
+    config = RecipeConfig(optimizer=name, learning_rate=0.1, weight_decay=0.5, schedule="constant", warmup_epochs=0)
+    optimizer, variables = recipe.optimizer(config, STEPS), weights()
+    optimizer.build(variables)
+    optimizer.apply([np.zeros(each.shape, "float32") for each in variables])
+    for variable, start in zip(variables, weights(), strict=True):
+        factor = 1 - 0.1 * 0.5 if variable.name == "kernel" else 1.0
+        np.testing.assert_allclose(variable.numpy(), factor * start.numpy(), rtol=1e-6)
+
+
+def test_the_recipe_reaches_the_optimizer():
+    sgd = recipe.optimizer(RecipeConfig(optimizer="sgd", momentum=0.8, clip_norm=2.0), STEPS)
+    assert (type(sgd), sgd.momentum, sgd.nesterov, sgd.global_clipnorm) == (MomentumSGD, 0.8, True, 2.0)
+    plain = recipe.optimizer(RecipeConfig(optimizer="sgd", momentum=0.0, weight_decay=0.0), STEPS)
+    assert (plain.nesterov, plain.weight_decay) == (False, None)
+    adamw = recipe.optimizer(RecipeConfig(optimizer="adamw", weight_decay=0.2, clip_norm=2.0), STEPS)
+    assert (type(adamw), adamw.weight_decay, adamw.global_clipnorm) == (FusedAdamW, 0.2, 2.0)
+
+
+def rate(schedule, step):
+    return schedule if isinstance(schedule, float) else float(schedule(step))
+
+
+@pytest.mark.parametrize("name", ["cosine", "constant"])
+@pytest.mark.parametrize("warmup_epochs", [0, 1, 2.5])
+def test_the_learning_rate_rises_linearly_and_falls_as_it_should(name, warmup_epochs):
+    config = RecipeConfig(epochs=10, learning_rate=0.4, schedule=name, warmup_epochs=warmup_epochs)
+    schedule, warmup, total = recipe.schedule(config, STEPS), round(warmup_epochs * STEPS), 10 * STEPS
+    for step in range(warmup):
+        assert rate(schedule, step) == pytest.approx(0.4 * step / warmup, abs=1e-7)
+    for step in range(warmup, total + 1):
+        share = (step - warmup) / (total - warmup)
+        expected = 0.4 if name == "constant" else 0.2 * (1 + math.cos(math.pi * share))
+        assert rate(schedule, step) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_the_smoothed_loss_is_kerass_on_smoothed_targets(smoothing):
+    generator = np.random.default_rng(2)
+    logits = generator.normal(scale=4, size=(16, 7)).astype("float32")
+    labels = generator.integers(0, 7, 16)
+    theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    expected = float(theirs(keras.ops.one_hot(labels, 7), logits))
+    assert float(recipe.SmoothedCrossentropy(smoothing)(labels, logits)) == pytest.approx(expected, rel=1e-5)
+    restored = recipe.SmoothedCrossentropy.from_config(recipe.SmoothedCrossentropy(smoothing).get_config())
+    assert restored.smoothing == smoothing
+
+
+def test_precision():
+    assert recipe.policy(RecipeConfig(precision="bfloat16")) == "mixed_bfloat16"
+    assert recipe.policy(RecipeConfig()) == "float32"
+
+
+@pytest.mark.parametrize(
+    "values, sentence",
+    [
+        ({"optimizer": "sdg"}, "recipe.optimizer='sdg' is not known: did you mean sgd?"),
+        ({"schedule": "linear"}, "recipe.schedule='linear' is not known: did you mean cosine?"),
+        ({"precision": "float16"}, "recipe.precision='float16' is not known: did you mean bfloat16, float32?"),
+        ({"epochs": 0}, "recipe.epochs=0 is not allowed: it must be at least 1."),
+        ({"epochs": 2**31}, "recipe.epochs=2147483648 is not allowed: it must be at most 2147483647."),
+        ({"batch_size": -1}, "recipe.batch_size=-1 is not allowed: it must be at least 1."),
+        ({"learning_rate": 0.0}, "recipe.learning_rate=0 is not allowed: it must be a finite number above 0."),
+        ({"learning_rate": math.nan}, "recipe.learning_rate=nan is not allowed"),
+        ({"clip_norm": math.inf}, "recipe.clip_norm=inf is not allowed"),
+        ({"momentum": 1.0}, "recipe.momentum=1 is not allowed: it is a share, from 0 up to but not 1; try 0.9."),
+        ({"dropout": -0.1}, "recipe.dropout=-0.1 is not allowed: it is a share, from 0 up to but not 1; try 0."),
+        ({"label_smoothing": math.nan}, "recipe.label_smoothing=nan is not allowed"),
+        ({"weight_decay": -1e-4}, "recipe.weight_decay=-0.0001 is not allowed: it must be finite, 0 or more."),
+        ({"epochs": 2, "warmup_epochs": 2.0}, "recipe.warmup_epochs=2 is not allowed with recipe.epochs=2"),
+        ({"warmup_epochs": math.nan}, "recipe.warmup_epochs=nan is not allowed"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(values, sentence):
+    with pytest.raises(ValueError) as raised:
+        check(replace(RecipeConfig(), **values))
+    assert str(raised.value).startswith(sentence)
+
+
+def test_the_defaults_are_allowed():
+    check(RecipeConfig())
+    check(RecipeConfig(epochs=1, warmup_epochs=0.5, clip_norm=1.0, weight_decay=0.0, momentum=0.0))
