@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.training.errors import UserError
-from zoo.training.messages import explain, sweep_of
+from zoo.training.messages import arranged, explain, sweep_of
 from zoo.training.settings import check
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -67,6 +67,7 @@ def job(cfg: DictConfig) -> float | None:
 
 def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's own report has many lines; ours has one
+    sys.argv[1:] = arranged(sys.argv[1:])
     try:
         job()
     except KeyboardInterrupt:

@@ -92,6 +92,11 @@ CASES = [
     ("model=mobilenet_v1 model.depth=50", "There is no setting model.depth: "),
     ("-m model=resnext,resnet groups=1,2", "One of model=resnext,resnet has no groups to set"),
     ("-m recipe.epohcs=1,2", "There is no setting recipe.epohcs: did you mean recipe.epochs"),
+    ("seed=1 -m recipe.epohcs=1,2", "There is no setting recipe.epohcs: did you mean recipe.epochs"),
+    (
+        "-m model=mobilenet_v1,mobilenet_v2 model.widht=2",
+        "There is no setting model.widht: did you mean model.width",
+    ),
     ("-m model=resnext,rexnext", "There is no model 'rexnext': did you mean resnext"),
     ("dataset=image_folder", "dataset.data_dir has no value yet"),
     ("seed=-1", "seed=-1 is not allowed"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import subprocess
 import sys
@@ -121,3 +122,17 @@ def test_the_configuration_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=FILES[0].parents[2]
     )
     assert output.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mean": [math.nan]}, {"std": [math.inf]}, {"cache_limit_gb": math.nan}, {"crop_area": [0.1, math.nan]}],
+)
+def test_numbers_are_finite(change):
+    with pytest.raises(ValueError, match="it must be finite"):
+        check(DatasetConfig(**change))
+
+
+def test_images_have_a_largest_size():
+    with pytest.raises(ValueError, match="dataset.image_size=5000 must be at most 4096 pixels"):
+        check(DatasetConfig(image_size=5000))

@@ -3,11 +3,13 @@
 Imports neither TensorFlow nor TFDS nor NumPy, so composing and checking a configuration costs nothing.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 SOURCES = ("tfds", "image_folder", "synthetic")
+LARGEST = 4096  # pixels; beyond, one image takes gigabytes of activations
 RESIZE_METHODS = ("bilinear", "bicubic", "area", "nearest")
 
 
@@ -60,6 +62,7 @@ class DatasetConfig:
 def check(config: DatasetConfig) -> None:
     """Raises ValueError, in one sentence, for the first value that cannot be meant."""
     _check_source(config)
+    _check_numbers(config)
     _check_sizes(config)
     _check_normalisation(config)
     _check_augmentation(config)
@@ -92,10 +95,20 @@ def _check_source(config: DatasetConfig) -> None:
         )
 
 
+def _check_numbers(config: DatasetConfig) -> None:
+    """NaN passes every comparison below, and infinity most."""
+    for key in ("mean", "std", "crop_area", "crop_aspect", "crop_fraction", "cache_limit_gb"):
+        value = getattr(config, key)
+        if not all(math.isfinite(number) for number in (value if hasattr(value, "__iter__") else [value])):
+            raise ValueError(f"dataset.{key}={value} is not allowed: it must be finite; see conf/dataset/digits.yaml.")
+
+
 def _check_sizes(config: DatasetConfig) -> None:
     for key in ("image_size", "shuffle_buffer", "synthetic_train_size", "synthetic_validation_size"):
         if getattr(config, key) < 1:
             raise ValueError(f"dataset.{key}={getattr(config, key)} must be at least 1.")
+    if config.image_size > LARGEST:
+        raise ValueError(f"dataset.image_size={config.image_size} must be at most {LARGEST} pixels.")
     if config.num_classes is not None and config.num_classes < 2:
         raise ValueError(
             f"dataset.num_classes={config.num_classes} must be at least 2, or null to read it from the data set."

@@ -8,12 +8,45 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.checks import close_matches
 from zoo.training.errors import UserError
+
+MULTIRUN = ("-m", "--multirun")
+
+
+def arranged(arguments: Sequence[str]) -> list[str]:
+    """The command line as Hydra understands it, where it has `-m`.
+
+    argparse wants `-m` before or after all overrides, not between. And in a sweep over models Hydra looks for
+    `model.width=0.5` in the default model first; as a choice of one value it is left to the runs.
+    """
+    flags = [text for text in arguments if text in MULTIRUN]
+    others = [text for text in arguments if text not in MULTIRUN]
+    if not flags:
+        return others
+    try:
+        parsed = OverridesParser.create().parse_overrides([text for text in others if not text.startswith("-")])
+    except OverrideParseException:  # Hydra meets it again
+        return [*flags, *others]
+    swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
+    depends = {
+        override.input_line
+        for override in parsed
+        if override.type == OverrideType.CHANGE
+        and not override.is_sweep_override()
+        and override.key_or_group.partition(".")[0] in swept
+    }
+    return [*flags, *(_choice_of_one(text) if text in depends else text for text in others)]
+
+
+def _choice_of_one(override: str) -> str:
+    key, _, value = override.partition("=")
+    return f"{key}=choice({value})"
 
 
 def explain(error: Exception, overrides: Sequence[str], conf: Path) -> str | None:
@@ -95,7 +128,7 @@ def _near(key: str, known: Sequence[str]) -> str:
 def _known_keys(overrides: Sequence[str], conf: Path) -> list[str]:
     """Every key of the configuration that the command line chooses, without what it sets in it."""
     groups = {path.name for path in conf.iterdir() if path.is_dir()}
-    chosen = [text for text in overrides if text.partition("=")[0].lstrip("~") in groups and "," not in text]
+    chosen = [text.partition(",")[0] for text in overrides if text.partition("=")[0].lstrip("~") in groups]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
         cfg = compose("config", chosen)

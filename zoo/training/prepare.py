@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import shutil
 import sys
@@ -142,7 +143,9 @@ def _prepare(builder: tfds.core.DatasetBuilder, broken: str | None) -> None:
         shutil.rmtree(target)
     logger.info("Preparing %s in %s.", builder.info.full_name, target)
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # TFDS prints its progress; stdout belongs to the caller
+        # TFDS prints its progress, and stdout belongs to the caller; of the digits, done at once, it says too much.
+        quiet = open(os.devnull, "w") if isinstance(builder, Digits) else contextlib.nullcontext(sys.stderr)
+        with quiet as progress, contextlib.redirect_stdout(progress), contextlib.redirect_stderr(progress):
             builder.download_and_prepare()
     except Exception as error:
         if isinstance(builder, Digits):  # no download to blame

@@ -52,9 +52,7 @@ def check(config: RecipeConfig) -> None:
                 f"recipe.{key}={value:g} is not allowed: it is a share, from 0 up to but not 1; try {nearest:g}."
             )
     if not (math.isfinite(config.weight_decay) and config.weight_decay >= 0):
-        raise ValueError(
-            f"recipe.weight_decay={config.weight_decay:g} is not allowed: it must be finite, 0 or more."
-        )
+        raise ValueError(f"recipe.weight_decay={config.weight_decay:g} is not allowed: it must be finite, 0 or more.")
     if not 0 <= config.warmup_epochs < config.epochs:
         raise ValueError(
             f"recipe.warmup_epochs={config.warmup_epochs:g} is not allowed with recipe.epochs={config.epochs}: it must "

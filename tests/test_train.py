@@ -1,0 +1,291 @@
+"""Whole training runs on the digits: what they learn, what they leave behind, and how they end."""
+
+import csv
+import json
+import math
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from fcntl import ioctl
+from pathlib import Path
+from termios import TIOCSWINSZ
+
+import keras
+import pytest
+from hydra import compose, initialize_config_dir
+from test_tracking import environment, history, inspect
+
+import blocks  # noqa: F401  (saved models hold its layers)
+from train import train
+from zoo.training.data import load
+from zoo.training.errors import UserError
+from zoo.training.settings import check
+
+ROOT = Path(__file__).parents[1]
+COLUMNS = ["epoch", "train/loss", "train/top1", "train/top5", "train/images_per_second", "train/step_seconds"]
+COLUMNS += ["train/seconds", "learning_rate", "val/loss", "val/top1", "val/top5", "peak_memory_bytes"]
+TIMES = {"train/images_per_second", "train/step_seconds", "train/seconds", "peak_memory_bytes"}
+KEYS = "status model groups dataset val_top1 val_top5 parameters macs train_images_per_second peak_memory_bytes seconds"
+TINY = ["model=mobilenet_v1", "model.width=0.25"]
+QUICK = [*TINY, "tracking=disabled", "limit_steps=4", "recipe.epochs=2", "recipe.warmup_epochs=0"]
+
+
+def configured(data_dir, *overrides):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("config", [f"dataset.data_dir={data_dir}", *overrides])
+
+
+def left_in(directory):
+    """The rows of `metrics.csv` as numbers, and `result.json`."""
+    with (directory / "metrics.csv").open(newline="") as file:
+        rows = [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)]
+    return rows, json.loads((directory / "result.json").read_text())
+
+
+def without_times(rows):
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def learnt(data_dir, tmp_path_factory):
+    """A run long enough to learn: its configuration, its directory and what `train` returned."""
+    cfg = configured(
+        data_dir, "model=mobilenet_v1", "model.width=0.5", "tracking=disabled", "recipe.epochs=7",
+        "recipe.batch_size=32", "recipe.learning_rate=0.005", "recipe.warmup_epochs=0.5", "dataset.crop_padding=0",
+        "dataset.train_split='train[:1300]'", "dataset.test_split='train[1300:]'",
+    )  # fmt: skip
+    directory = tmp_path_factory.mktemp("learnt")
+    return cfg, directory, train(cfg, directory)
+
+
+def test_a_network_learns(learnt):
+    _, directory, result = learnt
+    rows, _ = left_in(directory)
+    assert result["status"] == "finished"
+    assert result["val_top1"] > 0.7 and result["test_top1"] > 0.7
+    assert rows[-1]["train/loss"] < 0.5 * rows[0]["train/loss"]
+
+
+def test_a_run_leaves_its_figures(learnt):
+    _, directory, returned = learnt
+    rows, result = left_in(directory)
+    assert json.loads(json.dumps(returned)) == result
+    assert set(KEYS.split()) <= set(result)
+    assert (result["model"], result["groups"], result["dataset"]) == ("mobilenetv1_050", None, "digits")
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6, 7] and list(rows[0]) == COLUMNS
+    for row in rows:
+        assert all(math.isfinite(value) for value in row.values())
+        assert 0 < row["train/top1"] <= row["train/top5"] <= 1 and 0 < row["val/top1"] <= row["val/top5"] <= 1
+        assert row["train/images_per_second"] * row["train/step_seconds"] == pytest.approx(32)
+    for key in ("train_loss", "val_loss", "val_top1", "val_top5"):
+        assert result[key] == rows[-1][key.replace("_", "/")]
+    assert result["best_val_top1"] == max(row["val/top1"] for row in rows)
+    rates = sorted(row["train/images_per_second"] for row in rows[1:])
+    assert rates[0] <= result["train_images_per_second"] <= rates[-1]
+    assert result["peak_memory_bytes"] >= rows[-1]["peak_memory_bytes"] > 100e6
+    assert result["seconds"] > sum(row["train/seconds"] for row in rows)
+    assert rows[0]["learning_rate"] > rows[-1]["learning_rate"] == pytest.approx(0, abs=1e-8)
+
+
+def test_the_saved_model_reproduces_the_figures(learnt):
+    cfg, directory, result = learnt
+    model = keras.models.load_model(directory / "model.keras")
+    data = load(check(cfg).dataset, batch_size=32, seed=0)
+    top1, top5 = keras.metrics.SparseCategoricalAccuracy(), keras.metrics.SparseTopKCategoricalAccuracy(5)
+    for images, labels in data.validation:
+        logits = model(images, training=False)
+        top1.update_state(labels, logits)
+        top5.update_state(labels, logits)
+    assert float(top1.result()) == pytest.approx(result["val_top1"], abs=1.5 / 360)
+    assert float(top5.result()) == pytest.approx(result["val_top5"], abs=1.5 / 360)
+    assert model.count_params() > result["parameters"] > 0.9 * model.count_params()  # moving averages are not counted
+
+
+def test_a_seed_decides_everything_and_a_directory_holds_one_run(data_dir, tmp_path):
+    found = []
+    for seed in (3, 3, 4):
+        train(configured(data_dir, *QUICK, f"seed={seed}"), tmp_path)
+        found.append(without_times(left_in(tmp_path)[0]))
+    first, same, other = found
+    assert first == same and len(first) == 2
+    assert first[0]["train/loss"] != other[0]["train/loss"]
+
+
+def test_the_steps_of_an_epoch_can_be_limited(data_dir, tmp_path):
+    recipe = ["recipe=sgd", "recipe.learning_rate=0.01", "recipe.precision=bfloat16"]
+    train(configured(data_dir, *QUICK, *recipe), tmp_path)
+    rows, result = left_in(tmp_path)
+    # A half cosine over twice four steps: half its height after one epoch and zero after the other.
+    assert [row["learning_rate"] for row in rows] == pytest.approx([0.005, 0], abs=1e-6)
+    assert rows[0]["train/top1"] * 4 * 64 == pytest.approx(round(rows[0]["train/top1"] * 4 * 64), abs=1e-3)
+    assert result["status"] == "finished" and math.isfinite(result["train_loss"])
+    model = keras.models.load_model(tmp_path / "model.keras")
+    assert {variable.dtype for variable in model.weights} == {"float32"}
+    assert model.get_layer("conv_stem").compute_dtype == "bfloat16"
+    assert keras.config.dtype_policy().name == "float32"  # for whatever runs next in this process
+
+
+def test_what_does_not_fit_the_data_fails_in_one_sentence(data_dir, tmp_path):
+    expected = "batch_size=10000 exceeds the 1437 training images of digits"
+    with pytest.raises(UserError, match=expected) as raised:
+        train(configured(data_dir, *QUICK, "recipe.batch_size=10000"), tmp_path)
+    assert "\n" not in str(raised.value)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["status"] == "failed" and expected in result["error"] and result["val_top1"] is None
+    with pytest.raises(UserError, match="seed=-1 is not allowed"):
+        train(configured(data_dir, *QUICK, "seed=-1"), tmp_path)
+
+
+def test_a_directory_that_cannot_be_written_is_named(data_dir, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=f"Cannot write {tmp_path}/file/run: Not a directory.* hydra.run.dir=PATH"):
+        train(configured(data_dir, *QUICK), tmp_path / "file" / "run")
+
+
+def command(data_dir, *overrides):
+    return [sys.executable, str(ROOT / "train.py"), f"dataset.data_dir={data_dir}", *overrides]
+
+
+def swept(data_dir, tmp_path, *overrides):
+    """A sweep that has ended, and of each of its runs the directory and the records that W&B has of it."""
+    done = subprocess.run(
+        command(data_dir, "-m", "hydra.sweep.dir=sweep", "tracking=offline", "limit_steps=3", *overrides),
+        capture_output=True, text=True, cwd=tmp_path, env=environment(tmp_path / "home"), timeout=200,
+    )  # fmt: skip
+    directories = sorted(path.parent for path in tmp_path.glob("sweep/*/result.json"))
+    runs = []
+    for directory in directories:
+        (kept,) = directory.glob("wandb/offline-run-*")
+        records = inspect(kept)
+        summary = {}
+        for record in records:
+            summary |= record.get("summary", {}).get("update", {})
+        last = {record["type"]: record[record["type"]] for record in records}
+        runs.append((directory, last | {"history": history(records), "summary": summary}))
+    return done, runs
+
+
+def test_a_sweep_over_models_gives_finished_separate_runs_in_one_group(data_dir, tmp_path):
+    overrides = ["model=mobilenet_v1,shufflenet_v1", "model.width=0.25", "recipe.epochs=2"]
+    done, runs = swept(data_dir, tmp_path, *overrides)
+    assert done.returncode == 0 and done.stdout == "" and len(runs) == 2, done.stderr
+    started = [records["run"] for _, records in runs]
+    assert len({run["run_id"] for run in started}) == 2
+    assert [run["display_name"] for run in started] == ["mobilenetv1_025-digits", "shufflenet_g3_wd4-g3-digits"]
+    assert {run["run_group"] for run in started} == {"digits-sweep"}
+    for (directory, records), groups in zip(runs, (None, 3), strict=True):
+        rows, result = left_in(directory)
+        assert result["status"] == "finished" and records["exit"].get("exit_code", 0) == 0
+        assert result["wandb"]["id"] == records["run"]["run_id"] and result["groups"] == groups
+        config = records["run"]["config"]["update"]
+        assert config["groups"] == config["model"]["groups"] == groups
+        assert {"dataset", "recipe", "tracking", "seed", "limit_steps", "small_stem", "versions"} <= set(config)
+        assert config["commit"] == result["commit"] and config["recipe"]["epochs"] == 2
+        assert len(records["history"]) == 2
+        for row, logged in zip(rows, records["history"], strict=True):
+            assert {key: logged[key] for key in COLUMNS} == pytest.approx(row)
+        for key in ("parameters", "macs", "peak_memory_bytes", "val_top1", "val_top5", "train_images_per_second"):
+            assert records["summary"][key] == pytest.approx(result[key])
+
+
+def test_a_run_that_fails_costs_a_sweep_nothing_but_itself(data_dir, tmp_path):
+    done, runs = swept(data_dir, tmp_path, *TINY, "recipe.epochs=1", "recipe.warmup_epochs=0",
+                       "recipe.learning_rate=1e30,0.01")  # fmt: skip
+    sentence = "The loss became nan in epoch 1: lower recipe.learning_rate"
+    assert done.returncode == 1 and done.stdout == "" and "Traceback" not in done.stderr
+    assert f"This run failed, the sweep goes on: {sentence}" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(sentence)
+    (_, failed), (_, finished) = [left_in(directory) for directory, _ in runs]
+    assert failed["status"] == "failed" and sentence in failed["error"]
+    assert finished["status"] == "finished" and finished["val_top1"] > 0
+    assert [records["exit"].get("exit_code", 0) for _, records in runs] == [1, 0]
+
+
+# Makes the terminal on its standard input the controlling one, so that Ctrl-C reaches what it becomes.
+ATTACH = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+class Terminal:
+    """A program on a terminal of 80 columns, in a session of its own."""
+
+    def __init__(self, command, cwd):
+        self.ours, theirs = pty.openpty()
+        ioctl(theirs, TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", ATTACH, *command], stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd,
+            env=environment(cwd / "home", TERM="xterm"),
+        )  # fmt: skip
+        os.close(theirs)
+        self.shown = ""
+
+    def read(self, until=None, seconds=120):
+        """Read until the text `until`, or to the end."""
+        deadline = time.monotonic() + seconds
+        while until is None or until not in self.shown:
+            assert time.monotonic() < deadline, self.shown
+            if not select.select([self.ours], [], [], 1)[0]:
+                continue
+            part = b""
+            with suppress(OSError):  # the other end has been closed
+                part = os.read(self.ours, 65536)
+            if not part:
+                assert until is None, self.shown
+                break
+            self.shown += part.decode(errors="replace")
+
+    def type(self, keys):
+        os.write(self.ours, keys)
+
+
+def test_a_terminal_shows_progress_and_ctrl_c_ends_it_with_what_was_learnt_saved(data_dir, tmp_path):
+    options = [*TINY, "recipe.batch_size=16", "recipe.epochs=30", "tracking=offline", "hydra.run.dir=run"]
+    terminal = Terminal(command(data_dir, *options), tmp_path)
+    terminal.read(until="epoch   1/30 ")
+    terminal.type(b"\x03")  # to the whole foreground, W&B's service too
+    terminal.read()
+    assert terminal.process.wait(20) == 130
+    shown = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", terminal.shown)
+    bars = [line for line in re.split(r"[\r\n]+", shown) if "━" in line]
+    assert "compiling" in bars[0]
+    figures = r"^epoch 1/30 .*━ [\d,]+ images/s  loss \d\.\d+  top-1 [\d.]+ % \d:\d\d:\d\d$"
+    assert any(re.search(figures, bar) for bar in bars)
+    assert not [bar for bar in bars if len(bar.removesuffix("^C")) > 80]
+    assert "Traceback" not in shown and "saving what was learnt" in shown
+    table = shown[shown.rindex("mobilenetv1_025-digits: interrupted") :]
+    for word in ("validation top-1", "parameters", "multiply-accumulates", "images/s", "run directory"):
+        assert word in table
+    rows, result = left_in(tmp_path / "run")
+    assert result["status"] == "interrupted" and result["epochs"] == len(rows) >= 1
+    assert result["val_top1"] == rows[-1]["val/top1"]
+    assert keras.models.load_model(tmp_path / "run" / "model.keras").count_params() > result["parameters"]
+    (kept,) = tmp_path.glob("run/wandb/offline-run-*")
+    assert len(history(inspect(kept))) == len(rows)
+
+
+def test_ctrl_c_while_the_first_step_compiles(data_dir, tmp_path):
+    options = [*TINY, "tracking=disabled", "hydra.run.dir=run"]
+    process = subprocess.Popen(command(data_dir, *options), stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    err = ""
+    while not err.endswith("undoes it)\n"):  # the line on the stem, the last before training
+        err += (line := process.stderr.readline())
+        assert line, err
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    err += process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "Traceback" not in err
+    assert "Stopped before the first step was done." in err and "mobilenetv1_025-digits: interrupted" in err
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["status"] == "interrupted" and result["epochs"] == 0 and result["val_top1"] is None
+    assert not list(tmp_path.rglob("*.keras"))
