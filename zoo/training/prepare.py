@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
-import os
 import re
 import shutil
 import sys
@@ -144,8 +144,8 @@ def _prepare(builder: tfds.core.DatasetBuilder, broken: str | None) -> None:
     logger.info("Preparing %s in %s.", builder.info.full_name, target)
     try:
         # TFDS prints its progress, and stdout belongs to the caller; of the digits, done at once, it says too much.
-        quiet = open(os.devnull, "w") if isinstance(builder, Digits) else contextlib.nullcontext(sys.stderr)
-        with quiet as progress, contextlib.redirect_stdout(progress), contextlib.redirect_stderr(progress):
+        progress = io.StringIO() if isinstance(builder, Digits) else sys.stderr
+        with contextlib.redirect_stdout(progress), contextlib.redirect_stderr(progress):
             builder.download_and_prepare()
     except Exception as error:
         if isinstance(builder, Digits):  # no download to blame
