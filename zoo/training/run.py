@@ -76,6 +76,7 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
         stopped, rows = _fit(model, data, settings, screen, record, tracker)
         _save(model, directory / MODEL_FILE)
         values = _result(rows, cost, settings)
+        tested: dict[str, float] = {}
         if not stopped and data.test is not None:
             values |= (tested := _evaluate(model, data))
             stopped = not tested
@@ -86,7 +87,9 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
             "seconds": time.perf_counter() - started,
         }
         record.finish(status, values)
-        tracker.summarise({key: value for key, value in values.items() if isinstance(value, (int, float))})
+        # The last epoch's figures are in the summary already, under the names they were logged with.
+        totals = ("best_val_top1", "train_images_per_second", "peak_memory_bytes", "seconds", *tested)
+        tracker.summarise({key: values[key] for key in totals})
         result = {"status": status, **start, **values}
         screen.print(closing_table(result, str(directory)))
         if stopped:
