@@ -1,8 +1,14 @@
 """Fixtures that several test files share."""
 
+import signal
+
 import pytest
 
 from zoo.training.data_config import DatasetConfig
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # So it is in a job that a shell has put in the background; the programs that tests interrupt would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """One training run, from checked settings to a trained model and its record."""
 
+import gc
 import os
 import statistics
 import time
@@ -50,7 +51,6 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
     """
     sweep = sweep or Sweep()
     started = time.perf_counter()
-    environment.reset_peak_memory()
     names = (settings.model.name, settings.groups, settings.dataset.name)
     name = run_name(*names)
     group = group_name(*names, swept=sweep.swept, sweep_id=sweep.id)
@@ -76,7 +76,6 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
         stopped, rows = _fit(model, data, settings, screen, record, tracker)
         _save(model, directory / MODEL_FILE)
         values = _result(rows, cost, settings)
-        tested: dict[str, float] = {}
         if not stopped and data.test is not None:
             values |= (tested := _evaluate(model, data))
             stopped = not tested
@@ -87,9 +86,7 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
             "seconds": time.perf_counter() - started,
         }
         record.finish(status, values)
-        # The last epoch's figures are in the summary already, under the names they were logged with.
-        totals = ("best_val_top1", "train_images_per_second", "peak_memory_bytes", "seconds", *tested)
-        tracker.summarise({key: values[key] for key in totals})
+        tracker.summarise({key: value for key, value in values.items() if isinstance(value, (int, float))})
         result = {"status": status, **start, **values}
         screen.print(closing_table(result, str(directory)))
         if stopped:
@@ -116,7 +113,9 @@ def _save(model: keras.Model, path: Path) -> None:
 
 def _prepare(settings: Settings, screen: Console) -> tuple[keras.Model, Data, Profile]:
     """Data and compiled model, and a few lines on the terminal about both."""
-    keras.backend.clear_session()  # a run before this one, in a sweep, leaves its graph behind
+    keras.backend.clear_session()  # a run before this one, in a sweep, leaves its graph behind,
+    gc.collect()  # and its weights in cycles; its memory would count as this run's
+    environment.reset_peak_memory()
     keras.utils.set_random_seed(settings.seed)
     data = _plainly(lambda: load(settings.dataset, settings.recipe.batch_size, settings.seed))
     before = keras.config.dtype_policy()
