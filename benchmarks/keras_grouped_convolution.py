@@ -111,6 +111,7 @@ def main() -> None:
         "model": arguments.model,
         "batch": arguments.batch,
         "size": arguments.size,
+        "layers_on_keras": sum(isinstance(layer, PaddedConv2D) for layer in theirs.layers),
         "relative_difference_of_logits": difference,
         "zoo_step_seconds": round(medians["zoo"], 4),
         "keras_step_seconds": round(medians["keras"], 4),

@@ -16,6 +16,7 @@ def test_keras_grouped_convolution_compares_equal_networks():
     done = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
+    assert report["layers_on_keras"] == 3 * 16 - 1, "three grouped convolutions a unit; the first pointwise is dense"
     assert report["relative_difference_of_logits"] < 1e-4
     assert report["times_as_fast"] > 0 and report["zoo_step_seconds"] > 0
     losses = [line.split("losses ")[1] for line in done.stdout.splitlines() if "losses" in line]

@@ -1,7 +1,7 @@
 """Keras's optimizers, with TensorFlow's fused kernels: one operation a variable.
 
-Keras's own updates take four (SGD) to ten (Adam) operations, and the 25 million weights of a ResNeXt-50 are a hundred
-megabytes each time. On another backend and for sparse gradients Keras's update runs.
+Keras's own updates take four (SGD) to a dozen (Adam) operations, and the 25 million weights of a ResNeXt-50 are a
+hundred megabytes each time. On another backend and for sparse gradients Keras's update runs.
 """
 
 import keras
