@@ -4,7 +4,7 @@ Importing this package registers its layers with Keras, so that saved models whi
 """
 
 from blocks.compose import conv_norm, convolution, global_average, normalization, squeeze_excite
-from blocks.convolution import GroupedConv2D
+from blocks.convolution import GroupedConv1D, GroupedConv2D, GroupedConv3D
 from blocks.grouped import grouped_convolution
 from blocks.mobilenet import mobilenet_v1_block, mobilenet_v2_block, mobilenet_v3_block
 from blocks.normalization import BatchNormalization
@@ -13,12 +13,15 @@ from blocks.resnext import resnext_block
 from blocks.separable import DepthwiseSeparableConv2D
 from blocks.shuffle import ChannelShuffle
 from blocks.shufflenet import shufflenet_v1_unit, shufflenet_v2_unit
+from blocks.uneven import split_channels
 
 __all__ = [
     "BatchNormalization",
     "ChannelShuffle",
     "DepthwiseSeparableConv2D",
+    "GroupedConv1D",
     "GroupedConv2D",
+    "GroupedConv3D",
     "PaddedPooling2D",
     "conv_norm",
     "convolution",
@@ -31,5 +34,6 @@ __all__ = [
     "resnext_block",
     "shufflenet_v1_unit",
     "shufflenet_v2_unit",
+    "split_channels",
     "squeeze_excite",
 ]

@@ -1,6 +1,16 @@
 """Checks of layer arguments, and the sentences that their errors are written in."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
+
+AXES = {1: "(length,)", 2: "(height, width)", 3: "(depth, height, width)"}
+SIDES = {
+    1: "((before, after),)",
+    2: "((top, bottom), (left, right))",
+    3: "((front, back), (top, bottom), (left, right))",
+}
+UNITS = {1: "steps", 2: "pixels", 3: "voxels"}
+MANY = 12  # sizes of groups; an error does not list more of them
 
 
 def divisors(number: int) -> list[int]:
@@ -15,16 +25,40 @@ def nearest(value: int, allowed: Sequence[int]) -> list[int]:
     return ([max(below)] if below else []) + ([min(above)] if above else [])
 
 
-def check_groups(groups: int, channels: int, what: str) -> None:
-    """Raise ValueError unless `groups` divides `channels`; `what` says which channels they are."""
+def did_you_mean(value: object, allowed: Sequence[str]) -> str:
+    """The end of an error about a misspelt name: a sentence with the nearest of `allowed`, or nothing."""
+    close = get_close_matches(str(value).lower(), allowed, n=1)
+    return f' Did you mean "{close[0]}"?' if close else ""
+
+
+def spread(channels: int, groups: int) -> tuple[int, ...]:
+    """`channels` in `groups` sizes that differ by one at most, the larger ones first."""
+    size, rest = divmod(channels, groups)
+    return (size + 1,) * rest + (size,) * (groups - rest)
+
+
+def sizes_text(channels: int, groups: int) -> str:
+    """What to type for `channels` in `groups` sizes: the sizes, or the call that computes them if they are many."""
+    return f"split_channels({channels}, {groups})" if groups > MANY else str(spread(channels, groups))
+
+
+def check_groups(groups: int, channels: int, what: str, uneven: str | None = None) -> None:
+    """Raise ValueError unless `groups` divides `channels`; `what` says which channels they are.
+
+    `uneven` names the argument that takes one size for each group, where there is one: the error shows how.
+    """
     if channels % groups:
         near = nearest(groups, divisors(channels))
         found = (
             f"divisors nearest to {groups} are {near[0]} and {near[1]}"
             if len(near) == 2
-            else (f"divisor nearest to {groups} is {near[0]}")
+            else f"divisor nearest to {groups} is {near[0]}"
         )
-        raise ValueError(f"groups={groups} does not divide {channels} {what}; the {found}.")
+        advice = ""
+        if uneven and groups < channels:
+            what_to_pass = "their sizes" if uneven == "groups" else f"the {uneven} of each"
+            advice = f" For uneven groups pass {what_to_pass}, e.g. {uneven}={sizes_text(channels, groups)}."
+        raise ValueError(f"groups={groups} does not divide {channels} {what}; the {found}.{advice}")
 
 
 def positive(value: object, name: str) -> int:
@@ -34,41 +68,51 @@ def positive(value: object, name: str) -> int:
     return value.__index__()
 
 
-def pair(value: object, name: str) -> tuple[int, int]:
-    """`value`, an integer or two of them (height, width), as a pair of ints >= 1."""
+def per_axis(value: object, name: str, rank: int = 2) -> tuple[int, ...]:
+    """`value`, an integer or one for each of `rank` axes, as that many ints >= 1; raises ValueError otherwise."""
     if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise ValueError(f"{name}={value!r} has {len(value)} entries: give one integer, or two (height, width).")
-        return positive(value[0], name), positive(value[1], name)
-    return (positive(value, name),) * 2
+        if len(value) != rank:
+            raise ValueError(f"{name}={value!r} has {len(value)} entries: give one integer, or {AXES[rank]}.")
+        return tuple(positive(entry, name) for entry in value)
+    return (positive(value, name),) * rank
 
 
-Padding = str | tuple[tuple[int, int], tuple[int, int]]
+Padding = str | tuple[tuple[int, int], ...]
 
 
-def padding_of(value: object) -> Padding:
-    """Padding in its one form: "same", "valid" or ((top, bottom), (left, right)), in pixels.
+def padding_of(value: object, rank: int = 2) -> Padding:
+    """Padding in its one form: "same", "valid", "causal" (1-D alone), or a pair (before, after) for each axis.
 
-    Accepted: those three, one integer for all four sides, or two for (height, width).
+    Accepted: those names, one integer for all sides, or a sequence that has an integer or a pair for each axis.
     Raises ValueError for anything else, negative numbers included.
     """
-    if isinstance(value, str) and value.lower() in ("same", "valid"):
+    names = ("same", "valid", "causal") if rank == 1 else ("same", "valid")
+    if isinstance(value, str) and value.lower() in names:
         return value.lower()
 
     def sides(entry: object) -> tuple[int, int]:
-        both = entry if isinstance(entry, (tuple, list)) else (entry, entry)
-        if len(both) != 2 or any(isinstance(b, bool) or not isinstance(b, int) or b < 0 for b in both):
+        before, after = entry if isinstance(entry, (tuple, list)) else (entry, entry)
+        if any(isinstance(b, bool) or not hasattr(b, "__index__") or b < 0 for b in (before, after)):
             raise ValueError
-        return int(both[0]), int(both[1])
+        return before.__index__(), after.__index__()
 
     try:
-        rows, columns = value if isinstance(value, (tuple, list)) else (value, value)
-        return sides(rows), sides(columns)
-    except (ValueError, TypeError):
+        axes = value if isinstance(value, (tuple, list)) else (value,) * rank
+        if len(axes) != rank:
+            raise ValueError
+        return tuple(sides(axis) for axis in axes)
+    except ValueError:
+        listed = ", ".join(f'"{name}"' for name in names)
+        hint = did_you_mean(value, names) if isinstance(value, str) else ""
         raise ValueError(
-            f'padding={value!r} is not allowed: give "same", "valid", a number of pixels of at least 0, '
-            "(height, width) or ((top, bottom), (left, right))."
+            f"padding={value!r} is not allowed: give {listed}, a number of {UNITS[rank]} of at least 0, "
+            f"{AXES[rank]} or {SIDES[rank]}.{hint}"
         ) from None
+
+
+def resolve_causal(padding: Padding, kernel: Sequence[int], dilation: Sequence[int]) -> Padding:
+    """`padding` with "causal" written out: zeros in front only, so that no output sees a later input."""
+    return (((kernel[0] - 1) * dilation[0], 0),) if padding == "causal" else padding
 
 
 def data_format_of(value: str | None, default: str) -> str:
@@ -89,18 +133,20 @@ def output_size(size: int | None, kernel: int, stride: int, dilation: int, paddi
     return (size + margin - (kernel - 1) * dilation - 1) // stride + 1
 
 
-def output_shape(shape, filters, kernel, strides, dilation, padding, data_format) -> tuple:
-    """Shape of a 2-D convolution's output, batch axis first.
+def output_shape(shape, filters, kernel, strides, dilation, padding: Padding, data_format: str) -> tuple:
+    """Shape of a convolution's output, batch axis first; `kernel` has one size for each spatial axis.
 
     Raises ValueError where the (padded) input is smaller than the dilated kernel.
     """
+    rank = len(kernel)
     last = data_format == "channels_last"
-    spatial = shape[1:3] if last else shape[2:4]
-    axes = (padding, padding) if isinstance(padding, str) else padding
+    spatial = tuple(shape[1:-1] if last else shape[2:])
+    padding = resolve_causal(padding, kernel, dilation)
+    axes = (padding,) * rank if isinstance(padding, str) else padding
     sizes = tuple(output_size(*axis) for axis in zip(spatial, kernel, strides, dilation, axes, strict=True))
     if any(size is not None and size < 1 for size in sizes):
         raise ValueError(
-            f"An input of {spatial[0]} x {spatial[1]} pixels is too small for a kernel of {kernel[0]} x {kernel[1]} "
-            f"with dilation {dilation} and padding {padding!r}."
+            f"An input of {' x '.join(map(str, spatial))} {UNITS[rank]} is too small for a kernel of "
+            f"{' x '.join(map(str, kernel))} with dilation {dilation} and padding {padding!r}."
         )
     return (shape[0], *sizes, filters) if last else (shape[0], filters, *sizes)

@@ -49,13 +49,15 @@ def convolution(
     )(inputs)
 
 
-def normalization(inputs, gamma: str = "ones", *, name: str | None = None):
-    """Batch normalisation over the channels of `inputs` (B, H, W, C), with the references' constants.
+def normalization(inputs, gamma: str = "ones", act: str | None = None, residual=None, *, name: str | None = None):
+    """activation(batch normalisation + residual) over the channels of `inputs` (B, H, W, C), with the references'
+    constants.
 
     `gamma` initialises the scale: "zeros" in the last normalisation of a residual branch makes the block start as
     the identity (Goyal et al. 2017, Accurate, Large Minibatch SGD, section 5.1, arXiv:1706.02677).
     """
-    return BatchNormalization(-1, MOMENTUM, EPSILON, gamma_initializer=gamma, name=name)(inputs)
+    layer = BatchNormalization(-1, MOMENTUM, EPSILON, gamma_initializer=gamma, activation=act, name=name)
+    return layer(inputs) if residual is None else layer(inputs, residual=residual)
 
 
 def activation(inputs, kind: str | None, *, name: str | None = None):
@@ -71,13 +73,17 @@ def conv_norm(
     groups: int = 1,
     act: str | None = None,
     *,
+    residual=None,
     gamma: str = "ones",
     name: str | None = None,
     norm_name: str | None = None,
 ):
-    """Convolution without bias, batch normalisation, activation: (B, H, W, C) -> (B, H/s, W/s, filters)."""
+    """Convolution without bias, batch normalisation, residual sum, activation.
+
+    (B, H, W, C), and the residual's (B, H/s, W/s, filters), to (B, H/s, W/s, filters).
+    """
     x = convolution(inputs, filters, kernel_size, strides, groups, name=name)
-    return activation(normalization(x, gamma, name=norm_name), act)
+    return normalization(x, gamma, act, residual, name=norm_name)
 
 
 def squeeze_excite(inputs, reduced: int, gate: str = "sigmoid", *, name: str | None = None):

@@ -1,141 +1,69 @@
-"""Grouped 2-D convolution as a Keras layer."""
+"""Grouped convolution over one, two and three axes, as Keras layers."""
 
 import keras
-from keras import ops
 
-from blocks.arguments import check_groups, data_format_of, output_shape, padding_of, pair, positive
-from blocks.grouped import grouped_convolution
+from blocks.base_convolution import GroupedConvolution
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class GroupedConv2D(keras.layers.Layer):
+class GroupedConv2D(GroupedConvolution):
     """2-D convolution whose input channels are split into groups, each with filters of its own.
 
     Takes the arguments of `keras.layers.Conv2D`, in the same order, and holds the same weights, so either can
-    load the other's. Unlike it, a group costs no more on a CPU than its arithmetic, padding can be explicit, and
-    strides combine with dilation.
+    load the other's. Unlike it, a group costs no more on a CPU than its arithmetic, padding can be explicit,
+    strides combine with dilation, and groups may differ in size.
 
     Args:
-        filters: number of outputs, over all groups together; a multiple of `groups`.
+        filters: number of outputs, over all groups together, or a tuple with the outputs of each group. A number is
+            a multiple of a number of `groups`; among uneven groups it is shared in proportion to their sizes, by
+            largest remainder, at least 1 each.
         kernel_size, strides, dilation_rate: one integer, or two (height, width), of at least 1.
         padding: "valid", "same", or zeros in pixels: n, (height, width) or ((top, bottom), (left, right)).
         data_format: "channels_last" (B, H, W, C), "channels_first" (B, C, H, W), or None for Keras's setting.
-        groups: into how many slices inputs and outputs are split; groups == C is a depthwise convolution.
+        groups: into how many equal slices the inputs are split, C for a depthwise convolution; or the size of each,
+            (16, 16, 16, 19) for 67 channels. `blocks.split_channels` computes sizes.
         activation, use_bias, *_initializer, *_regularizer, *_constraint: as in `keras.layers.Conv2D`.
+        implementation: how it is computed, one of `blocks.formulations.NAMES`; None chooses. Backends other than
+            TensorFlow have "native" only. It changes no result beyond rounding.
 
-    Weights: `kernel` (kh, kw, C / groups, filters) and `bias` (filters,).
+    Call: `layer(inputs, residual=None)` is activation(convolution + bias + residual), the residual in the shape of
+    the outputs.
+
+    Weights: `kernel` (kh, kw, C / groups, filters) and `bias` (filters,). Neighbouring groups with equally many
+    channels and filters share one kernel; where the groups are not all alike, the kernels are `kernel_0`,
+    `kernel_1`, ..., each (kh, kw, channels of one group, filters of them all), and `kernels` lists them.
 
     Raises:
-        ValueError: for a wrong argument; when built, where `groups` does not divide the input channels or the
-            input is smaller than the kernel.
+        ValueError: for a wrong argument; when built, where `groups` does not divide or add up to the input channels,
+            or the input is smaller than the kernel; when called, for a residual of another shape.
 
     Source: Krizhevsky et al. 2012 (AlexNet), section 3.5; Xie et al. 2017 (ResNeXt), section 3.3.
     """
 
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int | tuple[int, int],
-        strides: int | tuple[int, int] = 1,
-        padding: str | int | tuple = "valid",
-        data_format: str | None = None,
-        dilation_rate: int | tuple[int, int] = 1,
-        groups: int = 1,
-        activation=None,
-        use_bias: bool = True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,  # name, dtype and trainable: the keywords of keras.layers.Layer
-    ):
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.filters = positive(filters, "filters")
-        self.kernel_size = pair(kernel_size, "kernel_size")
-        self.strides = pair(strides, "strides")
-        self.padding = padding_of(padding)
-        self.data_format = data_format_of(data_format, keras.config.image_data_format())
-        self.dilation_rate = pair(dilation_rate, "dilation_rate")
-        self.groups = positive(groups, "groups")
-        check_groups(self.groups, self.filters, "filters")
-        self.activation = keras.activations.get(activation)
-        self.use_bias = bool(use_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
-        self.kernel_constraint = keras.constraints.get(kernel_constraint)
-        self.bias_constraint = keras.constraints.get(bias_constraint)
-        self.bias = None
-        self.input_spec = keras.layers.InputSpec(ndim=4)
+    rank = 2
 
-    @property
-    def _channel_axis(self) -> int:
-        return -1 if self.data_format == "channels_last" else 1
 
-    def build(self, input_shape):
-        channels = input_shape[self._channel_axis]
-        if channels is None:
-            raise ValueError(f"The number of input channels must be known to build {self.name}; got {input_shape}.")
-        check_groups(self.groups, channels, "input channels")
-        self.compute_output_shape(input_shape)
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(*self.kernel_size, channels // self.groups, self.filters),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias",
-                shape=(self.filters,),
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={self._channel_axis: channels})
+@keras.saving.register_keras_serializable(package="blocks")
+class GroupedConv1D(GroupedConvolution):
+    """1-D convolution in groups: `GroupedConv2D` for sequences (B, L, C), or (B, C, L) with "channels_first".
 
-    def call(self, inputs):
-        outputs = grouped_convolution(
-            inputs, self.kernel, self.strides, self.padding, self.dilation_rate, self.data_format
-        )
-        if self.bias is not None:
-            shape = (1, 1, 1, self.filters) if self.data_format == "channels_last" else (1, self.filters, 1, 1)
-            outputs = ops.add(outputs, ops.reshape(self.bias, shape))
-        return self.activation(outputs)
+    Arguments, weights and errors are those of `GroupedConv2D`, and in the order of `keras.layers.Conv1D`, with one
+    integer for the one axis. `padding` is "valid", "same", zeros in steps (n or ((before, after),)), or "causal":
+    zeros in front only, so that an output sees no later input (van den Oord et al. 2016, WaveNet, section 2.1,
+    arXiv:1609.03499). Weights: `kernel` (k, C / groups, filters) and `bias` (filters,).
+    """
 
-    def compute_output_shape(self, input_shape):
-        return output_shape(
-            input_shape,
-            self.filters,
-            self.kernel_size,
-            self.strides,
-            self.dilation_rate,
-            self.padding,
-            self.data_format,
-        )
+    rank = 1
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "data_format": self.data_format,
-            "dilation_rate": self.dilation_rate,
-            "groups": self.groups,
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
-            "activity_regularizer": keras.regularizers.serialize(self.activity_regularizer),
-            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
-            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
-        }
+
+@keras.saving.register_keras_serializable(package="blocks")
+class GroupedConv3D(GroupedConvolution):
+    """3-D convolution in groups: `GroupedConv2D` for volumes and films (B, D, H, W, C), or (B, C, D, H, W).
+
+    Arguments, weights and errors are those of `GroupedConv2D`, and in the order of `keras.layers.Conv3D`, with
+    (depth, height, width) for the axes; `padding` in voxels is n, one number for each axis, or
+    ((front, back), (top, bottom), (left, right)). `implementation` is "native" (on a CPU for one group only),
+    "merge", "split" or None. Weights: `kernel` (kd, kh, kw, C / groups, filters) and `bias` (filters,).
+    """
+
+    rank = 3

@@ -1,7 +1,5 @@
 """The blocks of MobileNet v1, v2 and v3."""
 
-from keras import layers
-
 from blocks.compose import child, conv_norm, squeeze_excite
 
 
@@ -44,10 +42,15 @@ def mobilenet_v1_block(
     )
     if squeeze:
         x = squeeze_excite(x, squeeze, "hard_sigmoid", name=child(name, "se"))
-    x = conv_norm(x, filters, act=final_act, name=child(name, "conv_pw"), norm_name=child(name, "bn2"))
-    if final_act is None and strides == 1 and channels == filters:
-        x = layers.Add(name=name)([x, inputs])
-    return x
+    keeps_shape = final_act is None and strides == 1 and channels == filters
+    return conv_norm(
+        x,
+        filters,
+        act=final_act,
+        residual=inputs if keeps_shape else None,
+        name=child(name, "conv_pw"),
+        norm_name=child(name, "bn2"),
+    )
 
 
 def mobilenet_v2_block(
@@ -108,7 +111,11 @@ def mobilenet_v3_block(
     )
     if squeeze:
         x = squeeze_excite(x, squeeze, "hard_sigmoid", name=child(name, "se"))
-    x = conv_norm(x, filters, name=child(name, "conv_pwl"), norm_name=child(name, "bn3"))
-    if strides == 1 and inputs.shape[-1] == filters:
-        x = layers.Add(name=name)([x, inputs])
-    return x
+    keeps_shape = strides == 1 and inputs.shape[-1] == filters
+    return conv_norm(
+        x,
+        filters,
+        residual=inputs if keeps_shape else None,
+        name=child(name, "conv_pwl"),
+        norm_name=child(name, "bn3"),
+    )

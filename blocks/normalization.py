@@ -6,29 +6,52 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="blocks")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` in one kernel, with the running variance that PyTorch keeps.
+    """`keras.layers.BatchNormalization` with its activation, in one kernel, with the running variance of PyTorch.
 
-    Same arguments, weights and outputs; two differences. Under TensorFlow, 4-D inputs normalised over their last
-    axis go through the fused kernel (float32, bfloat16, float16). And, on every path, the running variance is
-    moved towards the unbiased estimate of the batch's variance (divided by n - 1), as PyTorch's is. With a mask,
-    `renorm` or `synchronized`, Keras's own computation runs, biased variance included.
+    Same arguments, weights and outputs as Keras's layer, and:
+    - `activation` is applied last, and a `residual` is added before it: activation(normalised + residual). One
+      kernel does all of it, in training too.
+    - Under TensorFlow, 4-D inputs normalised over their last axis go through fused kernels (float32, bfloat16,
+      float16).
+    - On every path the running variance is moved towards the unbiased estimate of the batch's variance (divided
+      by n - 1), as PyTorch's is. With a mask, `renorm` or `synchronized`, Keras's own computation runs, biased
+      variance included.
+
+    Args:
+        activation: Keras's name ("relu", "relu6", "hard_silu", ...) or a callable; None is none.
 
     Momentum is the share that is kept: 1 minus PyTorch's.
 
-    Shapes: (B, ..., C) in and out, C along `axis`.
+    Call arguments: `inputs` (B, ..., C), C along `axis`; `residual`, of the same shape, or None.
+    Returns: (B, ..., C).
     Source: Ioffe and Szegedy 2015, Batch Normalization, algorithms 1 and 2, arXiv:1502.03167.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def __init__(self, axis=-1, momentum=0.99, epsilon=1e-3, *args, activation=None, **kwargs):
+        super().__init__(axis, momentum, epsilon, *args, **kwargs)
+        self.activation = keras.activations.get(activation)
+
+    def call(self, inputs, residual=None, training=None, mask=None):
         if mask is not None or self.renorm or self.synchronized:
-            return super().call(inputs, training=training, mask=mask)
+            return self._finish(super().call(inputs, training=training, mask=mask), residual)
         training = bool(training) and self.trainable
+        inputs = ops.cast(inputs, self.compute_dtype)
+        residual = None if residual is None else ops.cast(residual, self.compute_dtype)
         normalize = self._fused if self._has_kernel(inputs) else self._plain
-        outputs, mean, variance = normalize(ops.cast(inputs, self.compute_dtype), training)
+        outputs, mean, variance = normalize(inputs, residual, training)
         if training:
             self.moving_mean.assign(mean)
             self.moving_variance.assign(variance)
         return outputs
+
+    def compute_output_spec(self, inputs, residual=None, training=None, mask=None):
+        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}
+
+    def _finish(self, outputs, residual):
+        return self.activation(outputs if residual is None else ops.add(outputs, residual))
 
     def _has_kernel(self, inputs) -> bool:
         return (
@@ -39,11 +62,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.variable_dtype == "float32"
         )
 
-    def _fused(self, inputs, training: bool):
+    def _fused(self, inputs, residual, training: bool):
         from blocks.tensorflow_ops import fused_normalize
 
         shape = (inputs.shape[-1],)
-        return fused_normalize(
+        name = named_activation(self.activation)
+        outputs, mean, variance = fused_normalize(
             inputs,
             ops.ones(shape) if self.gamma is None else ops.convert_to_tensor(self.gamma),
             ops.zeros(shape) if self.beta is None else ops.convert_to_tensor(self.beta),
@@ -52,9 +76,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
             rate=1.0 - self.momentum,
             training=training,
+            activation=name,
+            residual=residual,
         )
+        return outputs if name is not None else self.activation(outputs), mean, variance
 
-    def _plain(self, inputs, training: bool):
+    def _plain(self, inputs, residual, training: bool):
         """The definition, for every backend, rank, axis and type."""
         dtype = keras.backend.result_type(inputs.dtype, "float32")
         wide = ops.cast(inputs, dtype)
@@ -70,4 +97,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
             keep = self.momentum
             mean = self.moving_mean * keep + ops.cast(mean, self.moving_mean.dtype) * (1.0 - keep)
             variance = self.moving_variance * keep + ops.cast(unbiased, self.moving_variance.dtype) * (1.0 - keep)
-        return ops.cast(outputs, self.compute_dtype), mean, variance
+        return self._finish(ops.cast(outputs, self.compute_dtype), residual), mean, variance
+
+
+def named_activation(function) -> str | None:
+    """Keras's name of one of its own elementwise activations, "linear" included; None for any other function."""
+    name = getattr(function, "__name__", "")
+    return name if name in ELEMENTWISE and function is keras.activations.get(name) else None
+
+
+ELEMENTWISE = ("linear", "relu", "relu6", "hard_silu", "silu", "hard_sigmoid", "sigmoid", "tanh", "gelu", "elu")

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from blocks.arguments import data_format_of, output_shape, padding_of, pair
+from blocks.arguments import data_format_of, output_shape, padding_of, per_axis
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -28,8 +28,8 @@ class PaddedPooling2D(keras.layers.Layer):
         if mode not in ("max", "average"):
             raise ValueError(f'mode={mode!r} is not allowed: use "max" or "average".')
         self.mode = mode
-        self.pool_size = pair(pool_size, "pool_size")
-        self.strides = pair(strides, "strides")
+        self.pool_size = per_axis(pool_size, "pool_size")
+        self.strides = per_axis(strides, "strides")
         self.padding = padding_of(padding)
         self.data_format = data_format_of(data_format, keras.config.image_data_format())
         self.input_spec = keras.layers.InputSpec(ndim=4)

@@ -1,7 +1,5 @@
 """The bottleneck of ResNet and ResNeXt."""
 
-from keras import layers
-
 from blocks.compose import child, conv_norm
 
 
@@ -24,5 +22,12 @@ def resnext_block(inputs, filters: int, width: int, groups: int = 32, strides: i
         )
     x = conv_norm(inputs, width, act="relu", name=child(name, "conv1"), norm_name=child(name, "bn1"))
     x = conv_norm(x, width, 3, strides, groups, "relu", name=child(name, "conv2"), norm_name=child(name, "bn2"))
-    x = conv_norm(x, filters, gamma="zeros", name=child(name, "conv3"), norm_name=child(name, "bn3"))
-    return layers.Activation("relu", name=name)(layers.Add()([x, shortcut]))
+    return conv_norm(
+        x,
+        filters,
+        act="relu",
+        residual=shortcut,
+        gamma="zeros",
+        name=child(name, "conv3"),
+        norm_name=child(name, "bn3"),
+    )

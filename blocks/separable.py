@@ -2,9 +2,10 @@
 
 import keras
 
-from blocks.arguments import data_format_of, output_shape, padding_of, pair, positive
+from blocks.arguments import check_groups, data_format_of, output_shape, padding_of, per_axis, positive
 from blocks.convolution import GroupedConv2D
 from blocks.normalization import BatchNormalization
+from blocks.uneven import groups_of
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -20,7 +21,7 @@ class DepthwiseSeparableConv2D(keras.layers.Layer):
         padding: "valid", "same", or pixels, as for `GroupedConv2D`.
         data_format: "channels_last" (B, H, W, C), "channels_first" (B, C, H, W), or None for Keras's setting.
         depth_multiplier: outputs of the spatial half for each input channel.
-        groups: of the spatial half; None is depthwise, one group a channel.
+        groups: of the spatial half, a number or the size of each; None is depthwise, one group a channel.
         activation: applied last and, with `normalize`, between the halves too.
         normalize: put a `BatchNormalization` behind each half, in place of its bias.
         momentum, epsilon: of the normalisations.
@@ -30,7 +31,8 @@ class DepthwiseSeparableConv2D(keras.layers.Layer):
     Weights: those of the sublayers `depthwise` and `pointwise`, and of `depthwise_norm` and `pointwise_norm`.
 
     Raises:
-        ValueError: for a wrong argument; when built, where `groups` does not divide the input channels.
+        ValueError: for a wrong argument; when built, where `groups` does not divide the input channels,
+            or sizes do not add up to them.
 
     Source: Howard et al. 2017, MobileNets, section 3.1 and figure 3, arXiv:1704.04861.
     """
@@ -44,7 +46,7 @@ class DepthwiseSeparableConv2D(keras.layers.Layer):
         data_format: str | None = None,
         dilation_rate: int | tuple[int, int] = 1,
         depth_multiplier: int = 1,
-        groups: int | None = None,
+        groups: int | tuple[int, ...] | None = None,
         activation=None,
         use_bias: bool = True,
         normalize: bool = False,
@@ -56,13 +58,13 @@ class DepthwiseSeparableConv2D(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.filters = positive(filters, "filters")
-        self.kernel_size = pair(kernel_size, "kernel_size")
-        self.strides = pair(strides, "strides")
+        self.kernel_size = per_axis(kernel_size, "kernel_size")
+        self.strides = per_axis(strides, "strides")
         self.padding = padding_of(padding)
         self.data_format = data_format_of(data_format, keras.config.image_data_format())
-        self.dilation_rate = pair(dilation_rate, "dilation_rate")
+        self.dilation_rate = per_axis(dilation_rate, "dilation_rate")
         self.depth_multiplier = positive(depth_multiplier, "depth_multiplier")
-        self.groups = None if groups is None else positive(groups, "groups")
+        self.groups = None if groups is None else groups_of(groups)
         self.activation = keras.activations.get(activation)
         self.use_bias = bool(use_bias)
         self.normalize = bool(normalize)
@@ -85,6 +87,8 @@ class DepthwiseSeparableConv2D(keras.layers.Layer):
     def build(self, input_shape):
         axis = -1 if self.data_format == "channels_last" else 1
         channels = input_shape[axis]
+        if isinstance(self.groups, int):
+            check_groups(self.groups, channels, "input channels", uneven="groups")
         self.depthwise = GroupedConv2D(
             channels * self.depth_multiplier,
             self.kernel_size,

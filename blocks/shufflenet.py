@@ -39,14 +39,13 @@ def shufflenet_v1_unit(
     )
     x = ChannelShuffle(groups, "channels_last")(x)
     x = conv_norm(x, middle, 3, strides, middle, name=child(name, "dw_conv2"), norm_name=child(name, "dw_bn2"))
-    x = convolution(x, filters if strides == 1 else filters - channels, groups=groups, name=child(name, "expand_conv3"))
-    x = normalization(x, name=child(name, "expand_bn3"))
+    expand = {"groups": groups, "name": child(name, "expand_conv3"), "norm_name": child(name, "expand_bn3")}
     if strides == 1:
-        x = layers.Add()([x, inputs])
-    else:
-        pooled = PaddedPooling2D("average", 3, strides, 1, "channels_last")(inputs)
-        x = layers.Concatenate()([x, pooled])
-    return activation(x, "relu", name=name)
+        return conv_norm(x, filters, act="relu", residual=inputs, **expand)
+    x = conv_norm(x, filters - channels, act="relu", **expand)
+    # The ReLU of a concatenation is that of its parts; the branch's is part of its normalisation.
+    pooled = PaddedPooling2D("average", 3, strides, 1, "channels_last")(inputs)
+    return layers.Concatenate(name=name)([x, activation(pooled, "relu")])
 
 
 def shufflenet_v2_unit(inputs, filters: int, strides: int = 1, groups: int | None = None, *, name: str | None = None):

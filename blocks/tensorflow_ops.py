@@ -1,15 +1,20 @@
 """The operations that TensorFlow does faster, or differently, than Keras asks it to."""
 
+import dataclasses
 import functools
+import sys
+from pathlib import Path
 
 import tensorflow as tf
 
+from blocks import formulations
+from blocks import tensorflow_formulations as ways
 from blocks.arguments import Padding
+from blocks.formulations import Situation
+from blocks.kernels.build import library
 
-# oneDNN's convolution rearranges its filters at every call: 10 ms for 2048 x 1024 of them, against 2 ms for the whole
-# product with 64 rows (float32, 2 cores). From 8 x 8 positions on the two take equally long, and what optimises
-# graphs for inference knows convolutions better.
-FEW_POSITIONS = 64
+# Programs that turn a traced model into a file for others to run: they get TensorFlow's own operations only.
+EXPORTERS = ("keras.src.export", "tensorflow.lite", "tensorflow.python.saved_model", "tf2onnx")
 
 
 @functools.cache
@@ -34,88 +39,133 @@ def native_gradients(dtype: str) -> bool:
     return True
 
 
-def convolve(inputs, kernel, strides, padding: Padding, dilation):
-    """Grouped 2-D convolution of `inputs` (B, H, W, C) with `kernel` (kh, kw, C / groups, filters).
-
-    `tf.nn.conv2d` itself: Keras would compile the operation with XLA, whose grouped gradient is hundreds of times
-    slower on a CPU. Explicit padding is applied first, because it keeps oneDNN from taking the gradient.
-    """
-    inputs, padding = apply_padding(inputs, kernel.shape[:2], strides, padding, dilation)
-    groups = inputs.shape[-1] // kernel.shape[2]
-    if tuple(kernel.shape[:2]) == (1, 1):
-        if max(strides) > 1:
-            # Of a strided pointwise convolution oneDNN computes the filter gradient beyond the end of its memory:
-            # TensorFlow 2.21 crashes at 12 x 12 pixels, among other sizes.
-            inputs, strides = inputs[:, :: strides[0], :: strides[1]], (1, 1)
-        if groups == 1 and _few_positions(inputs.shape):
-            return _pointwise(inputs, kernel)
-    if (groups == 1 and tuple(dilation) == (1, 1)) or native_gradients(inputs.dtype.name):
-        return tf.nn.conv2d(inputs, kernel, strides, padding, dilations=dilation)
-    return _split_convolve(inputs, _spread(kernel, dilation), strides, padding, groups)
+@functools.cache
+def device_kind() -> str:
+    """ "GPU" where TensorFlow sees one, else "CPU"."""
+    return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
 
 
-def _few_positions(shape) -> bool:
-    """Whether images have so few positions that a pointwise convolution is faster as a matrix product."""
-    height, width = shape[1:3]
-    return None not in (height, width) and height * width <= FEW_POSITIONS
+@functools.cache
+def matrix_units() -> bool:
+    """Whether the processor multiplies bfloat16 matrices in hardware (Intel's AMX)."""
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
 
 
-def _pointwise(inputs, kernel):
-    """A dense 1x1 convolution as a matrix product over all positions."""
-    batch, (height, width, channels) = tf.shape(inputs)[0], inputs.shape[1:]
-    outputs = tf.matmul(tf.reshape(inputs, (-1, channels)), tf.reshape(kernel, (channels, -1)))
-    return tf.reshape(outputs, (batch, height, width, kernel.shape[-1]))
+def in_xla() -> bool:
+    """Whether what is traced now will be compiled by XLA."""
+    from tensorflow.python.ops import control_flow_util  # nothing public tells
+
+    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
-def apply_padding(inputs, kernel_size, strides, padding: Padding, dilation=(1, 1)):
-    """`inputs` padded as far as needed, and the name of TensorFlow's padding that does the rest."""
-    if isinstance(padding, str):
-        return inputs, padding.upper()
-    if not any(padding[0]) and not any(padding[1]):
-        return inputs, "VALID"
-    axes = zip(inputs.shape[1:3], kernel_size, strides, dilation, strict=True)
-    if padding == tuple(_same(*axis) for axis in axes):
-        return inputs, "SAME"  # the same zeros, without a copy of the tensor
-    return tf.pad(inputs, ((0, 0), *padding, (0, 0))), "VALID"
+def exporting() -> bool:
+    """Whether what is traced now goes into a file: a SavedModel, LiteRT or ONNX, for runtimes without our kernels."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(EXPORTERS):
+            return True
+        frame = frame.f_back
+    return False
 
 
-def _same(size, kernel: int, stride: int, dilation: int) -> tuple[int, int] | None:
-    """What "SAME" pads before and after an axis of `size`; None where it depends on an unknown size."""
-    extent = (kernel - 1) * dilation + 1
-    if stride == 1:
-        total = extent - 1
-    elif size is None:
+def kernels():
+    """The operations of our kernels, where they can be used now; else None."""
+    if device_kind() != "CPU" or in_xla() or exporting() or library() is None:
         return None
-    else:
-        total = max((-(-size // stride) - 1) * stride + extent - size, 0)
-    return total // 2, total - total // 2
+    import blocks.kernels.gradients  # noqa: F401  registers them
+
+    return library()
 
 
-def _split_convolve(inputs, kernel, strides, padding: str, groups: int):
-    """The fall-back: one convolution a group, concatenated; depthwise ones have a kernel of their own."""
-    if groups == inputs.shape[-1] and strides[0] == strides[1]:
-        height, width, _, filters = kernel.shape
-        depthwise = tf.reshape(kernel, (height, width, groups, filters // groups))
-        return tf.nn.depthwise_conv2d(inputs, depthwise, (1, *strides, 1), padding)
-    parts = zip(tf.split(inputs, groups, axis=-1), tf.split(kernel, groups, axis=-1), strict=True)
-    return tf.concat([tf.nn.conv2d(part, weights, strides, padding) for part, weights in parts], axis=-1)
+@functools.cache
+def fewest_channels() -> int:
+    """The fewest channels that the depthwise and normalisation kernels take."""
+    with tf.init_scope():
+        return int(library().blocks_fewest_channels())
 
 
-def _spread(kernel, dilation):
-    """`kernel` with the zeros between its taps written out: Eigen has no gradient of a dilated convolution."""
-    for axis, step in enumerate(dilation):
-        if step > 1 and kernel.shape[axis] > 1:
-            taps = tf.split(kernel, kernel.shape[axis], axis=axis)
-            gap = tf.zeros_like(tf.repeat(taps[0], step - 1, axis=axis))
-            kernel = tf.concat([taps[0], *(piece for tap in taps[1:] for piece in (gap, tap))], axis=axis)
-    return kernel
+def convolve(
+    inputs,
+    kernel,
+    strides,
+    padding: Padding,
+    dilation,
+    *,
+    bias=None,
+    activation: str | None = None,
+    residual=None,
+    implementation: str | None = None,
+):
+    """activation(grouped convolution of `inputs` + bias + residual).
 
+    Args:
+        inputs: (B, H, W, C).
+        kernel: (kh, kw, C / groups, filters).
+        bias: (filters,) or None.
+        activation: Keras's name of an elementwise activation, or None.
+        residual: of the outputs' shape, or None.
+        implementation: one of `formulations.NAMES`; None chooses.
 
-def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon: float, rate: float, training: bool):
-    """Batch normalisation of `inputs` (B, H, W, C) in one kernel; the statistics (C,) are float32.
-
-    Returns the outputs and, when training, mean and (unbiased) variance moved towards the batch's by `rate`.
+    Raises:
+        ValueError: where `implementation` can't compute this convolution.
     """
+    formulations.check_implementation(implementation)
+    operations = kernels()
+    height, width, inner, filters = kernel.shape
+    groups = inputs.shape[-1] // inner
+    sizes = inputs.shape[1:3]
+    s = Situation(
+        device=device_kind(),
+        dtype=inputs.dtype.name,
+        groups=groups,
+        inputs=inner,
+        outputs=filters // groups,
+        kernel_size=(height, width),
+        strides=tuple(strides),
+        dilation=tuple(dilation) if (height, width) != (1, 1) else (1, 1),
+        positions=None if None in sizes else -(-sizes[0] // strides[0]) * -(-sizes[1] // strides[1]),
+        onednn=native_gradients(inputs.dtype.name),
+        xla=in_xla(),
+        kernels=fewest_channels() if operations else 0,
+        matrix_units=matrix_units(),
+    )
+    if s.kernels and ways.margins(padding, inputs.shape, s) is None:
+        s = dataclasses.replace(s, kernels=0)  # they must know the padding beforehand
+    if implementation is None:
+        name = formulations.choose(s)
+    else:
+        name = implementation
+        reason = formulations.obstacle(name, s)
+        if reason:
+            raise ValueError(f"implementation={name!r} can't be used here: {reason}. None chooses one that can.")
+    if name == "kernel":
+        return ways.by_kernel(operations, s, inputs, kernel, padding, bias, activation, residual)
+    return ways.finish(ways.convolution(name, s, inputs, kernel, padding), bias, activation, residual)
+
+
+def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon, rate, training, activation=None, residual=None):
+    """activation(batch normalisation of `inputs` + residual), inputs (B, H, W, C), the statistics (C,) in float32.
+
+    Returns the outputs and, when training, mean and (unbiased) variance moved towards the batch's by `rate`; None
+    for both otherwise.
+    """
+    operations = kernels()
+    if operations and inputs.dtype.name in ("float32", "bfloat16") and inputs.shape[-1] >= fewest_channels():
+        residuals = [] if residual is None else [residual]
+        derivable = residual is None or activation in (None, "linear", "relu", "relu6")
+        fused = activation if activation in ways.FUSED and derivable else ""
+        rest = None if fused else activation
+        if training:
+            y, moved_mean, moved_variance, _, _ = operations.blocks_norm_train(
+                inputs, scale, offset, mean, variance, residuals, epsilon=epsilon, rate=rate, activation=fused
+            )
+            return ways.finish(y, None, rest, None), moved_mean, moved_variance
+        slope = scale * tf.math.rsqrt(variance + epsilon)
+        y = operations.blocks_affine(inputs, slope, offset - mean * slope, residuals, activation=fused)
+        return ways.finish(y, None, rest, None), None, None
     outputs = tf.raw_ops.FusedBatchNormV3(
         x=inputs,
         scale=scale,
@@ -126,4 +176,5 @@ def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon: float, ra
         exponential_avg_factor=rate if training else 1.0,
         is_training=training,
     )
-    return outputs.y, outputs.batch_mean, outputs.batch_variance
+    y = ways.finish(outputs.y, None, activation, residual)
+    return (y, outputs.batch_mean, outputs.batch_variance) if training else (y, None, None)

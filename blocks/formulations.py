@@ -1,0 +1,139 @@
+"""Chooses how a grouped 2-D convolution is computed under TensorFlow.
+
+Every formulation computes the same; what differs is time. Each rule below names the rows of
+`benchmarks/formulations.py` that it rests on; `implementation=` of the layers overrides the choice.
+"""
+
+import difflib
+from dataclasses import dataclass
+
+NAMES = ("native", "merge", "split", "depthwise", "matmul", "hybrid", "float32", "kernel")
+
+# What a merged group has at least: the vector of 16 floats of AVX-512.
+MERGED_CHANNELS = 16
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that the choice depends on."""
+
+    device: str  # "CPU" or "GPU"
+    dtype: str
+    groups: int
+    inputs: int  # channels of one group
+    outputs: int  # filters of one group
+    kernel_size: tuple[int, int]
+    strides: tuple[int, int]
+    dilation: tuple[int, int]
+    positions: int | None  # pixels of an output; None where the size is open
+    onednn: bool  # whether TensorFlow differentiates grouped and dilated convolutions of this type
+    xla: bool  # whether the graph is compiled by XLA
+    kernels: int  # the fewest channels that our kernels take here; 0 where they can't be used
+    matrix_units: bool  # whether the processor multiplies bfloat16 matrices in hardware (AMX)
+
+    @property
+    def pointwise(self) -> bool:
+        return self.kernel_size == (1, 1)
+
+    @property
+    def depthwise(self) -> bool:
+        """One input channel a group, any number of filters."""
+        return self.inputs == 1 and self.groups > 1
+
+
+def check_implementation(name: str | None) -> None:
+    """Raise ValueError unless `name` is None or one of NAMES."""
+    if name is not None and name not in NAMES:
+        near = difflib.get_close_matches(str(name), NAMES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"implementation={name!r} is not known.{hint} Allowed: None, which chooses, or {', '.join(NAMES)}."
+        )
+
+
+def obstacle(name: str, s: Situation) -> str | None:
+    """Why formulation `name` can't compute this convolution; None where it can."""
+    dilated = s.dilation != (1, 1)
+    match name:
+        case "native":
+            if (s.groups > 1 or dilated) and not s.onednn and not s.xla and s.device == "CPU":
+                return f"TensorFlow has no gradient of grouped or dilated {s.dtype} convolutions on this CPU"
+        case "merge":
+            if s.groups == 1 or merged_groups(s) == s.groups:
+                return "there are no groups small enough to be merged"
+        case "depthwise":
+            if not s.depthwise or s.strides[0] != s.strides[1] or (dilated and max(s.strides) > 1):
+                return "it takes one input channel a group, equal strides, and no dilation beside them"
+        case "matmul":
+            if not s.pointwise or s.groups > 1:
+                return "it takes a kernel of 1 x 1 and one group"
+        case "hybrid":
+            if not s.pointwise or s.groups > 1:
+                return "it takes a kernel of 1 x 1 and one group"
+        case "float32":
+            if s.dtype not in ("bfloat16", "float16"):
+                return f"the type is {s.dtype} already"
+        case "kernel":
+            return _kernel_obstacle(s)
+    return None
+
+
+def _kernel_obstacle(s: Situation) -> str | None:
+    if not s.kernels:
+        return "the CPU kernels are not built, switched off, or of no use here (a GPU, XLA, a model being exported)"
+    if s.dtype not in ("float32", "bfloat16"):
+        return f"it takes float32 and bfloat16, not {s.dtype}"
+    if s.pointwise:
+        return None
+    if not s.depthwise or s.outputs != 1 or s.groups < s.kernels or s.dilation != (1, 1) or max(s.kernel_size) > 11:
+        return f"it takes 1 x 1 kernels, or depthwise ones up to 11 x 11 of {s.kernels} channels or more, undilated"
+    return None
+
+
+def merged_groups(s: Situation) -> int:
+    """Into how many block-diagonal groups neighbours are merged: of 16 input channels, or of as few above as can be."""
+    for groups in range(s.groups, 0, -1):
+        if s.groups % groups == 0 and s.groups // groups * s.inputs >= MERGED_CHANNELS:
+            return groups
+    return 1
+
+
+def choose(s: Situation) -> str:
+    """The formulation that is fastest in this situation, forward and backward together."""
+    if s.device != "CPU":
+        return "native"
+    if s.xla:
+        return _choose_for_xla(s)
+    if obstacle("kernel", s) is None and not (s.pointwise and _library_multiplies(s)):
+        return "kernel"
+    if s.dtype == "bfloat16" and not s.matrix_units and s.onednn:
+        # Without matrix units oneDNN's bfloat16 is slower than its float32, casts included.
+        return "float32"
+    if s.pointwise and s.groups == 1:
+        return _choose_dense_pointwise(s)
+    if s.depthwise and obstacle("depthwise", s) is None:
+        return "depthwise" if not s.onednn else "native"
+    if s.groups > 1 and not s.onednn:
+        return "split"
+    if s.dtype == "bfloat16" and obstacle("merge", s) is None:
+        return "merge"
+    return "native"
+
+
+def _library_multiplies(s: Situation) -> bool:
+    """Whether oneDNN's product beats ours: with matrix units, which ours does not use."""
+    return s.dtype == "bfloat16" and s.matrix_units and s.onednn and s.inputs >= MERGED_CHANNELS
+
+
+def _choose_dense_pointwise(s: Situation) -> str:
+    # oneDNN rearranges the filters at every call: at few positions a plain product is up to 7 times as fast.
+    if s.positions is not None and s.positions <= 64:
+        return "matmul"
+    return "hybrid" if s.dtype == "bfloat16" else "native"
+
+
+def _choose_for_xla(s: Situation) -> str:
+    """XLA's own grouped gradients take seconds on a CPU."""
+    if s.groups == 1:
+        return "native"
+    return "split"

@@ -1,0 +1,147 @@
+"""Compiles the kernels once for this machine and TensorFlow, and loads them.
+
+The library lies in the user's cache folder (XDG_CACHE_HOME, or ~/.cache) under a name made of everything that it
+depends on: these sources, TensorFlow, the compiler and the processor. BLOCKS_KERNELS=off leaves it out.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+SOURCES = Path(__file__).parent
+ARITHMETIC = ("norm", "depthwise", "product")  # compiled for this very processor
+GLUE = ("operations", "registration")  # compiled as TensorFlow is: its headers depend on the flags
+OFF = ("off", "0", "no", "false")
+
+
+class BuildError(Exception):
+    """Why the kernels can't be had, in one clause."""
+
+
+@functools.cache
+def library():
+    """The module of the kernels' operations, or None where there are none.
+
+    None is said once, as a warning, with the reason; BLOCKS_KERNELS=off makes it None without one.
+    """
+    setting = os.environ.get("BLOCKS_KERNELS", "on").lower()
+    if setting in OFF:
+        return None
+    import tensorflow as tf
+
+    try:
+        if setting != "on":
+            raise BuildError(f"BLOCKS_KERNELS={setting!r} is not known: use on or off")
+        path = _built(tf)
+        try:
+            return tf.load_op_library(str(path))
+        except (tf.errors.OpError, OSError) as error:
+            raise BuildError(f"{path} does not load: {_first_line(error)}") from error
+    except (BuildError, OSError) as error:
+        warnings.warn(
+            f"The CPU kernels of blocks are not in use, because {error}. TensorFlow's own operations give the same "
+            "results, more slowly. BLOCKS_KERNELS=off says that this is meant.",
+            stacklevel=2,
+        )
+        return None
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept."""
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(root) / "grouped-convolution-zoo" / "kernels"
+
+
+def _built(tf) -> Path:
+    """The library of this machine, compiled if it is not there yet. Raises BuildError."""
+    if sys.platform not in ("linux", "darwin"):
+        raise BuildError(f"they are not built on {sys.platform}")
+    compiler = _compiler()
+    path = cache_folder() / f"{_identity(tf, compiler)}.so"
+    failure = path.with_suffix(".failed")
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _lock(path.with_suffix(".lock")):
+            if not path.exists() and not failure.exists():
+                print("blocks: compiling CPU kernels, once for this machine ...", file=sys.stderr, flush=True)
+                _compile(tf, compiler, path, failure)
+    if not path.exists():
+        raise BuildError(f"{compiler} could not compile them (see {failure}; delete it to try again)")
+    if path.stat().st_uid != os.getuid():
+        raise BuildError(f"{path} belongs to another user")
+    return path
+
+
+def _compiler() -> str:
+    """The C++ compiler: CXX if set, else the usual names."""
+    wanted = os.environ.get("CXX")
+    found = [path for name in ([wanted] if wanted else ["g++", "clang++", "c++"]) if (path := shutil.which(name))]
+    if not found:
+        raise BuildError(f"there is no C++ compiler ({wanted or 'g++, clang++ or c++'} is not on PATH)")
+    return found[0]
+
+
+def _identity(tf, compiler: str) -> str:
+    """A name for what a library depends on."""
+    text = hashlib.sha256()
+    for source in sorted([*SOURCES.glob("*.cc"), *SOURCES.glob("*.h"), Path(__file__)]):
+        text.update(source.read_bytes())
+    version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
+    parts = (tf.__version__, tf.sysconfig.get_lib(), compiler, _processor(), platform.machine())
+    text.update(version + "\0".join(parts).encode())
+    return text.hexdigest()[:24]
+
+
+def _processor() -> str:
+    """What the processor can do: a home folder may be shared by unlike machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.lower().startswith(("flags", "features"))), platform.processor())
+
+
+def _compile(tf, compiler: str, path: Path, failure: Path) -> None:
+    """Compile all files at once, link, and move the library to `path`; what goes wrong is written to `failure`."""
+    target = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
+    # No fast-math: it would link code that changes how the whole process rounds.
+    arithmetic = ["-std=c++17", "-O3", target, "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+    glue = ["-O2", "-DNDEBUG", *tf.sysconfig.get_compile_flags()]
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        jobs = []
+        for name in GLUE + ARITHMETIC:  # the slow ones first
+            command = [compiler, "-c", "-fPIC", "-w", *(arithmetic if name in ARITHMETIC else glue)]
+            command += [str(SOURCES / f"{name}.cc"), "-o", f"{folder}/{name}.o"]
+            jobs.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace"))
+        problems = [job.communicate()[1] for job in jobs]
+        if not any(job.returncode for job in jobs):
+            objects = [f"{folder}/{name}.o" for name in GLUE + ARITHMETIC]
+            link = [compiler, "-shared", "-o", f"{folder}/library.so", *objects, *tf.sysconfig.get_link_flags()]
+            done = subprocess.run(link, capture_output=True, text=True, errors="replace", check=False)
+            problems.append(done.stderr)
+            if done.returncode == 0:
+                os.replace(f"{folder}/library.so", path)
+                return
+    failure.write_text("\n".join(problems))
+
+
+@contextlib.contextmanager
+def _lock(path: Path):
+    """Holds `path` against other processes."""
+    import fcntl
+
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,145 @@
+"""Gradients of the kernels' operations, and of those gradients. Imported once the library is loaded."""
+
+import tensorflow as tf
+
+from blocks.kernels.build import library
+
+ACTIVATIONS = {
+    "": tf.identity,
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+    "hard_silu": lambda inputs: inputs * tf.nn.relu6(inputs + 3) * (1 / 6),
+    "silu": tf.nn.silu,
+}
+
+
+def activation_gradient(name: str, inputs, gradient):
+    """Gradient of activation `name` at `inputs` (any shape), times `gradient`, in TensorFlow's own operations."""
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = ACTIVATIONS[name](inputs)
+    return tape.gradient(outputs, inputs, gradient)
+
+
+def _name(op) -> str:
+    return op.get_attr("activation").decode()
+
+
+def _geometry(op) -> dict:
+    return {"strides": list(op.get_attr("strides")), "margins": list(op.get_attr("margins"))}
+
+
+def _sum(gradient):
+    """Gradient of a bias: the sum over all axes but the last."""
+    return tf.reduce_sum(gradient, axis=range(len(gradient.shape) - 1))
+
+
+@tf.RegisterGradient("BlocksDepthwise")
+def _(op, gradient):
+    inputs, kernel, *bias = op.inputs
+    if _name(op):
+        linear = library().blocks_depthwise(inputs, kernel, bias, **_geometry(op))
+        gradient = activation_gradient(_name(op), linear, gradient)
+    d_inputs = library().blocks_depthwise_input_grad(gradient, kernel, tf.shape(inputs), **_geometry(op))
+    d_kernel = library().blocks_depthwise_filter_grad(inputs, gradient, tf.shape(kernel), **_geometry(op))
+    return [d_inputs, d_kernel, *(_sum(gradient) for _ in bias)]
+
+
+@tf.RegisterGradient("BlocksDepthwiseInputGrad")
+def _(op, gradient):
+    outputs, kernel, _shape = op.inputs
+    d_outputs = library().blocks_depthwise(gradient, kernel, [], **_geometry(op))
+    d_kernel = library().blocks_depthwise_filter_grad(gradient, outputs, tf.shape(kernel), **_geometry(op))
+    return [d_outputs, d_kernel, None]
+
+
+@tf.RegisterGradient("BlocksDepthwiseFilterGrad")
+def _(op, gradient):
+    inputs, outputs, _shape = op.inputs
+    d_inputs = library().blocks_depthwise_input_grad(outputs, gradient, tf.shape(inputs), **_geometry(op))
+    return [d_inputs, library().blocks_depthwise(inputs, gradient, [], **_geometry(op)), None]
+
+
+@tf.RegisterGradient("BlocksPointwise")
+def _(op, gradient):
+    inputs, kernel, *more = op.inputs
+    biases = op.get_attr("biases")
+    if _name(op):
+        linear = library().blocks_pointwise(inputs, kernel, more[:biases], more[biases:])
+        gradient = activation_gradient(_name(op), linear, gradient)
+    groups = inputs.shape[-1] // kernel.shape[2]
+    return [
+        library().blocks_pointwise_input_grad(gradient, kernel, groups=groups),
+        library().blocks_pointwise_filter_grad(inputs, gradient, groups=groups),
+        *(_sum(gradient) for _ in more[:biases]),
+        *(gradient for _ in more[biases:]),
+    ]
+
+
+@tf.RegisterGradient("BlocksPointwiseInputGrad")
+def _(op, gradient):
+    outputs, kernel = op.inputs
+    d_kernel = library().blocks_pointwise_filter_grad(gradient, outputs, groups=op.get_attr("groups"))
+    return [library().blocks_pointwise(gradient, kernel, [], []), d_kernel]
+
+
+@tf.RegisterGradient("BlocksPointwiseFilterGrad")
+def _(op, gradient):
+    inputs, outputs = op.inputs
+    d_inputs = library().blocks_pointwise_input_grad(outputs, gradient, groups=op.get_attr("groups"))
+    return [d_inputs, library().blocks_pointwise(inputs, gradient, [], [])]
+
+
+@tf.RegisterGradient("BlocksAffine")
+def _(op, gradient):
+    inputs, scale, offset, *residual = op.inputs
+    wide = tf.cast(inputs, tf.float32)
+    if _name(op):
+        linear = library().blocks_affine(inputs, scale, offset, residual)
+        gradient = activation_gradient(_name(op), linear, gradient)
+    d_linear = tf.cast(gradient, tf.float32)
+    d_inputs = tf.cast(d_linear * scale, inputs.dtype)
+    return [d_inputs, _sum(d_linear * wide), _sum(d_linear), *(gradient for _ in residual)]
+
+
+@tf.RegisterGradient("BlocksNormTrain")
+def _(op, gradient, *_statistics):
+    inputs, gamma, beta, _mean, _variance, *residual = op.inputs
+    name = _name(op)
+    outputs = [op.outputs[0]] if residual and name else []
+    d_inputs, d_gamma, d_beta, d_residual = library().blocks_norm_train_grad(
+        gradient,
+        inputs,
+        gamma,
+        beta,
+        op.outputs[3],
+        op.outputs[4],
+        outputs,
+        residual=bool(residual) and bool(name),
+        epsilon=op.get_attr("epsilon"),
+        activation=name,
+    )
+    return [d_inputs, d_gamma, d_beta, None, None, *((d_residual if name else gradient) for _ in residual)]
+
+
+@tf.RegisterGradient("BlocksNormTrainGrad")
+def _(op, d_d_inputs, d_d_gamma, d_d_beta, d_d_residual):
+    """Through the plain formulas (Ioffe and Szegedy 2015, section 3): second derivatives are rare, and need no speed."""
+    gradient, inputs, gamma, beta, _mean, _rstd, *outputs = op.inputs
+    watched = [gradient, inputs, gamma, beta]
+    with tf.GradientTape() as tape:
+        tape.watch(watched)
+        wide = tf.cast(inputs, tf.float32)
+        axes = range(len(inputs.shape) - 1)
+        mean, variance = tf.nn.moments(wide, axes)
+        rstd = tf.math.rsqrt(variance + op.get_attr("epsilon"))
+        normal = (wide - mean) * rstd
+        linear = tf.cast(outputs[0], tf.float32) if outputs else normal * gamma + beta
+        inner = activation_gradient(_name(op), linear, tf.cast(gradient, tf.float32))
+        share = tf.reduce_mean(inner, axes) + normal * tf.reduce_mean(inner * normal, axes)
+        results = [tf.cast(gamma * rstd * (inner - share), inputs.dtype), _sum(inner * normal), _sum(inner)]
+        seeds = [d_d_inputs, d_d_gamma, d_d_beta]
+        if op.get_attr("residual"):
+            results, seeds = [*results, tf.cast(inner, inputs.dtype)], [*seeds, d_d_residual]
+    gradients = tape.gradient(results, watched, seeds, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return [*gradients, None, None, *(None for _ in outputs)]

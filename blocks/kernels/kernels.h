@@ -1,0 +1,80 @@
+// What the kernels compute. Images are (B, H, W, C), contiguous; T is float or bf16, sums are float or wider.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace blocks {
+
+struct bf16 {
+  uint16_t bits;
+};
+
+enum class Activation { kNone, kRelu, kRelu6, kHardSilu, kSilu };
+
+// The fewest channels that the kernels of norm.cc and depthwise.cc take: one vector of the target's.
+int fewest_channels();
+
+// Runs a function for each of `tasks` numbers, on `threads` threads.
+struct Parallel {
+  int threads;
+  std::function<void(int64_t tasks, const std::function<void(int64_t)>& run)> run;
+};
+
+// Memory of the calling thread, kept for its next use: fresh pages would cost more than the work in them. `slot`
+// tells buffers in use at once apart; kShared is the one that a thread lends to the tasks it starts.
+constexpr int kShared = 3;
+float* scratch(int slot, int64_t floats);
+
+// ---- normalisation: norm.cc -------------------------------------------------------------------------------------
+
+// Mean and biased variance of each of `channels` columns of x (rows, channels).
+template <class T>
+void moments(const T* x, int64_t rows, int channels, float* mean, float* variance, const Parallel& parallel);
+
+// y = activation(x * scale + offset + residual); residual may be null.
+template <class T>
+void affine(const T* x, const T* residual, T* y, int64_t rows, int channels, const float* scale, const float* offset,
+            Activation activation, const Parallel& parallel);
+
+// Gradients of y = activation((x - mean) * rstd * gamma + beta + residual), mean and rstd being those of x.
+// With a residual, `y` is given and the activation is none, ReLU or ReLU6; otherwise y and d_residual are null.
+template <class T>
+void norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, int64_t rows, int channels,
+                   const float* mean, const float* rstd, const float* gamma, const float* beta, float* d_gamma,
+                   float* d_beta, Activation activation, const Parallel& parallel);
+
+// ---- depthwise convolution: depthwise.cc --------------------------------------------------------------------------
+
+struct Depthwise {
+  int64_t batch;
+  int height, width, channels;   // of the inputs
+  int kernel_height, kernel_width, stride_height, stride_width, top, left;
+  int out_height, out_width;
+};
+
+template <class T>
+void depthwise(const Depthwise& d, const T* x, const T* kernel, const T* bias, T* y, Activation activation,
+               const Parallel& parallel);
+template <class T>
+void depthwise_input_gradient(const Depthwise& d, const T* dy, const T* kernel, T* dx, const Parallel& parallel);
+template <class T>
+void depthwise_filter_gradient(const Depthwise& d, const T* x, const T* dy, T* d_kernel, const Parallel& parallel);
+
+// ---- pointwise convolution: product.cc ----------------------------------------------------------------------------
+
+// x (rows, groups * inputs), kernel (inputs, groups * outputs), y (rows, groups * outputs).
+struct Pointwise {
+  int64_t rows;
+  int groups, inputs, outputs;   // channels of one group
+};
+
+template <class T>
+void pointwise(const Pointwise& p, const T* x, const T* kernel, const T* bias, const T* residual, T* y,
+               Activation activation, const Parallel& parallel);
+template <class T>
+void pointwise_input_gradient(const Pointwise& p, const T* dy, const T* kernel, T* dx, const Parallel& parallel);
+template <class T>
+void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, T* d_kernel, const Parallel& parallel);
+
+}  // namespace blocks

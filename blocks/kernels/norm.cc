@@ -1,0 +1,183 @@
+// Batch normalisation with its activation and residual sum, in as few passes over memory as it can be done.
+#include <algorithm>
+#include <vector>
+
+#include "simd.h"
+
+namespace blocks {
+namespace {
+
+constexpr int64_t kBlock = 128;  // rows summed in float before the sums go to double
+
+// Channels are taken kLanes at a time; the last vector of a row overlaps the one before it, so each has an offset.
+int vectors(int channels) { return (channels + kLanes - 1) / kLanes; }
+int offset_of(int vector, int channels) { return std::min(vector * kLanes, channels - kLanes); }
+
+// Rows cut into equal tasks: enough of them that threads which others slow down don't hold up the rest.
+struct Rows {
+  int64_t tasks, size;
+  Rows(int64_t rows, int channels, const Parallel& parallel) {
+    int64_t least_rows = std::max<int64_t>(1, 16384 / channels);
+    tasks = std::max<int64_t>(1, std::min<int64_t>(parallel.threads * 4, rows / least_rows));
+    size = (rows + tasks - 1) / tasks;
+  }
+};
+
+// Two sums over rows for each vector of channels, `terms(vector, row)` giving what is added.
+template <class Terms>
+void two_sums(int64_t begin, int64_t end, int channels, double* first, double* second, Terms terms) {
+  const int count = vectors(channels);
+  float* sums = scratch(0, int64_t(count) * kLanes * 2);
+  for (int64_t start = begin; start < end; start += kBlock) {
+    std::memset(sums, 0, sizeof(float) * count * kLanes * 2);
+    const int64_t stop = std::min(end, start + kBlock);
+    int64_t row = start;
+    for (; row + 4 <= stop; row += 4) {
+      for (int v = 0; v < count; ++v) {
+        float* at = sums + v * 2 * kLanes;
+        Vec a = load(at), b = load(at + kLanes);
+        for (int i = 0; i < 4; ++i) terms(v, row + i, a, b);
+        store(at, a);
+        store(at + kLanes, b);
+      }
+    }
+    for (; row < stop; ++row) {
+      for (int v = 0; v < count; ++v) {
+        float* at = sums + v * 2 * kLanes;
+        Vec a = load(at), b = load(at + kLanes);
+        terms(v, row, a, b);
+        store(at, a);
+        store(at + kLanes, b);
+      }
+    }
+    for (int v = 0; v < count; ++v) {
+      for (int lane = v * kLanes < channels - kLanes || channels % kLanes == 0 ? 0 : kLanes - channels % kLanes;
+           lane < kLanes; ++lane) {
+        const int channel = offset_of(v, channels) + lane;
+        first[channel] += sums[v * 2 * kLanes + lane];
+        second[channel] += sums[(v * 2 + 1) * kLanes + lane];
+      }
+    }
+  }
+}
+
+// Runs two_sums in parallel and adds up what the tasks found.
+template <class Terms>
+void all_sums(int64_t rows, int channels, const Parallel& parallel, std::vector<double>& sums, Terms terms) {
+  const Rows cut(rows, channels, parallel);
+  std::vector<double> parts(cut.tasks * 2 * channels, 0.0);
+  parallel.run(cut.tasks, [&](int64_t task) {
+    double* part = parts.data() + task * 2 * channels;
+    two_sums(task * cut.size, std::min(rows, (task + 1) * cut.size), channels, part, part + channels, terms);
+  });
+  sums.assign(2 * channels, 0.0);
+  for (int64_t task = 0; task < cut.tasks; ++task)
+    for (int i = 0; i < 2 * channels; ++i) sums[i] += parts[task * 2 * channels + i];
+}
+
+}  // namespace
+
+template <class T>
+void moments(const T* x, int64_t rows, int channels, float* mean, float* variance, const Parallel& parallel) {
+  // Sums of differences from the first row: the variance loses no digits to a mean far from zero.
+  std::vector<float> shift(channels);
+  for (int c = 0; c < channels; ++c) shift[c] = scalar(x[c]);
+  std::vector<double> sums;
+  all_sums(rows, channels, parallel, sums, [&](int v, int64_t row, Vec& a, Vec& b) {
+    const int offset = offset_of(v, channels);
+    const Vec value = load(x + row * channels + offset) - load(shift.data() + offset);
+    a += value;
+    b += value * value;
+  });
+  for (int c = 0; c < channels; ++c) {
+    const double moved = sums[c] / rows;
+    mean[c] = float(shift[c] + moved);
+    variance[c] = float(std::max(0.0, sums[channels + c] / rows - moved * moved));
+  }
+}
+
+template <class T>
+void affine(const T* x, const T* residual, T* y, int64_t rows, int channels, const float* scale, const float* offset,
+            Activation activation, const Parallel& parallel) {
+  const Rows cut(rows, channels, parallel);
+  const int count = vectors(channels);
+  parallel.run(cut.tasks, [&](int64_t task) {
+    const int64_t end = std::min(rows, (task + 1) * cut.size);
+    with_activation(activation, [&](auto act) {
+      constexpr Activation A = decltype(act)::value;
+      for (int64_t row = task * cut.size; row < end; ++row) {
+        for (int v = 0; v < count; ++v) {
+          const int o = offset_of(v, channels);
+          const int64_t at = row * channels + o;
+          Vec z = load(x + at) * load(scale + o) + load(offset + o);
+          if (residual) z += load(residual + at);
+          store(y + at, activate<A>(z));
+        }
+      }
+    });
+  });
+}
+
+template <class T>
+void norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, int64_t rows, int channels,
+                   const float* mean, const float* rstd, const float* gamma, const float* beta, float* d_gamma,
+                   float* d_beta, Activation activation, const Parallel& parallel) {
+  std::vector<float> scale(channels), offset(channels), slope(channels), level(channels);
+  for (int c = 0; c < channels; ++c) {
+    scale[c] = gamma[c] * rstd[c];
+    offset[c] = beta[c] - mean[c] * scale[c];
+  }
+  // The gradient before the activation: from z, computed again, or from y where z had a residual.
+  auto inner = [&](auto act, int64_t at, int o, Vec value) {
+    constexpr Activation A = decltype(act)::value;
+    const Vec gradient = load(dy + at);
+    if (A == Activation::kNone) return gradient;
+    return activate_gradient<A>(y ? load(y + at) : value * load(scale.data() + o) + load(offset.data() + o), gradient);
+  };
+  std::vector<double> sums;
+  with_activation(activation, [&](auto act) {
+    all_sums(rows, channels, parallel, sums, [&](int v, int64_t row, Vec& a, Vec& b) {
+      const int o = offset_of(v, channels);
+      const int64_t at = row * channels + o;
+      const Vec value = load(x + at);
+      const Vec g = inner(act, at, o, value);
+      a += g;
+      b += g * (value - load(mean + o));
+    });
+  });
+  for (int c = 0; c < channels; ++c) {
+    d_beta[c] = float(sums[c]);
+    d_gamma[c] = float(sums[channels + c] * rstd[c]);
+    slope[c] = float(-sums[channels + c] * rstd[c] * rstd[c] / rows * scale[c]);
+    level[c] = float(-sums[c] / rows * scale[c]);
+  }
+  const Rows cut(rows, channels, parallel);
+  const int count = vectors(channels);
+  parallel.run(cut.tasks, [&](int64_t task) {
+    const int64_t end = std::min(rows, (task + 1) * cut.size);
+    with_activation(activation, [&](auto act) {
+      for (int64_t row = task * cut.size; row < end; ++row) {
+        for (int v = 0; v < count; ++v) {
+          const int o = offset_of(v, channels);
+          const int64_t at = row * channels + o;
+          const Vec value = load(x + at);
+          const Vec g = inner(act, at, o, value);
+          if (d_residual) store(d_residual + at, g);
+          store(dx + at, g * load(scale.data() + o) + (value - load(mean + o)) * load(slope.data() + o) +
+                             load(level.data() + o));
+        }
+      }
+    });
+  });
+}
+
+#define BLOCKS_INSTANTIATE(T)                                                                                     \
+  template void moments<T>(const T*, int64_t, int, float*, float*, const Parallel&);                             \
+  template void affine<T>(const T*, const T*, T*, int64_t, int, const float*, const float*, Activation,           \
+                          const Parallel&);                                                                       \
+  template void norm_gradient<T>(const T*, const T*, const T*, T*, T*, int64_t, int, const float*, const float*, \
+                                 const float*, const float*, float*, float*, Activation, const Parallel&);
+BLOCKS_INSTANTIATE(float)
+BLOCKS_INSTANTIATE(bf16)
+
+}  // namespace blocks

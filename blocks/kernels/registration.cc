@@ -1,0 +1,119 @@
+// The operations as graphs see them: names, attributes, shapes.
+#include "tensorflow/core/framework/common_shape_fns.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace blocks {
+namespace {
+
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+constexpr char kActivations[] = "activation: {'', 'relu', 'relu6', 'hard_silu', 'silu'} = ''";
+
+absl::Status like_first(InferenceContext* c) {
+  c->set_output(0, c->input(0));
+  return absl::OkStatus();
+}
+
+absl::Status norm_shape(InferenceContext* c) {
+  for (int i = 1; i < 5; ++i) c->set_output(i, c->input(1));
+  return like_first(c);
+}
+
+absl::Status norm_gradient_shape(InferenceContext* c) {
+  bool residual;
+  TF_RETURN_IF_ERROR(c->GetAttr("residual", &residual));
+  c->set_output(1, c->input(2));
+  c->set_output(2, c->input(2));
+  c->set_output(3, residual ? c->input(1) : c->Vector(0));
+  return like_first(c);
+}
+
+absl::Status depthwise_shape(InferenceContext* c) {
+  std::vector<int32_t> strides, margins;
+  TF_RETURN_IF_ERROR(c->GetAttr("strides", &strides));
+  TF_RETURN_IF_ERROR(c->GetAttr("margins", &margins));
+  DimensionHandle sizes[2];
+  for (int axis = 0; axis < 2; ++axis) {
+    if (!c->RankKnown(c->input(0)) || !c->RankKnown(c->input(1)) || !c->ValueKnown(c->Dim(c->input(0), axis + 1)) ||
+        !c->ValueKnown(c->Dim(c->input(1), axis))) {
+      sizes[axis] = c->UnknownDim();
+      continue;
+    }
+    const int64_t size = c->Value(c->Dim(c->input(0), axis + 1)), taps = c->Value(c->Dim(c->input(1), axis));
+    sizes[axis] = c->MakeDim((size + margins[axis * 2] + margins[axis * 2 + 1] - taps) / strides[axis] + 1);
+  }
+  c->set_output(0, c->MakeShape({c->Dim(c->input(0), 0), sizes[0], sizes[1], c->Dim(c->input(0), 3)}));
+  return absl::OkStatus();
+}
+
+absl::Status from_shape_input(InferenceContext* c) {
+  ShapeHandle shape;
+  TF_RETURN_IF_ERROR(c->MakeShapeFromShapeTensor(2, &shape));
+  c->set_output(0, shape);
+  return absl::OkStatus();
+}
+
+absl::Status last_axis(InferenceContext* c, DimensionHandle channels) {
+  ShapeHandle shape;
+  TF_RETURN_IF_ERROR(c->ReplaceDim(c->input(0), -1, channels, &shape));
+  c->set_output(0, shape);
+  return absl::OkStatus();
+}
+
+absl::Status pointwise_shape(InferenceContext* c) { return last_axis(c, c->Dim(c->input(1), 3)); }
+
+absl::Status pointwise_input_gradient_shape(InferenceContext* c) {
+  int64_t groups;
+  TF_RETURN_IF_ERROR(c->GetAttr("groups", &groups));
+  DimensionHandle channels;
+  TF_RETURN_IF_ERROR(c->Multiply(c->Dim(c->input(1), 2), groups, &channels));
+  return last_axis(c, channels);
+}
+
+absl::Status pointwise_filter_gradient_shape(InferenceContext* c) {
+  int64_t groups;
+  TF_RETURN_IF_ERROR(c->GetAttr("groups", &groups));
+  DimensionHandle channels;
+  TF_RETURN_IF_ERROR(c->Divide(c->Dim(c->input(0), -1), groups, true, &channels));
+  c->set_output(0, c->MakeShape({c->MakeDim(1), c->MakeDim(1), channels, c->Dim(c->input(1), -1)}));
+  return absl::OkStatus();
+}
+
+constexpr char kTypes[] = "T: {float, bfloat16}";
+
+#define BLOCKS_DEPTHWISE(NAME) \
+  REGISTER_OP(NAME).Attr(kTypes).Attr("strides: list(int) >= 2").Attr("margins: list(int) >= 4")
+
+REGISTER_OP("BlocksFewestChannels").Output("channels: int32").SetShapeFn(tensorflow::shape_inference::ScalarShape);
+REGISTER_OP("BlocksNormTrain").Attr(kTypes).Attr("N: int >= 0").Attr("epsilon: float").Attr("rate: float").Attr(kActivations)
+    .Input("x: T").Input("gamma: float").Input("beta: float").Input("running_mean: float")
+    .Input("running_variance: float").Input("residual: N * T")
+    .Output("y: T").Output("moved_mean: float").Output("moved_variance: float").Output("mean: float")
+    .Output("rstd: float").SetShapeFn(norm_shape);
+REGISTER_OP("BlocksNormTrainGrad").Attr(kTypes).Attr("N: int >= 0").Attr("residual: bool").Attr("epsilon: float")
+    .Attr(kActivations)
+    .Input("dy: T").Input("x: T").Input("gamma: float").Input("beta: float").Input("mean: float").Input("rstd: float")
+    .Input("y: N * T").Output("dx: T").Output("d_gamma: float").Output("d_beta: float").Output("d_residual: T")
+    .SetShapeFn(norm_gradient_shape);
+REGISTER_OP("BlocksAffine").Attr(kTypes).Attr("N: int >= 0").Attr(kActivations).Input("x: T").Input("scale: float")
+    .Input("offset: float").Input("residual: N * T").Output("y: T").SetShapeFn(like_first);
+BLOCKS_DEPTHWISE("BlocksDepthwise").Attr("N: int >= 0").Attr(kActivations).Input("x: T").Input("kernel: T")
+    .Input("bias: N * T").Output("y: T").SetShapeFn(depthwise_shape);
+BLOCKS_DEPTHWISE("BlocksDepthwiseInputGrad").Input("dy: T").Input("kernel: T").Input("shape: int32").Output("dx: T")
+    .SetShapeFn(from_shape_input);
+BLOCKS_DEPTHWISE("BlocksDepthwiseFilterGrad").Input("x: T").Input("dy: T").Input("shape: int32").Output("d_kernel: T")
+    .SetShapeFn(from_shape_input);
+REGISTER_OP("BlocksPointwise").Attr(kTypes).Attr("biases: int >= 0").Attr("N: int >= 0").Attr(kActivations)
+    .Input("x: T").Input("kernel: T").Input("bias: biases * T").Input("residual: N * T").Output("y: T")
+    .SetShapeFn(pointwise_shape);
+REGISTER_OP("BlocksPointwiseInputGrad").Attr(kTypes).Attr("groups: int").Input("dy: T").Input("kernel: T")
+    .Output("dx: T").SetShapeFn(pointwise_input_gradient_shape);
+REGISTER_OP("BlocksPointwiseFilterGrad").Attr(kTypes).Attr("groups: int").Input("x: T").Input("dy: T")
+    .Output("d_kernel: T").SetShapeFn(pointwise_filter_gradient_shape);
+
+
+}  // namespace
+}  // namespace blocks

@@ -1,0 +1,156 @@
+// Vectors of the widest kind that the compiler's target has, bfloat16, and activations. Written with the vector
+// extensions of GCC and Clang, so that one source serves AVX-512, AVX2, SSE and NEON.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels.h"
+
+#if defined(__AVX512BF16__) && defined(__AVX512VL__)
+#include <immintrin.h>
+#endif
+
+namespace blocks {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+constexpr int kRows = 14;  // of a product's tile: 14 x 2 accumulators, two vectors and a broadcast fill 32 registers
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+constexpr int kRows = 6;
+#else
+constexpr int kLanes = 4;
+constexpr int kRows = 6;
+#endif
+
+typedef float Vec __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t Bits __attribute__((vector_size(kLanes * 4)));
+typedef uint16_t Half __attribute__((vector_size(kLanes * 2)));
+
+inline Vec splat(float value) { return value - Vec{}; }  // minus zero, not plus: the compiler sees through it
+
+inline Vec load(const float* from) {
+  Vec value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
+inline Vec load(const bf16* from) {
+  Half half;
+  std::memcpy(&half, from, sizeof half);
+  return (Vec)(__builtin_convertvector(half, Bits) << 16);
+}
+
+inline void store(float* to, Vec value) { std::memcpy(to, &value, sizeof value); }
+
+inline void store(bf16* to, Vec value) {
+#if defined(__AVX512BF16__) && defined(__AVX512VL__)
+  __m256bh half = _mm512_cvtneps_pbh((__m512)value);
+  std::memcpy(to, &half, sizeof half);
+#else
+  Bits bits = (Bits)value;
+  Bits even = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  Bits result = ((bits & 0x7fffffff) > 0x7f800000) ? (bits >> 16) | 0x40 : even;  // not a number stays one
+  Half half = __builtin_convertvector(result, Half);
+  std::memcpy(to, &half, sizeof half);
+#endif
+}
+
+inline float scalar(float value) { return value; }
+inline float scalar(bf16 value) {
+  uint32_t bits = uint32_t(value.bits) << 16;
+  float result;
+  std::memcpy(&result, &bits, 4);
+  return result;
+}
+
+// Fewer than kLanes values, through a padded copy.
+template <class T>
+inline Vec load_some(const T* from, int count) {
+  T buffer[kLanes] = {};
+  std::memcpy(buffer, from, count * sizeof(T));
+  return load(buffer);
+}
+
+template <class T>
+inline void store_some(T* to, Vec value, int count) {
+  T buffer[kLanes];
+  store(buffer, value);
+  std::memcpy(to, buffer, count * sizeof(T));
+}
+
+inline Vec least(Vec a, Vec b) { return a < b ? a : b; }
+inline Vec most(Vec a, Vec b) { return a < b ? b : a; }
+
+// e^x, to 2 units in the last place, from 2^n * e^r with r in [-ln2 / 2, ln2 / 2] and Taylor's series of degree 6.
+inline Vec exponential(Vec x) {
+  x = least(most(x, splat(-87.0f)), splat(88.0f));
+  Vec scaled = x * 1.44269504f;
+  Vec whole = (scaled + 12582912.0f) - 12582912.0f;  // 1.5 * 2^23 rounds to the nearest integer
+  Vec rest = x - whole * 0.693359375f + whole * 2.12194440e-4f;
+  Vec sum = splat(1.0f / 720) * rest + 1.0f / 120;
+  sum = sum * rest + 1.0f / 24;
+  sum = sum * rest + 1.0f / 6;
+  sum = sum * rest + 0.5f;
+  sum = sum * rest + 1.0f;
+  sum = sum * rest + 1.0f;
+  typedef int32_t Ints __attribute__((vector_size(kLanes * 4)));
+  Ints power = (__builtin_convertvector(whole, Ints) + 127) << 23;
+  return sum * (Vec)power;
+}
+
+template <Activation A>
+inline Vec activate(Vec z) {
+  const Vec zero = {};
+  if (A == Activation::kRelu) return z < 0 ? zero : z;  // written so that not-a-number stays one
+  if (A == Activation::kRelu6) {
+    z = z < 0 ? zero : z;
+    return z > 6 ? splat(6.0f) : z;
+  }
+  if (A == Activation::kHardSilu) {
+    Vec gate = z + 3.0f;
+    gate = gate < 0 ? zero : gate;
+    gate = gate > 6 ? splat(6.0f) : gate;
+    return z * gate * (1.0f / 6);
+  }
+  if (A == Activation::kSilu) return z / (exponential(-z) + 1.0f);
+  return z;
+}
+
+// The gradient of the activation at z, times that of its output.
+template <Activation A>
+inline Vec activate_gradient(Vec z, Vec gradient) {
+  const Vec zero = {};
+  if (A == Activation::kRelu) return z > 0 ? gradient : zero;
+  if (A == Activation::kRelu6) return (z > 0) & (z < 6) ? gradient : zero;
+  if (A == Activation::kHardSilu) {
+    Vec inner = gradient * (z * (1.0f / 3) + 0.5f);
+    inner = z < -3 ? zero : inner;
+    return z > 3 ? gradient : inner;
+  }
+  if (A == Activation::kSilu) {
+    Vec gate = splat(1.0f) / (exponential(-z) + 1.0f);
+    return gradient * gate * ((z - z * gate) + 1.0f);
+  }
+  return gradient;
+}
+
+// Calls `body` with the activation as a type, so that it is compiled into the loop.
+template <Activation A>
+struct Fixed {
+  static constexpr Activation value = A;
+};
+
+template <class Body>
+inline void with_activation(Activation activation, Body body) {
+  switch (activation) {
+    case Activation::kNone: return body(Fixed<Activation::kNone>());
+    case Activation::kRelu: return body(Fixed<Activation::kRelu>());
+    case Activation::kRelu6: return body(Fixed<Activation::kRelu6>());
+    case Activation::kHardSilu: return body(Fixed<Activation::kHardSilu>());
+    case Activation::kSilu: return body(Fixed<Activation::kSilu>());
+  }
+}
+
+}  // namespace blocks
