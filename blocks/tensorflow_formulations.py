@@ -46,7 +46,7 @@ def by_kernel(operations, s: Situation, inputs, kernel, padding: Padding, bias, 
     if s.pointwise:
         inputs, _ = apply_padding(inputs, s, padding)
         if max(s.strides) > 1:
-            inputs = inputs[:, :: s.strides[0], :: s.strides[1]]
+            inputs = operations.blocks_subsample(inputs, strides=s.strides)
         residuals = [] if residual is None else [residual]
         outputs = operations.blocks_pointwise(inputs, kernel, biases, residuals, activation=fused)
         return finish(outputs, None, None if fused else activation, None)

@@ -90,6 +90,17 @@ def _(op, gradient):
     return [d_inputs, library().blocks_pointwise(inputs, gradient, [], [])]
 
 
+@tf.RegisterGradient("BlocksSubsample")
+def _(op, gradient):
+    strides = list(op.get_attr("strides"))
+    return library().blocks_subsample_grad(gradient, tf.shape(op.inputs[0]), strides=strides)
+
+
+@tf.RegisterGradient("BlocksSubsampleGrad")
+def _(op, gradient):
+    return [library().blocks_subsample(gradient, strides=list(op.get_attr("strides"))), None]
+
+
 @tf.RegisterGradient("BlocksAffine")
 def _(op, gradient):
     inputs, scale, offset, *residual = op.inputs

@@ -1,6 +1,7 @@
 // What the kernels compute. Images are (B, H, W, C), contiguous; T is float or bf16, sums are float or wider.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 
@@ -76,5 +77,18 @@ template <class T>
 void pointwise_input_gradient(const Pointwise& p, const T* dy, const T* kernel, T* dx, const Parallel& parallel);
 template <class T>
 void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, T* d_kernel, const Parallel& parallel);
+
+// ---- every n-th pixel: sampling.cc --------------------------------------------------------------------------------
+
+struct Sampling {
+  int64_t batch;
+  int height, width, stride_height, stride_width;
+  int64_t pixel_bytes;
+  int out_height() const { return (height + stride_height - 1) / stride_height; }
+  int out_width() const { return (width + stride_width - 1) / stride_width; }
+};
+
+void subsample(const Sampling& s, const char* x, char* y, const Parallel& parallel);
+void subsample_gradient(const Sampling& s, const char* dy, char* dx, const Parallel& parallel);
 
 }  // namespace blocks

@@ -1,4 +1,4 @@
-// Operations on the kernels: what they check, allocate and call.
+// The operations of norm.cc and sampling.cc: what they check, allocate and call.
 #include "tensorflow_side.h"
 
 namespace blocks {
@@ -96,183 +96,34 @@ class Affine : public OpKernel {
   Activation activation_;
 };
 
-// A shape, given as the third input.
-bool shape_input(OpKernelContext* c, TensorShape& shape) {
-  const Tensor& sizes = c->input(2);
-  const auto* from = static_cast<const int32_t*>(sizes.data());
-  for (int64_t i = 0; i < sizes.NumElements() && c->status().ok(); ++i)
-    if (auto status = shape.AddDimWithStatus(from[i]); !status.ok()) c->CtxFailure(status);
-  return c->status().ok();
-}
-
-// What the depthwise operations have in common: attributes, and the geometry they give with shapes.
-class DepthwiseOp : public OpKernel {
+template <class T, bool Gradient>
+class Subsample : public OpKernel {
  public:
-  explicit DepthwiseOp(OpKernelConstruction* c) : OpKernel(c) {
+  explicit Subsample(OpKernelConstruction* c) : OpKernel(c) {
     OP_REQUIRES_OK(c, c->GetAttr("strides", &strides_));
-    OP_REQUIRES_OK(c, c->GetAttr("margins", &margins_));
-    OP_REQUIRES(c, strides_.size() == 2 && margins_.size() == 4 && strides_[0] > 0 && strides_[1] > 0,
-                InvalidArgument("strides are (height, width) and margins (top, bottom, left, right)"));
+    OP_REQUIRES(c, strides_.size() == 2 && strides_[0] > 0 && strides_[1] > 0, InvalidArgument("two strides, positive"));
   }
-
- protected:
-  bool geometry(OpKernelContext* c, const TensorShape& x, const TensorShape& kernel, Depthwise& d) {
-    const bool fits = x.dims() == 4 && kernel.dims() == 4 && kernel.dim_size(2) == 1 &&
-                      kernel.dim_size(3) == x.dim_size(3) && kernel.dim_size(0) <= 11 && kernel.dim_size(1) <= 11;
-    if (!fits) {
-      c->CtxFailure(InvalidArgument("a kernel of ", kernel.DebugString(), " does not fit images of ", x.DebugString()));
-      return false;
-    }
-    check_channels(c, x.dim_size(3));
-    d = {x.dim_size(0), int(x.dim_size(1)), int(x.dim_size(2)), int(x.dim_size(3)), int(kernel.dim_size(0)),
-         int(kernel.dim_size(1)), strides_[0], strides_[1], margins_[0], margins_[2], 0, 0};
-    d.out_height = (d.height + margins_[0] + margins_[1] - d.kernel_height) / d.stride_height + 1;
-    d.out_width = (d.width + margins_[2] + margins_[3] - d.kernel_width) / d.stride_width + 1;
-    if (d.out_height < 1 || d.out_width < 1) c->CtxFailure(InvalidArgument("the images are smaller than the kernel"));
-    return c->status().ok();
-  }
-  TensorShape outputs(const Depthwise& d) { return TensorShape({d.batch, d.out_height, d.out_width, d.channels}); }
-  std::vector<int32_t> strides_, margins_;
-};
-
-template <class T>
-class DepthwiseForward : public DepthwiseOp {
- public:
-  explicit DepthwiseForward(OpKernelConstruction* c) : DepthwiseOp(c), activation_(activation_of(c)) {}
   void Compute(OpKernelContext* c) override {
-    Depthwise d;
-    if (!geometry(c, c->input(0).shape(), c->input(1).shape(), d)) return;
-    if (c->num_inputs() > 2) check_vector(c, 2, d.channels);
-    auto* y = out<T>(c, 0, outputs(d));
-    if (!c->status().ok()) return;
-    depthwise(d, in<T>(c, 0), in<T>(c, 1), c->num_inputs() > 2 ? in<T>(c, 2) : nullptr, y, activation_,
-              parallel_of(c));
+    TensorShape full = c->input(0).shape();
+    if (Gradient && (full.Clear(), !shape_input(c, full))) return;
+    OP_REQUIRES(c, full.dims() == 4, InvalidArgument("images are (B, H, W, C)"));
+    const Sampling s{full.dim_size(0), int(full.dim_size(1)), int(full.dim_size(2)), strides_[0], strides_[1],
+                     full.dim_size(3) * int64_t(sizeof(T))};
+    const TensorShape small({s.batch, s.out_height(), s.out_width(), full.dim_size(3)});
+    OP_REQUIRES(c, !Gradient || c->input(0).shape() == small, InvalidArgument("gradients of a wrong shape"));
+    auto* to = reinterpret_cast<char*>(out<T>(c, 0, Gradient ? full : small));
+    const auto* from = reinterpret_cast<const char*>(in<T>(c, 0));
+    if (to && full.num_elements()) (Gradient ? subsample_gradient : subsample)(s, from, to, parallel_of(c));
   }
 
  private:
-  Activation activation_;
+  std::vector<int32_t> strides_;
 };
-
 template <class T>
-class DepthwiseInputGrad : public DepthwiseOp {
- public:
-  using DepthwiseOp::DepthwiseOp;
-  void Compute(OpKernelContext* c) override {  // dy, kernel, shape of x
-    TensorShape shape;
-    if (!shape_input(c, shape)) return;
-    Depthwise d;
-    if (!geometry(c, shape, c->input(1).shape(), d)) return;
-    OP_REQUIRES(c, c->input(0).shape() == outputs(d), InvalidArgument("gradients of a wrong shape"));
-    auto* dx = out<T>(c, 0, shape);
-    if (dx) depthwise_input_gradient(d, in<T>(c, 0), in<T>(c, 1), dx, parallel_of(c));
-  }
-};
-
+using SubsampleForward = Subsample<T, false>;
 template <class T>
-class DepthwiseFilterGrad : public DepthwiseOp {
- public:
-  using DepthwiseOp::DepthwiseOp;
-  void Compute(OpKernelContext* c) override {  // x, dy, shape of the kernel
-    TensorShape shape;
-    if (!shape_input(c, shape)) return;
-    Depthwise d;
-    if (!geometry(c, c->input(0).shape(), shape, d)) return;
-    OP_REQUIRES(c, c->input(1).shape() == outputs(d), InvalidArgument("gradients of a wrong shape"));
-    auto* d_kernel = out<T>(c, 0, shape);
-    if (d_kernel) depthwise_filter_gradient(d, in<T>(c, 0), in<T>(c, 1), d_kernel, parallel_of(c));
-  }
-};
+using SubsampleGrad = Subsample<T, true>;
 
-// Rows, groups and channels of a pointwise convolution. The kernel is (1, 1, inputs of a group, outputs).
-bool pointwise_of(OpKernelContext* c, const TensorShape& x, const TensorShape& kernel, Pointwise& p) {
-  const int64_t channels = x.dim_size(x.dims() - 1);
-  const bool fits = kernel.dims() == 4 && kernel.dim_size(0) == 1 && kernel.dim_size(1) == 1 && kernel.dim_size(2) > 0 &&
-                    channels > 0 && channels % kernel.dim_size(2) == 0 &&
-                    kernel.dim_size(3) % (channels / kernel.dim_size(2)) == 0 && kernel.dim_size(3) > 0;
-  if (!fits) {
-    c->CtxFailure(InvalidArgument("a kernel of ", kernel.DebugString(), " does not fit images of ", x.DebugString()));
-    return false;
-  }
-  const int64_t groups = channels / kernel.dim_size(2);
-  p = {x.num_elements() / channels, int(groups), int(kernel.dim_size(2)), int(kernel.dim_size(3) / groups)};
-  return true;
-}
-
-TensorShape with_channels(TensorShape shape, int64_t channels) {
-  shape.set_dim(shape.dims() - 1, channels);
-  return shape;
-}
-
-template <class T>
-class PointwiseForward : public OpKernel {
- public:
-  explicit PointwiseForward(OpKernelConstruction* c) : OpKernel(c), activation_(activation_of(c)) {
-    OP_REQUIRES_OK(c, c->GetAttr("biases", &biases_));
-  }
-  void Compute(OpKernelContext* c) override {  // x, kernel, no or one bias, no or one residual
-    Pointwise p;
-    if (!pointwise_of(c, c->input(0).shape(), c->input(1).shape(), p)) return;
-    const int64_t outputs = int64_t(p.groups) * p.outputs;
-    if (biases_) check_vector(c, 2, outputs);
-    const TensorShape shape = with_channels(c->input(0).shape(), outputs);
-    const bool residual = has_residual(c, 2 + biases_);
-    OP_REQUIRES(c, !residual || c->input(2 + biases_).shape() == shape,
-                InvalidArgument("the residual's shape is not that of the outputs"));
-    auto* y = out<T>(c, 0, shape);
-    if (!c->status().ok() || p.rows == 0) return;
-    pointwise(p, in<T>(c, 0), in<T>(c, 1), biases_ ? in<T>(c, 2) : nullptr,
-              residual ? in<T>(c, 2 + biases_) : nullptr, y, activation_, parallel_of(c));
-  }
-
- private:
-  int biases_;
-  Activation activation_;
-};
-
-template <class T>
-class PointwiseInputGrad : public OpKernel {
- public:
-  explicit PointwiseInputGrad(OpKernelConstruction* c) : OpKernel(c) { OP_REQUIRES_OK(c, c->GetAttr("groups", &groups_)); }
-  void Compute(OpKernelContext* c) override {  // dy, kernel
-    const TensorShape shape = with_channels(c->input(0).shape(), c->input(1).dim_size(2) * groups_);
-    Pointwise p;
-    if (!pointwise_of(c, shape, c->input(1).shape(), p)) return;
-    OP_REQUIRES(c, c->input(0).dim_size(c->input(0).dims() - 1) == int64_t(p.groups) * p.outputs,
-                InvalidArgument("gradients of a wrong shape"));
-    auto* dx = out<T>(c, 0, shape);
-    if (dx && p.rows) pointwise_input_gradient(p, in<T>(c, 0), in<T>(c, 1), dx, parallel_of(c));
-  }
-
- private:
-  int groups_;
-};
-
-template <class T>
-class PointwiseFilterGrad : public OpKernel {
- public:
-  explicit PointwiseFilterGrad(OpKernelConstruction* c) : OpKernel(c) { OP_REQUIRES_OK(c, c->GetAttr("groups", &groups_)); }
-  void Compute(OpKernelContext* c) override {  // x, dy
-    const TensorShape &x = c->input(0).shape(), &dy = c->input(1).shape();
-    const int64_t inputs = x.dim_size(x.dims() - 1), outputs = dy.dim_size(dy.dims() - 1);
-    OP_REQUIRES(c, groups_ > 0 && inputs % groups_ == 0 && outputs % groups_ == 0 && with_channels(x, outputs) == dy,
-                InvalidArgument("inputs of ", x.DebugString(), " and gradients of ", dy.DebugString()));
-    const TensorShape shape({1, 1, inputs / groups_, outputs});
-    Pointwise p;
-    if (!pointwise_of(c, x, shape, p)) return;
-    auto* d_kernel = out<T>(c, 0, shape);
-    if (d_kernel) pointwise_filter_gradient(p, in<T>(c, 0), in<T>(c, 1), d_kernel, parallel_of(c));
-  }
-
- private:
-  int groups_;
-};
-
-BLOCKS_KERNEL("BlocksDepthwise", DepthwiseForward)
-BLOCKS_KERNEL("BlocksDepthwiseInputGrad", DepthwiseInputGrad)
-BLOCKS_KERNEL("BlocksDepthwiseFilterGrad", DepthwiseFilterGrad)
-BLOCKS_KERNEL("BlocksPointwise", PointwiseForward)
-BLOCKS_KERNEL("BlocksPointwiseInputGrad", PointwiseInputGrad)
-BLOCKS_KERNEL("BlocksPointwiseFilterGrad", PointwiseFilterGrad)
 class FewestChannels : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -284,6 +135,8 @@ class FewestChannels : public OpKernel {
 };
 
 REGISTER_KERNEL_BUILDER(Name("BlocksFewestChannels").Device(tensorflow::DEVICE_CPU), FewestChannels);
+BLOCKS_KERNEL("BlocksSubsample", SubsampleForward)
+BLOCKS_KERNEL("BlocksSubsampleGrad", SubsampleGrad)
 BLOCKS_KERNEL("BlocksNormTrain", NormTrain)
 BLOCKS_KERNEL("BlocksNormTrainGrad", NormTrainGrad)
 BLOCKS_KERNEL("BlocksAffine", Affine)

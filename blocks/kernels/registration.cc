@@ -49,9 +49,10 @@ absl::Status depthwise_shape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+// The output's shape is the value of the last input.
 absl::Status from_shape_input(InferenceContext* c) {
   ShapeHandle shape;
-  TF_RETURN_IF_ERROR(c->MakeShapeFromShapeTensor(2, &shape));
+  TF_RETURN_IF_ERROR(c->MakeShapeFromShapeTensor(c->num_inputs() - 1, &shape));
   c->set_output(0, shape);
   return absl::OkStatus();
 }
@@ -82,11 +83,27 @@ absl::Status pointwise_filter_gradient_shape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+absl::Status subsample_shape(InferenceContext* c) {
+  std::vector<int32_t> strides;
+  TF_RETURN_IF_ERROR(c->GetAttr("strides", &strides));
+  std::vector<DimensionHandle> sizes(4);
+  for (int axis = 0; axis < 4; ++axis) sizes[axis] = c->Dim(c->input(0), axis);
+  for (int axis = 0; axis < 2; ++axis)
+    if (c->ValueKnown(sizes[axis + 1]))
+      sizes[axis + 1] = c->MakeDim((c->Value(sizes[axis + 1]) + strides[axis] - 1) / strides[axis]);
+  c->set_output(0, c->MakeShape(sizes));
+  return absl::OkStatus();
+}
+
 constexpr char kTypes[] = "T: {float, bfloat16}";
 
 #define BLOCKS_DEPTHWISE(NAME) \
   REGISTER_OP(NAME).Attr(kTypes).Attr("strides: list(int) >= 2").Attr("margins: list(int) >= 4")
 
+REGISTER_OP("BlocksSubsample").Attr(kTypes).Attr("strides: list(int) >= 2").Input("x: T").Output("y: T")
+    .SetShapeFn(subsample_shape);
+REGISTER_OP("BlocksSubsampleGrad").Attr(kTypes).Attr("strides: list(int) >= 2").Input("dy: T").Input("shape: int32")
+    .Output("dx: T").SetShapeFn(from_shape_input);
 REGISTER_OP("BlocksFewestChannels").Output("channels: int32").SetShapeFn(tensorflow::shape_inference::ScalarShape);
 REGISTER_OP("BlocksNormTrain").Attr(kTypes).Attr("N: int >= 0").Attr("epsilon: float").Attr("rate: float").Attr(kActivations)
     .Input("x: T").Input("gamma: float").Input("beta: float").Input("running_mean: float")

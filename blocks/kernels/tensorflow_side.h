@@ -82,6 +82,15 @@ inline void check_channels(OpKernelContext* context, int64_t channels) {
 // The residual is a list of no or one tensor, the last input.
 inline bool has_residual(OpKernelContext* context, int index) { return context->num_inputs() > index; }
 
+// A shape, given as the last input.
+inline bool shape_input(OpKernelContext* c, TensorShape& shape) {
+  const Tensor& sizes = c->input(c->num_inputs() - 1);
+  const auto* from = static_cast<const int32_t*>(sizes.data());
+  for (int64_t i = 0; i < sizes.NumElements() && c->status().ok(); ++i)
+    if (auto status = shape.AddDimWithStatus(from[i]); !status.ok()) c->CtxFailure(status);
+  return c->status().ok();
+}
+
 #define BLOCKS_KERNEL(NAME, CLASS)                                                                                  \
   REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"), CLASS<float>);      \
   REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<Eigen::bfloat16>("T"),           \

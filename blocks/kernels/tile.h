@@ -1,0 +1,96 @@
+// Tiles of a matrix product, and the panels that they read.
+#pragma once
+
+#include <algorithm>
+
+#include "simd.h"
+
+namespace blocks {
+
+constexpr int kColumns = 2 * kLanes;  // of a tile
+constexpr int64_t kNear = 1 << 18;    // floats that stay in a core's second-level cache (1 MiB)
+
+inline int panels(int columns) { return (columns + kColumns - 1) / kColumns; }
+
+// out[r] (V vectors) = sum over k of a[r * row + k * next] * b[k * width ...], added to what is there if Add.
+template <int R, int V, bool Add>
+void tile(int64_t depth, const float* a, int64_t row, int64_t next, const float* b, int64_t width, float* out,
+          int64_t out_row) {
+  Vec acc[R][V];  // in registers, once every loop over it is unrolled
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) acc[r][v] = Add ? load(out + r * out_row + v * kLanes) : Vec{};
+  for (int64_t k = 0; k < depth; ++k, b += width, a += next) {
+    Vec values[V];
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) values[v] = load(b + v * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const Vec value = splat(a[r * row]);
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) acc[r][v] += value * values[v];
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) store(out + r * out_row + v * kLanes, acc[r][v]);
+}
+
+typedef void (*Tile)(int64_t, const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t);
+
+template <int V, bool Add>
+Tile tile_of(int rows) {
+  static constexpr Tile tiles[] = {nullptr,          tile<1, V, Add>,  tile<2, V, Add>,  tile<3, V, Add>,
+                                   tile<4, V, Add>,  tile<5, V, Add>,  tile<6, V, Add>,  tile<7, V, Add>,
+                                   tile<8, V, Add>,  tile<9, V, Add>,  tile<10, V, Add>, tile<11, V, Add>,
+                                   tile<12, V, Add>, tile<13, V, Add>, tile<14, V, Add>};
+  return tiles[rows];
+}
+
+// Rows of each tile, so that `rows` of them fall into tiles of nearly one size.
+inline int even_rows(int64_t rows) {
+  const int64_t tiles = (rows + kRows - 1) / kRows;
+  return int((rows + tiles - 1) / tiles);
+}
+
+// A block of rows as float: in place where it is that already, else widened into scratch memory.
+inline const float* as_float(const float* from, int64_t, int64_t, int64_t, int64_t& row, int) { return from; }
+inline const float* as_float(const bf16* from, int64_t rows, int64_t columns, int64_t stride, int64_t& row, int slot) {
+  row = (columns + kLanes - 1) / kLanes * kLanes;
+  float* wide = scratch(slot, rows * row);
+  for (int64_t r = 0; r < rows; ++r) {
+    int64_t c = 0;
+    for (; c + kLanes <= columns; c += kLanes) store(wide + r * row + c, load(from + r * stride + c));
+    if (c < columns) store(wide + r * row + c, load_some(from + r * stride + c, int(columns - c)));
+  }
+  return wide;
+}
+
+// One panel of kColumns columns: out[k][column] = b[k * down + (first + column) * across], zeros past the last.
+template <class T>
+void pack(const T* b, int64_t depth, int columns, int64_t down, int64_t across, int first, float* out) {
+  const int count = std::min(kColumns, columns - first);
+  if (across == 1) {
+    for (int64_t k = 0; k < depth; ++k) {
+      const T* from = b + k * down + first;
+      for (int c = 0; c < kColumns; c += kLanes) {
+        const int some = std::max(0, std::min(kLanes, count - c));
+        store(out + k * kColumns + c, some == kLanes ? load(from + c) : some ? load_some(from + c, some) : Vec{});
+      }
+    }
+    return;
+  }
+  if (count < kColumns) std::memset(out, 0, sizeof(float) * depth * kColumns);
+  constexpr int64_t kStrip = 32;  // rows of the transposed panel written at once: they stay in the first-level cache
+  for (int64_t start = 0; start < depth; start += kStrip) {
+    const int64_t stop = std::min(depth, start + kStrip);
+    for (int c = 0; c < count; ++c) {
+      const T* from = b + (first + c) * across;
+      for (int64_t k = start; k < stop; ++k) out[k * kColumns + c] = scalar(from[k * down]);
+    }
+  }
+}
+
+}  // namespace blocks
