@@ -11,7 +11,8 @@ class ChannelShuffle(keras.layers.Layer):
     """Reorder channels so that every group of the output holds some of every group of the input.
 
     With `groups` groups of n channels, output channel i * groups + j is input channel j * n + i: reshape to
-    (groups, n), transpose, flatten.
+    (groups, n), transpose, flatten. Called on a list of images, it shuffles their concatenation over the channels,
+    without making it first.
 
     Args:
         groups: number of groups; divides the channels.
@@ -27,25 +28,46 @@ class ChannelShuffle(keras.layers.Layer):
         super().__init__(**kwargs)
         self.groups = positive(groups, "groups")
         self.data_format = data_format_of(data_format, keras.config.image_data_format())
-        self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):
-        check_groups(self.groups, input_shape[-1 if self.data_format == "channels_last" else 1], "channels")
+        check_groups(self.groups, self.compute_output_shape(input_shape)[self._axis], "channels")
+
+    @property
+    def _axis(self) -> int:
+        return -1 if self.data_format == "channels_last" else 1
 
     def call(self, inputs):
-        batch, *sizes = ops.shape(inputs)
+        parts = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        if keras.backend.backend() == "tensorflow" and self.data_format == "channels_last":
+            from blocks.tensorflow_ops import shuffle
+
+            return shuffle([ops.convert_to_tensor(part) for part in parts], self.groups)
+        images = ops.concatenate(parts, axis=self._axis) if len(parts) > 1 else parts[0]
+        batch, *sizes = ops.shape(images)
         if self.data_format == "channels_last":
             height, width, channels = sizes
-            grouped = ops.reshape(inputs, (batch, height, width, self.groups, channels // self.groups))
+            grouped = ops.reshape(images, (batch, height, width, self.groups, channels // self.groups))
             mixed = ops.transpose(grouped, (0, 1, 2, 4, 3))
         else:
             channels, height, width = sizes
-            grouped = ops.reshape(inputs, (batch, self.groups, channels // self.groups, height, width))
+            grouped = ops.reshape(images, (batch, self.groups, channels // self.groups, height, width))
             mixed = ops.transpose(grouped, (0, 2, 1, 3, 4))
         return ops.reshape(mixed, (batch, *sizes))
 
     def compute_output_shape(self, input_shape):
-        return input_shape
+        shapes = [tuple(shape) for shape in input_shape] if _several(input_shape) else [tuple(input_shape)]
+        if any(len(shape) != 4 for shape in shapes):
+            raise ValueError(f"{self.name} shuffles images of four axes, batch included; got {shapes}.")
+        axis = self._axis % 4
+        rest = [shape[:axis] + shape[axis + 1 :] for shape in shapes]
+        if any(other != rest[0] for other in rest):
+            raise ValueError(f"{self.name} shuffles images that differ in their channels only; got {shapes}.")
+        channels = sum(shape[axis] for shape in shapes)
+        return (*shapes[0][:axis], channels, *shapes[0][axis + 1 :])
 
     def get_config(self):
         return {**super().get_config(), "groups": self.groups, "data_format": self.data_format}
+
+
+def _several(input_shape) -> bool:
+    return bool(input_shape) and isinstance(input_shape[0], (list, tuple))

@@ -88,4 +88,4 @@ def shufflenet_v2_unit(inputs, filters: int, strides: int = 1, groups: int | Non
         x, half, 3, strides, half if groups is None else groups, name=child(second, "3"), norm_name=child(second, "4")
     )
     x = conv_norm(x, half, act="relu", name=child(second, "5"), norm_name=child(second, "6"))
-    return ChannelShuffle(2, "channels_last", name=name)(layers.Concatenate()([kept, x]))
+    return ChannelShuffle(2, "channels_last", name=name)([kept, x])

@@ -13,7 +13,12 @@ FUSED = ("relu", "relu6", "hard_silu", "silu")
 
 
 def convolution(name: str, s: Situation, inputs, kernel, padding: Padding):
-    """Convolution of `inputs` (B, H, W, C) with `kernel` (kh, kw, C / groups, filters) by way `name`."""
+    """Convolution of `inputs` (B, H, W, C) with `kernel` (kh, kw, C / groups, filters) by way `name`.
+
+    Of the inputs' type; float32 by way "float32".
+    """
+    if name != "float32":
+        kernel = tf.cast(kernel, inputs.dtype)
     inputs, padding = apply_padding(inputs, s, padding)
     if s.pointwise and max(s.strides) > 1:
         # Of a strided pointwise convolution oneDNN computes the filter gradient beyond the end of its memory:
@@ -34,14 +39,14 @@ def convolution(name: str, s: Situation, inputs, kernel, padding: Padding):
             return _hybrid(inputs, kernel)
         case "float32":
             wide = dataclasses.replace(s, dtype="float32", kernels=0)
-            outputs = convolution(choose(wide), wide, tf.cast(inputs, tf.float32), tf.cast(kernel, tf.float32), padding)
-            return tf.cast(outputs, inputs.dtype)
+            return convolution(choose(wide), wide, tf.cast(inputs, tf.float32), tf.cast(kernel, tf.float32), padding)
     raise AssertionError(name)  # formulations.check_implementation lets nothing else through
 
 
 def by_kernel(operations, s: Situation, inputs, kernel, padding: Padding, bias, activation, residual):
     """The whole of `tensorflow_ops.convolve` in one of our kernels, as far as it goes."""
-    biases = [] if bias is None else [bias]
+    kernel = tf.cast(kernel, tf.float32)  # weights stay as exact as they are stored
+    biases = [] if bias is None else [tf.cast(bias, tf.float32)]
     fused = activation if activation in FUSED else ""
     if s.pointwise:
         inputs, _ = apply_padding(inputs, s, padding)
@@ -61,9 +66,9 @@ def by_kernel(operations, s: Situation, inputs, kernel, padding: Padding, bias, 
 def finish(outputs, bias, activation: str | None, residual):
     """activation(outputs + bias + residual) in TensorFlow's operations; its graph optimiser fuses them where it can."""
     if bias is not None:
-        outputs = tf.nn.bias_add(outputs, bias)
+        outputs = tf.nn.bias_add(outputs, tf.cast(bias, outputs.dtype))
     if residual is not None:
-        outputs = outputs + residual
+        outputs = outputs + tf.cast(residual, outputs.dtype)
     return outputs if activation in (None, "linear") else keras.activations.get(activation)(outputs)
 
 

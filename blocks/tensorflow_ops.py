@@ -143,7 +143,19 @@ def convolve(
             raise ValueError(f"implementation={name!r} can't be used here: {reason}. None chooses one that can.")
     if name == "kernel":
         return ways.by_kernel(operations, s, inputs, kernel, padding, bias, activation, residual)
-    return ways.finish(ways.convolution(name, s, inputs, kernel, padding), bias, activation, residual)
+    outputs = ways.finish(ways.convolution(name, s, inputs, kernel, padding), bias, activation, residual)
+    return tf.cast(outputs, inputs.dtype)
+
+
+def shuffle(parts: list, groups: int):
+    """Channel shuffle of the concatenation of `parts`, each (B, H, W, C_i), over `groups` groups: (B, H, W, sum C_i)."""
+    operations = kernels()
+    if operations and parts[0].dtype in (tf.float32, tf.bfloat16):
+        return operations.blocks_shuffle(parts, groups=groups)
+    images = tf.concat(parts, axis=-1) if len(parts) > 1 else parts[0]
+    batch, height, width, channels = (*tf.unstack(tf.shape(images)[:3]), images.shape[-1])
+    grouped = tf.reshape(images, (batch, height, width, groups, channels // groups))
+    return tf.reshape(tf.transpose(grouped, (0, 1, 2, 4, 3)), tf.shape(images))
 
 
 def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon, rate, training, activation=None, residual=None):

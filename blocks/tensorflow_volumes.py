@@ -36,8 +36,7 @@ def convolve(inputs, kernel, strides, padding: Padding, dilation, *, implementat
         _refuse(
             implementation, f"no neighbours among {groups} groups have {MERGED_CHANNELS} channels or fewer together"
         )
-    if not isinstance(padding, str):
-        inputs, padding = tf.pad(inputs, ((0, 0), *padding, (0, 0))), "valid"
+    inputs, padding = _apply_padding(inputs, kernel.shape[:3], strides, padding, dilation)
     if tuple(kernel.shape[:3]) == (1, 1, 1) and max(strides) > 1:
         # As in 2-D, where oneDNN's gradient of a strided pointwise convolution leaves its memory.
         inputs, strides = inputs[:, :: strides[0], :: strides[1], :: strides[2]], (1, 1, 1)
@@ -47,10 +46,23 @@ def convolve(inputs, kernel, strides, padding: Padding, dilation, *, implementat
         kernel = merge_groups(kernel, groups, merged)
     count = groups // merged
     outputs = [
-        tf.nn.conv3d(part, weights, (1, *strides, 1), padding.upper(), dilations=(1, *dilation, 1))
+        tf.nn.conv3d(part, weights, (1, *strides, 1), padding, dilations=(1, *dilation, 1))
         for part, weights in zip(tf.split(inputs, count, axis=-1), tf.split(kernel, count, axis=-1), strict=True)
     ]
     return outputs[0] if count == 1 else tf.concat(outputs, axis=-1)
+
+
+def _apply_padding(inputs, kernel_size, strides, padding: Padding, dilation):
+    """`inputs` padded as far as needed, and the name of TensorFlow's padding that does the rest."""
+    if isinstance(padding, str):
+        return inputs, padding.upper()
+    margins = [(taps - 1) * step for taps, step in zip(kernel_size, dilation, strict=True)]
+    if max(strides) == 1 and padding == tuple((margin // 2, margin - margin // 2) for margin in margins):
+        return inputs, "SAME"
+    # PadV2, because Pad makes TensorFlow 2.21's graph optimiser give up ("remapper failed") on the gradient: it fuses
+    # padding into the convolution and then looks for it.
+    margins = ((0, 0), *padding, (0, 0))
+    return tf.raw_ops.PadV2(input=inputs, paddings=margins, constant_values=tf.zeros((), inputs.dtype)), "VALID"
 
 
 def _refuse(implementation: str, reason: str) -> None:

@@ -44,7 +44,7 @@ class DepthwiseForward : public DepthwiseOp {
     if (c->num_inputs() > 2) check_vector(c, 2, d.channels);
     auto* y = out<T>(c, 0, outputs(d));
     if (!c->status().ok()) return;
-    depthwise(d, in<T>(c, 0), in<T>(c, 1), c->num_inputs() > 2 ? in<T>(c, 2) : nullptr, y, activation_,
+    depthwise(d, in<T>(c, 0), in<float>(c, 1), c->num_inputs() > 2 ? in<float>(c, 2) : nullptr, y, activation_,
               parallel_of(c));
   }
 
@@ -63,7 +63,7 @@ class DepthwiseInputGrad : public DepthwiseOp {
     if (!geometry(c, shape, c->input(1).shape(), d)) return;
     OP_REQUIRES(c, c->input(0).shape() == outputs(d), InvalidArgument("gradients of a wrong shape"));
     auto* dx = out<T>(c, 0, shape);
-    if (dx) depthwise_input_gradient(d, in<T>(c, 0), in<T>(c, 1), dx, parallel_of(c));
+    if (dx) depthwise_input_gradient(d, in<T>(c, 0), in<float>(c, 1), dx, parallel_of(c));
   }
 };
 
@@ -77,7 +77,7 @@ class DepthwiseFilterGrad : public DepthwiseOp {
     Depthwise d;
     if (!geometry(c, c->input(0).shape(), shape, d)) return;
     OP_REQUIRES(c, c->input(1).shape() == outputs(d), InvalidArgument("gradients of a wrong shape"));
-    auto* d_kernel = out<T>(c, 0, shape);
+    auto* d_kernel = out<float>(c, 0, shape);
     if (d_kernel) depthwise_filter_gradient(d, in<T>(c, 0), in<T>(c, 1), d_kernel, parallel_of(c));
   }
 };
@@ -97,11 +97,6 @@ bool pointwise_of(OpKernelContext* c, const TensorShape& x, const TensorShape& k
   return true;
 }
 
-TensorShape with_channels(TensorShape shape, int64_t channels) {
-  shape.set_dim(shape.dims() - 1, channels);
-  return shape;
-}
-
 template <class T>
 class PointwiseForward : public OpKernel {
  public:
@@ -119,7 +114,7 @@ class PointwiseForward : public OpKernel {
                 InvalidArgument("the residual's shape is not that of the outputs"));
     auto* y = out<T>(c, 0, shape);
     if (!c->status().ok() || p.rows == 0) return;
-    pointwise(p, in<T>(c, 0), in<T>(c, 1), biases_ ? in<T>(c, 2) : nullptr,
+    pointwise(p, in<T>(c, 0), in<float>(c, 1), biases_ ? in<float>(c, 2) : nullptr,
               residual ? in<T>(c, 2 + biases_) : nullptr, y, activation_, parallel_of(c));
   }
 
@@ -139,7 +134,7 @@ class PointwiseInputGrad : public OpKernel {
     OP_REQUIRES(c, c->input(0).dim_size(c->input(0).dims() - 1) == int64_t(p.groups) * p.outputs,
                 InvalidArgument("gradients of a wrong shape"));
     auto* dx = out<T>(c, 0, shape);
-    if (dx && p.rows) pointwise_input_gradient(p, in<T>(c, 0), in<T>(c, 1), dx, parallel_of(c));
+    if (dx && p.rows) pointwise_input_gradient(p, in<T>(c, 0), in<float>(c, 1), dx, parallel_of(c));
   }
 
  private:
@@ -158,7 +153,7 @@ class PointwiseFilterGrad : public OpKernel {
     const TensorShape shape({1, 1, inputs / groups_, outputs});
     Pointwise p;
     if (!pointwise_of(c, x, shape, p)) return;
-    auto* d_kernel = out<T>(c, 0, shape);
+    auto* d_kernel = out<float>(c, 0, shape);
     if (d_kernel) pointwise_filter_gradient(p, in<T>(c, 0), in<T>(c, 1), d_kernel, parallel_of(c));
   }
 

@@ -71,13 +71,6 @@ void line(const std::vector<Tap<T>>& taps, const float* weights, const float* bi
 int down(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 int up(int a, int b) { return -down(-a, b); }
 
-template <class T>
-std::vector<float> widened(const T* from, int64_t count) {
-  std::vector<float> wide(count);
-  for (int64_t i = 0; i < count; ++i) wide[i] = scalar(from[i]);
-  return wide;
-}
-
 // dKernel += dy * x for the rows [begin, end) of all outputs, a row being (image, y).
 template <class T, int KW>
 void filter_rows(const Depthwise& d, const T* x, const T* dy, float* total, int64_t begin, int64_t end) {
@@ -139,10 +132,8 @@ void filter_rows_of(const Depthwise& d, const T* x, const T* dy, float* total, i
 }  // namespace
 
 template <class T>
-void depthwise(const Depthwise& d, const T* x, const T* kernel, const T* bias, T* y, Activation activation,
+void depthwise(const Depthwise& d, const T* x, const float* kernel, const float* bias, T* y, Activation activation,
                const Parallel& parallel) {
-  const std::vector<float> weights = widened(kernel, int64_t(d.kernel_height) * d.kernel_width * d.channels);
-  const std::vector<float> biases = bias ? widened(bias, d.channels) : std::vector<float>();
   const int64_t rows = d.batch * d.out_height;
   const int64_t tasks = std::min<int64_t>(rows, parallel.threads * 4);
   parallel.run(tasks, [&](int64_t task) {
@@ -161,7 +152,7 @@ void depthwise(const Depthwise& d, const T* x, const T* kernel, const T* bias, T
         }
       }
       with_activation(activation, [&](auto act) {
-        line<T, decltype(act)::value>(taps, weights.data(), bias ? biases.data() : nullptr,
+        line<T, decltype(act)::value>(taps, kernel, bias,
                                       y + row * d.out_width * int64_t(d.channels), d.out_width, d.channels,
                                       d.stride_width, 1);
       });
@@ -170,8 +161,7 @@ void depthwise(const Depthwise& d, const T* x, const T* kernel, const T* bias, T
 }
 
 template <class T>
-void depthwise_input_gradient(const Depthwise& d, const T* dy, const T* kernel, T* dx, const Parallel& parallel) {
-  const std::vector<float> weights = widened(kernel, int64_t(d.kernel_height) * d.kernel_width * d.channels);
+void depthwise_input_gradient(const Depthwise& d, const T* dy, const float* kernel, T* dx, const Parallel& parallel) {
   const int64_t rows = d.batch * d.height;
   const int64_t tasks = std::min<int64_t>(rows, parallel.threads * 4);
   parallel.run(tasks, [&](int64_t task) {
@@ -195,7 +185,7 @@ void depthwise_input_gradient(const Depthwise& d, const T* dy, const T* kernel, 
                             std::min(count, d.out_width - shift)});
           }
         }
-        line<T, Activation::kNone>(taps, weights.data(), nullptr,
+        line<T, Activation::kNone>(taps, kernel, nullptr,
                                    dx + (row * d.width + phase) * int64_t(d.channels), count, d.channels, 1,
                                    d.stride_width);
       }
@@ -204,7 +194,7 @@ void depthwise_input_gradient(const Depthwise& d, const T* dy, const T* kernel, 
 }
 
 template <class T>
-void depthwise_filter_gradient(const Depthwise& d, const T* x, const T* dy, T* d_kernel, const Parallel& parallel) {
+void depthwise_filter_gradient(const Depthwise& d, const T* x, const T* dy, float* d_kernel, const Parallel& parallel) {
   const int taps = d.kernel_height * d.kernel_width;
   const int count = vectors(d.channels);
   const int64_t size = int64_t(taps) * count * kLanes;
@@ -226,9 +216,10 @@ void depthwise_filter_gradient(const Depthwise& d, const T* x, const T* dy, T* d
 }
 
 #define BLOCKS_INSTANTIATE(T)                                                                                    \
-  template void depthwise<T>(const Depthwise&, const T*, const T*, const T*, T*, Activation, const Parallel&);   \
-  template void depthwise_input_gradient<T>(const Depthwise&, const T*, const T*, T*, const Parallel&);          \
-  template void depthwise_filter_gradient<T>(const Depthwise&, const T*, const T*, T*, const Parallel&);
+  template void depthwise<T>(const Depthwise&, const T*, const float*, const float*, T*, Activation,             \
+                             const Parallel&);                                                                   \
+  template void depthwise_input_gradient<T>(const Depthwise&, const T*, const float*, T*, const Parallel&);      \
+  template void depthwise_filter_gradient<T>(const Depthwise&, const T*, const T*, float*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)
 

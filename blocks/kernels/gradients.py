@@ -30,8 +30,8 @@ def _geometry(op) -> dict:
 
 
 def _sum(gradient):
-    """Gradient of a bias: the sum over all axes but the last."""
-    return tf.reduce_sum(gradient, axis=range(len(gradient.shape) - 1))
+    """Gradient of a bias, float32: the sum over all axes but the last."""
+    return tf.reduce_sum(tf.cast(gradient, tf.float32), axis=range(len(gradient.shape) - 1))
 
 
 @tf.RegisterGradient("BlocksDepthwise")
@@ -99,6 +99,17 @@ def _(op, gradient):
 @tf.RegisterGradient("BlocksSubsampleGrad")
 def _(op, gradient):
     return [library().blocks_subsample(gradient, strides=list(op.get_attr("strides"))), None]
+
+
+@tf.RegisterGradient("BlocksShuffle")
+def _(op, gradient):
+    sizes = [part.shape[-1] for part in op.inputs]
+    return library().blocks_unshuffle(gradient, N=len(sizes), groups=op.get_attr("groups"), sizes=sizes)
+
+
+@tf.RegisterGradient("BlocksUnshuffle")
+def _(op, *gradients):
+    return library().blocks_shuffle(list(gradients), groups=op.get_attr("groups"))
 
 
 @tf.RegisterGradient("BlocksAffine")

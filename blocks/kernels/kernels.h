@@ -1,9 +1,11 @@
-// What the kernels compute. Images are (B, H, W, C), contiguous; T is float or bf16, sums are float or wider.
+// What the kernels compute. Images are (B, H, W, C), contiguous; T, float or bf16, is their type. Weights, statistics
+// and sums are float or wider.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 namespace blocks {
 
@@ -55,12 +57,12 @@ struct Depthwise {
 };
 
 template <class T>
-void depthwise(const Depthwise& d, const T* x, const T* kernel, const T* bias, T* y, Activation activation,
+void depthwise(const Depthwise& d, const T* x, const float* kernel, const float* bias, T* y, Activation activation,
                const Parallel& parallel);
 template <class T>
-void depthwise_input_gradient(const Depthwise& d, const T* dy, const T* kernel, T* dx, const Parallel& parallel);
+void depthwise_input_gradient(const Depthwise& d, const T* dy, const float* kernel, T* dx, const Parallel& parallel);
 template <class T>
-void depthwise_filter_gradient(const Depthwise& d, const T* x, const T* dy, T* d_kernel, const Parallel& parallel);
+void depthwise_filter_gradient(const Depthwise& d, const T* x, const T* dy, float* d_kernel, const Parallel& parallel);
 
 // ---- pointwise convolution: product.cc ----------------------------------------------------------------------------
 
@@ -71,15 +73,17 @@ struct Pointwise {
 };
 
 template <class T>
-void pointwise(const Pointwise& p, const T* x, const T* kernel, const T* bias, const T* residual, T* y,
+void pointwise(const Pointwise& p, const T* x, const float* kernel, const float* bias, const T* residual, T* y,
                Activation activation, const Parallel& parallel);
 template <class T>
-void pointwise_input_gradient(const Pointwise& p, const T* dy, const T* kernel, T* dx, const Parallel& parallel);
+void pointwise_input_gradient(const Pointwise& p, const T* dy, const float* kernel, T* dx, const Parallel& parallel);
 template <class T>
-void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, T* d_kernel, const Parallel& parallel);
+void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, float* d_kernel,
+                               const Parallel& parallel);
 
-// ---- every n-th pixel: sampling.cc --------------------------------------------------------------------------------
+// ---- what only moves pixels and channels: sampling.cc -------------------------------------------------------------
 
+// Every stride-th row and column.
 struct Sampling {
   int64_t batch;
   int height, width, stride_height, stride_width;
@@ -90,5 +94,16 @@ struct Sampling {
 
 void subsample(const Sampling& s, const char* x, char* y, const Parallel& parallel);
 void subsample_gradient(const Sampling& s, const char* dy, char* dx, const Parallel& parallel);
+
+// Channel shuffle of images whose channels lie in several parts, one after the other: with n channels a group,
+// channel i * groups + j of y is channel j * n + i of the parts.
+struct Shuffle {
+  int64_t pixels;
+  int channels, groups, entry_bytes;   // entries of 2 or 4 bytes
+  std::vector<int> sizes;              // channels of each part
+};
+
+void shuffle(const Shuffle& s, const std::vector<const char*>& parts, char* y, const Parallel& parallel);
+void unshuffle(const Shuffle& s, const char* y, const std::vector<char*>& parts, const Parallel& parallel);
 
 }  // namespace blocks

@@ -124,6 +124,61 @@ using SubsampleForward = Subsample<T, false>;
 template <class T>
 using SubsampleGrad = Subsample<T, true>;
 
+template <class T>
+class ShuffleForward : public OpKernel {
+ public:
+  explicit ShuffleForward(OpKernelConstruction* c) : OpKernel(c) { OP_REQUIRES_OK(c, c->GetAttr("groups", &groups_)); }
+  void Compute(OpKernelContext* c) override {
+    TensorShape shape = c->input(0).shape();
+    const int last = shape.dims() - 1;
+    Shuffle s{0, 0, groups_, int(sizeof(T)), {}};
+    std::vector<const char*> parts;
+    for (int i = 0; i < c->num_inputs(); ++i) {
+      const TensorShape& part = c->input(i).shape();
+      OP_REQUIRES(c, part.dims() == last + 1 && part.dim_size(last) > 0 &&
+                         with_channels(part, 1) == with_channels(shape, 1),
+                  InvalidArgument("parts to be shuffled differ in more than their channels"));
+      s.sizes.push_back(int(part.dim_size(last)));
+      s.channels += s.sizes.back();
+      parts.push_back(static_cast<const char*>(c->input(i).data()));
+    }
+    OP_REQUIRES(c, groups_ > 0 && s.channels % groups_ == 0,
+                InvalidArgument(groups_, " groups do not divide ", s.channels, " channels"));
+    s.pixels = with_channels(shape, 1).num_elements();
+    auto* y = reinterpret_cast<char*>(out<T>(c, 0, with_channels(shape, s.channels)));
+    if (y && s.pixels) shuffle(s, parts, y, parallel_of(c));
+  }
+
+ private:
+  int groups_;
+};
+
+template <class T>
+class Unshuffle : public OpKernel {
+ public:
+  explicit Unshuffle(OpKernelConstruction* c) : OpKernel(c) {
+    OP_REQUIRES_OK(c, c->GetAttr("groups", &groups_));
+    OP_REQUIRES_OK(c, c->GetAttr("sizes", &sizes_));
+  }
+  void Compute(OpKernelContext* c) override {
+    const TensorShape& shape = c->input(0).shape();
+    Shuffle s{0, int(shape.dim_size(shape.dims() - 1)), groups_, int(sizeof(T)), sizes_};
+    int total = 0;
+    for (int size : sizes_) total += size;
+    OP_REQUIRES(c, total == s.channels && groups_ > 0 && total % groups_ == 0, InvalidArgument("parts of a wrong size"));
+    std::vector<char*> parts;
+    for (size_t i = 0; i < sizes_.size() && c->status().ok(); ++i)
+      parts.push_back(reinterpret_cast<char*>(out<T>(c, int(i), with_channels(shape, sizes_[i]))));
+    s.pixels = with_channels(shape, 1).num_elements();
+    if (c->status().ok() && s.pixels)
+      unshuffle(s, static_cast<const char*>(c->input(0).data()), parts, parallel_of(c));
+  }
+
+ private:
+  int groups_;
+  std::vector<int> sizes_;
+};
+
 class FewestChannels : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -137,6 +192,8 @@ class FewestChannels : public OpKernel {
 REGISTER_KERNEL_BUILDER(Name("BlocksFewestChannels").Device(tensorflow::DEVICE_CPU), FewestChannels);
 BLOCKS_KERNEL("BlocksSubsample", SubsampleForward)
 BLOCKS_KERNEL("BlocksSubsampleGrad", SubsampleGrad)
+BLOCKS_KERNEL("BlocksShuffle", ShuffleForward)
+BLOCKS_KERNEL("BlocksUnshuffle", Unshuffle)
 BLOCKS_KERNEL("BlocksNormTrain", NormTrain)
 BLOCKS_KERNEL("BlocksNormTrainGrad", NormTrainGrad)
 BLOCKS_KERNEL("BlocksAffine", Affine)

@@ -20,7 +20,7 @@ namespace {
 
 template <class T>
 struct Epilogue {
-  const T* bias;
+  const float* bias;
   const T* residual;
   int64_t residual_row;
 };
@@ -83,8 +83,8 @@ void rows_of_panel(const float* a, int64_t a_row, int64_t depth, const float* pa
 // y (rows, groups * columns) = x (rows, groups * depth) times one matrix a group.
 // Entry (k, c) of group g's matrix is b[g * apart + k * down + c * across].
 template <class T>
-void products(int64_t rows, int groups, int depth, int columns, const T* x, const T* b, int64_t apart, int64_t down,
-              int64_t across, T* y, const T* bias, const T* residual, Activation activation,
+void products(int64_t rows, int groups, int depth, int columns, const T* x, const float* b, int64_t apart, int64_t down,
+              int64_t across, T* y, const float* bias, const T* residual, Activation activation,
               const Parallel& parallel) {
   const int64_t x_row = int64_t(groups) * depth, y_row = int64_t(groups) * columns;
   const int count = panels(columns);
@@ -130,22 +130,22 @@ void products(int64_t rows, int groups, int depth, int columns, const T* x, cons
 }  // namespace
 
 template <class T>
-void pointwise(const Pointwise& p, const T* x, const T* kernel, const T* bias, const T* residual, T* y,
+void pointwise(const Pointwise& p, const T* x, const float* kernel, const float* bias, const T* residual, T* y,
                Activation activation, const Parallel& parallel) {
   products(p.rows, p.groups, p.inputs, p.outputs, x, kernel, p.outputs, int64_t(p.groups) * p.outputs, 1, y, bias,
            residual, activation, parallel);
 }
 
 template <class T>
-void pointwise_input_gradient(const Pointwise& p, const T* dy, const T* kernel, T* dx, const Parallel& parallel) {
+void pointwise_input_gradient(const Pointwise& p, const T* dy, const float* kernel, T* dx, const Parallel& parallel) {
   products<T>(p.rows, p.groups, p.outputs, p.inputs, dy, kernel, p.outputs, 1, int64_t(p.groups) * p.outputs, dx,
               nullptr, nullptr, Activation::kNone, parallel);
 }
 
 #define BLOCKS_INSTANTIATE(T)                                                                                      \
-  template void pointwise<T>(const Pointwise&, const T*, const T*, const T*, const T*, T*, Activation,             \
+  template void pointwise<T>(const Pointwise&, const T*, const float*, const float*, const T*, T*, Activation,     \
                              const Parallel&);                                                                     \
-  template void pointwise_input_gradient<T>(const Pointwise&, const T*, const T*, T*, const Parallel&);
+  template void pointwise_input_gradient<T>(const Pointwise&, const T*, const float*, T*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)
 

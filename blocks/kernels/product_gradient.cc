@@ -45,7 +45,7 @@ void accumulate(const T* x, int64_t x_row, int64_t inputs, const T* dy, int64_t 
 }  // namespace
 
 template <class T>
-void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, T* d_kernel, const Parallel& parallel) {
+void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, float* d_kernel, const Parallel& parallel) {
   const int64_t x_row = int64_t(p.groups) * p.inputs, dy_row = int64_t(p.groups) * p.outputs;
   const int64_t width = int64_t(panels(p.outputs)) * kColumns;  // of a group's totals
   const int64_t size = int64_t(p.groups) * p.inputs * width;
@@ -80,7 +80,7 @@ void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, T* d
           Vec sum = {};
           for (int64_t part = 0; part < row_tasks; ++part)
             sum += load(totals + part * size + (group * int64_t(p.inputs) + k) * width + c);
-          T* to = d_kernel + k * dy_row + int64_t(group) * p.outputs + c;
+          float* to = d_kernel + k * dy_row + int64_t(group) * p.outputs + c;
           if (p.outputs - c >= kLanes) store(to, sum);
           else store_some(to, sum, p.outputs - c);
         }
@@ -88,6 +88,6 @@ void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, T* d
 }
 
 template void pointwise_filter_gradient<float>(const Pointwise&, const float*, const float*, float*, const Parallel&);
-template void pointwise_filter_gradient<bf16>(const Pointwise&, const bf16*, const bf16*, bf16*, const Parallel&);
+template void pointwise_filter_gradient<bf16>(const Pointwise&, const bf16*, const bf16*, float*, const Parallel&);
 
 }  // namespace blocks

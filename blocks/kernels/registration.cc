@@ -95,6 +95,24 @@ absl::Status subsample_shape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+absl::Status shuffle_shape(InferenceContext* c) {
+  DimensionHandle channels = c->MakeDim(int64_t{0});
+  for (int i = 0; i < c->num_inputs(); ++i) TF_RETURN_IF_ERROR(c->Add(channels, c->Dim(c->input(i), -1), &channels));
+  return last_axis(c, channels);
+}
+
+absl::Status unshuffle_shape(InferenceContext* c) {
+  std::vector<int32_t> sizes;
+  TF_RETURN_IF_ERROR(c->GetAttr("sizes", &sizes));
+  if (int(sizes.size()) != c->num_outputs()) return absl::InvalidArgumentError("as many sizes as parts");
+  for (int i = 0; i < c->num_outputs(); ++i) {
+    ShapeHandle shape;
+    TF_RETURN_IF_ERROR(c->ReplaceDim(c->input(0), -1, c->MakeDim(sizes[i]), &shape));
+    c->set_output(i, shape);
+  }
+  return absl::OkStatus();
+}
+
 constexpr char kTypes[] = "T: {float, bfloat16}";
 
 #define BLOCKS_DEPTHWISE(NAME) \
@@ -104,6 +122,10 @@ REGISTER_OP("BlocksSubsample").Attr(kTypes).Attr("strides: list(int) >= 2").Inpu
     .SetShapeFn(subsample_shape);
 REGISTER_OP("BlocksSubsampleGrad").Attr(kTypes).Attr("strides: list(int) >= 2").Input("dy: T").Input("shape: int32")
     .Output("dx: T").SetShapeFn(from_shape_input);
+REGISTER_OP("BlocksShuffle").Attr(kTypes).Attr("N: int >= 1").Attr("groups: int").Input("parts: N * T").Output("y: T")
+    .SetShapeFn(shuffle_shape);
+REGISTER_OP("BlocksUnshuffle").Attr(kTypes).Attr("N: int >= 1").Attr("groups: int").Attr("sizes: list(int)")
+    .Input("y: T").Output("parts: N * T").SetShapeFn(unshuffle_shape);
 REGISTER_OP("BlocksFewestChannels").Output("channels: int32").SetShapeFn(tensorflow::shape_inference::ScalarShape);
 REGISTER_OP("BlocksNormTrain").Attr(kTypes).Attr("N: int >= 0").Attr("epsilon: float").Attr("rate: float").Attr(kActivations)
     .Input("x: T").Input("gamma: float").Input("beta: float").Input("running_mean: float")
@@ -117,19 +139,19 @@ REGISTER_OP("BlocksNormTrainGrad").Attr(kTypes).Attr("N: int >= 0").Attr("residu
     .SetShapeFn(norm_gradient_shape);
 REGISTER_OP("BlocksAffine").Attr(kTypes).Attr("N: int >= 0").Attr(kActivations).Input("x: T").Input("scale: float")
     .Input("offset: float").Input("residual: N * T").Output("y: T").SetShapeFn(like_first);
-BLOCKS_DEPTHWISE("BlocksDepthwise").Attr("N: int >= 0").Attr(kActivations).Input("x: T").Input("kernel: T")
-    .Input("bias: N * T").Output("y: T").SetShapeFn(depthwise_shape);
-BLOCKS_DEPTHWISE("BlocksDepthwiseInputGrad").Input("dy: T").Input("kernel: T").Input("shape: int32").Output("dx: T")
+BLOCKS_DEPTHWISE("BlocksDepthwise").Attr("N: int >= 0").Attr(kActivations).Input("x: T").Input("kernel: float")
+    .Input("bias: N * float").Output("y: T").SetShapeFn(depthwise_shape);
+BLOCKS_DEPTHWISE("BlocksDepthwiseInputGrad").Input("dy: T").Input("kernel: float").Input("shape: int32").Output("dx: T")
     .SetShapeFn(from_shape_input);
-BLOCKS_DEPTHWISE("BlocksDepthwiseFilterGrad").Input("x: T").Input("dy: T").Input("shape: int32").Output("d_kernel: T")
+BLOCKS_DEPTHWISE("BlocksDepthwiseFilterGrad").Input("x: T").Input("dy: T").Input("shape: int32").Output("d_kernel: float")
     .SetShapeFn(from_shape_input);
 REGISTER_OP("BlocksPointwise").Attr(kTypes).Attr("biases: int >= 0").Attr("N: int >= 0").Attr(kActivations)
-    .Input("x: T").Input("kernel: T").Input("bias: biases * T").Input("residual: N * T").Output("y: T")
+    .Input("x: T").Input("kernel: float").Input("bias: biases * float").Input("residual: N * T").Output("y: T")
     .SetShapeFn(pointwise_shape);
-REGISTER_OP("BlocksPointwiseInputGrad").Attr(kTypes).Attr("groups: int").Input("dy: T").Input("kernel: T")
+REGISTER_OP("BlocksPointwiseInputGrad").Attr(kTypes).Attr("groups: int").Input("dy: T").Input("kernel: float")
     .Output("dx: T").SetShapeFn(pointwise_input_gradient_shape);
 REGISTER_OP("BlocksPointwiseFilterGrad").Attr(kTypes).Attr("groups: int").Input("x: T").Input("dy: T")
-    .Output("d_kernel: T").SetShapeFn(pointwise_filter_gradient_shape);
+    .Output("d_kernel: float").SetShapeFn(pointwise_filter_gradient_shape);
 
 
 }  // namespace

@@ -7,7 +7,7 @@
 
 #include "kernels.h"
 
-#if defined(__AVX512BF16__) && defined(__AVX512VL__)
+#if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
@@ -65,20 +65,37 @@ inline float scalar(bf16 value) {
   return result;
 }
 
-// Fewer than kLanes values, through a padded copy.
+// Fewer than kLanes values.
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+inline Vec load_some(const float* from, int count) {
+  return (Vec)_mm512_maskz_loadu_ps(__mmask16((1u << count) - 1), from);
+}
+inline Vec load_some(const bf16* from, int count) {
+  const __m256i half = _mm256_maskz_loadu_epi16(__mmask16((1u << count) - 1), from);
+  return (Vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+}
+inline void store_some(float* to, Vec value, int count) {
+  _mm512_mask_storeu_ps(to, __mmask16((1u << count) - 1), (__m512)value);
+}
+inline void store_some(bf16* to, Vec value, int count) {
+  bf16 buffer[kLanes];
+  store(buffer, value);
+  _mm256_mask_storeu_epi16(to, __mmask16((1u << count) - 1), _mm256_loadu_si256((const __m256i*)buffer));
+}
+#else
 template <class T>
 inline Vec load_some(const T* from, int count) {
   T buffer[kLanes] = {};
   std::memcpy(buffer, from, count * sizeof(T));
   return load(buffer);
 }
-
 template <class T>
 inline void store_some(T* to, Vec value, int count) {
   T buffer[kLanes];
   store(buffer, value);
   std::memcpy(to, buffer, count * sizeof(T));
 }
+#endif
 
 inline Vec least(Vec a, Vec b) { return a < b ? a : b; }
 inline Vec most(Vec a, Vec b) { return a < b ? b : a; }

@@ -91,6 +91,11 @@ inline bool shape_input(OpKernelContext* c, TensorShape& shape) {
   return c->status().ok();
 }
 
+inline TensorShape with_channels(TensorShape shape, int64_t channels) {
+  shape.set_dim(shape.dims() - 1, channels);
+  return shape;
+}
+
 #define BLOCKS_KERNEL(NAME, CLASS)                                                                                  \
   REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"), CLASS<float>);      \
   REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<Eigen::bfloat16>("T"),           \
