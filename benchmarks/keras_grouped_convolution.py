@@ -28,7 +28,8 @@ def on_keras(layer: keras.layers.Layer) -> keras.layers.Layer:
     config = layer.get_config()
     if not isinstance(layer, GroupedConv2D) or layer.groups == 1:
         return type(layer).from_config(config)
-    return PaddedConv2D.from_config(config)
+    known = keras.layers.Conv2D(1, 1).get_config()
+    return PaddedConv2D.from_config({key: config[key] for key in known})
 
 
 class PaddedConv2D(keras.layers.Conv2D):

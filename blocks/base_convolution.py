@@ -154,6 +154,11 @@ class GroupedConvolution(DottedName, keras.layers.Layer):
                 f"A residual of shape {found} cannot be added to outputs of {expected}: both must be equal."
             )
 
+    def compute_output_spec(self, inputs, residual=None):
+        if residual is not None:
+            self._check_residual(inputs.shape, residual.shape)
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
+
     def compute_output_shape(self, input_shape):
         return output_shape(
             input_shape,

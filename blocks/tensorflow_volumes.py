@@ -44,12 +44,15 @@ def convolve(inputs, kernel, strides, padding: Padding, dilation, *, implementat
         kernel, dilation = write_out_dilation(kernel, dilation), (1, 1, 1)
     if implementation != "native":
         kernel = merge_groups(kernel, groups, merged)
-    count = groups // merged
-    outputs = [
-        tf.nn.conv3d(part, weights, (1, *strides, 1), padding, dilations=(1, *dilation, 1))
-        for part, weights in zip(tf.split(inputs, count, axis=-1), tf.split(kernel, count, axis=-1), strict=True)
-    ]
-    return outputs[0] if count == 1 else tf.concat(outputs, axis=-1)
+    return _split_convolve(inputs, kernel, (1, *strides, 1), padding, (1, *dilation, 1), groups // merged)
+
+
+def _split_convolve(inputs, kernel, strides, padding: str, dilation, parts: int):
+    """One convolution for each of `parts` slices of the channels."""
+    if parts == 1:
+        return tf.nn.conv3d(inputs, kernel, strides, padding, dilations=dilation)
+    pairs = zip(tf.split(inputs, parts, axis=-1), tf.split(kernel, parts, axis=-1), strict=True)
+    return tf.concat([tf.nn.conv3d(part, own, strides, padding, dilations=dilation) for part, own in pairs], axis=-1)
 
 
 def _apply_padding(inputs, kernel_size, strides, padding: Padding, dilation):

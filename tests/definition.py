@@ -1,5 +1,7 @@
 """Grouped convolution and batch normalisation written out plainly, to hold the layers against."""
 
+import itertools
+
 import tensorflow as tf
 
 
@@ -8,6 +10,8 @@ def sides(padding, size, kernel, stride, dilation) -> tuple[int, int]:
     extent = (kernel - 1) * dilation + 1
     if padding == "valid":
         return 0, 0
+    if padding == "causal":
+        return extent - 1, 0
     if padding == "same":
         total = max((-(-size // stride) - 1) * stride + extent - size, 0)
         return total // 2, total - total // 2
@@ -15,23 +19,31 @@ def sides(padding, size, kernel, stride, dilation) -> tuple[int, int]:
 
 
 def dense_convolution(images, kernel, strides, dilation):
-    """Unpadded convolution, one product for each tap of the kernel."""
-    height = (images.shape[1] - (kernel.shape[0] - 1) * dilation[0] - 1) // strides[0] + 1
-    width = (images.shape[2] - (kernel.shape[1] - 1) * dilation[1] - 1) // strides[1] + 1
+    """Unpadded convolution over any number of axes, one product for each tap of the kernel."""
+    axes = list(zip(images.shape[1:-1], kernel.shape[:-2], strides, dilation, strict=True))
+    sizes = [(size - (taps - 1) * step - 1) // stride + 1 for size, taps, stride, step in axes]
     total = 0
-    for row in range(kernel.shape[0]):
-        for column in range(kernel.shape[1]):
-            top, left = row * dilation[0], column * dilation[1]
-            seen = images[:, top :: strides[0], left :: strides[1]][:, :height, :width]
-            total += tf.einsum("bhwc,cf->bhwf", seen, kernel[row, column])
+    for tap in itertools.product(*(range(taps) for taps in kernel.shape[:-2])):
+        starts = [place * step for place, (_, _, _, step) in zip(tap, axes, strict=True)]
+        seen = [
+            slice(start, start + size * stride, stride)
+            for start, size, stride in zip(starts, sizes, strides, strict=True)
+        ]
+        total += tf.einsum("...c,cf->...f", images[:, *seen], kernel[tap])
     return total
 
 
 def grouped_convolution(images, kernel, strides, padding, dilation):
-    """Split the input channels, convolve each group with its filters, concatenate."""
-    groups = images.shape[-1] // kernel.shape[2]
-    axes = (padding, padding) if isinstance(padding, str) else padding
-    margins = [sides(*axis) for axis in zip(axes, images.shape[1:3], kernel.shape[:2], strides, dilation, strict=True)]
-    images = tf.pad(images, ((0, 0), *margins, (0, 0)))
-    parts = zip(tf.split(images, groups, axis=-1), tf.split(kernel, groups, axis=-1), strict=True)
+    """Split the input channels, convolve each group with its filters, concatenate.
+
+    `kernel` is one tensor for equal groups, as the layers hold it, or a list with the kernel of each group.
+    """
+    if isinstance(kernel, (list, tuple)):
+        kernels = kernel
+    else:
+        kernels = tf.split(kernel, images.shape[-1] // kernel.shape[-2], axis=-1)
+    axes = (padding,) * len(strides) if isinstance(padding, str) else padding
+    axes = zip(axes, images.shape[1:-1], kernels[0].shape[:-2], strides, dilation, strict=True)
+    images = tf.pad(images, ((0, 0), *(sides(*axis) for axis in axes), (0, 0)))
+    parts = zip(tf.split(images, [each.shape[-2] for each in kernels], axis=-1), kernels, strict=True)
     return tf.concat([dense_convolution(part, weights, strides, dilation) for part, weights in parts], axis=-1)

@@ -1,24 +1,227 @@
 """The benchmarks run, and compare what they say they compare."""
 
+import csv
+import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / "benchmarks"))  # its helpers import each other as scripts do
+
+import report  # noqa: E402
+from shapes import SHAPES  # noqa: E402
+from sides import Refused, SideError, Sides  # noqa: E402
+
+
+def installed(*packages: str) -> bool:
+    return all(importlib.util.find_spec(package) for package in packages)
+
+
+def run(script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    """One benchmark, in a process of its own, as a user runs it, with these environment variables."""
+    command = [sys.executable, str(ROOT / "benchmarks" / script), *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def rows_of(script: str, path: Path, *arguments: str, **variables: str) -> list[dict[str, str]]:
+    """The rows that a benchmark writes."""
+    done = run(script, *arguments, "--rounds", "1", "--csv", path, **variables)
+    assert done.returncode == 0, done.stderr
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def check_ratios(rows: list[dict[str, str]], seconds: str, same: tuple[str, ...]) -> None:
+    """Every ratio is the quotient of the times beside it."""
+    for row in rows:
+        ours = [each for each in rows if each["side"] == "zoo" and all(each[key] == row[key] for key in same)]
+        if row["status"] == "measured":
+            assert float(row[seconds]) > 0
+            quotient = float(row[seconds]) / float(ours[0][seconds])
+            assert float(row["ratio_to_zoo"]) == pytest.approx(quotient, rel=1e-4)
+        else:
+            assert row[seconds] == row["ratio_to_zoo"] == ""
 
 
 def test_keras_grouped_convolution_compares_equal_networks():
-    command = [sys.executable, str(ROOT / "benchmarks" / "keras_grouped_convolution.py")]
     arguments = ["--model", "shufflenet_g2_wd4", "--batch", "2", "--size", "32", "--rounds", "1", "--steps", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = run("keras_grouped_convolution.py", *arguments)
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
-    assert report["layers_on_keras"] == 3 * 16 - 1, "three grouped convolutions a unit; the first pointwise is dense"
-    assert report["relative_difference_of_logits"] < 1e-4
-    assert report["times_as_fast"] > 0 and report["zoo_step_seconds"] > 0
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["layers_on_keras"] == 3 * 16 - 1, "three grouped convolutions a unit; the first pointwise is dense"
+    assert answer["relative_difference_of_logits"] < 1e-4
+    assert answer["times_as_fast"] > 0 and answer["zoo_step_seconds"] > 0
     losses = [line.split("losses ")[1] for line in done.stdout.splitlines() if "losses" in line]
     first = [json.loads(text)[0] for text in losses]
     assert len(first) == 2 and abs(first[0] - first[1]) < 1e-3, "the same weights and images, the same loss"
+
+
+def test_models_compares_equal_networks_and_says_what_is_missing(tmp_path):
+    settings = ["--models", "mobilenetv1_025", "--modes", "train", "--precisions", "float32", "--matrix", "256"]
+    sides = ["--sides", "zoo,keras,applications,torch", "--torch", "/no/such/python"]
+    rows = rows_of("models.py", tmp_path / "models.csv", *settings, *sides, "--batch", "2", "--size", "32")
+    assert [row["side"] for row in rows] == ["zoo", "keras", "applications", "torch"]
+    check_ratios(rows, "step_seconds", ("model", "mode", "precision"))
+    zoo, keras, applications, torch = rows
+    assert zoo["status"] == keras["status"] == "measured"
+    assert zoo["parameters"] == keras["parameters"]
+    assert float(zoo["first_value"]) == pytest.approx(float(keras["first_value"]), abs=1e-3)
+    for row in (zoo, keras):
+        assert float(row["images_per_s"]) == pytest.approx(2 / float(row["step_seconds"]), rel=1e-4)
+        assert 0 < float(row["peak_mb"]) < float(row["total_peak_mb"])
+        assert float(row["first_step_seconds"]) > float(row["step_seconds"])
+        least = max(
+            float(row["gflop_per_step"]) / float(row["gflops_ceiling"]),
+            float(row["least_gb_per_step"]) / float(row["copy_gbs_ceiling"]),
+        )
+        assert float(row["share_of_ceiling"]) == pytest.approx(least / float(row["step_seconds"]), rel=1e-3)
+    assert applications["status"] == "keras.applications has no counterpart of mobilenetv1_025."
+    assert torch["status"].startswith("The side 'torch' did not start: '/no/such/python' is no Python interpreter")
+
+
+def test_models_refuses_an_unknown_network():
+    done = run("models.py", "--models", "resnext50_32x4")
+    assert done.returncode == 2
+    assert "did you mean resnext50_32x4d" in done.stderr
+
+
+@pytest.mark.skipif(not installed("torch", "timm"), reason="needs PyTorch and timm")
+def test_models_measures_pytorch(tmp_path):
+    settings = ["--models", "mobilenetv2_100", "--sides", "torch", "--matrix", "256", "--batch", "2", "--size", "32"]
+    rows = rows_of("models.py", tmp_path / "models.csv", *settings)
+    assert [row["status"] for row in rows] == ["measured"] * 4, "two modes, two types"
+    assert {row["parameters"] for row in rows} == {"3504872"}
+    assert {row["ratio_to_zoo"] for row in rows} == {""}, "there is nothing to compare it with"
+
+
+def test_layers_measures_every_side(tmp_path):
+    settings = ["--only", "stage2.0.branch2.3", "--precisions", "float32", "--modes", "gradients", "--batch", "1"]
+    path = tmp_path / "layers.csv"
+    torch = installed("torch")
+    sides = ["zoo", "keras", "split", *(["torch"] if torch else [])]
+    rows = rows_of("layers.py", path, *settings, "--sides", ",".join(sides))
+    assert [row["side"] for row in rows] == sides
+    assert {row["status"] for row in rows} == {"measured"}
+    check_ratios(rows, "call_seconds", ("mode", "precision"))
+    operations = 3 * 2 * 16 * 16 * 58 * 3 * 3  # forward, and once more for each gradient
+    assert float(rows[0]["gflops"]) == pytest.approx(operations / float(rows[0]["call_seconds"]) / 1e9, rel=1e-4)
+    if installed("matplotlib"):
+        done = run("plot.py", path)
+        assert done.returncode == 0, done.stderr
+        assert "gradients, float32" in path.with_suffix(".svg").read_text()
+
+
+def test_formulations_marks_the_fastest_and_the_chosen(tmp_path):
+    settings = ["--only", "stage2.0.branch2.3", "--precisions", "bfloat16", "--modes", "forward", "--batch", "1"]
+    rows = rows_of("formulations.py", tmp_path / "formulations.csv", *settings)
+    measured = [row for row in rows if row["status"] == "measured"]
+    fastest = min(float(row["call_seconds"]) for row in measured)
+    assert [row["is_fastest"] for row in rows].count("True") == 1
+    assert [row["is_chosen"] for row in rows].count("True") == 1
+    for row in measured:
+        assert float(row["ratio_to_fastest"]) == pytest.approx(float(row["call_seconds"]) / fastest, rel=1e-4)
+    refused = next(row for row in rows if row["formulation"] == "matmul")
+    assert "implementation='matmul'" in refused["status"] and refused["call_seconds"] == ""
+
+
+def test_gpu_refuses_a_machine_without_one():
+    done = run("gpu.py", "--torch", "/no/such/python", CUDA_VISIBLE_DEVICES="", JAX_PLATFORMS="cpu")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Nothing to compare.") and "--device cpu" in done.stderr
+    assert ("finds no GPU" if installed("jax") else "No module named 'jax'") in done.stderr
+
+
+@pytest.mark.skipif(not installed("jax"), reason="needs JAX")
+def test_gpu_runs_on_a_cpu(tmp_path):
+    settings = ["--device", "cpu", "--models", "mobilenetv1_025", "--precisions", "float16", "--sides", "zoo"]
+    small = ["--batch", "2", "--size", "32", "--steps", "1"]
+    quick = "--xla_backend_optimization_level=0"  # to compile, not to run
+    [row] = rows_of("gpu.py", tmp_path / "gpu.csv", *settings, *small, XLA_FLAGS=quick)
+    assert row["status"] == "measured" and row["ratio_to_zoo"] == "1"
+    assert "on jax" in row["versions"]
+    assert 6 < float(row["first_value"]) < 8, "the loss of a network that knows nothing is about log(1000)"
+
+
+def test_shapes_are_those_of_the_zoo():
+    import blocks
+    import zoo
+
+    for network in {shape.network for shape in SHAPES}:
+        model = zoo.create(network, input_shape=(128, 128, 3))
+        for shape in (shape for shape in SHAPES if shape.network == network):
+            layer = model.get_layer(shape.layer)
+            assert isinstance(layer, blocks.GroupedConv2D)
+            taken = layer.input[0] if isinstance(layer.input, list) else layer.input
+            assert tuple(taken.shape[1:]) == (shape.size, shape.size, shape.channels), shape
+            found = layer.filters, layer.kernel_size[0], layer.strides[0], layer.groups
+            assert found == (shape.filters, shape.kernel, shape.strides, shape.groups), shape
+            assert layer.padding == ((shape.kernel // 2,) * 2,) * 2
+    assert len({str(shape) for shape in SHAPES}) == len(SHAPES) >= 24
+
+
+def test_stock_clone_has_no_layer_of_ours_and_the_same_outputs():
+    import keras
+    import numpy as np
+    from stock_keras import clone
+
+    import zoo
+
+    ours = zoo.create("shufflenet_v2_x0_5", 10, (32, 32, 3))
+    stock = clone(ours)
+    packages = {type(layer).__module__.split(".")[0] for layer in stock._flatten_layers()}
+    assert packages == {"keras", "stock_keras"}, "Chain holds stock layers together"
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    expected, found = (keras.ops.convert_to_numpy(model(images, training=False)) for model in (ours, stock))
+    assert abs(expected - found).max() <= 1e-5 * abs(expected).max()
+
+
+WORKER = """
+import os, sys
+sys.path.insert(0, {folder!r})
+from worker import serve
+def die(): print("last words", file=sys.stderr); os._exit(3)
+def fail(): raise ValueError("that is wrong")
+serve(lambda: (dict(die=die, fail=fail, add=lambda a, b: dict(sum=a + b)), dict(versions="none")))
+"""
+
+
+def test_a_side_that_fails_or_dies_says_so(tmp_path):
+    script = tmp_path / "side.py"
+    script.write_text(WORKER.format(folder=str(ROOT / "benchmarks")))
+    with Sides() as sides:
+        sides.start("one", str(script), sys.executable)
+        sides.wait()
+        assert sides.ask("one", "add", a=1, b=2) == {"sum": 3}
+        with pytest.raises(Refused, match="The side 'one' failed: ValueError: that is wrong"):
+            sides.ask("one", "fail")
+        with pytest.raises(SideError, match="ended with status 3; it last said: last words"):
+            sides.ask("one", "die")
+        assert sides.turn("one", "add", a=1, b=2) is None
+        sides.revive()
+        assert sides.ask("one", "add", a=2, b=2) == {"sum": 4}
+
+
+def test_ratios_and_means():
+    rows = [
+        {"model": model, "mode": "train", "side": side, "seconds": seconds}
+        for model, side, seconds in [
+            ("a", "zoo", 2.0),
+            ("a", "x", 4.0),
+            ("b", "zoo", 1.0),
+            ("b", "x", 8.0),
+            ("c", "x", 1.0),
+        ]
+    ]
+    report.add_ratios(rows, "seconds", ("model",))
+    assert [row["ratio_to_zoo"] for row in rows] == [1.0, 2.0, 1.0, 8.0, None]
+    assert report.summary(rows, ("mode",)) == [("train", "x", pytest.approx(4.0), 2)]
+    assert report.geometric_mean([1.0, math.e]) == pytest.approx(math.sqrt(math.e))
+    with pytest.raises(ValueError):
+        report.geometric_mean([])

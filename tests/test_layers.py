@@ -14,6 +14,7 @@ from blocks import BatchNormalization, ChannelShuffle, DepthwiseSeparableConv2D,
 
 ROOT = Path(__file__).parent.parent
 IMAGES = np.random.default_rng(0).standard_normal((2, 9, 10, 8)).astype("float32")
+WEIGHTS = np.random.default_rng(1).standard_normal(IMAGES.shape).astype("float32")
 LAYERS = {
     "grouped": lambda **more: GroupedConv2D(16, (3, 2), (2, 1), ((1, 0), (2, 1)), groups=4, activation="relu", **more),
     "separable": lambda **more: DepthwiseSeparableConv2D(
@@ -163,6 +164,40 @@ def test_separable_equals_keras():
     np.testing.assert_allclose(ours(IMAGES), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("activation", [None, "relu", "hard_silu", "gelu", "softmax", lambda x: x**2])
+@pytest.mark.parametrize("arguments", [{"groups": 4}, {"groups": (3, 5)}, {"data_format": "channels_first"}])
+def test_a_residual_is_added_before_the_activation(arguments, activation):
+    axis = 1 if "data_format" in arguments else -1
+    images = np.moveaxis(IMAGES, -1, axis)
+    plain = GroupedConv2D(8, 3, padding=1, **arguments)
+    layer = GroupedConv2D(8, 3, padding=1, activation=activation, **arguments)
+    plain.build(images.shape)
+    layer.build(images.shape)
+    plain.bias.assign(np.linspace(-1, 1, 8))
+    layer.set_weights(plain.get_weights())
+    results = []
+    for used, function in (
+        (layer, lambda x, r: layer(x, residual=r)),
+        (plain, lambda x, r: keras.activations.get(activation)(plain(x) + r)),
+    ):
+        variables = [tf.constant(images), *(weight.value for weight in used.weights)]
+        with tf.GradientTape() as tape:
+            tape.watch(variables)
+            outputs = function(variables[0], variables[0] * 0.5)
+            total = tf.reduce_sum(outputs * np.moveaxis(WEIGHTS, -1, axis))
+        results.append([outputs, *tape.gradient(total, variables)])
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_with_a_residual_saves_and_loads(tmp_path):
+    images = keras.Input((9, 10, 8))
+    x = GroupedConv2D(8, 3, padding=1, groups=2, activation="relu")(images, residual=images)
+    model = keras.Model(images, GroupedConv2D(8, 1)(x, images))
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(IMAGES), model(IMAGES))
+
+
 @pytest.mark.parametrize(("make", "sentence"), [
     (lambda: GroupedConv2D(64, 3, groups=5), "groups=5 does not divide 64 filters; the divisors nearest to 5 are 4"),
     (lambda: GroupedConv2D(15, 3, groups=5)(IMAGES), "groups=5 does not divide 8 input channels"),
@@ -174,6 +209,12 @@ def test_separable_equals_keras():
     (lambda: GroupedConv2D(8, 3, padding="smae"), "padding='smae' is not allowed"),
     (lambda: GroupedConv2D(8, 3, padding=-1), "padding=-1 is not allowed"),
     (lambda: GroupedConv2D(8, 3, padding=((1, 2), 3, 4)), "is not allowed"),
+    (lambda: GroupedConv2D(8, 3, padding="smae"), 'Did you mean "same"?'),
+    (lambda: GroupedConv2D(8, 3, padding="causal"), "padding='causal' is not allowed"),
+    (lambda: GroupedConv2D(8, 3, implementation="mrege"), "implementation='mrege' is not known. Did you mean 'merge'?"),
+    (lambda: GroupedConv2D(8, 3)(IMAGES, IMAGES), "of shape (2, 9, 10, 8) cannot be added to outputs of (2, 7, 8, 8)"),
+    (lambda: GroupedConv2D(8, 1)(IMAGES, IMAGES[..., :1]), "residual of shape (2, 9, 10, 1) cannot be added"),
+    (lambda: GroupedConv2D(8, 3)(*[keras.KerasTensor((None, 9, None, 8))] * 2), "outputs of (None, 7, None, 8)"),
     (lambda: GroupedConv2D(8, 3, data_format="NHWC"), "data_format='NHWC' is not allowed"),
     (lambda: GroupedConv2D(8, 11)(IMAGES), "9 x 10 pixels is too small for a kernel of 11 x 11"),
     (lambda: GroupedConv2D(8, 3)(keras.KerasTensor((None, 5, 5, None))), "number of input channels must be known"),

@@ -1,4 +1,4 @@
-"""Grouped-convolution networks for Keras: `create`, `list_models`, `profile`.
+"""Grouped-convolution networks for Keras: `create`, `fuse`, `list_models`, `profile`.
 
 Importing this package does not import Keras: the functions do when they are first used.
 """
@@ -11,8 +11,9 @@ from zoo.registry import list_models
 if TYPE_CHECKING:
     from zoo.complexity import profile
     from zoo.factory import create
+    from zoo.folding import fuse
 
-__all__ = ["create", "list_models", "profile"]
+__all__ = ["create", "fuse", "list_models", "profile"]
 
 if "keras" in sys.modules:
     # Someone who works with Keras may load a saved model next, and that needs the layers to be registered.
@@ -22,6 +23,8 @@ if "keras" in sys.modules:
 def __getattr__(name: str):
     if name == "create":
         from zoo.factory import create as value
+    elif name == "fuse":
+        from zoo.folding import fuse as value
     elif name == "profile":
         from zoo.complexity import profile as value
     else:

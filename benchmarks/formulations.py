@@ -1,0 +1,142 @@
+"""Every way that `blocks` has to compute a convolution, and the one that its rules choose.
+
+usage: python benchmarks/formulations.py [--batch 16] [--only TEXT] [--rounds 5] [--precisions float32,bfloat16]
+                                         [--modes forward,gradients] [--xla] [--no-onednn] [--csv FILE]
+
+The shapes are those of `shapes.py`. Each formulation is `blocks.grouped_convolution(..., implementation=NAME)`, all of
+them in one process, in turn. In the table `*` marks the fastest and `<` the one that implementation=None chooses for
+this shape and type; a dash is a formulation that refuses this convolution, and the CSV has its reason. The end lists
+the choices that are more than 10 % slower than the fastest.
+"""
+
+import argparse
+import sys
+
+import machine
+from layer_timing import MEASURED, Cell, time_cells
+from options import add_layer_options
+from report import milliseconds, rate, write_csv
+from shapes import SHAPES, Shape, chosen
+from sides import ON_CPU, Sides
+
+MODES = ("forward", "gradients")
+PRECISIONS = ("float32", "bfloat16")
+PROCESS = "tensorflow"
+PREFIX = "formulation:"
+TOLERANCE = 1.1  # times the fastest: what a choice may cost before the end lists it
+SHAPE = ("network", "layer", "kind", "size", "channels", "filters", "kernel", "strides", "groups", "batch")
+RESULTS = ("mode", "precision", "formulation", "call_seconds", "ratio_to_fastest", "is_fastest", "is_chosen", "status")
+COLUMNS = ("date", "cpu", "cores", "others_share", "versions", "xla", "onednn", *SHAPE, *RESULTS)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_layer_options(made, MODES, PRECISIONS)
+    made.add_argument("--xla", action="store_true", help="compile with XLA")
+    made.add_argument("--no-onednn", action="store_true", help="start TensorFlow with TF_ENABLE_ONEDNN_OPTS=0")
+    return made
+
+
+def measure(arguments, sides: Sides, names: list[str], shape: Shape) -> list[dict]:
+    """One row for each formulation, mode and type."""
+    rows, busy = [], machine.busy_share()
+    for mode in arguments.modes:
+        for precision in arguments.precisions:
+            cells = [Cell(PROCESS, PREFIX + name, mode, precision) for name in names]
+            rules = Cell(PROCESS, PREFIX + "None", mode, precision)
+            extra = {"xla": arguments.xla}
+            time_cells(sides, [*cells, rules], shape, arguments.batch, arguments.rounds, arguments.patience, extra)
+            found = [row(arguments, sides, cell, rules, shape) | {"others_share": busy} for cell in cells]
+            fastest = min((each["call_seconds"] for each in found if each["call_seconds"]), default=None)
+            for each in found:
+                if each["call_seconds"]:
+                    each["ratio_to_fastest"] = each["call_seconds"] / fastest
+                    each["is_fastest"] = each["call_seconds"] == fastest
+            rows += found
+    return rows
+
+
+def row(arguments, sides: Sides, cell: Cell, rules: Cell, shape: Shape) -> dict:
+    """A cell as the CSV has it."""
+    name = cell.side.removeprefix(PREFIX)
+    return {
+        **dict.fromkeys(COLUMNS),
+        **machine.identity(),
+        "versions": sides.greetings.get(PROCESS, {}).get("versions"),
+        "xla": arguments.xla,
+        "onednn": not arguments.no_onednn,
+        **shape.settings(),
+        "network": shape.network,
+        "layer": shape.layer,
+        "kind": shape.kind,
+        "batch": arguments.batch,
+        "mode": cell.mode,
+        "precision": cell.precision,
+        "formulation": name,
+        "call_seconds": cell.call_seconds,
+        "is_fastest": False,
+        "is_chosen": name == rules.chosen,
+        "status": cell.status,
+    }
+
+
+def show(shape: Shape, rows: list[dict]) -> None:
+    """One convolution: a line for each mode and type."""
+    print(f"\n{shape}  ({shape.name})")
+    for mode, precision in dict.fromkeys((row["mode"], row["precision"]) for row in rows):
+        line = f"  {mode:9} {precision:8}"
+        for each in rows:
+            if (each["mode"], each["precision"]) == (mode, precision):
+                marks = ("*" if each["is_fastest"] else "") + ("<" if each["is_chosen"] else "")
+                line += f"  {each['formulation']} {milliseconds(each['call_seconds'])}{marks}"
+        print(line)
+    for sentence in dict.fromkeys(row["status"] for row in rows):
+        if sentence != MEASURED and "can't be used here" not in sentence:
+            print(f"  missing: {sentence}")
+    sys.stdout.flush()
+
+
+def slow_choices(rows: list[dict]) -> list[tuple[dict, dict]]:
+    """(chosen, fastest) wherever the chosen one takes more than TOLERANCE times as long as the fastest."""
+    found = []
+    keys = ("network", "layer", "mode", "precision")
+    for group in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):
+        same = [row for row in rows if tuple(row[key] for key in keys) == group and row["call_seconds"]]
+        picked = next((row for row in same if row["is_chosen"]), None)
+        if picked is not None and picked["ratio_to_fastest"] > TOLERANCE:
+            found.append((picked, next(row for row in same if row["is_fastest"])))
+    return found
+
+
+def main() -> None:
+    made = parser()
+    arguments = made.parse_args()
+    try:
+        shapes = chosen(SHAPES, arguments.only)
+    except ValueError as error:
+        made.error(str(error))
+    rows = []
+    environment = {**ON_CPU, **({"TF_ENABLE_ONEDNN_OPTS": "0"} if arguments.no_onednn else {})}
+    with Sides() as sides:
+        sides.start(PROCESS, "tensorflow_side.py", sys.executable, environment)
+        sides.wait()
+        if PROCESS in sides.failures:
+            raise SystemExit(sides.failures[PROCESS])
+        names = sides.greetings[PROCESS]["formulations"]
+        for shape in shapes:
+            found = measure(arguments, sides, names, shape)
+            machine.warn_if_busy(found[0]["others_share"])
+            show(shape, found)
+            rows += found
+            if arguments.csv:
+                write_csv(arguments.csv, rows, COLUMNS)
+    slow = slow_choices(rows)
+    print(f"\n{len(slow)} choices take more than {TOLERANCE:g} times as long as the fastest:")
+    for picked, fastest in slow:
+        names = [f"{each['formulation']} {milliseconds(each['call_seconds'])}" for each in (picked, fastest)]
+        where = f"{picked['network']} {picked['layer']}, {picked['mode']}, {picked['precision']}"
+        print(f"  {where}: {', '.join(names)}, {rate(picked['ratio_to_fastest'])}x")
+
+
+if __name__ == "__main__":
+    main()

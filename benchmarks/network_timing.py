@@ -1,0 +1,155 @@
+"""The parent's half of timing whole networks: turns, rows, ceilings, the table. Imports no framework."""
+
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import machine
+from report import add_ratios, rate, summary, write_csv
+from sides import Sides
+
+MEASURED = "measured"
+MOST_STEPS = 50  # of one turn
+IDENTITY = ("date", "cpu", "cores", "gpu", "others_share", "versions")
+SETTINGS = ("model", "mode", "precision", "batch", "size")
+TIMES = ("images_per_s", "step_seconds", "timings", "first_step_seconds", "first_value")
+MEMORY = ("peak_mb", "total_peak_mb", "device_peak_mb")
+LIMITS = ("gflop_per_step", "least_gb_per_step", "gflops_ceiling", "copy_gbs_ceiling", "share_of_ceiling")
+COLUMNS = (*IDENTITY, *SETTINGS, "side", "parameters", *TIMES, *MEMORY, "ratio_to_zoo", *LIMITS, "status")
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How the sides take turns.
+
+    rounds: turns of each side.
+    steps: of one turn; None is as many as fit in `seconds`.
+    patience: seconds after which a slow side takes no more turns; the column `timings` tells.
+    fetch_each: time each step alone, its result fetched, or a whole turn with one result fetched at its end.
+    """
+
+    rounds: int
+    steps: int | None
+    seconds: float
+    patience: float
+    fetch_each: bool = True
+
+    def count(self, step_seconds: float) -> int:
+        return self.steps or min(max(int(self.seconds / step_seconds), 1), MOST_STEPS)
+
+
+def time_networks(sides: Sides, names: Sequence[str], settings: Mapping, turns: Turns) -> list[dict]:
+    """Build one network on each side, let them take turns, and give a row for each.
+
+    `settings` are the columns of that name, and what the workers' "network" takes.
+    """
+    built = {name: sides.turn(name, "network", side=name, **settings) for name in names}
+    busy = machine.busy_share()
+    machine.warn_if_busy(busy)
+    seconds = _interleaved(sides, {name: answer for name, answer in built.items() if answer}, turns)
+    memory = {name: sides.turn(name, "memory") for name in names}
+    rows = []
+    for name in names:
+        greeting = sides.greetings.get(name, {})
+        row = {**dict.fromkeys(COLUMNS), **machine.identity(), **settings, "side": name, "others_share": busy}
+        row |= {"versions": greeting.get("versions"), "gpu": greeting.get("gpu")}
+        row["status"] = sides.failures.get(name, MEASURED)
+        if row["status"] == MEASURED:
+            step = statistics.median(seconds[name])
+            row |= {"step_seconds": step, "images_per_s": settings["batch"] / step, "timings": len(seconds[name])}
+            row |= memory[name] | {key: value for key, value in built[name].items() if key != "warm_seconds"}
+        rows.append(row)
+    return rows
+
+
+def _interleaved(sides: Sides, built: Mapping[str, Mapping], turns: Turns) -> dict[str, list[float]]:
+    """Every timing of each side; in each round another side is the first."""
+    order = list(built)
+    seconds = {name: [] for name in order}
+    spent = dict.fromkeys(order, 0.0)
+    for turn in range(turns.rounds):
+        first = turn % max(len(order), 1)
+        for name in order[first:] + order[:first]:
+            if spent[name] > turns.patience:
+                continue
+            count = turns.count(built[name]["warm_seconds"])
+            taken = sides.turn(name, "take", count=count, fetch_each=turns.fetch_each)
+            if taken:
+                seconds[name] += taken["seconds"]
+                spent[name] += sum(taken["seconds"]) * (1 if turns.fetch_each else count)
+    return seconds
+
+
+def measured_ceilings(sides: Sides, arguments: Mapping) -> machine.Ceilings | None:
+    """What the machine can do, by the best of the sides; None, with a reason, where none measured it."""
+    measured = [sides.turn(name, "ceilings", **arguments) for name in list(sides.running)]
+    try:
+        limits = machine.Ceilings.best(each for each in measured if each)
+    except ValueError as error:
+        print(f"{error} The columns on the ceilings stay empty.", file=sys.stderr)
+        return None
+    gpus = {greeting.get("gpu") for greeting in sides.greetings.values()} - {None}
+    name = ", ".join(sorted(gpus)) or f"{machine.processor()}, {machine.identity()['cores']} cores"
+    print(f"{name}: {limits}", flush=True)
+    return limits
+
+
+def add_roofline(rows: Sequence[dict], limits: machine.Ceilings | None) -> None:
+    """What a step has to do at least, and which share of the machine's ceiling each side reaches.
+
+    Counted on the zoo's network, so only where that was built.
+    """
+    facts = next((row for row in rows if row.get("macs")), None)
+    if facts is None:
+        return
+    for row in rows:
+        work = machine.Work.of(facts, row["mode"], row["precision"], row["batch"])
+        row |= {"gflop_per_step": work.gflop, "least_gb_per_step": work.gbytes}
+        if limits is not None:
+            row |= {"gflops_ceiling": limits.gflops[row["precision"]], "copy_gbs_ceiling": limits.copy_gbs}
+            if row["step_seconds"]:
+                row["share_of_ceiling"] = work.least_seconds(limits, row["precision"]) / row["step_seconds"]
+
+
+def show(rows: Sequence[Mapping]) -> None:
+    """One network, mode and precision: a line for each side."""
+    first = rows[0]
+    print(f"\n{first['model']}, {first['mode']}, {first['precision']}, batch {first['batch']}, {first['size']} pixels")
+    print(f"  {'':12} {'images/s':>9} {'zoo is':>8} {'first step':>11} {'peak MB':>8} {'ceiling':>8}  first value")
+    for row in rows:
+        if row["status"] != MEASURED:
+            print(f"  {row['side']:12} missing: {row['status']}")
+            continue
+        share = "-" if row["share_of_ceiling"] is None else f"{row['share_of_ceiling']:.0%}"
+        ratio = "-" if row["ratio_to_zoo"] is None else f"{row['ratio_to_zoo']:.2f}x"
+        peak = row["peak_mb"] if row["device_peak_mb"] is None else row["device_peak_mb"]
+        print(
+            f"  {row['side']:12} {rate(row['images_per_s']):>9} {ratio:>8} {rate(row['first_step_seconds']):>9} s "
+            f"{rate(peak):>8} {share:>8}  {row['first_value']:.4g}"
+        )
+    counts = {row["parameters"] for row in rows if row["parameters"]}
+    if len(counts) > 1:
+        print(f"  The sides do not have equally many parameters: {', '.join(f'{each:,}' for each in sorted(counts))}.")
+    sys.stdout.flush()
+
+
+def compare(arguments, limits: machine.Ceilings | None, measure: Callable[..., list[dict]]) -> None:
+    """All networks, modes and precisions asked for: tables as they come, the CSV, and the means.
+
+    `measure(arguments, model, mode, precision)` gives the rows of one of them.
+    """
+    rows = []
+    for model in arguments.models:
+        for mode in arguments.modes:
+            for precision in arguments.precisions:
+                found = measure(arguments, model, mode, precision)
+                add_roofline(found, limits)
+                add_ratios(found, "step_seconds", ("model", "mode", "precision"))
+                show(found)
+                rows += found
+                if arguments.csv:
+                    write_csv(arguments.csv, rows, COLUMNS)
+    print("\nGeometric means of the zoo's speed over the other side's:")
+    for mode, precision, side, mean, count in summary(rows, ("mode", "precision")):
+        print(f"  {mode:6} {precision:9} {side:12} {rate(mean)}x over {count} networks")

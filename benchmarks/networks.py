@@ -1,0 +1,30 @@
+"""Which networks of the other libraries a network of the zoo is compared with. Imports no framework."""
+
+from collections.abc import Mapping
+
+DEFAULT = (
+    "resnext50_32x4d",
+    "shufflenet_g3_w1",
+    "shufflenet_v2_x1_0",
+    "mobilenetv2_100",
+    "mobilenetv3_large_100",
+    "regnety_008",
+)
+
+# keras.applications: the class, and the arguments that make it the same network on images normalised beforehand.
+APPLICATIONS: Mapping[str, tuple[str, Mapping]] = {
+    "mobilenetv1_100": ("MobileNet", {"dropout": 0.0}),
+    "mobilenetv2_100": ("MobileNetV2", {}),
+    "mobilenetv3_large_100": ("MobileNetV3Large", {"include_preprocessing": False, "dropout_rate": 0.0}),
+    "mobilenetv3_small_100": ("MobileNetV3Small", {"include_preprocessing": False, "dropout_rate": 0.0}),
+    "convnext_tiny": ("ConvNeXtTiny", {"include_preprocessing": False}),
+}
+
+
+def torch_network(model: str) -> tuple[str, str]:
+    """The library and the name of the network in PyTorch: the zoo's names are the references' own."""
+    if model.startswith("shufflenet_v2"):
+        return "torchvision", model
+    if model.startswith(("shufflenet_g", "condensenet", "igcv3")) or model.endswith("_cifar10"):
+        return "pytorchcv", model
+    return "timm", model

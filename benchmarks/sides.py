@@ -1,0 +1,181 @@
+"""The parent's end: worker processes, one for each side of a comparison, asked in turn.
+
+Each side has a process and a framework of its own; only one works at a time, and the others sleep.
+"""
+
+import json
+import os
+import select
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}  # for a worker that must not see a GPU
+PAUSE = 0.3  # seconds between turns: the thread pools of the side that has just worked stop spinning
+PATIENCE = 1800.0  # seconds to wait for one answer; compiling a network takes minutes
+
+
+class SideError(RuntimeError):
+    """A side cannot do what it was asked: one sentence."""
+
+
+class Refused(SideError):
+    """One request failed; the process lives, and can be asked for something else."""
+
+
+class Side:
+    """A worker process.
+
+    Args:
+        name: of the side, as in the tables.
+        script: the worker's file in this folder.
+        python: the interpreter that has its framework.
+        environment: variables that it gets in addition.
+
+    Raises:
+        SideError: the interpreter does not exist. Whether the framework loads is known after `greeting`.
+    """
+
+    def __init__(self, name: str, script: str, python: str, environment: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115, it lives as long as the process
+        variables = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **(environment or {})}
+        path = variables.get("PYTHONPATH")
+        variables["PYTHONPATH"] = str(HERE.parent) + (os.pathsep + path if path else "")
+        try:
+            self._process = subprocess.Popen(
+                [python, str(HERE / script)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env=variables,
+                text=True,
+            )
+        except OSError as error:
+            self._log.close()
+            sentence = f"The side {name!r} did not start: {python!r} is no Python interpreter ({error.strerror})."
+            raise SideError(sentence) from None
+
+    def greeting(self) -> dict:
+        """What the worker says once its framework is loaded. Raises SideError where it does not load."""
+        return self._answer(PATIENCE)
+
+    def ask(self, do: str, patience: float = PATIENCE, **arguments) -> dict:
+        """The answer to one request; waits at most `patience` seconds. Raises SideError."""
+        try:
+            self._process.stdin.write(json.dumps({"do": do, "arguments": arguments}) + "\n")
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            raise SideError(self._died()) from None
+        return self._answer(patience)
+
+    def _answer(self, patience: float) -> dict:
+        ready, _, _ = select.select([self._process.stdout], [], [], patience)
+        if not ready:
+            self._process.kill()
+            raise SideError(f"The side {self.name!r} gave no answer in {patience:g} s and was ended.")
+        line = self._process.stdout.readline()
+        if not line:
+            raise SideError(self._died())
+        content = json.loads(line)
+        if "error" in content:
+            raise Refused(f"The side {self.name!r} failed: {content['error']}")
+        return content["answer"]
+
+    def _died(self) -> str:
+        code = self._process.wait()
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        self._log.seek(0)
+        said = [line.strip() for line in self._log if line.strip()]
+        last = f"; it last said: {said[-1]}" if said else ""
+        return f"The process of the side {self.name!r} {how}{last}"
+
+    def close(self) -> None:
+        """End the process, which stops when its input closes."""
+        if self._process.poll() is None:
+            try:
+                self._process.communicate(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process.stdout.close()
+        self._log.close()
+
+
+class Sides:
+    """Several sides at once; one that fails is noted with its sentence and takes no further part.
+
+    `greetings` holds what each said when it had loaded, `failures` the sentence of each that failed.
+    """
+
+    def __init__(self) -> None:
+        self.running: dict[str, Side] = {}
+        self.greetings: dict[str, dict] = {}
+        self.failures: dict[str, str] = {}
+        self._started: dict[str, tuple] = {}
+        self._last: str | None = None
+
+    def __enter__(self) -> "Sides":
+        return self
+
+    def __exit__(self, *reason) -> None:
+        for side in self.running.values():
+            side.close()
+
+    def start(self, name: str, script: str, python: str, environment: Mapping[str, str] | None = None) -> None:
+        """Start a side; it loads while others are started."""
+        self._started[name] = (script, python, environment)
+        try:
+            self.running[name] = Side(name, script, python, environment)
+        except SideError as error:
+            self.fail(name, str(error))
+
+    def wait(self) -> None:
+        """Wait until every side has loaded its framework or failed to."""
+        for name in set(self.running) - set(self.greetings):
+            try:
+                self.greetings[name] = self.running[name].greeting()
+            except SideError as error:
+                self.fail(name, str(error))
+
+    def revive(self) -> None:
+        """Start those again that had loaded and died since, in the middle of something."""
+        for name in set(self.failures) & set(self.greetings):
+            del self.failures[name], self.greetings[name]
+            self.start(name, *self._started[name])
+        self.wait()
+
+    def fail(self, name: str, sentence: str) -> None:
+        """Take a side out; the tables print the sentence."""
+        self.failures[name] = sentence
+        if name in self.running:
+            self.running.pop(name).close()
+
+    def ask(self, name: str, do: str, **arguments) -> dict:
+        """One request to one side, after a pause where another side was asked before.
+
+        Raises Refused where it fails, and SideError where the side is dead, now or before.
+        """
+        if name in self.failures:
+            raise SideError(self.failures[name])
+        if name != self._last:
+            time.sleep(PAUSE)
+        self._last = name
+        try:
+            return self.running[name].ask(do, **arguments)
+        except Refused:
+            raise
+        except SideError as error:
+            self.fail(name, str(error))
+            raise
+
+    def turn(self, name: str, do: str, **arguments) -> dict | None:
+        """As `ask`, for a side that is not wanted any more after any failure: None, now and from then on."""
+        try:
+            return self.ask(name, do, **arguments)
+        except SideError as error:
+            self.fail(name, str(error))
+            return None

@@ -1,0 +1,161 @@
+"""Single convolutions in TensorFlow: the zoo's layer, Keras's own, split and concatenate, and each formulation.
+
+All of them run in a loop inside one graph, one call after the other, so that a timing is of the convolution and not
+of calling TensorFlow from Python.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+from worker import Calls
+
+import blocks
+import blocks.formulations
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """What one side has to compute. `padding` in pixels on every side is kernel // 2."""
+
+    size: int
+    channels: int
+    filters: int
+    kernel: int
+    strides: int
+    groups: int
+
+    @property
+    def padding(self) -> tuple:
+        return ((self.kernel // 2,) * 2,) * 2
+
+    @property
+    def ends(self) -> tuple[tuple, tuple]:
+        """(H, W, C) of an input and an output."""
+        after = -(-self.size // self.strides)
+        return (self.size, self.size, self.channels), (after, after, self.filters)
+
+    def apply(self, side: str) -> tuple[Callable[[tf.Tensor], tf.Tensor], list[tf.Variable]]:
+        """The convolution as `side` does it, in the type of the policy, and its kernel.
+
+        Raises ValueError where the side does not do this one.
+        """
+        if side == "zoo":
+            pair = self.strides, self.padding
+            layer = blocks.GroupedConv2D(self.filters, self.kernel, *pair, groups=self.groups, use_bias=False)
+            return self.built(layer)
+        if side == "keras":
+            from stock_keras import convolution
+
+            both = [(value, value) for value in (self.kernel, self.strides, 1)]
+            kernel, strides, dilation = both
+            made = convolution(
+                self.channels, self.filters, kernel, strides, self.padding, dilation, self.groups, use_bias=False
+            )
+            return self.built(made[0] if len(made) == 1 else keras.Sequential(made))
+        shape = (self.kernel, self.kernel, self.channels // self.groups, self.filters)
+        kernel = tf.Variable(tf.random.stateless_normal(shape, (0, 2), dtype=keras.config.dtype_policy().name))
+        if side == "split":
+            return lambda inputs: self.split(inputs, kernel.value()), [kernel]
+        name = side.removeprefix("formulation:")
+        strides = (self.strides, self.strides)
+        return (
+            lambda inputs: blocks.grouped_convolution(
+                inputs, kernel.value(), strides, self.padding, implementation=None if name == "None" else name
+            ),
+            [kernel],
+        )
+
+    def built(self, layer: keras.layers.Layer):
+        layer.build((None, self.size, self.size, self.channels))
+        return layer, [variable.value for variable in layer.trainable_variables]
+
+    def split(self, inputs, kernel):
+        """What one writes without a grouped convolution: a slice of the channels for each group."""
+        if self.groups == 1:
+            raise ValueError("a dense convolution has no groups to split")
+        padding = "SAME"
+        if self.strides > 1:
+            inputs, padding = tf.pad(inputs, ((0, 0), *self.padding, (0, 0))), "VALID"
+        slices = zip(tf.split(inputs, self.groups, -1), tf.split(kernel, self.groups, -1), strict=True)
+        return tf.concat([tf.nn.conv2d(x, weights, self.strides, padding) for x, weights in slices], -1)
+
+
+class Layers(Calls):
+    """The convolutions that are timed in this process."""
+
+    def prepare(
+        self, key: str, side: str, mode: str, precision: str, batch: int, shape: dict, least: float, xla: bool = False
+    ) -> dict:
+        """Build one; how many calls of it last `least` seconds, the seconds of one, and what the layer's rules chose.
+
+        Args:
+            side: "zoo", "keras", "split", or "formulation:NAME" out of `blocks.formulations`.
+            mode: "forward", or "gradients": forward, and the gradients of inputs and kernel.
+            precision: of inputs, kernel and arithmetic: "float32" or "bfloat16".
+            xla: compile each call with XLA.
+
+        Raises:
+            ValueError: where the side does not do this convolution.
+        """
+        keras.config.set_dtype_policy(precision)
+        asked = Convolution(**shape)
+        with choices() as chosen:
+            apply, weights = asked.apply(side)
+            inputs, outputs = ((batch, *each) for each in asked.ends)
+            run = loop(apply, weights, inputs, outputs, precision, mode == "gradients", xla)
+            timed = self.add(key, run, least)
+        return {**timed, "chosen": chosen[0] if chosen else None}
+
+
+@contextmanager
+def choices() -> Iterator[list[str]]:
+    """What `blocks.formulations` chooses while this lasts, in order: nothing but the choice itself tells it."""
+    made, choose = [], blocks.formulations.choose
+
+    def noted(situation):
+        made.append(choose(situation))
+        return made[-1]
+
+    blocks.formulations.choose = noted
+    try:
+        yield made
+    finally:
+        blocks.formulations.choose = choose
+
+
+def loop(
+    apply, weights: list[tf.Variable], inputs: tuple, outputs: tuple, precision: str, gradients: bool, xla: bool
+) -> Callable[[int], float]:
+    """A function that calls the convolution a number of times and fetches a number that depends on every result.
+
+    The gradients are those of sum(outputs * cotangent), the cotangent random and fixed. `inputs` and `outputs` are
+    shapes.
+    """
+    images = tf.random.stateless_normal(inputs, (0, 1), dtype=precision)
+    cotangent = tf.random.stateless_normal(outputs, (0, 3), dtype=precision)
+
+    @tf.function(jit_compile=xla, autograph=False)
+    def once(x):
+        if not gradients:
+            return [apply(x)]
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = apply(x)
+        return [y, *tape.gradient(y, [x, *weights], output_gradients=cotangent)]
+
+    def body(count, x, total):
+        first = [tf.reshape(result, (-1,))[0] for result in once(x)]
+        total += tf.cast(tf.add_n(first), tf.float32)
+        with tf.control_dependencies([total]):
+            x = tf.identity(x)  # the next call waits for this one, and cannot be moved out of the loop
+        return count - 1, x, total
+
+    @tf.function(jit_compile=False, autograph=False)
+    def repeat(calls):
+        start = (calls, images, tf.zeros(()))
+        return tf.while_loop(lambda count, x, total: count > 0, body, start, parallel_iterations=1)[2]
+
+    return lambda calls: float(repeat(tf.constant(calls)))

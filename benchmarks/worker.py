@@ -1,0 +1,161 @@
+"""What every worker process does: answer requests, one JSON line each, and measure its own time and memory.
+
+Imports no framework. A worker is started by `sides.py`, loads one framework, and then sleeps between requests.
+"""
+
+import gc
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import SupportsFloat
+
+LONG = 5.0  # seconds of a step after which one more, before anything is timed, is enough
+MOST_CALLS = 4096  # of one timing
+
+Commands = Mapping[str, Callable]
+
+
+def serve(load: Callable[[], tuple[Commands, dict]]) -> None:
+    """Answer the requests on standard input until it closes.
+
+    `load` imports the framework and returns the commands by name and what to say in greeting. What it and the
+    commands print goes to standard error, so that standard output has answers only.
+    """
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    def answer(**content) -> None:
+        answers.write(json.dumps(content) + "\n")
+
+    try:
+        commands, greeting = load()
+    except ImportError as error:
+        answer(error=f"{sys.executable} cannot import what it needs: {error}")
+        return
+    answer(answer=greeting)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer(answer=commands[request["do"]](**request["arguments"]))
+        except Exception as error:  # whatever the framework raises: the parent reports it and goes on
+            traceback.print_exc()
+            answer(error=f"{type(error).__name__}: {sentence(error)}")
+
+
+def sentence(error: Exception) -> str:
+    """The line of an error's message that says what is wrong.
+
+    The first, but TensorFlow's errors in a graph begin with a headline and say it at the end, before the node's name.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.strip().startswith("[[")]
+    if not lines:
+        return "no message"
+    return lines[-1] if lines[0].endswith(":") else lines[0]
+
+
+class Steps:
+    """A step of a network, timed: what every framework does alike once it has built one."""
+
+    def __init__(self) -> None:
+        self.step: Callable[[], SupportsFloat] | None = None
+        self.imported_mb = memory_mb("VmRSS")
+        self.total_mb = None
+        self.peak_is_of_steps = False
+
+    def begin(self, build: Callable[[], tuple[Callable[[], SupportsFloat], Callable[[], dict]]]) -> dict:
+        """Build a step, take the first one and a few more.
+
+        `build` returns the step, whose result is a number, on the device perhaps, and a function of facts about what
+        was built. The first step's seconds hold everything but the import: construction, tracing, compilation.
+
+        Raises ArithmeticError where the number is not finite.
+        """
+        start = time.perf_counter()
+        self.step, describe = build()
+        first = float(self.step())
+        first_seconds = time.perf_counter() - start
+        if not math.isfinite(first):
+            raise ArithmeticError(f"the first step gave {first}, which is no number to compare")
+        warm = [self.timed()]
+        if warm[0] < LONG:
+            warm.append(self.timed())
+        facts = describe()
+        del describe  # and what it alone still holds: a network before its normalisations were folded
+        gc.collect()
+        self.total_mb = memory_mb("VmHWM")
+        self.peak_is_of_steps = reset_peak()
+        return {"first_step_seconds": first_seconds, "first_value": first, "warm_seconds": warm[-1], **facts}
+
+    def timed(self, count: int = 1) -> float:
+        """Seconds of `count` steps; the result of the last is fetched to the host."""
+        start = time.perf_counter()
+        for _ in range(count):
+            result = self.step()
+        float(result)
+        return time.perf_counter() - start
+
+    def take(self, count: int, fetch_each: bool = True) -> dict:
+        """Time `count` steps: each alone, or all together with one result fetched, as a training loop on a GPU does."""
+        if fetch_each:
+            return {"seconds": [self.timed() for _ in range(count)]}
+        return {"seconds": [self.timed(count) / count]}
+
+    def memory(self) -> dict:
+        """Peak of the timed steps above what the imported framework takes, and of the process so far, in MB (10^6).
+
+        The resident set, measured by the kernel; None where it does not tell.
+        """
+        peak = memory_mb("VmHWM")
+        total = None if peak is None else max(peak, self.total_mb)
+        return {"peak_mb": peak - self.imported_mb if self.peak_is_of_steps else None, "total_peak_mb": total}
+
+
+class Calls:
+    """Short functions, timed by many calls one after the other; each has a key that the parent gives it."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, Callable[[int], object]] = {}
+
+    def add(self, key: str, run: Callable[[int], object], least: float) -> dict:
+        """Take `run`, which makes a number of calls; the answer says how many last `least` seconds, and for one."""
+        self.made[key] = run
+        run(1)
+        calls = 1
+        while (seconds := self.time(key, calls)["seconds"]) * calls < least and calls < MOST_CALLS:
+            calls = min(max(2 * calls, math.ceil(1.1 * least / seconds)), MOST_CALLS)
+        return {"calls": calls, "seconds": seconds}
+
+    def time(self, key: str, calls: int) -> dict:
+        """Seconds of each of `calls` calls, one after the other."""
+        start = time.perf_counter()
+        self.made[key](calls)
+        return {"seconds": (time.perf_counter() - start) / calls}
+
+    def forget(self) -> dict:
+        """Drop all of them, and their memory."""
+        self.made.clear()
+        gc.collect()
+        return {}
+
+
+def memory_mb(field: str) -> float | None:
+    """A size from /proc/self/status in MB (10^6 bytes); None where there is no such file."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    line = next(line for line in status.read_text().splitlines() if line.startswith(field + ":"))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def reset_peak() -> bool:
+    """Let the kernel's peak (VmHWM) begin anew at what is resident now, see proc(5); False where it can't."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,40 @@
+"""A network for inference: normalisations, activations and sums folded into the convolutions before them."""
+
+import keras
+
+from zoo.folding.build import build, plan
+from zoo.folding.graph import Report
+
+__all__ = ["Report", "fuse", "report"]
+
+
+def fuse(model: keras.Model) -> keras.Model:
+    """A copy of `model` for inference, with fewer layers and the same outputs up to rounding.
+
+    - A batch normalisation directly behind a convolution or a dense layer goes into its kernel and bias, in float64
+      from the weights as they are stored.
+    - Activations behind such a layer become the layer's own; so do sums behind a `blocks.GroupedConv2D`, as its
+      `residual`; parallel convolutions of one tensor that are summed become one.
+    - `keras.layers.Conv2D(groups=)` becomes a `GroupedConv2D`, a `DepthwiseSeparableConv2D` two.
+    - Dropout and other layers that do nothing at inference go.
+
+    What none of this applies to is copied as it is: `zoo.folding.report(model)` says what goes where, and which
+    normalisations stay and why. Convolutions keep their names, the model its inputs and outputs, with their names.
+    Nested models stay nested, and are fused too. The copy is not trainable, not compiled, and computes inference
+    also when called with training=True; but for layers that the graph of `model` itself calls with training=True.
+
+    Args:
+        model: functional or Sequential, built. It is not changed.
+
+    Raises:
+        TypeError: `model` is no keras.Model.
+        ValueError: `model` is subclassed or not built, or holds a layer that cannot be copied.
+
+    Source: Ioffe and Szegedy 2015, Batch Normalization, algorithm 2, arXiv:1502.03167.
+    """
+    return build(plan(model))
+
+
+def report(model: keras.Model) -> Report:
+    """What `fuse(model)` does, and which normalisations it leaves; print it for a line each. Raises as `fuse` does."""
+    return plan(model).report()

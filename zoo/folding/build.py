@@ -1,0 +1,173 @@
+"""From a model to its rewritten graph, and from that to a new model."""
+
+import inspect
+import tempfile
+from dataclasses import dataclass, field
+
+import keras
+from keras import layers
+
+from zoo.folding.graph import Graph, Report, Step
+from zoo.folding.linear import NORMALIZATIONS
+from zoo.folding.rules import RULES, obstacle
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The rewritten graph of a model, and the plans of the models nested in it; not of those it runs in training."""
+
+    graph: Graph
+    nested: dict[keras.Model, "Plan"] = field(default_factory=dict)
+
+    def report(self) -> Report:
+        found = self.graph.report
+        for step in self.graph.steps:
+            if step.linear is None and step.operation not in self.nested:
+                found.left.update(_left(self.graph, step))
+        for model, plan in self.nested.items():
+            found.extend(plan.report(), model.name)
+        return found
+
+
+def plan(model: keras.Model) -> Plan:
+    """What becomes of `model`. Raises TypeError and ValueError for what is no built functional or Sequential model."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"fuse takes a keras.Model, functional or Sequential; got {type(model).__name__}.")
+    if not _is_graph(model):
+        if isinstance(model, keras.Sequential) and _calls_as_keras_does(model):
+            raise ValueError(
+                f"{model.name} is not built: begin it with keras.Input, or call its build(input_shape) before fuse."
+            )
+        raise ValueError(
+            f"{model.name} is a {type(model).__name__}, whose computation is code and no graph: fuse takes functional "
+            "and Sequential models, such as keras.Model(inputs, outputs)."
+        )
+    graph = Graph(model)
+    graph.rewrite(RULES)
+    models = dict.fromkeys(step.operation for step in graph.steps if isinstance(step.operation, keras.Model))
+    trained = {step.operation for step in graph.steps if step.operation in models and step.arguments().get("training")}
+    return Plan(graph, {inner: plan(inner) for inner in models if _is_graph(inner) and inner not in trained})
+
+
+def build(plan: Plan) -> keras.Model:
+    """The new model, with the weights of the old one."""
+    graph = plan.graph
+    tensors: dict[keras.KerasTensor, keras.KerasTensor] = {}
+    copies: dict[keras.Operation, keras.Operation] = {}
+    for step in graph.steps:
+        new = step.mapped(tensors.__getitem__)
+        if type(step.operation) is layers.InputLayer:
+            found = _input(step)
+        elif step.linear is not None:
+            layer = step.linear.make()
+            found = layer(*new.args, **new.kwargs)
+            step.linear.assign(layer)
+        else:
+            nested = plan.nested.get(step.operation)
+            if step.operation not in copies:
+                copies[step.operation] = _copy(step.operation) if nested is None else build(nested)
+            found = copies[step.operation](*new.args, **new.kwargs)
+        tensors.update(zip(step.outputs, keras.tree.flatten(found), strict=True))
+    for operation, copy in copies.items():
+        if isinstance(operation, keras.Layer) and operation not in plan.nested:
+            _transfer(operation, copy)
+    inputs = keras.tree.map_structure(tensors.__getitem__, graph.inputs)
+    model = keras.Model(inputs, _named_outputs(graph, tensors), name=graph.name)
+    in_training = {copies[step.operation] for step in graph.steps if step.kwargs.get("training")}
+    _freeze(model, in_training | {copies[inner] for inner in plan.nested if copies[inner].trainable})
+    return model
+
+
+def _freeze(model: keras.Model, except_for: set[keras.Operation]) -> None:
+    """Make `model` untrainable, but for layers with weights that it runs as in training.
+
+    Frozen, their normalisations would take the running statistics. And because a model that is itself untrainable
+    freezes all its layers when it is read from a file, one with such layers stays trainable.
+    """
+    kept = [layer for layer in model.layers if layer in except_for and layer.weights]
+    for layer in model.layers:
+        if layer not in kept:
+            layer.trainable = False
+    if not kept:
+        model.trainable = False
+
+
+def _named_outputs(graph: Graph, tensors: dict):
+    """The outputs, under their names: where that layer is gone, an identity takes its name."""
+    named = {}
+    for tensor, name in zip(keras.tree.flatten(graph.outputs), graph.output_names, strict=True):
+        if (tensor, name) not in named:
+            new = tensors[tensor]
+            same = graph.producer[tensor].name == name
+            named[tensor, name] = new if same else layers.Identity(name=name, dtype=new.dtype)(new)
+    order = [named[key] for key in zip(keras.tree.flatten(graph.outputs), graph.output_names, strict=True)]
+    return keras.tree.pack_sequence_as(graph.outputs, order)
+
+
+def _input(step: Step) -> keras.KerasTensor:
+    """A new input with the names of both the layer and its tensor: one goes by the layer's, the other is exported."""
+    layer, old = step.operation, step.outputs[0]
+    tensor = keras.KerasTensor(old.shape, old.dtype, old.sparse, old.ragged, name=old.name)
+    return layers.InputLayer(input_tensor=tensor, ragged=old.ragged, optional=layer.optional, name=layer.name).output
+
+
+def _copy(operation: keras.Operation) -> keras.Operation:
+    """A new operation of the same configuration; a layer's weights come with `_transfer`, once it is called."""
+    if type(operation) is layers.Lambda:
+        # From its configuration Keras would load the function as code from elsewhere, which it refuses.
+        return layers.Lambda(
+            operation.function,
+            operation._output_shape,
+            operation.mask,
+            operation.arguments,
+            name=operation.name,
+            dtype=operation.dtype_policy,
+        )
+    # The user's own functions, as activations for instance, need not be registered to be copied.
+    functions = {value.__name__: value for value in vars(operation).values() if inspect.isfunction(value)}
+    try:
+        with keras.saving.custom_object_scope(functions):
+            if isinstance(operation, keras.Model) and _is_graph(operation):
+                return keras.models.clone_model(operation)
+            return type(operation).from_config(operation.get_config())
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"Layer {operation.name!r} cannot be copied: {type(operation).__name__} does not make it again from its "
+            "own get_config()."
+        ) from error
+
+
+def _transfer(old: keras.Layer, new: keras.Layer) -> None:
+    """Copy the state of a layer and its sublayers as saving a model would: variables, statistics, vocabularies."""
+    for source, target in zip(old._flatten_layers(), new._flatten_layers(), strict=True):
+        store = {}
+        source.save_own_variables(store)
+        target.load_own_variables({key: keras.ops.convert_to_numpy(value) for key, value in store.items()})
+        if hasattr(source, "save_assets"):
+            with tempfile.TemporaryDirectory() as folder:
+                source.save_assets(folder)
+                target.load_assets(folder)
+
+
+def _left(graph: Graph, step: Step) -> dict[str, str]:
+    """The normalisations that stay in `step`, and why."""
+    if type(step.operation) in NORMALIZATIONS:
+        return {step.name: obstacle(graph, step)}
+    inside = step.operation._flatten_layers(include_self=False) if isinstance(step.operation, keras.Layer) else []
+    why = "called with training=True somewhere" if isinstance(step.operation, keras.Model) else "not taken apart"
+    return {
+        f"{step.name}/{layer.name}": f"it is inside {step.name!r} ({type(step.operation).__name__}), which is {why}"
+        for layer in inside
+        if type(layer) in NORMALIZATIONS
+    }
+
+
+def _calls_as_keras_does(model: keras.Model) -> bool:
+    """Whether the class of `model` leaves its computation to Keras."""
+    return type(model).call.__module__.startswith("keras.")
+
+
+def _is_graph(model: keras.Model) -> bool:
+    """Whether `model` computes a known graph: functional or Sequential, built, and without a `call` of its own."""
+    function = model._functional if isinstance(model, keras.Sequential) else model
+    return hasattr(function, "_nodes_by_depth") and _calls_as_keras_does(model)

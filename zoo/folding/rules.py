@@ -1,0 +1,223 @@
+"""What folds into what: each rule looks at one step and those before it, and says what takes their place."""
+
+from dataclasses import replace
+
+import keras
+from keras import layers
+
+from zoo.folding.branches import alike, as_branch, merge
+from zoo.folding.graph import Graph, Rewrite, Step, like
+from zoo.folding.linear import NORMALIZATIONS, TAKES_RESIDUAL, Linear
+
+INFERENCE_IDENTITY = (
+    layers.Identity,
+    layers.ActivityRegularization,
+    layers.Dropout,
+    layers.SpatialDropout1D,
+    layers.SpatialDropout2D,
+    layers.SpatialDropout3D,
+    layers.AlphaDropout,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+)
+# Layers and operations that are an activation of keras.activations: name -> the arguments that make them so.
+ACTIVATIONS = {
+    ("ReLU", "relu"): {"negative_slope": 0.0, "max_value": None, "threshold": 0.0},
+    ("ReLU", "relu6"): {"negative_slope": 0.0, "max_value": 6.0, "threshold": 0.0},
+    ("LeakyReLU", "leaky_relu"): {"negative_slope": 0.2},
+    ("LeakyRelu", "leaky_relu"): {"negative_slope": 0.2},
+    ("ELU", "elu"): {"alpha": 1.0},
+    ("Elu", "elu"): {"alpha": 1.0},
+    ("Gelu", "gelu"): {"approximate": False},
+    ("Softmax", "softmax"): {"axis": -1},
+    **{
+        (name, name.lower()): {}
+        for name in ("Relu", "Relu6", "Sigmoid", "Silu", "Softplus", "Softsign", "Selu", "Tanh")
+    },
+    ("HardSigmoid", "hard_sigmoid"): {},
+    ("HardSilu", "hard_silu"): {},
+    ("Mish", "mish"): {},
+}
+
+
+def drop_identity(graph: Graph, step: Step) -> Rewrite | None:
+    """Layers that hand on what they get at inference; a change of type is no identity."""
+    linear = type(step.operation) is layers.Activation and step.operation.activation is keras.activations.linear
+    if not linear and type(step.operation) not in INFERENCE_IDENTITY:
+        return None
+    arguments = step.arguments()
+    inputs = arguments["inputs"]
+    if set(arguments) - {"mask"} != {"inputs"} or not isinstance(inputs, keras.KerasTensor):
+        return None
+    if inputs.dtype != step.output.dtype:
+        return None
+    graph.report.removed.append(step.name)
+    return Rewrite(same=inputs)
+
+
+def fold_normalization(graph: Graph, step: Step) -> Rewrite | None:
+    """A normalisation behind a convolution or dense layer; its own residual and activation become steps."""
+    if type(step.operation) not in NORMALIZATIONS or obstacle(graph, step) is not None:
+        return None
+    norm, arguments = step.operation, step.arguments()
+    convolution = graph.producer[arguments["inputs"]]
+    linear = convolution.linear.normalized(norm)
+    activation, residual = _own_activation(norm), arguments.get("residual")
+    graph.folded(norm.name, linear.name)
+    folded = replace(convolution, linear=linear, outputs=step.outputs)
+    if residual is None:
+        folded = replace(folded, linear=replace(linear, activation=activation))
+        return Rewrite([folded], [convolution])
+    parts, dtype = [folded], step.output.dtype
+    parts[-1].outputs = [like(step.output)]
+    add = layers.Add(name=f"{norm.name}.add", dtype=dtype)
+    parts.append(Step(add, ([parts[-1].output, residual],), {}, step.outputs))
+    if activation is not keras.activations.linear:
+        parts[-1].outputs = [like(step.output)]
+        layer = layers.Activation(activation, name=f"{norm.name}.activation", dtype=dtype)
+        parts.append(Step(layer, (parts[-1].output,), {}, step.outputs))
+    return Rewrite(parts, [convolution])
+
+
+def obstacle(graph: Graph, step: Step) -> str | None:
+    """Why the normalisation `step` cannot be folded into what comes before it; None where it can."""
+    arguments, norm = step.arguments(), step.operation
+    if graph.calls[norm] > 1:
+        return "it is called more than once"
+    if arguments.get("training"):
+        return "it is called with training=True and normalises by the batch"
+    if set(arguments) - {"inputs", "residual"}:
+        return f"it is called with {', '.join(sorted(set(arguments) - {'inputs', 'residual'}))}"
+    before = graph.producer[arguments["inputs"]]
+    kind = type(before.operation).__name__
+    if before.linear is None:
+        if graph.calls[before.operation] > 1:
+            return f"what comes before it, {before.name!r} ({kind}), is called more than once"
+        return f"what comes before it, {before.name!r} ({kind}), is no convolution or dense layer that can take it"
+    if graph.uses[arguments["inputs"]] > 1:
+        return f"the output of {before.name!r} is used elsewhere too"
+    if before.linear.active or before.kwargs:
+        return f"{before.name!r} ends in an activation or a sum"
+    rank = len(before.output.shape)
+    if norm.axis % rank != before.linear.channel_axis(rank):
+        return f"its axis {norm.axis} is not the channels of {before.name!r}"
+    if norm.compute_dtype != before.output.dtype:
+        return f"it computes in {norm.compute_dtype} and {before.name!r} in {before.output.dtype}"
+    return None
+
+
+def merge_branches(graph: Graph, step: Step) -> Rewrite | None:
+    """Parallel convolutions of one tensor, summed: one convolution. A normalisation alone is a branch, too."""
+    operands = _operands(step)
+    if operands is None:
+        return None
+    before = [producer for tensor in operands if (producer := graph.sole_producer(tensor)) is not None]
+    convolutions = [(producer, branch) for producer in before if (branch := _branch(producer)) is not None]
+    for one, branch in convolutions:
+        inputs = one.arguments()["inputs"]
+        together = [
+            (producer, other)
+            for producer, other in convolutions
+            if producer.arguments()["inputs"] is inputs and alike(branch, other)
+        ]
+        norms = [producer for producer in before if _is_identity_branch(graph, producer, inputs, branch)]
+        residuals = [producer.kwargs["residual"] for producer, _ in together if "residual" in producer.kwargs]
+        if len(together) + len(norms) < 2 or len(residuals) > 1:
+            continue
+        linear = merge([other for _, other in together], [norm.operation for norm in norms], inputs.shape)
+        if linear is None:
+            continue
+        absorbed = [producer for producer, _ in together] + norms
+        gone = {producer.output for producer in absorbed}
+        rest = [tensor for tensor in operands if tensor not in gone]
+        for producer in [*absorbed, *([] if rest else [step])]:
+            if producer.name != linear.name:
+                graph.folded(producer.name, linear.name)
+                graph.report.replaced.pop(producer.name, None)
+        if any(producer.linear.kind is not linear.kind for producer, _ in together):
+            graph.report.replaced[linear.name] = linear.kind.__name__
+        merged = Step(one.operation, (inputs,), {"residual": residuals[0]} if residuals else {}, step.outputs, linear)
+        if not rest:
+            return Rewrite([merged], absorbed)
+        merged.outputs = [like(step.output)]
+        add = layers.Add(name=step.name, dtype=step.output.dtype)
+        return Rewrite([merged, Step(add, ([merged.output, *rest],), {}, step.outputs)], absorbed)
+    return None
+
+
+def fuse_residual(graph: Graph, step: Step) -> Rewrite | None:
+    """The sum of a grouped convolution and another tensor: the convolution's residual."""
+    operands = _operands(step)
+    if operands is None or len(operands) != 2:
+        return None
+    for mine, other in (operands, operands[::-1]):
+        before = graph.sole_producer(mine)
+        if before is None or before.linear is None or before.linear.kind not in TAKES_RESIDUAL:
+            continue
+        if not before.linear.active and not before.kwargs:
+            graph.folded(step.name, before.name)
+            return Rewrite([replace(before, kwargs={"residual": other}, outputs=step.outputs)], [before])
+    return None
+
+
+def fuse_activation(graph: Graph, step: Step) -> Rewrite | None:
+    """An activation behind a convolution or dense layer: the layer's own."""
+    activation = _activation(step.operation)
+    if activation is None or len(step.inputs) != 1 or "mask" in step.arguments():
+        return None
+    before = graph.sole_producer(step.inputs[0])
+    if before is None or before.linear is None or before.linear.active or before.output.dtype != step.output.dtype:
+        return None
+    graph.folded(step.name, before.name)
+    return Rewrite(
+        [replace(before, linear=replace(before.linear, activation=activation), outputs=step.outputs)], [before]
+    )
+
+
+RULES = (drop_identity, fold_normalization, merge_branches, fuse_residual, fuse_activation)
+
+
+def _operands(step: Step) -> list[keras.KerasTensor] | None:
+    """What `step` adds up, all of one shape and type; None where it is no such sum."""
+    kind = type(step.operation)
+    if kind is not layers.Add and (kind.__name__, kind.__module__) != ("Add", "keras.src.ops.numpy"):
+        return None
+    wanted = (step.output.shape, step.output.dtype)
+    flat = keras.tree.flatten((step.args, step.kwargs))
+    same = all(isinstance(value, keras.KerasTensor) and (value.shape, value.dtype) == wanted for value in flat)
+    return flat if same else None
+
+
+def _branch(step: Step) -> Linear | None:
+    """`step` as a convolution that can be summed with parallel ones; None where it cannot."""
+    return None if step.linear is None or step.linear.active else as_branch(step.linear)
+
+
+def _is_identity_branch(graph: Graph, step: Step, inputs: keras.KerasTensor, beside: Linear) -> bool:
+    """Whether `step` is a normalisation of `inputs` and nothing more, beside the convolution `beside`."""
+    if type(step.operation) not in NORMALIZATIONS or graph.calls[step.operation] > 1:
+        return False
+    rank, arguments = len(step.output.shape), step.arguments()
+    return (
+        set(arguments) == {"inputs"}
+        and arguments["inputs"] is inputs
+        and _own_activation(step.operation) is keras.activations.linear
+        and step.operation.axis % rank == beside.channel_axis(rank)
+    )
+
+
+def _own_activation(norm: keras.Layer):
+    """The activation of a normalisation; Keras's own has none."""
+    return keras.activations.get(getattr(norm, "activation", None))
+
+
+def _activation(operation: keras.Operation):
+    """The function of keras.activations, or the user's own, that `operation` applies; None where it is none."""
+    if type(operation) is layers.Activation:
+        return operation.activation
+    if not type(operation).__module__.startswith("keras."):
+        return None
+    for (kind, name), arguments in ACTIVATIONS.items():
+        if type(operation).__name__ == kind and all(getattr(operation, key) == arguments[key] for key in arguments):
+            return getattr(keras.activations, name)
+    return None
