@@ -77,6 +77,7 @@ class GroupedConvolution(DottedName, keras.layers.Layer):
                 initializer=self._initializer(run.filters, first),
                 regularizer=self.kernel_regularizer,
                 constraint=self.kernel_constraint,
+                autocast=False,  # each way to convolve casts it as it needs it, or not at all
             )
             setattr(self, name, kernel)
             first += run.filters
@@ -87,6 +88,7 @@ class GroupedConvolution(DottedName, keras.layers.Layer):
                 initializer=self.bias_initializer,
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
+                autocast=False,
             )
         self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2, axes={self._channel_axis: channels})
 

@@ -7,7 +7,7 @@ Every formulation computes the same; what differs is time. Each rule below names
 import difflib
 from dataclasses import dataclass
 
-NAMES = ("native", "merge", "split", "depthwise", "matmul", "hybrid", "float32", "kernel")
+NAMES = ("native", "merge", "split", "depthwise", "matmul", "hybrid", "taps", "float32", "kernel")
 
 # What a merged group has at least: the vector of 16 floats of AVX-512.
 MERGED_CHANNELS = 16
@@ -59,6 +59,8 @@ def obstacle(name: str, s: Situation) -> str | None:
             if (s.groups > 1 or dilated) and not s.onednn and not s.xla and s.device == "CPU":
                 return f"TensorFlow has no gradient of grouped or dilated {s.dtype} convolutions on this CPU"
         case "merge":
+            if merged_groups(s) > 1 and not s.onednn and not s.xla and s.device == "CPU":
+                return f"TensorFlow has no gradient of grouped {s.dtype} convolutions on this CPU"
             if s.groups == 1 or merged_groups(s) == s.groups:
                 return "there are no groups small enough to be merged"
         case "depthwise":
@@ -70,6 +72,9 @@ def obstacle(name: str, s: Situation) -> str | None:
         case "hybrid":
             if not s.pointwise or s.groups > 1:
                 return "it takes a kernel of 1 x 1 and one group"
+        case "taps":
+            if s.positions is None:
+                return "it takes images of a known size"
         case "float32":
             if s.dtype not in ("bfloat16", "float16"):
                 return f"the type is {s.dtype} already"
@@ -113,7 +118,7 @@ def choose(s: Situation) -> str:
         return _choose_dense_pointwise(s)
     if s.depthwise and obstacle("depthwise", s) is None:
         return "depthwise" if not s.onednn else "native"
-    if s.groups > 1 and not s.onednn:
+    if (s.groups > 1 or s.dilation != (1, 1)) and not s.onednn:
         return "split"
     if s.dtype == "bfloat16" and obstacle("merge", s) is None:
         return "merge"
@@ -136,4 +141,4 @@ def _choose_for_xla(s: Situation) -> str:
     """XLA's own grouped gradients take seconds on a CPU."""
     if s.groups == 1:
         return "native"
-    return "split"
+    return "taps" if s.depthwise and s.positions is not None else "split"

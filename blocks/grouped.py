@@ -158,10 +158,11 @@ def convolve_runs(
         convolve(part, kernel, strides, padding, dilation, *own) for part, kernel in zip(parts, kernels, strict=True)
     ]
     outputs = ops.concatenate(outputs, axis) if len(outputs) > 1 else outputs[0]
-    outputs = ops.transpose(outputs, (0, rank + 1, *range(1, rank + 1))) if swap else outputs
     if bias is not None:
-        shape = (1, -1, *(1,) * rank) if first else (*(1,) * (rank + 1), -1)
-        outputs = ops.add(outputs, ops.reshape(bias, shape))
+        shape = (1, -1, *(1,) * rank) if axis == 1 else (*(1,) * (rank + 1), -1)
+        # The operator, not `ops.add`: that takes a bias of this shape for one of channels last where sizes agree.
+        outputs = outputs + ops.cast(ops.reshape(bias, shape), outputs.dtype)
+    outputs = ops.transpose(outputs, (0, rank + 1, *range(1, rank + 1))) if swap else outputs
     if residual is not None:
         outputs = ops.add(outputs, residual)
     return outputs if activation is None else getattr(keras.activations, activation)(outputs)
@@ -172,7 +173,7 @@ def _keras_convolution(inputs, kernel, strides, padding: Padding, dilation, data
         first = data_format == "channels_first"
         inputs = ops.pad(inputs, ((0, 0), (0, 0), *padding) if first else ((0, 0), *padding, (0, 0)))
         padding = "valid"
-    return ops.conv(inputs, kernel, strides, padding, data_format, dilation)
+    return ops.conv(inputs, ops.cast(kernel, inputs.dtype), strides, padding, data_format, dilation)
 
 
 def _tensorflow_images(
@@ -207,5 +208,6 @@ def _tensorflow_images(
 def _tensorflow_volumes(inputs, kernel, strides, padding: Padding, dilation, implementation):
     from blocks.tensorflow_volumes import convolve
 
-    inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
+    inputs = ops.convert_to_tensor(inputs)
+    kernel = ops.cast(kernel, inputs.dtype)
     return convolve(inputs, kernel, strides, padding, dilation, implementation=implementation)

@@ -3,9 +3,11 @@
 import keras
 from keras import ops
 
+from blocks.names import DottedName
+
 
 @keras.saving.register_keras_serializable(package="blocks")
-class BatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(DottedName, keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` with its activation, in one kernel, with the running variance of PyTorch.
 
     Same arguments, weights and outputs as Keras's layer, and:

@@ -3,7 +3,7 @@
 from keras import layers, ops
 
 from blocks.arguments import check_groups
-from blocks.compose import activation, child, conv_norm, convolution, normalization
+from blocks.compose import activation, child, conv_norm
 from blocks.pooling import PaddedPooling2D
 from blocks.shuffle import ChannelShuffle
 

@@ -37,6 +37,8 @@ def convolution(name: str, s: Situation, inputs, kernel, padding: Padding):
             return _matmul(inputs, kernel)
         case "hybrid":
             return _hybrid(inputs, kernel)
+        case "taps":
+            return _taps(s, inputs, kernel, padding)
         case "float32":
             wide = dataclasses.replace(s, dtype="float32", kernels=0)
             return convolution(choose(wide), wide, tf.cast(inputs, tf.float32), tf.cast(kernel, tf.float32), padding)
@@ -147,12 +149,41 @@ def _depthwise(s: Situation, inputs, kernel, padding: str):
     return tf.nn.depthwise_conv2d(inputs, depthwise, (1, *s.strides, 1), padding, dilations=s.dilation)
 
 
+def _taps(s: Situation, inputs, kernel, padding: str):
+    """A sum over the kernel's taps of shifted inputs times one matrix a group: what XLA makes one loop of."""
+    top, bottom, left, right = margins(padding.lower(), inputs.shape, s)
+    inputs = tf.pad(inputs, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    spans = [
+        size - (taps - 1) * dilation
+        for size, taps, dilation in zip(inputs.shape[1:3], s.kernel_size, s.dilation, strict=True)
+    ]
+    total = 0
+    for y in range(s.kernel_size[0]):
+        for x in range(s.kernel_size[1]):
+            rows, columns = y * s.dilation[0], x * s.dilation[1]
+            window = inputs[:, rows : rows + spans[0] : s.strides[0], columns : columns + spans[1] : s.strides[1]]
+            total = total + _one_tap(s, window, kernel[y, x])
+    return total
+
+
+def _one_tap(s: Situation, window, weights):
+    """`window` (B, H, W, C) times `weights` (C / groups, filters), group by group."""
+    if s.depthwise and s.outputs == 1:
+        return window * weights[0]
+    sizes = tf.shape(window)[:3]
+    grouped = tf.reshape(window, tf.concat([sizes, (s.groups, s.inputs)], 0))
+    matrices = tf.reshape(weights, (s.inputs, s.groups, s.outputs))
+    outputs = tf.einsum("bhwgc,cgf->bhwgf", grouped, matrices)
+    return tf.reshape(outputs, tf.concat([sizes, (weights.shape[-1],)], 0))
+
+
 def _matmul(inputs, kernel):
     """A dense 1x1 convolution as a matrix product over all positions."""
-    *sizes, channels = tf.unstack(tf.shape(inputs)[:3]) + [inputs.shape[-1]]
+    sizes, channels = tf.unstack(tf.shape(inputs)[:3]), inputs.shape[-1]
     outputs = tf.matmul(tf.reshape(inputs, (-1, channels)), tf.reshape(kernel, (channels, -1)))
     outputs = tf.reshape(outputs, (*sizes, kernel.shape[-1]))
-    return tf.ensure_shape(outputs, (*inputs.shape[:3], kernel.shape[-1]))
+    outputs.set_shape((*inputs.shape[:3], kernel.shape[-1]))
+    return outputs
 
 
 @tf.custom_gradient

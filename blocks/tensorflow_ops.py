@@ -148,7 +148,7 @@ def convolve(
 
 
 def shuffle(parts: list, groups: int):
-    """Channel shuffle of the concatenation of `parts`, each (B, H, W, C_i), over `groups` groups: (B, H, W, sum C_i)."""
+    """Channel shuffle of the concatenation of `parts`, each (B, H, W, C_i): (B, H, W, sum of C_i)."""
     operations = kernels()
     if operations and parts[0].dtype in (tf.float32, tf.bfloat16):
         return operations.blocks_shuffle(parts, groups=groups)

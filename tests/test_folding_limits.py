@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from randomized import check_same, inputs_of, kinds, normalizations, numpy, randomized
 
 import blocks
 import zoo
+from randomized import check_same, inputs_of, kinds, normalizations, numpy, randomized
 from zoo.folding import report
 
 GROUPED, NORM = blocks.GroupedConv2D, blocks.BatchNormalization

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from blocks import DepthwiseSeparableConv2D, GroupedConv2D
+from blocks import DepthwiseSeparableConv2D, GroupedConv1D, GroupedConv2D, GroupedConv3D
 
-CONVOLUTIONS = (GroupedConv2D, layers.Conv2D, layers.DepthwiseConv2D)
+GROUPED = (GroupedConv1D, GroupedConv2D, GroupedConv3D)
+CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 
 
 @dataclass(frozen=True)
 class Profile:
     """Cost of one network, for one image.
 
-    parameters: trainable weights.
+    parameters: trainable weights; a model fused for inference is frozen and has none.
     macs: multiply-accumulates of convolutions and dense layers, biases left out.
     activations: entries of all convolutions' outputs (Radosavovic et al. 2020, section 3.1, arXiv:2003.13678).
     """
@@ -73,6 +74,9 @@ def _call(layer, inputs: tuple, outputs: tuple) -> Profile:
     if isinstance(layer, DepthwiseSeparableConv2D):
         between = layer.depthwise.compute_output_shape(inputs)
         return _call(layer.depthwise, inputs, between) + _call(layer.pointwise, between, outputs)
+    if isinstance(layer, GROUPED):
+        positions = math.prod(_spatial(outputs, layer.data_format))
+        return Profile(0, positions * layer.macs_per_position, math.prod(outputs[1:]))
     if isinstance(layer, CONVOLUTIONS):
         positions = math.prod(_spatial(outputs, layer.data_format))
         return Profile(0, positions * math.prod(layer.kernel.shape), math.prod(outputs[1:]))
@@ -90,4 +94,4 @@ def _call(layer, inputs: tuple, outputs: tuple) -> Profile:
 
 
 def _spatial(shape: tuple, data_format: str) -> tuple:
-    return shape[1:3] if data_format == "channels_last" else shape[2:4]
+    return shape[1:-1] if data_format == "channels_last" else shape[2:]

@@ -146,7 +146,7 @@ def _(op, gradient, *_statistics):
 
 @tf.RegisterGradient("BlocksNormTrainGrad")
 def _(op, d_d_inputs, d_d_gamma, d_d_beta, d_d_residual):
-    """Through the plain formulas (Ioffe and Szegedy 2015, section 3): second derivatives are rare, and need no speed."""
+    """Through the plain formulas (Ioffe and Szegedy 2015, section 3): second derivatives are rare."""
     gradient, inputs, gamma, beta, _mean, _rstd, *outputs = op.inputs
     watched = [gradient, inputs, gamma, beta]
     with tf.GradientTape() as tape:
