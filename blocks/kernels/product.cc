@@ -44,8 +44,8 @@ void finish(const float* buffer, int rows, int columns, T* y, int64_t y_row, con
   }
 }
 
-inline bool in_place(float* y, float*& out) { return out = y, true; }
-inline bool in_place(bf16*, float*&) { return false; }
+inline float* direct(float* y) { return y; }
+inline float* direct(bf16*) { return nullptr; }
 
 // Rows of y = a * B for one panel of B, of V vectors.
 template <class T, int V>
@@ -54,8 +54,8 @@ void rows_of_panel(const float* a, int64_t a_row, int64_t depth, const float* pa
   alignas(64) float buffer[kRows * kColumns];
   const int step = even_rows(rows);
   const bool whole = columns == V * kLanes;
-  float* out = nullptr;
-  if (whole && activation == Activation::kNone && !e.bias && !e.residual && in_place(y, out)) {
+  float* out = direct(y);
+  if (out && whole && activation == Activation::kNone && !e.bias && !e.residual) {
     for (int64_t row = 0; row < rows; row += step)
       tile_of<V, false>(int(std::min<int64_t>(step, rows - row)))(depth, a + row * a_row, a_row, 1, panel, kColumns,
                                                                   out + row * y_row, y_row);
@@ -92,16 +92,30 @@ void products(int64_t rows, int groups, int depth, int columns, const T* x, cons
   const Epilogue<T> epilogue{bias, residual, y_row};
   const bool few_rows = rows * x_row < int64_t(groups) * depth * columns && rows * depth <= 4 * kNear;
   if (few_rows) {
-    // The weights outweigh the images: a task packs one panel and takes all rows through it.
-    int64_t a_row = x_row;
-    const float* wide = as_float(x, rows, x_row, x_row, a_row, kShared);
-    parallel.run(int64_t(groups) * count, [&](int64_t task) {
-      const int group = int(task / count), first = int(task % count) * kColumns;
-      float* panel = scratch(2, panel_size);
-      pack(b + group * apart, depth, columns, down, across, first, panel);
-      const float* a = wide + int64_t(group) * depth;
-      rows_of_panel(a, a_row, depth, panel, std::min(kColumns, columns - first), y + int64_t(group) * columns + first,
-                    y_row, rows, epilogue, group * columns + first, activation);
+    // The weights outweigh the images: a task packs some panels, a few at a time so that it reads long pieces of the
+    // weights' rows, and takes all images through them.
+    const bool ready = in_place(x, x_row);
+    const int64_t a_row = ready ? x_row : padded_row(x_row);
+    float* wide = ready ? nullptr : scratch(kShared, rows * a_row);
+    if (!ready) {
+      const int64_t tasks = std::min<int64_t>(rows, parallel.threads);
+      parallel.run(tasks, [&](int64_t task) {
+        const int64_t begin = rows * task / tasks;
+        widen(x + begin * x_row, rows * (task + 1) / tasks - begin, x_row, x_row, wide + begin * a_row, a_row);
+      });
+    }
+    const int some = std::max(1, std::min(4, groups * count / (parallel.threads * 2)));  // panels of a task
+    const int per_group = (count + some - 1) / some;
+    parallel.run(int64_t(groups) * per_group, [&](int64_t task) {
+      const int group = int(task / per_group), begin = int(task % per_group) * some;
+      const int end = std::min(count, begin + some);
+      float* panel = scratch(2, some * panel_size);
+      pack_several(b + group * apart, depth, columns, down, across, begin, end, panel);
+      const float* a = (ready ? as_is(x) : wide) + int64_t(group) * depth;
+      for (int i = begin; i < end; ++i)
+        rows_of_panel(a, a_row, depth, panel + (i - begin) * panel_size, std::min(kColumns, columns - i * kColumns),
+                      y + int64_t(group) * columns + i * kColumns, y_row, rows, epilogue,
+                      group * columns + i * kColumns, activation);
     });
     return;
   }
@@ -115,8 +129,14 @@ void products(int64_t rows, int groups, int depth, int columns, const T* x, cons
   chunk = std::min(chunk, std::max<int64_t>(kRows, rows / (parallel.threads * 4) / kRows * kRows));
   parallel.run((rows + chunk - 1) / chunk, [&](int64_t task) {
     const int64_t begin = task * chunk, some = std::min(chunk, rows - begin);
-    int64_t a_row = x_row;
-    const float* a = as_float(x + begin * x_row, some, x_row, x_row, a_row, 1);
+    const bool ready = in_place(x, x_row);
+    const int64_t a_row = ready ? x_row : padded_row(x_row);
+    const float* a = ready ? as_is(x) + begin * x_row : nullptr;
+    if (!ready) {
+      float* wide = scratch(1, some * a_row);
+      widen(x + begin * x_row, some, x_row, x_row, wide, a_row);
+      a = wide;
+    }
     const Epilogue<T> here{bias, residual ? residual + begin * y_row : nullptr, y_row};
     for (int group = 0; group < groups; ++group)
       for (int panel = 0; panel < count; ++panel)

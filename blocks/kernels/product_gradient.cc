@@ -47,7 +47,7 @@ void accumulate(const T* x, int64_t x_row, int64_t inputs, const T* dy, int64_t 
 template <class T>
 void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, float* d_kernel, const Parallel& parallel) {
   const int64_t x_row = int64_t(p.groups) * p.inputs, dy_row = int64_t(p.groups) * p.outputs;
-  const int64_t width = int64_t(panels(p.outputs)) * kColumns;  // of a group's totals
+  const int64_t width = padded_row(int64_t(panels(p.outputs)) * kColumns);  // of a group's totals
   const int64_t size = int64_t(p.groups) * p.inputs * width;
   // Either the rows are shared out, each task with totals of its own, or, where those would be large, the inputs.
   const int64_t most = parallel.threads == 1 ? 1 : parallel.threads * 2;

@@ -55,18 +55,30 @@ inline int even_rows(int64_t rows) {
   return int((rows + tiles - 1) / tiles);
 }
 
-// A block of rows as float: in place where it is that already, else widened into scratch memory.
-inline const float* as_float(const float* from, int64_t, int64_t, int64_t, int64_t& row, int) { return from; }
-inline const float* as_float(const bf16* from, int64_t rows, int64_t columns, int64_t stride, int64_t& row, int slot) {
-  row = (columns + kLanes - 1) / kLanes * kLanes;
-  float* wide = scratch(slot, rows * row);
+// Whether rows lie so far apart that those of a tile fall into the same few lines of the first-level cache.
+inline bool aliased(int64_t row) { return row % 512 == 0; }
+
+// Floats from one row to the next in a copy of rows of `columns` entries: whole vectors, and never aliased.
+inline int64_t padded_row(int64_t columns) {
+  const int64_t row = (columns + kLanes - 1) / kLanes * kLanes;
+  return aliased(row) ? row + kLanes : row;
+}
+
+// Rows [0, rows) as float, into `wide`, `row` floats apart.
+template <class T>
+void widen(const T* from, int64_t rows, int64_t columns, int64_t stride, float* wide, int64_t row) {
   for (int64_t r = 0; r < rows; ++r) {
     int64_t c = 0;
     for (; c + kLanes <= columns; c += kLanes) store(wide + r * row + c, load(from + r * stride + c));
     if (c < columns) store(wide + r * row + c, load_some(from + r * stride + c, int(columns - c)));
   }
-  return wide;
 }
+
+// Whether a tile may read the rows where they are.
+inline bool in_place(const float*, int64_t stride) { return !aliased(stride); }
+inline bool in_place(const bf16*, int64_t) { return false; }
+inline const float* as_is(const float* from) { return from; }
+inline const float* as_is(const bf16*) { return nullptr; }
 
 // One panel of kColumns columns: out[k][column] = b[k * down + (first + column) * across], zeros past the last.
 template <class T>
@@ -90,6 +102,18 @@ void pack(const T* b, int64_t depth, int columns, int64_t down, int64_t across, 
       const T* from = b + (first + c) * across;
       for (int64_t k = start; k < stop; ++k) out[k * kColumns + c] = scalar(from[k * down]);
     }
+  }
+}
+
+// Panels [begin, end), one after the other; strips of rows at a time, so that neighbouring panels share what is read.
+template <class T>
+void pack_several(const T* b, int64_t depth, int columns, int64_t down, int64_t across, int begin, int end, float* out) {
+  const int64_t strip = across == 1 ? 32 : depth;  // a transposed panel reads long pieces as it is
+  for (int64_t start = 0; start < depth; start += strip) {
+    const int64_t some = std::min(strip, depth - start);
+    for (int panel = begin; panel < end; ++panel)
+      pack(b + start * down, some, columns, down, across, panel * kColumns,
+           out + ((panel - begin) * depth + start) * kColumns);
   }
 }
 
