@@ -1,7 +1,9 @@
 """Chooses how a grouped 2-D convolution is computed under TensorFlow.
 
-Every formulation computes the same; what differs is time. Each rule below names the rows of
-`benchmarks/formulations.py` that it rests on; `implementation=` of the layers overrides the choice.
+Every formulation computes the same; what differs is time. The rules rest on `benchmarks/formulations.py`, which times
+every formulation of 35 layers, marks the fastest and the one chosen, and lists the choices that were not the fastest;
+with `--xla` and `--no-onednn` too. Those for processors with matrix units rest on older measurements of oneDNN alone.
+`implementation=` of the layers overrides the choice.
 """
 
 import difflib
@@ -111,8 +113,7 @@ def choose(s: Situation) -> str:
         return _choose_for_xla(s)
     if obstacle("kernel", s) is None and not (s.pointwise and _library_multiplies(s)):
         return "kernel"
-    if s.dtype == "bfloat16" and not s.matrix_units and s.onednn:
-        # Without matrix units oneDNN's bfloat16 is slower than its float32, casts included.
+    if s.dtype == "bfloat16" and _slow_bfloat16(s):
         return "float32"
     if s.pointwise and s.groups == 1:
         return _choose_dense_pointwise(s)
@@ -120,9 +121,18 @@ def choose(s: Situation) -> str:
         return "depthwise" if not s.onednn else "native"
     if (s.groups > 1 or s.dilation != (1, 1)) and not s.onednn:
         return "split"
-    if s.dtype == "bfloat16" and obstacle("merge", s) is None:
+    if s.dtype == "bfloat16" and s.matrix_units and obstacle("merge", s) is None:
         return "merge"
     return "native"
+
+
+def _slow_bfloat16(s: Situation) -> bool:
+    """Whether float32 arithmetic, casts included, beats TensorFlow's bfloat16.
+
+    It does without oneDNN (up to 30 times), and with it where the processor has no matrix units; but for strided
+    grouped convolutions, whose inputs are four times as large as their outputs.
+    """
+    return not s.onednn or (not s.matrix_units and (s.groups == 1 or s.strides == (1, 1)))
 
 
 def _library_multiplies(s: Situation) -> bool:
@@ -134,11 +144,11 @@ def _choose_dense_pointwise(s: Situation) -> str:
     # oneDNN rearranges the filters at every call: at few positions a plain product is up to 7 times as fast.
     if s.positions is not None and s.positions <= 64:
         return "matmul"
-    return "hybrid" if s.dtype == "bfloat16" else "native"
+    return "hybrid" if s.dtype == "bfloat16" or not s.onednn else "native"
 
 
 def _choose_for_xla(s: Situation) -> str:
     """XLA's own grouped gradients take seconds on a CPU."""
     if s.groups == 1:
         return "native"
-    return "taps" if s.depthwise and s.positions is not None else "split"
+    return "taps" if (s.depthwise or s.pointwise) and s.positions is not None else "split"

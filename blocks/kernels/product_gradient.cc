@@ -52,7 +52,7 @@ void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, floa
   // Either the rows are shared out, each task with totals of its own, or, where those would be large, the inputs.
   const int64_t most = parallel.threads == 1 ? 1 : parallel.threads * 2;
   int64_t row_tasks = std::max<int64_t>(1, std::min<int64_t>(most, p.rows / 256));
-  if (size > 4 * kNear || row_tasks < parallel.threads) row_tasks = 1;
+  if (size > kNear || row_tasks < parallel.threads) row_tasks = 1;
   const int slices = row_tasks > 1 ? 1 : int(std::min<int64_t>((p.inputs + kRows - 1) / kRows, most));
   const int slice = ((p.inputs + slices - 1) / slices + kRows - 1) / kRows * kRows;
   const int64_t block = 128;  // rows whose share of a panel stays in the first-level cache

@@ -1,0 +1,242 @@
+"""The CPU kernels: where they are used, that they equal TensorFlow's operations, and what happens without them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import blocks
+from blocks import GroupedConv2D, tensorflow_ops
+from blocks.kernels import build
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
+
+
+def drawn(*shape, dtype="float32", scale=1.0, seed=0):
+    values = np.random.default_rng(seed).standard_normal(shape) * scale
+    return tf.cast(tf.constant(values), dtype)
+
+
+def plainly(monkeypatch):
+    """From here on TensorFlow's own operations compute."""
+    monkeypatch.setattr(tensorflow_ops, "kernels", lambda: None)
+
+
+def kinds(function, *arguments) -> set[str]:
+    """The types of the operations in the traced function."""
+    graph = tf.function(function, jit_compile=False).get_concrete_function(*arguments).graph
+    return {operation.type for operation in graph.get_operations()}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("activation", [None, "relu", "relu6", "hard_silu", "silu", "sigmoid"])
+def test_normalisation_equals_tensorflow(monkeypatch, activation, residual, training):
+    images, added = drawn(4, 5, 6, 37, scale=2) + 3, drawn(4, 5, 6, 37, seed=1)
+    vectors = [drawn(37, seed=2) + 2, drawn(37, seed=3), drawn(37, seed=4), drawn(37, seed=5) ** 2 + 0.5]
+    weights = drawn(4, 5, 6, 37, seed=6)
+
+    def results():
+        watched = [images, *vectors[:2], *([added] if residual else [])]
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            outputs, mean, variance = tensorflow_ops.fused_normalize(
+                images,
+                *vectors,
+                epsilon=1e-3,
+                rate=0.1,
+                training=training,
+                activation=activation,
+                residual=added if residual else None,
+            )
+            total = tf.reduce_sum(outputs * weights)
+        return [outputs, *([mean, variance] if training else []), *tape.gradient(total, watched)]
+
+    found = results()
+    plainly(monkeypatch)
+    for ours, plain in zip(found, results(), strict=True):
+        np.testing.assert_allclose(ours, plain, atol=3e-5 * np.abs(plain).max(), rtol=0)
+
+
+def test_normalisation_keeps_its_digits_far_from_zero():
+    """A mean of a thousand standard deviations: sums of squares alone would leave none."""
+    images = drawn(8, 16, 16, 32) + 1000.0
+    outputs, _, variance = tensorflow_ops.fused_normalize(
+        images, tf.ones(32), tf.zeros(32), tf.zeros(32), tf.zeros(32), epsilon=0.0, rate=1.0, training=True
+    )
+    exact = images.numpy().astype("float64")
+    np.testing.assert_allclose(variance, exact.var((0, 1, 2), ddof=1), rtol=1e-4)
+    np.testing.assert_allclose(outputs, (exact - exact.mean((0, 1, 2))) / exact.std((0, 1, 2)), atol=2e-3)
+
+
+def test_normalisation_in_bfloat16_is_that_of_float32_rounded():
+    images = drawn(4, 5, 6, 40, dtype="bfloat16", scale=2)
+    arguments = (tf.ones(40), tf.zeros(40), tf.zeros(40), tf.ones(40))
+    settings = {"epsilon": 1e-3, "rate": 0.1, "training": True, "activation": "relu"}
+    ours = tensorflow_ops.fused_normalize(images, *arguments, **settings)
+    wide = tensorflow_ops.fused_normalize(tf.cast(images, tf.float32), *arguments, **settings)
+    assert ours[0].dtype == tf.bfloat16
+    np.testing.assert_array_equal(ours[0], tf.cast(wide[0], tf.bfloat16))
+    np.testing.assert_array_equal(ours[2], wide[2])
+
+
+def test_not_a_number_and_infinity_pass_through():
+    images = tf.tensor_scatter_nd_update(drawn(1, 4, 4, 32), [[0, 0, 0, 0], [0, 1, 1, 1]], [np.nan, np.inf])
+    for dtype in ("float32", "bfloat16"):
+        kernel = tf.cast(tf.eye(32)[None, None], dtype)
+        outputs = tensorflow_ops.convolve(
+            tf.cast(images, dtype), kernel, (1, 1), "valid", (1, 1), activation="relu", implementation="kernel"
+        )
+        outputs = tf.cast(outputs, "float32").numpy()
+        assert np.isnan(outputs[0, 0, 0]).all() and not np.isfinite(outputs[0, 1, 1]).any()
+        assert np.isfinite(outputs[0, 2:]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("sizes, groups", [((58, 58), 2), ((60,), 3), ((10, 14), 4), ((7, 8), 5), ((6, 6, 6), 3)])
+def test_shuffle_equals_tensorflow(monkeypatch, sizes, groups, dtype):
+    parts = [drawn(3, 5, 7, size, dtype=dtype, seed=size) for size in sizes]
+    weights = drawn(3, 5, 7, sum(sizes), dtype=dtype)
+
+    def results():
+        with tf.GradientTape() as tape:
+            tape.watch(parts)
+            outputs = tensorflow_ops.shuffle(parts, groups)
+            total = tf.reduce_sum(outputs * weights)
+        return [outputs, *tape.gradient(total, parts)]
+
+    found = results()
+    plainly(monkeypatch)
+    for ours, plain in zip(found, results(), strict=True):
+        np.testing.assert_array_equal(ours, plain)
+
+
+def small_network():
+    images = keras.Input((8, 8, 16))
+    x = blocks.conv_norm(images, 32, act="hard_silu")
+    x = blocks.conv_norm(x, 32, 3, 2, 32, "silu")
+    x = blocks.ChannelShuffle(2)(x)
+    x = blocks.conv_norm(x, 32, 1, 2, 4, "relu", residual=blocks.convolution(x, 32, 1, 2))
+    return keras.Model(images, x)
+
+
+def test_second_derivatives_equal_tensorflow(monkeypatch):
+    keras.utils.set_random_seed(1)
+    model, images = small_network(), drawn(4, 8, 8, 16)
+
+    def penalty():
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                inner.watch(images)
+                total = tf.reduce_sum(model(images, training=True) ** 2)
+            size = tf.reduce_sum(inner.gradient(total, images) ** 2)
+        return outer.gradient(size, model.trainable_variables)
+
+    found = penalty()
+    plainly(monkeypatch)
+    for ours, plain in zip(found, penalty(), strict=True):
+        if plain is not None:  # a shift before a normalisation has no effect
+            assert np.abs(ours - plain).max() <= 2e-3 * np.abs(plain).max() + 1e-3
+
+
+def test_a_traced_step_consists_of_kernels():
+    model = small_network()
+
+    def step(images):
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(model(images, training=True))
+        return tape.gradient(total, model.trainable_variables)
+
+    found = kinds(step, drawn(2, 8, 8, 16))
+    assert {"BlocksNormTrain", "BlocksNormTrainGrad", "BlocksShuffle", "BlocksUnshuffle", "BlocksSubsample"} <= found
+    assert {"BlocksPointwise", "BlocksPointwiseInputGrad", "BlocksPointwiseFilterGrad"} <= found
+    assert {"BlocksDepthwise", "BlocksDepthwiseInputGrad", "BlocksDepthwiseFilterGrad"} <= found
+    assert not {kind for kind in found if "FusedBatchNorm" in kind or "Conv2D" in kind or kind == "Transpose"}
+
+
+def test_exports_hold_tensorflow_operations_only(tmp_path):
+    model = small_network()
+    images = drawn(2, 8, 8, 16)
+    expected = model(images, training=False)
+    model.export(tmp_path / "saved", verbose=False)
+    text = (tmp_path / "saved" / "saved_model.pb").read_bytes()
+    assert b"Blocks" not in text
+    served = tf.saved_model.load(tmp_path / "saved").serve(images)
+    np.testing.assert_allclose(served, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_wrong_tensors_are_errors_and_not_crashes():
+    operations = build.library()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="does not fit"):
+        operations.blocks_pointwise(tf.ones((1, 2, 2, 30)), tf.ones((1, 1, 7, 14)), [], [])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="entries for 32 channels"):
+        operations.blocks_affine(tf.ones((1, 2, 2, 32)), tf.ones(31), tf.ones(32), [])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="wrong shape"):
+        operations.blocks_depthwise_input_grad(
+            tf.ones((1, 9, 9, 32)), tf.ones((3, 3, 1, 32)), [1, 4, 4, 32], strides=[1, 1], margins=[1, 1, 1, 1]
+        )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the batch is empty"):
+        operations.blocks_norm_train(
+            tf.ones((0, 2, 2, 32)), *(tf.ones(32) for _ in range(4)), [], epsilon=1e-3, rate=0.1
+        )
+
+
+def test_an_empty_batch_has_empty_outputs():
+    layer = GroupedConv2D(32, 1)
+    assert layer(tf.ones((0, 4, 4, 16))).shape == (0, 4, 4, 32)
+
+
+PROGRAM = """
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import tensorflow as tf
+    from blocks import GroupedConv2D
+    print(GroupedConv2D(32, 1)(tf.ones((1, 4, 4, 16))).shape)
+print(*(w.message for w in caught if "kernels of blocks" in str(w.message)), sep="\\n")
+"""
+
+
+def run(**environment):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=True)
+    return done.stdout.strip().splitlines()
+
+
+def test_without_a_compiler_it_works_and_says_so(tmp_path):
+    lines = run(XDG_CACHE_HOME=str(tmp_path), CXX="no-such-compiler")
+    assert lines[0] == "(1, 4, 4, 32)"
+    assert "no C++ compiler (no-such-compiler is not on PATH)" in lines[1] and len(lines) == 2
+
+
+def test_a_compiler_that_fails_is_tried_once(tmp_path):
+    compiler = tmp_path / "compiler"
+    compiler.write_text("#!/bin/sh\necho tried >> $TRIES\necho 'cannot compile' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    settings = {"XDG_CACHE_HOME": str(tmp_path), "CXX": str(compiler), "TRIES": str(tmp_path / "tries")}
+    for _ in range(2):
+        assert "could not compile them (see " in run(**settings)[1]
+    versions, files = 2, len(build.GLUE + build.ARITHMETIC)  # each process asks for the version, the first one compiles
+    assert len((tmp_path / "tries").read_text().splitlines()) == versions + files
+    (failure,) = tmp_path.glob("grouped-convolution-zoo/kernels/*.failed")
+    assert "cannot compile" in failure.read_text()
+
+
+def test_switched_off_it_is_silent(tmp_path):
+    assert run(BLOCKS_KERNELS="off", XDG_CACHE_HOME=str(tmp_path)) == ["(1, 4, 4, 32)"]
+    assert "BLOCKS_KERNELS='maybe' is not known: use on or off" in run(BLOCKS_KERNELS="maybe")[1]
+
+
+def test_sources_travel_with_the_package():
+    settings = (ROOT / "pyproject.toml").read_text()
+    assert '"blocks.kernels" = ["*.cc", "*.h"]' in settings
+    for name in (*build.GLUE, *build.ARITHMETIC):
+        assert (build.SOURCES / f"{name}.cc").exists()
+    for path in (*build.SOURCES.glob("*.cc"), *build.SOURCES.glob("*.h")):
+        assert len(path.read_text().splitlines()) <= 300
