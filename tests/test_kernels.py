@@ -167,8 +167,8 @@ def test_exports_hold_tensorflow_operations_only(tmp_path):
     model.export(tmp_path / "saved", verbose=False)
     text = (tmp_path / "saved" / "saved_model.pb").read_bytes()
     assert b"Blocks" not in text
-    served = tf.saved_model.load(tmp_path / "saved").serve(images)
-    np.testing.assert_allclose(served, expected, atol=1e-4 * np.abs(expected).max())
+    loaded = tf.saved_model.load(tmp_path / "saved")
+    np.testing.assert_allclose(loaded.serve(images), expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_wrong_tensors_are_errors_and_not_crashes():
