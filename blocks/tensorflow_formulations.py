@@ -28,7 +28,8 @@ def convolution(name: str, s: Situation, inputs, kernel, padding: Padding):
         case "native":
             return tf.nn.conv2d(inputs, kernel, s.strides, padding, dilations=s.dilation)
         case "merge":
-            return tf.nn.conv2d(inputs, merged(kernel, s), s.strides, padding, dilations=s.dilation)
+            kernel = merge_groups(kernel, s.groups, s.groups // merged_groups(s))
+            return tf.nn.conv2d(inputs, kernel, s.strides, padding, dilations=s.dilation)
         case "split":
             return _split(s, inputs, kernel, padding)
         case "depthwise":
@@ -112,17 +113,17 @@ def _same_axis(size, kernel: int, stride: int, dilation: int) -> tuple[int, int]
     return total // 2, total - total // 2
 
 
-def merged(kernel, s: Situation):
-    """`kernel` (kh, kw, n, filters) of few channels a group as one of fewer groups, zeros between those merged.
+def merge_groups(kernel, groups: int, merged: int):
+    """The kernel of `groups / merged` groups that does the same: block-diagonal, `merged` of the old groups in each.
 
-    A merged group takes neighbours' inputs and gives neighbours' outputs, so its matrix is block-diagonal:
-    (kh, kw, n * merged, filters).
+    `kernel` (..., n, filters), over any number of axes, becomes (..., n * merged, filters).
     """
-    groups = merged_groups(s)
-    together = s.groups // groups
-    blocks = tf.reshape(kernel, (*s.kernel_size, 1, s.inputs, groups, together, s.outputs))
-    diagonal = tf.reshape(tf.eye(together, dtype=kernel.dtype), (1, 1, together, 1, 1, together, 1))
-    return tf.reshape(blocks * diagonal, (*s.kernel_size, together * s.inputs, kernel.shape[-1]))
+    if merged == 1:
+        return kernel
+    *taps, channels, filters = kernel.shape
+    blocks = tf.reshape(kernel, (*taps, 1, channels, groups // merged, merged, filters // groups))
+    diagonal = tf.reshape(tf.eye(merged, dtype=kernel.dtype), (merged, 1, 1, merged, 1))
+    return tf.reshape(blocks * diagonal, (*taps, merged * channels, filters))
 
 
 def _split(s: Situation, inputs, kernel, padding: str):

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from blocks.arguments import Padding, divisors
+from blocks.tensorflow_formulations import merge_groups, spread
 from blocks.tensorflow_ops import device_kind, in_xla, native_gradients
 
 # Input channels of a convolution that neighbouring groups are merged into. Forward and backward pass of a 3x3x3
@@ -41,7 +42,7 @@ def convolve(inputs, kernel, strides, padding: Padding, dilation, *, implementat
         # As in 2-D, where oneDNN's gradient of a strided pointwise convolution leaves its memory.
         inputs, strides = inputs[:, :: strides[0], :: strides[1], :: strides[2]], (1, 1, 1)
     if max(dilation) > 1 and not native_gradients(inputs.dtype.name):
-        kernel, dilation = write_out_dilation(kernel, dilation), (1, 1, 1)
+        kernel, dilation = spread(kernel, dilation), (1, 1, 1)
     if implementation != "native":
         kernel = merge_groups(kernel, groups, merged)
     return _split_convolve(inputs, kernel, (1, *strides, 1), padding, (1, *dilation, 1), groups // merged)
@@ -75,24 +76,3 @@ def _refuse(implementation: str, reason: str) -> None:
 def _merged_groups(groups: int, channels: int) -> int:
     """How many neighbouring groups of `channels` each to merge: a divisor of `groups`."""
     return max(d for d in divisors(groups) if d == 1 or d * channels <= MERGED_CHANNELS)
-
-
-def merge_groups(kernel, groups: int, merged: int):
-    """The kernel of `groups / merged` groups that does the same: block-diagonal, `merged` of the old groups in each."""
-    if merged == 1:
-        return kernel
-    *taps, channels, filters = kernel.shape
-    blocks = tf.reshape(kernel, (*taps, 1, channels, groups // merged, merged, filters // groups))
-    diagonal = tf.reshape(tf.eye(merged, dtype=kernel.dtype), (merged, 1, 1, merged, 1))
-    return tf.reshape(blocks * diagonal, (*taps, merged * channels, filters))
-
-
-def write_out_dilation(kernel, dilation):
-    """`kernel` with the zeros between its taps written out: the same convolution without dilation."""
-    for axis, (taps, step) in enumerate(zip(kernel.shape[:3], dilation, strict=True)):
-        if step > 1 and taps > 1:
-            before, after = kernel.shape[:axis], kernel.shape[axis + 1 :]
-            spaced = tf.stack([kernel] + [tf.zeros_like(kernel)] * (step - 1), axis=axis + 1)
-            spaced = tf.reshape(spaced, (*before, taps * step, *after))
-            kernel = tf.slice(spaced, [0] * 5, (*before, (taps - 1) * step + 1, *after))
-    return kernel

@@ -9,9 +9,6 @@ namespace {
 
 constexpr int kTile = 8;  // neighbouring outputs computed at once: one load of a weight serves them all
 
-int vectors(int channels) { return (channels + kLanes - 1) / kLanes; }
-int offset_of(int vector, int channels) { return std::min(vector * kLanes, channels - kLanes); }
-
 // One tap of a kernel along a row of outputs: output j reads column j * step + shift of `row`, if that exists.
 template <class T>
 struct Tap {

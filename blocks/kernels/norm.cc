@@ -9,10 +9,6 @@ namespace {
 
 constexpr int64_t kBlock = 128;  // rows summed in float before the sums go to double
 
-// Channels are taken kLanes at a time; the last vector of a row overlaps the one before it, so each has an offset.
-int vectors(int channels) { return (channels + kLanes - 1) / kLanes; }
-int offset_of(int vector, int channels) { return std::min(vector * kLanes, channels - kLanes); }
-
 // Rows cut into equal tasks: enough of them that threads which others slow down don't hold up the rest.
 struct Rows {
   int64_t tasks, size;

@@ -28,6 +28,12 @@ typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef uint32_t Bits __attribute__((vector_size(kLanes * 4)));
 typedef uint16_t Half __attribute__((vector_size(kLanes * 2)));
 
+// Channels are taken kLanes at a time; the last vector of a row overlaps the one before it, so each has an offset.
+inline int vectors(int channels) { return (channels + kLanes - 1) / kLanes; }
+inline int offset_of(int vector, int channels) {
+  return vector * kLanes < channels - kLanes ? vector * kLanes : channels - kLanes;
+}
+
 inline Vec splat(float value) { return value - Vec{}; }  // minus zero, not plus: the compiler sees through it
 
 inline Vec load(const float* from) {
