@@ -23,8 +23,10 @@ APPLICATIONS: Mapping[str, tuple[str, Mapping]] = {
 
 def torch_network(model: str) -> tuple[str, str]:
     """The library and the name of the network in PyTorch: the zoo's names are the references' own."""
+    if model == "alexnet_g1":
+        return "pytorchcv", "alexnet"
     if model.startswith("shufflenet_v2"):
         return "torchvision", model
-    if model.startswith(("shufflenet_g", "condensenet", "igcv3")) or model.endswith("_cifar10"):
+    if model.startswith(("shufflenet_g", "condensenet", "igcv3")) or model.endswith(("_cifar10", "_cifar100", "_svhn")):
         return "pytorchcv", model
     return "timm", model

@@ -9,6 +9,7 @@ import keras
 from keras import layers, ops
 
 from blocks.convolution import GroupedConv2D
+from blocks.initializers import Normal
 from blocks.normalization import BatchNormalization
 
 MOMENTUM = 0.9  # the share of a running statistic that is kept; PyTorch's references write it 0.1
@@ -27,10 +28,13 @@ def convolution(
     strides: int = 1,
     groups: int = 1,
     *,
+    padding: int | None = None,
+    dilation: int = 1,
     use_bias: bool = False,
     name: str | None = None,
 ):
-    """Convolution of `inputs` (B, H, W, C), padded by kernel_size // 2 on every side as the references pad.
+    """Convolution of `inputs` (B, H, W, C), padded by `padding` on every side, or by dilation * (kernel_size // 2), as
+    the references pad.
 
     He's initialisation over the outputs that one input reaches: filters / groups of them, not filters
     (He et al. 2015, section 2.2, backward case).
@@ -40,23 +44,32 @@ def convolution(
         filters,
         kernel_size,
         strides,
-        kernel_size // 2,
+        dilation * (kernel_size // 2) if padding is None else padding,
         "channels_last",
+        dilation_rate=dilation,
         groups=groups,
         use_bias=use_bias,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=math.sqrt(2.0 / fan_out)),
+        kernel_initializer=Normal(stddev=math.sqrt(2.0 / fan_out)),
         name=name,
     )(inputs)
 
 
-def normalization(inputs, gamma: str = "ones", act: str | None = None, residual=None, *, name: str | None = None):
+def normalization(
+    inputs,
+    gamma: str = "ones",
+    act: str | None = None,
+    residual=None,
+    *,
+    epsilon: float = EPSILON,
+    name: str | None = None,
+):
     """activation(batch normalisation + residual) over the channels of `inputs` (B, H, W, C), with the references'
     constants.
 
     `gamma` initialises the scale: "zeros" in the last normalisation of a residual branch makes the block start as
     the identity (Goyal et al. 2017, Accurate, Large Minibatch SGD, section 5.1, arXiv:1706.02677).
     """
-    layer = BatchNormalization(-1, MOMENTUM, EPSILON, gamma_initializer=gamma, activation=act, name=name)
+    layer = BatchNormalization(-1, MOMENTUM, epsilon, gamma_initializer=gamma, activation=act, name=name)
     return layer(inputs) if residual is None else layer(inputs, residual=residual)
 
 
@@ -74,27 +87,54 @@ def conv_norm(
     act: str | None = None,
     *,
     residual=None,
+    drop_path: float = 0.0,
     gamma: str = "ones",
+    epsilon: float = EPSILON,
+    padding: int | None = None,
+    dilation: int = 1,
     name: str | None = None,
     norm_name: str | None = None,
 ):
     """Convolution without bias, batch normalisation, residual sum, activation.
 
     (B, H, W, C), and the residual's (B, H/s, W/s, filters), to (B, H/s, W/s, filters).
+
+    Args:
+        drop_path: the share of images whose branch is dropped in training before the residual is added, see
+            `stochastic_depth`.
     """
-    x = convolution(inputs, filters, kernel_size, strides, groups, name=name)
-    return normalization(x, gamma, act, residual, name=norm_name)
+    x = convolution(inputs, filters, kernel_size, strides, groups, padding=padding, dilation=dilation, name=name)
+    if residual is None or not drop_path:
+        return normalization(x, gamma, act, residual, epsilon=epsilon, name=norm_name)
+    x = normalization(x, gamma, epsilon=epsilon, name=norm_name)
+    return activation(layers.Add()([stochastic_depth(x, drop_path), residual]), act)
 
 
-def squeeze_excite(inputs, reduced: int, gate: str = "sigmoid", *, name: str | None = None):
+def stochastic_depth(inputs, rate: float):
+    """In training, drop the whole branch `inputs` (B, H, W, C) of a share `rate` of the images, and scale the others
+    by 1 / (1 - rate). Source: Huang et al. 2016, Deep Networks with Stochastic Depth, section 3, arXiv:1603.09382.
+    """
+    return layers.Dropout(rate, noise_shape=(None, 1, 1, 1))(inputs) if rate else inputs
+
+
+def squeeze_excite(
+    inputs,
+    reduced: int,
+    gate: str = "sigmoid",
+    *,
+    act: str = "relu",
+    layer_names: tuple[str, str] = ("conv_reduce", "conv_expand"),
+    name: str | None = None,
+):
     """Scale each channel of `inputs` (B, H, W, C) by a gate computed from the mean of all of them.
 
-    Mean over the image, 1x1 convolution to `reduced` channels, ReLU, 1x1 convolution back, `gate`, product.
+    Mean over the image, 1x1 convolution to `reduced` channels, `act`, 1x1 convolution back, `gate`, product.
+    `layer_names` are those of the two convolutions below `name`.
     Source: Hu et al. 2018, Squeeze-and-Excitation Networks, section 3, arXiv:1709.01507.
     """
     x = ops.mean(inputs, axis=(1, 2), keepdims=True)
-    x = activation(convolution(x, reduced, use_bias=True, name=child(name, "conv_reduce")), "relu")
-    x = convolution(x, inputs.shape[-1], use_bias=True, name=child(name, "conv_expand"))
+    x = activation(convolution(x, reduced, use_bias=True, name=child(name, layer_names[0])), act)
+    x = convolution(x, inputs.shape[-1], use_bias=True, name=child(name, layer_names[1]))
     return ops.multiply(inputs, activation(x, gate))
 
 

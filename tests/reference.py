@@ -10,10 +10,8 @@ import json
 import zlib
 from pathlib import Path
 
-import keras
 import numpy as np
-
-import blocks
+from safetensors.numpy import save_file
 
 FOLDER = Path(__file__).parent / "goldens"
 NAMES = sorted(path.name.removesuffix(".json.gz") for path in FOLDER.glob("*.json.gz"))
@@ -25,12 +23,15 @@ def fixture(name: str) -> dict:
 
 def tensor(name: str, shape, gain: float) -> np.ndarray:
     """The weights that the fixtures were made with, in the reference's layout."""
-    noise = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
+    draw = np.random.RandomState(zlib.crc32(name.encode()))
+    if name.endswith(".index"):  # CondenseNet's learned permutation of channels
+        return draw.permutation(shape[0])
+    noise = draw.standard_normal(shape)
     if name.endswith("running_var"):
         value = 0.6 + 0.2 * np.abs(noise)
     elif len(shape) >= 2:
         value = noise * gain * np.sqrt(2.0 / np.prod(shape[1:]))
-    elif name.endswith("weight"):
+    elif name.endswith(("weight", "gamma")):
         value = 1.0 + 0.1 * noise
     else:
         value = 0.02 * noise
@@ -44,19 +45,7 @@ def images(size: int) -> np.ndarray:
     return (coarse + 0.5 * draw.standard_normal((2, size, size, 3))).astype("float32")
 
 
-def checkpoint_names(model: keras.Model) -> dict[str, tuple[keras.Variable, tuple[int, ...]]]:
-    """Every variable by its name in the reference's checkpoint, with the axes that turn that layout into Keras's."""
-    found = {}
-    for layer in model.layers:
-        if isinstance(layer, blocks.GroupedConv2D):
-            found[f"{layer.name}.weight"] = layer.kernel, (2, 3, 1, 0)
-        elif isinstance(layer, keras.layers.Dense):
-            found[f"{layer.name}.weight"] = layer.kernel, (1, 0)
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            pairs = zip(("weight", "bias", "running_mean", "running_var"), layer.weights, strict=True)
-            found |= {f"{layer.name}.{key}": (weight, (0,)) for key, weight in pairs}
-        else:
-            assert not layer.weights, f"{layer.name} holds weights that no rule maps"
-        if getattr(layer, "bias", None) is not None:
-            found[f"{layer.name}.bias"] = layer.bias, (0,)
-    return found
+def write_checkpoint(path: Path, state_dict: list, gain: float = 1.0) -> Path:
+    """A `.safetensors` file with those weights, of the names and shapes of `state_dict`."""
+    save_file({name: tensor(name, shape, gain) for name, shape in state_dict}, path, metadata={"format": "pt"})
+    return path

@@ -1,19 +1,44 @@
-"""Grouped-convolution networks for Keras: `create`, `fuse`, `list_models`, `profile`.
+"""Grouped-convolution networks for Keras, with the weights that are published for them.
 
 Importing this package does not import Keras: the functions do when they are first used.
 """
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from zoo.registry import list_models
 
 if TYPE_CHECKING:
+    from zoo.backbone import FeatureInfo, feature_info, freeze
     from zoo.complexity import profile
     from zoo.factory import create
     from zoo.folding import fuse
+    from zoo.weights.loading import load_weights
+    from zoo.weights.saving import save_torch
 
-__all__ = ["create", "fuse", "list_models", "profile"]
+__all__ = [
+    "FeatureInfo",
+    "create",
+    "feature_info",
+    "freeze",
+    "fuse",
+    "list_models",
+    "load_weights",
+    "profile",
+    "save_torch",
+]
+
+HOMES = {
+    "FeatureInfo": "zoo.backbone",
+    "create": "zoo.factory",
+    "feature_info": "zoo.backbone",
+    "freeze": "zoo.backbone",
+    "fuse": "zoo.folding",
+    "load_weights": "zoo.weights.loading",
+    "profile": "zoo.complexity",
+    "save_torch": "zoo.weights.saving",
+}
 
 if "keras" in sys.modules:
     # Someone who works with Keras may load a saved model next, and that needs the layers to be registered.
@@ -21,13 +46,8 @@ if "keras" in sys.modules:
 
 
 def __getattr__(name: str):
-    if name == "create":
-        from zoo.factory import create as value
-    elif name == "fuse":
-        from zoo.folding import fuse as value
-    elif name == "profile":
-        from zoo.complexity import profile as value
-    else:
+    if name not in HOMES:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    value = getattr(import_module(HOMES[name]), name)
     globals()[name] = value
     return value

@@ -1,6 +1,7 @@
 """What family configurations check and round alike; pure Python, so that it runs before TensorFlow is imported."""
 
 import math
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from fractions import Fraction
@@ -41,6 +42,11 @@ def check_spatial_groups(groups: int | None, widths: Iterable[int], what: str) -
                 f"groups={groups} does not divide the channels of every spatial convolution of {what}: "
                 f"use {', '.join(map(str, allowed))}, or null for depthwise; the nearest is {nearest}."
             )
+
+
+def regrouped(name: str, groups: int) -> str:
+    """The name of a published network with another number of groups: "regnety_008" -> "regnety_008_g4"."""
+    return f"{re.sub(r'_g[0-9]+$', '', name)}_g{groups}"
 
 
 def width_name(width: float) -> str:

@@ -11,11 +11,31 @@ from zoo.checks import close_matches
 
 FAMILIES = {
     "resnext": "zoo.models.resnext",
+    "resnext_cifar": "zoo.models.resnext_cifar",
+    "sk_resnext": "zoo.models.sk_resnext",
+    "res2net": "zoo.models.res2net",
+    "resnest": "zoo.models.resnest",
     "shufflenet_v1": "zoo.models.shufflenet_v1",
     "shufflenet_v2": "zoo.models.shufflenet_v2",
     "mobilenet_v1": "zoo.models.mobilenet_v1",
     "mobilenet_v2": "zoo.models.mobilenet_v2",
     "mobilenet_v3": "zoo.models.mobilenet_v3",
+    "regnet": "zoo.models.regnet",
+    "repvgg": "zoo.models.repvgg",
+    "mobileone": "zoo.models.mobileone",
+    "convnext": "zoo.models.convnext",
+    "ghostnet": "zoo.models.ghostnet",
+    "dpn": "zoo.models.dpn",
+    "xception": "zoo.models.xception",
+    "mobilenet_v4": "zoo.models.mobilenet_v4",
+    "efficientnet": "zoo.models.efficientnet",
+    "mnasnet": "zoo.models.mnasnet",
+    "mixnet": "zoo.models.mixnet",
+    "fbnet": "zoo.models.fbnet",
+    "lcnet": "zoo.models.lcnet",
+    "alexnet": "zoo.models.alexnet",
+    "igcv3": "zoo.models.igcv3",
+    "condensenet": "zoo.models.condensenet",
 }
 
 

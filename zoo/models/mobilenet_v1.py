@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive, check_spatial_groups, round_channels
 
-STEM = 32
+STEM, HEAD = 32, 1024
 STAGES = ((1, 1, 64), (2, 2, 128), (2, 2, 256), (6, 2, 512), (2, 2, 1024))  # blocks, stride of the first, channels
 CLASSIFIER = "classifier"
 
@@ -18,6 +18,7 @@ class MobileNetV1:
     """What makes one network of this family."""
 
     width: float = 1.0  # width multiplier, alpha in the paper
+    head_conv: bool = False  # timm's "h": a 1x1 convolution of 1024 channels or more before the pooling
     groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
 
     def __post_init__(self):
@@ -27,7 +28,7 @@ class MobileNetV1:
 
     @property
     def name(self) -> str:
-        return f"mobilenetv1_{round(self.width * 100):03d}"
+        return f"mobilenetv1_{round(self.width * 100):03d}" + ("h" if self.head_conv else "")
 
     def scaled(self, channels: int) -> int:
         return round_channels(channels * self.width)
@@ -41,6 +42,7 @@ VARIANTS = {
     "mobilenetv1_050": MobileNetV1(width=0.5),
     "mobilenetv1_075": MobileNetV1(width=0.75),
     "mobilenetv1_100": MobileNetV1(width=1.0),
+    "mobilenetv1_100h": MobileNetV1(width=1.0, head_conv=True),
     "mobilenetv1_125": MobileNetV1(width=1.25),
 }
 
@@ -64,6 +66,9 @@ def build(config: MobileNetV1, images, small_stem: bool = False) -> list:
 
 def head(config: MobileNetV1, features):
     """Vector (B, 1024 * width) that the classifier sees, from the last feature map."""
-    from blocks import global_average
+    from blocks import conv_norm, global_average
 
+    if config.head_conv:
+        channels = max(HEAD, config.scaled(HEAD))
+        features = conv_norm(features, channels, act="relu6", name="conv_head", norm_name="bn2")
     return global_average(features)

@@ -7,8 +7,10 @@ and head and scale the depth of the stages between the first and the last.
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 from zoo.checks import check_positive, check_spatial_groups, round_channels
+from zoo.models.rows import Block, Row, inverted_residual, trunk, unroll
 
 STEM, HEAD = 32, 1280
 STAGES = (  # expansion ratio t, channels c, blocks n, stride s of the first: table 2 of the paper
@@ -20,7 +22,6 @@ STAGES = (  # expansion ratio t, channels c, blocks n, stride s of the first: ta
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-LAST_OF_STRIDE = (0, 1, 2, 4, 6)  # stages whose output is the last at strides 2, 4, 8, 16 and 32
 CLASSIFIER = "classifier"
 
 
@@ -32,11 +33,14 @@ class MobileNetV2:
     depth_multiplier: float = 1.0  # of the blocks in the middle stages, rounded up
     fixed_stem: bool = False  # leave stem, head and the depth of the outer stages unscaled
     groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
+    drop_path: float = 0.0  # stochastic depth, growing linearly up to this
 
     def __post_init__(self):
         check_positive("width", self.width, "MobileNet v2")
         check_positive("depth_multiplier", self.depth_multiplier, "MobileNet v2")
-        check_spatial_groups(self.groups, self.spatial_widths, f"MobileNet v2 of width {self.width:g}")
+        check_spatial_groups(
+            self.groups, {block.expanded for block in self.blocks}, f"MobileNet v2 of width {self.width:g}"
+        )
 
     @property
     def name(self) -> str:
@@ -51,27 +55,15 @@ class MobileNetV2:
         return HEAD if self.fixed_stem else max(HEAD, round_channels(HEAD * self.width))
 
     @property
-    def stages(self) -> list[tuple[int, int, int, int]]:
-        """(expansion ratio, channels, blocks, stride) of every stage, scaled."""
-        last = len(STAGES) - 1
-        return [
-            (
-                ratio,
-                round_channels(channels * self.width),
-                blocks if self.fixed_stem and stage in (0, last) else math.ceil(blocks * self.depth_multiplier),
-                strides,
-            )
-            for stage, (ratio, channels, blocks, strides) in enumerate(STAGES)
-        ]
-
-    @property
-    def spatial_widths(self) -> set[int]:
-        """Channels of the spatial convolutions."""
-        widths, channels = {self.stem}, self.stages[0][1]
-        for ratio, outputs, blocks, _ in self.stages[1:]:
-            widths |= {channels * ratio} | ({outputs * ratio} if blocks > 1 else set())
-            channels = outputs
-        return widths
+    def blocks(self) -> list[Block]:
+        """Every block, scaled."""
+        stages = []
+        for t, channels, n, strides in STAGES:
+            fixed = self.fixed_stem and len(stages) in (0, len(STAGES) - 1)
+            blocks = n if fixed else math.ceil(n * self.depth_multiplier)
+            # With t = 1 no convolution expands.
+            stages.append([Row(blocks, 3, strides, t if t > 1 else 0, channels, act="relu6")])
+        return unroll(stages, self.stem, self.width)
 
     def with_groups(self, groups: int) -> "MobileNetV2":
         return replace(self, groups=groups)
@@ -90,20 +82,10 @@ VARIANTS = {
 
 def build(config: MobileNetV2, images, small_stem: bool = False) -> list:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
-    from blocks import conv_norm, mobilenet_v1_block, mobilenet_v2_block
+    from blocks import conv_norm
 
     x = conv_norm(images, config.stem, 3, 1 if small_stem else 2, act="relu6", name="conv_stem", norm_name="bn1")
-    features = []
-    for stage, (ratio, filters, blocks, strides) in enumerate(config.stages):
-        for block in range(blocks):
-            step, name = strides if block == 0 else 1, f"blocks.{stage}.{block}"
-            if ratio == 1:
-                x = mobilenet_v1_block(x, filters, step, config.groups, final_act=None, name=name)
-            else:
-                x = mobilenet_v2_block(x, filters, x.shape[-1] * ratio, step, config.groups, name=name)
-        if stage in LAST_OF_STRIDE:
-            features.append(x)
-    return features
+    return trunk(x, config.blocks, config.drop_path, partial(inverted_residual, groups=config.groups))
 
 
 def head(config: MobileNetV2, features):

@@ -2,37 +2,57 @@
 
 Xie et al. 2017, Aggregated Residual Transformations for Deep Neural Networks, arXiv:1611.05431.
 He et al. 2016, Deep Residual Learning for Image Recognition, arXiv:1512.03385.
+SE-ResNeXt: Hu et al. 2018, Squeeze-and-Excitation Networks, arXiv:1709.01507.
+Version D: He et al. 2019, Bag of Tricks for Image Classification, section 4.2, arXiv:1812.01187.
 Layer names follow timm's `resnet.py`, whose stride is on the 3x3 convolution.
 """
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_choice, check_positive
+from zoo.checks import check_choice, check_positive, close_matches, round_channels
 
 DEPTHS = {26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # blocks of each stage
+VERSIONS = ("b", "d", "t")  # "b" is left out of names
 CLASSIFIER = "fc"
 EXPANSION = 4  # outputs of a bottleneck over its nominal width, 64 at the first stage
 RESNET_WIDTH = 64
+SE = 1 / 16  # squeeze_ratio of the SE networks: their reduction ratio r is 16
 
 
-def block_weights(groups: int, width: int) -> int:
-    """Weights of a first-stage bottleneck of 256 channels, C * (256 d + 9 d^2 + 256 d): equation 4 of the paper."""
-    return groups * (2 * EXPANSION * RESNET_WIDTH * width + 9 * width * width)
+def block_weights(groups: int, width: int, scale: int = 1, spatial: float = 1) -> float:
+    """Weights of a first-stage bottleneck of 256 channels, C * (256 d + 9 d^2 + 256 d): equation 4 of the paper.
+
+    In families derived from it, `scale` times as many channels go through the 1x1 convolutions, and the 3x3
+    convolutions have `spatial` times as many weights.
+    """
+    return groups * (2 * EXPANSION * RESNET_WIDTH * width * scale + 9 * width * width * spatial)
 
 
-def equal_width(groups: int, weights: int) -> int:
+def equal_width(groups: int, weights: float, scale: int = 1, spatial: float = 1, step: int = 1) -> int:
     """The width of a group, d, whose bottleneck is nearest to `weights`: section 3.2 and table 2 of the paper.
 
     Of 1, 2, 4, 8 and 32 groups at ResNet-50's size it makes 64, 40, 24, 14 and 4, as the paper does.
-    Raises ValueError where not even one channel a group is that small.
+    `step` is what d must be a multiple of; the others are those of `block_weights`.
+    Raises ValueError where not even `step` channels a group are that few.
     """
-    if block_weights(groups, 1) > 2 * weights:
-        most = 2 * weights // block_weights(1, 1)
+    if block_weights(groups, step, scale, spatial) > 2 * weights:
+        most = int(2 * weights // block_weights(1, step, scale, spatial))
+        channels = "one channel" if step == 1 else f"{step} channels"
         raise ValueError(
-            f"groups={groups} makes a bottleneck of one channel a group over twice as large as it should be: "
+            f"groups={groups} makes a bottleneck of {channels} a group over twice as large as it should be: "
             f"use at most {most}, or set width_per_group."
         )
-    return min(range(1, 512), key=lambda width: abs(block_weights(groups, width) - weights))
+    return min(range(step, 512, step), key=lambda width: abs(block_weights(groups, width, scale, spatial) - weights))
+
+
+def check_common(depth: int, depths, groups: int, version: str, versions, drop_path: float, what: str) -> None:
+    """Raise ValueError for what no residual network of the family `what` can have."""
+    check_choice("depth", depth, depths, what)
+    check_positive("groups", groups, what)
+    if version not in versions:
+        raise ValueError(f"version={version!r} is not allowed for {what}: {close_matches(version, versions)}")
+    if not 0 <= drop_path < 1:
+        raise ValueError(f"drop_path={drop_path!r} is not allowed for {what}: it is a share, from 0 up to but not 1.")
 
 
 @dataclass(frozen=True)
@@ -45,20 +65,27 @@ class ResNeXt:
     depth: int = 50
     groups: int = 32  # cardinality, C in the paper
     width_per_group: int | None = None  # d in the paper: channels of a group at the first stage
+    squeeze_ratio: float = 0.0  # > 0: SE-ResNeXt; channels of the gate's hidden layer over those that it scales
+    version: str = "b"  # stem and shortcuts: "b" the paper's, "d" of Bag of Tricks, "t" the same with a narrower stem
+    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing from 0 at the first
 
     def __post_init__(self):
-        check_choice("depth", self.depth, DEPTHS, "ResNeXt")
-        check_positive("groups", self.groups, "ResNeXt")
+        check_common(self.depth, DEPTHS, self.groups, self.version, VERSIONS, self.drop_path, "ResNeXt")
         if self.width_per_group is None:
             width = equal_width(self.groups, block_weights(1, RESNET_WIDTH))
             object.__setattr__(self, "width_per_group", width)
         check_positive("width_per_group", self.width_per_group, "ResNeXt")
+        if not 0 <= self.squeeze_ratio <= 1:
+            raise ValueError(
+                f"squeeze_ratio={self.squeeze_ratio!r} is not allowed for ResNeXt: use 0 to 1, 0.0625 say."
+            )
 
     @property
     def name(self) -> str:
+        prefix, suffix = "se" if self.squeeze_ratio else "", "" if self.version == "b" else self.version
         if (self.groups, self.width_per_group) == (1, RESNET_WIDTH):
-            return f"resnet{self.depth}"
-        return f"resnext{self.depth}_{self.groups}x{self.width_per_group}d"
+            return f"{prefix}resnet{self.depth}{suffix}"
+        return f"{prefix}resnext{self.depth}{suffix}_{self.groups}x{self.width_per_group}d"
 
     def with_groups(self, groups: int) -> "ResNeXt":
         """This network with another cardinality and, as nearly as can be, the same size."""
@@ -67,41 +94,60 @@ class ResNeXt:
 
 
 VARIANTS = {
-    "resnet26": ResNeXt(depth=26, groups=1),
-    "resnet50": ResNeXt(depth=50, groups=1),
-    "resnet101": ResNeXt(depth=101, groups=1),
-    "resnet152": ResNeXt(depth=152, groups=1),
-    "resnext50_32x4d": ResNeXt(depth=50, groups=32, width_per_group=4),
-    "resnext50_32x8d": ResNeXt(depth=50, groups=32, width_per_group=8),
-    "resnext50_64x4d": ResNeXt(depth=50, groups=64, width_per_group=4),
-    "resnext101_32x4d": ResNeXt(depth=101, groups=32, width_per_group=4),
-    "resnext101_32x8d": ResNeXt(depth=101, groups=32, width_per_group=8),
-    "resnext101_64x4d": ResNeXt(depth=101, groups=64, width_per_group=4),
+    "resnet26": ResNeXt(26, 1),
+    "resnet26d": ResNeXt(26, 1, version="d"),
+    "resnet26t": ResNeXt(26, 1, version="t"),
+    "resnet50": ResNeXt(50, 1),
+    "resnet50d": ResNeXt(50, 1, version="d"),
+    "resnet50t": ResNeXt(50, 1, version="t"),
+    "resnet101": ResNeXt(101, 1),
+    "resnet101d": ResNeXt(101, 1, version="d"),
+    "resnet152": ResNeXt(152, 1),
+    "resnet152d": ResNeXt(152, 1, version="d"),
+    "resnext50_32x4d": ResNeXt(50, 32, 4),
+    "resnext50d_32x4d": ResNeXt(50, 32, 4, version="d"),
+    "resnext50_32x8d": ResNeXt(50, 32, 8),
+    "resnext50_64x4d": ResNeXt(50, 64, 4),
+    "resnext101_32x4d": ResNeXt(101, 32, 4),
+    "resnext101_32x8d": ResNeXt(101, 32, 8),
+    "resnext101_32x16d": ResNeXt(101, 32, 16),
+    "resnext101_32x32d": ResNeXt(101, 32, 32),
+    "resnext101_64x4d": ResNeXt(101, 64, 4),
+    "seresnet50": ResNeXt(50, 1, squeeze_ratio=SE),
+    "seresnet50t": ResNeXt(50, 1, squeeze_ratio=SE, version="t"),
+    "seresnet101": ResNeXt(101, 1, squeeze_ratio=SE),
+    "seresnet152": ResNeXt(152, 1, squeeze_ratio=SE),
+    "seresnet152d": ResNeXt(152, 1, squeeze_ratio=SE, version="d"),
+    "seresnext26d_32x4d": ResNeXt(26, 32, 4, SE, version="d"),
+    "seresnext26t_32x4d": ResNeXt(26, 32, 4, SE, version="t"),
+    "seresnext50_32x4d": ResNeXt(50, 32, 4, SE),
+    "seresnext101_32x4d": ResNeXt(101, 32, 4, SE),
+    "seresnext101_32x8d": ResNeXt(101, 32, 8, SE),
+    "seresnext101d_32x8d": ResNeXt(101, 32, 8, SE, version="d"),
+    "seresnext101_64x4d": ResNeXt(101, 64, 4, SE),
 }
 
 
 def build(config: ResNeXt, images, small_stem: bool = False) -> list:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 1, 2, 4, 8."""
-    from blocks import PaddedPooling2D, conv_norm, resnext_block
+    from blocks import residual_stages, resnet_stem, resnext_block
 
-    kernel, strides = (3, 1) if small_stem else (7, 2)
-    x = conv_norm(images, 64, kernel, strides, act="relu", name="conv1", norm_name="bn1")
-    features = [x]
-    if not small_stem:
-        x = PaddedPooling2D("max", 3, 2, 1, "channels_last", name="maxpool")(x)
-    for stage, blocks in enumerate(DEPTHS[config.depth]):
-        scale = 2**stage
-        for block in range(blocks):
-            x = resnext_block(
-                x,
-                filters=RESNET_WIDTH * EXPANSION * scale,
-                width=config.width_per_group * config.groups * scale,
-                groups=config.groups,
-                strides=2 if stage > 0 and block == 0 else 1,
-                name=f"layer{stage + 1}.{block}",
-            )
-        features.append(x)
-    return features
+    def block(x, stage: int, strides: int, drop_path: float, name: str):
+        filters = RESNET_WIDTH * EXPANSION * 2**stage
+        return resnext_block(
+            x,
+            filters,
+            config.width_per_group * config.groups * 2**stage,
+            config.groups,
+            strides,
+            squeeze=round_channels(filters * config.squeeze_ratio, floor=0.0) if config.squeeze_ratio else 0,
+            pooled_shortcut=config.version != "b",
+            drop_path=drop_path,
+            name=name,
+        )
+
+    stem, x = resnet_stem(images, config.version, small_stem)
+    return [stem, *residual_stages(x, DEPTHS[config.depth], block, config.drop_path)]
 
 
 def head(config: ResNeXt, features):

@@ -1,0 +1,105 @@
+"""Every network of the zoo against its reference implementation, run under the same weights.
+
+usage: python benchmarks/parity.py [PATTERN ...] [--size 64] [--torch PYTHON]
+
+For each network that matches: the reference writes a checkpoint of random weights, the zoo loads it, and both compute
+the logits of the same images. Prints the largest difference over the largest logit, and whether parameters and
+multiply-accumulates are equal. Ends with status 1 where a difference exceeds 1e-4 or a count differs.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from networks import torch_network
+from options import positive
+from sides import SideError, Sides
+
+TOLERANCE = 1e-4
+SMALLEST = {"cifar10": 32, "alexnet": 224}  # what other sizes the reference does not take
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    made.add_argument("patterns", nargs="*", default=["*"], help="shell patterns of names; all networks by default")
+    made.add_argument("--size", type=positive, default=64, help="pixels, a multiple of 32")
+    made.add_argument("--torch", default=sys.executable, metavar="PYTHON", help="interpreter that has PyTorch")
+    return made
+
+
+def compare(sides: Sides, name: str, size: int, folder: str) -> dict:
+    """One network on both sides."""
+    import keras
+
+    import zoo
+    from torch_parity import images
+    from zoo.weights.layout import slots
+
+    path = str(Path(folder) / "checkpoint.safetensors")
+    size = next((fixed for text, fixed in SMALLEST.items() if text in name), size)
+    expected = sides.ask("torch", "reference", model=name, size=size, path=path)
+    logits = np.array(expected["logits"])
+    keras.backend.clear_session()
+    model = zoo.create(name, num_classes=logits.shape[1], input_shape=(size, size, 3))
+    fill(slots(model), path)
+    found = model(images(size), training=False).numpy()
+    profile = zoo.profile(model)
+    return {
+        "difference": float(np.abs(found - logits).max() / np.abs(logits).max()),
+        "noise": expected["float32_relative_error"],
+        "parameters": profile.parameters - expected["params"],
+        "macs": profile.macs - expected["macs"],
+    }
+
+
+def fill(wanted: dict, path: str) -> None:
+    """Assign the tensors of the checkpoint. Raises ValueError where they are not those that the network wants."""
+    from safetensors.numpy import load_file
+
+    tensors = load_file(path)
+    missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+    if missing or extra:
+        raise ValueError(f"not in the checkpoint: {missing[:6]} ({len(missing)}); not used: {extra[:6]} ({len(extra)})")
+    for key, slot in wanted.items():
+        tensor = tensors[key]
+        if tensor.ndim == 4 and len(slot.axes) == 2 and tensor.shape[2:] == (1, 1):
+            tensor = tensor[:, :, 0, 0]
+        slot.variable.assign(slot.to_keras(tensor))
+
+
+def main() -> int:
+    import zoo
+
+    arguments = parser().parse_args()
+    names = sorted({name for pattern in arguments.patterns for name in zoo.list_models(pattern)})
+    if not names:
+        raise SystemExit(f"No network matches {' '.join(arguments.patterns)}.")
+    failed = 0
+    with Sides() as sides, tempfile.TemporaryDirectory() as folder:
+        sides.start("torch", "torch_parity.py", arguments.torch)
+        sides.wait()
+        if sides.failures:
+            raise SystemExit(next(iter(sides.failures.values())))
+        for name in names:
+            label = f"{'/'.join(torch_network(name)):44}"
+            try:
+                row = compare(sides, name, arguments.size, folder)
+            except (SideError, ValueError) as error:
+                failed += 1
+                print(f"{label} failed: {error}", flush=True)
+                continue
+            good = row["difference"] <= TOLERANCE and not row["parameters"] and not row["macs"]
+            failed += not good
+            print(
+                f"{label} {'equal' if good else 'DIFFERS':8} logits {row['difference']:.1e} (float32 of the reference "
+                f"{row['noise']:.1e}), parameters {row['parameters']:+d}, MACs {row['macs']:+d}",
+                flush=True,
+            )
+    print(f"{len(names) - failed} of {len(names)} networks equal their reference.")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""What the zoo knows about a network or about published weights, without building anything or importing TensorFlow."""
+
+import functools
+import inspect
+import re
+import textwrap
+from dataclasses import dataclass, fields
+from typing import Any
+
+from zoo.registry import FAMILIES, family_of, variant, variants
+from zoo.weights.published import Published, resolve, tags
+
+SHOWN = 8  # published weights listed by a printed summary
+
+
+@dataclass(frozen=True, repr=False)
+class Information:
+    """A network of the zoo; `str` of it is a page to read."""
+
+    name: str
+    family: str
+    summary: str  # the family in one sentence
+    paper: str  # where it is published
+    config: Any  # the family's dataclass, whose fields are the paper's symbols
+    grouping: str  # what its number of groups is, and what zoo.create(name, groups=...) makes of another one
+    published: tuple[Published, ...]  # weights of this network, the best accuracy first
+    weights: Published | None = None  # those that were asked about
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The configuration as field -> value."""
+        return {field.name: getattr(self.config, field.name) for field in fields(self.config)}
+
+    def __repr__(self) -> str:
+        lines = [
+            f"{self.name} ({self.family})",
+            f"  {self.summary}",
+            *(f"  {line}" for line in textwrap.wrap(self.paper, 116)),
+            f"  settings: {', '.join(f'{key}={value!r}' for key, value in self.settings.items())}",
+            f"  groups: {self.grouping}",
+        ]
+        if self.weights:
+            lines += [f"  weights {self.weights.tag}", *(f"    {line}" for line in describe(self.weights))]
+        elif not self.published:
+            lines.append("  weights: none are published")
+        else:
+            lines.append("  weights:")
+            width = max(len(each.tag) for each in self.published[:SHOWN])
+            lines += [
+                f"    {each.tag:{width}}  {accuracy(each)}, licence: {each.licence or 'not stated'}"
+                for each in self.published[:SHOWN]
+            ]
+            if len(self.published) > SHOWN:
+                lines.append(f"    and {len(self.published) - SHOWN} more, in .published")
+        return "\n".join(lines)
+
+
+def info(name: str) -> Information:
+    """What is known about a network ("resnext50_32x4d") or about published weights ("timm/resnext50_32x4d.a1h_in1k").
+
+    Raises ValueError, with the nearest names or tags, for anything else.
+    """
+    weights = None
+    if "/" in name or ("." in name and name not in variants()):
+        weights = resolve(name)
+        name = weights.model
+    config = variant(name)
+    module = family_of(config)
+    summary, _, rest = inspect.cleandoc(module.__doc__).partition("\n\n")
+    return Information(
+        name=name,
+        family=next(key for key, path in FAMILIES.items() if path == module.__name__),
+        summary=" ".join(summary.split()),
+        paper=" ".join(rest.partition("Layer names follow")[0].partition("\n\n")[0].split()),
+        config=config,
+        grouping=_grouping(type(config)),
+        published=tuple(map(resolve, tags(name))),
+        weights=weights,
+    )
+
+
+@functools.cache
+def _grouping(family: type) -> str:
+    """What the family says of its groups: the comment beside the field, and the first line of `with_groups`."""
+    comment = re.search(r"^    groups: [^#\n]*# *(.+)$", inspect.getsource(family), re.MULTILINE)
+    meaning = comment[1] if comment else "as the variant has it"
+    rule = (inspect.getdoc(family.with_groups) or "").partition("\n")[0].rstrip(".")
+    return f"{meaning}; groups=N gives {rule[0].lower()}{rule[1:]}" if rule else meaning
+
+
+def describe(weights: Published) -> list[str]:
+    """Published weights in a few lines."""
+    test = f", tested at {weights.test_size}" if weights.test_size else ""
+    lines = [
+        f"{accuracy(weights)}, {weights.num_classes or 'no'} classes",
+        f"images of {weights.input_size} pixels{test}; {weights.interpolation}, crop {weights.crop:g} "
+        f"({weights.crop_mode}), mean {_numbers(weights.mean)}, std {_numbers(weights.std)}",
+        f"licence: {weights.licence or 'not stated by the publisher'}",
+        f"{weights.address}, {weights.file}, checked against {weights.checksum}",
+    ]
+    return lines
+
+
+def accuracy(weights: Published) -> str:
+    """The published accuracy in words."""
+    if weights.top1 is None:
+        return "accuracy not recorded"
+    at = f" at {weights.top1_size} pixels" if weights.top1_size else ""
+    return f"top-1 {weights.top1:.2f} %{at}"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)

@@ -1,0 +1,76 @@
+"""CondenseNet: a DenseNet of learned group convolutions, as it is once they have been learned and condensed.
+
+Huang et al. 2018, CondenseNet: An Efficient DenseNet using Learned Group Convolutions, arXiv:1711.09224.
+Layer names follow pytorchcv's `condensenet.py`. Which channels a group sees is a weight of the network, loaded with a
+checkpoint; in a new network it is even over the layers before it (`blocks.ChannelSelection`).
+"""
+
+from dataclasses import dataclass, replace
+
+from zoo.checks import check_choice, check_positive
+
+BOTTLENECK = 4  # channels between the two convolutions of a unit, over its growth
+SELECTED = 0.5  # share of the channels that the classifier sees
+CLASSIFIER = "output.linear"
+
+
+@dataclass(frozen=True)
+class CondenseNet:
+    """What makes one network of this family."""
+
+    depths: tuple[int, ...] = (4, 6, 8, 10, 8)  # units of each stage
+    growth: int = 8  # channels that a unit adds, k0 in the paper; doubled from stage to stage (section 3.2)
+    groups: int = 4  # of all convolutions but the first: G, and the condensation factor C
+
+    def __post_init__(self):
+        if len(self.depths) != 5 or min(self.depths) < 1:
+            raise ValueError(f"depths={self.depths} is not allowed for CondenseNet: give 5 numbers, each at least 1.")
+        check_positive("growth", self.growth, "CondenseNet")
+        divisors = [divisor for divisor in range(1, self.growth + 1) if self.growth % divisor == 0]
+        check_choice("groups", self.groups, divisors, f"CondenseNet of growth {self.growth}")
+
+    @property
+    def name(self) -> str:
+        return f"condensenet{2 * sum(self.depths) + 2}_c{self.groups}_g{self.groups}"
+
+    def with_groups(self, groups: int) -> "CondenseNet":
+        return replace(self, groups=groups)
+
+
+VARIANTS = {
+    "condensenet74_c4_g4": CondenseNet(groups=4),
+    "condensenet74_c8_g8": CondenseNet(groups=8),
+}
+
+
+def build(config: CondenseNet, images, small_stem: bool = False) -> list:
+    """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16.
+
+    They are what the stem and the units so far have computed, before the normalisation of whatever reads them.
+    """
+    from blocks import PaddedPooling2D, condensenet_unit, convolution
+
+    x = convolution(images, 2 * config.growth, 3, 1 if small_stem else 2, name="features.init_block.conv")
+    features = []
+    for stage, units in enumerate(config.depths, start=1):
+        if stage > 1:
+            pool = f"features.stage{stage}.trans{stage}.pool"
+            x = PaddedPooling2D("average", 2, 2, "valid", "channels_last", name=pool)(x)
+        for unit in range(1, units + 1):
+            x = condensenet_unit(
+                x,
+                config.growth * 2 ** (stage - 1),
+                config.groups,
+                bottleneck=BOTTLENECK,
+                name=f"features.stage{stage}.unit{unit}",
+            )
+        features.append(x)
+    return features
+
+
+def head(config: CondenseNet, features):
+    """Vector (B, half of the channels) that the classifier sees, from the last feature map."""
+    from blocks import ChannelSelection, global_average, normalization
+
+    x = global_average(normalization(features, act="relu", name="features.post_activ.bn"))
+    return ChannelSelection(int(x.shape[-1] * SELECTED), name="output")(x)

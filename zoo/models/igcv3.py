@@ -1,0 +1,94 @@
+"""IGCV3: inverted residuals whose 1x1 convolutions are in groups, interleaved by a channel shuffle.
+
+Sun et al. 2018, IGCV3: Interleaved Low-Rank Group Convolutions for Efficient Deep Neural Networks, arXiv:1806.00178.
+The network is the paper's IGCV3-D, twice as deep as MobileNet v2. Layer names follow pytorchcv's `igcv3.py`.
+"""
+
+from dataclasses import dataclass, replace
+
+from zoo.checks import check_positive, width_name
+
+STEM, HEAD = 32, 1280
+EXPANSION = 6  # of every unit but the first
+STAGES = (  # (channels, units) of one resolution
+    ((16, 1),),
+    ((24, 4),),
+    ((32, 6),),
+    ((64, 8), (96, 6)),
+    ((160, 6), (320, 1)),
+)
+CLASSIFIER = "output"
+
+
+@dataclass(frozen=True)
+class IGCV3:
+    """What makes one network of this family."""
+
+    width: float = 1.0  # width multiplier
+    groups: int = 2  # of the 1x1 convolutions
+
+    def __post_init__(self):
+        check_positive("width", self.width, "IGCV3")
+        most = max(1, int(STAGES[0][0][0] * self.width))
+        if not 1 <= self.groups <= most:
+            raise ValueError(
+                f"groups={self.groups} is not allowed for IGCV3 of width {self.width:g}: use 1 to {most}, the channels "
+                f"of its narrowest stage; the nearest is {min(max(self.groups, 1), most)}."
+            )
+
+    @property
+    def name(self) -> str:
+        return f"igcv3_{width_name(self.width)}" + ("" if self.groups == 2 else f"_g{self.groups}")
+
+    def scaled(self, channels: int) -> int:
+        """Channels under the multiplier, up to the next multiple of `groups`: the even numbers of the reference."""
+        return -(-int(channels * self.width) // self.groups) * self.groups
+
+    def with_groups(self, groups: int) -> "IGCV3":
+        return replace(self, groups=groups)
+
+
+VARIANTS = {
+    "igcv3_w1": IGCV3(width=1.0),
+    "igcv3_w3d4": IGCV3(width=0.75),
+    "igcv3_wd2": IGCV3(width=0.5),
+    "igcv3_wd4": IGCV3(width=0.25),
+}
+
+
+def build(config: IGCV3, images, small_stem: bool = False) -> list:
+    """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
+    from blocks import conv_norm, igcv3_unit
+
+    stem = "features.init_block"
+    x = conv_norm(
+        images,
+        config.scaled(STEM),
+        3,
+        1 if small_stem else 2,
+        act="relu6",
+        name=f"{stem}.conv",
+        norm_name=f"{stem}.bn",
+    )
+    features = []
+    for stage, parts in enumerate(STAGES, start=1):
+        widths = [config.scaled(channels) for channels, units in parts for _ in range(units)]
+        for unit, filters in enumerate(widths, start=1):
+            x = igcv3_unit(
+                x,
+                filters,
+                x.shape[-1] * (1 if stage == 1 else EXPANSION),
+                config.groups,
+                strides=2 if stage > 1 and unit == 1 else 1,
+                name=f"features.stage{stage}.unit{unit}",
+            )
+        features.append(x)
+    return features
+
+
+def head(config: IGCV3, features):
+    """Vector (B, 1280) that the classifier sees, from the last feature map."""
+    from blocks import conv_norm, global_average
+
+    last, channels = "features.final_block", HEAD if config.width <= 1 else config.scaled(HEAD)
+    return global_average(conv_norm(features, channels, act="relu6", name=f"{last}.conv", norm_name=f"{last}.bn"))

@@ -1,0 +1,93 @@
+"""PP-LCNet: depthwise separable convolutions without shortcuts, h-swish throughout, large kernels only at the end.
+
+Cui et al. 2021, PP-LCNet: A Lightweight CPU Convolutional Neural Network, section 3, arXiv:2109.15099.
+Layer names follow timm's `mobilenetv3.py`; so does the classifier's hidden layer, which comes after the pooling.
+"""
+
+from dataclasses import dataclass, replace
+
+from zoo.checks import check_positive, check_spatial_groups, round_channels
+from zoo.models.rows import Block, Row, trunk, unroll
+
+STEM, HIDDEN = 16, 1280
+SQUEEZE = 0.25
+HS = "hard_silu"
+CLASSIFIER = "classifier"
+
+STAGES = (  # blocks, kernel, strides, no expansion, channels; one tuple for each stage of timm
+    (Row(1, 3, 1, 0, 32, act=HS),),
+    (Row(2, 3, 2, 0, 64, act=HS),),
+    (Row(2, 3, 2, 0, 128, act=HS),),
+    (Row(1, 3, 2, 0, 256, act=HS), Row(1, 5, 1, 0, 256, act=HS)),
+    (Row(4, 5, 1, 0, 256, act=HS),),
+    (Row(2, 5, 2, 0, 512, SQUEEZE, act=HS),),
+)
+
+
+@dataclass(frozen=True)
+class LCNet:
+    """What makes one network of this family."""
+
+    width: float = 1.0  # scale of the channels in the paper
+    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
+
+    def __post_init__(self):
+        check_positive("width", self.width, "LCNet")
+        check_spatial_groups(self.groups, {block.expanded for block in self.blocks}, f"LCNet of width {self.width:g}")
+
+    @property
+    def name(self) -> str:
+        return f"lcnet_{round(self.width * 100):03d}"
+
+    @property
+    def stem(self) -> int:
+        return round_channels(STEM * self.width)
+
+    @property
+    def blocks(self) -> list[Block]:
+        return unroll(STAGES, self.stem, self.width)
+
+    def with_groups(self, groups: int) -> "LCNet":
+        return replace(self, groups=groups)
+
+
+VARIANTS = {
+    "lcnet_035": LCNet(width=0.35),
+    "lcnet_050": LCNet(width=0.5),
+    "lcnet_075": LCNet(width=0.75),
+    "lcnet_100": LCNet(width=1.0),
+    "lcnet_150": LCNet(width=1.5),
+}
+
+
+def build(config: LCNet, images, small_stem: bool = False) -> list:
+    """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
+    from blocks import conv_norm, mobilenet_v1_block
+
+    def make(x, block, drop_path):
+        return mobilenet_v1_block(
+            x,
+            block.channels,
+            block.strides,
+            config.groups,
+            kernel_size=block.row.kernel,
+            act=HS,
+            final_act=HS,
+            squeeze=block.squeeze,
+            name=block.name,
+        )
+
+    x = conv_norm(images, config.stem, 3, 1 if small_stem else 2, act=HS, name="conv_stem", norm_name="bn1")
+    return trunk(x, config.blocks, 0.0, make)
+
+
+def head(config: LCNet, features):
+    """Vector (B, 1280) that the classifier sees, from the last feature map."""
+    from keras import layers
+
+    from blocks import convolution, global_average
+    from blocks.compose import activation
+
+    x = global_average(features, keepdims=True)
+    x = activation(convolution(x, HIDDEN, use_bias=True, name="conv_head"), HS)
+    return layers.Flatten(data_format="channels_last")(x)

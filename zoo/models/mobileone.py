@@ -1,0 +1,103 @@
+"""MobileOne: depthwise and pointwise convolutions, each trained as a sum of branches.
+
+Vasu et al. 2023, MobileOne: An Improved One Millisecond Mobile Backbone, arXiv:2206.04040.
+Layer names follow timm's `byobnet.py`; those of the plain form are what its `reparameterize_model` leaves.
+"""
+
+from dataclasses import dataclass, replace
+
+from zoo.checks import check_spatial_groups, close_matches, round_channels
+
+CLASSIFIER = "head.fc"
+DEPTHS = (2, 8, 10, 1)  # pairs of a depthwise and a pointwise block
+WIDTHS = (64, 128, 256, 512)  # channels of each stage before scaling
+SIZES = {  # factors of the widths, branches k, and pairs with squeeze-and-excitation at the end of each stage; table 2
+    "s0": ((0.75, 1.0, 1.0, 2.0), 4, (0, 0, 0, 0)),
+    "s1": ((1.5, 1.5, 2.0, 2.5), 1, (0, 0, 0, 0)),
+    "s2": ((1.5, 2.0, 2.5, 4.0), 1, (0, 0, 0, 0)),
+    "s3": ((2.0, 2.5, 3.0, 4.0), 1, (0, 0, 0, 0)),
+    "s4": ((3.0, 3.5, 3.5, 4.0), 1, (0, 0, 5, 1)),
+}
+SQUEEZE = 1 / 16  # of a block's channels
+
+
+@dataclass(frozen=True)
+class MobileOne:
+    """What makes one network of this family."""
+
+    size: str = "s0"
+    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
+    reparameterized: bool = False  # the plain form for inference: one convolution a block, no normalisation
+    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
+
+    def __post_init__(self):
+        if self.size not in SIZES:
+            raise ValueError(f"size={self.size!r} is not allowed for MobileOne: {close_matches(self.size, SIZES)}")
+        inputs = [self.stem, *self.widths[:-1]]
+        deeper = [width for depth, width in zip(DEPTHS, self.widths, strict=True) if depth > 1]
+        check_spatial_groups(self.groups, {*inputs, *deeper}, f"MobileOne {self.size}")
+
+    @property
+    def name(self) -> str:
+        return f"mobileone_{self.size}"
+
+    @property
+    def widths(self) -> list[int]:
+        return [round(width * factor) for width, factor in zip(WIDTHS, SIZES[self.size][0], strict=True)]
+
+    @property
+    def stem(self) -> int:
+        return min(WIDTHS[0], self.widths[0])
+
+    def with_groups(self, groups: int) -> "MobileOne":
+        return replace(self, groups=groups)
+
+
+VARIANTS = {
+    "mobileone_s0": MobileOne("s0"),
+    "mobileone_s1": MobileOne("s1"),
+    "mobileone_s2": MobileOne("s2"),
+    "mobileone_s3": MobileOne("s3"),
+    "mobileone_s4": MobileOne("s4"),
+}
+
+
+def build(config: MobileOne, images, small_stem: bool = False) -> list:
+    """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
+    from blocks import mobileone_block
+
+    _, branches, squeezed_pairs = SIZES[config.size]
+    x = mobileone_block(
+        images,
+        config.stem,
+        strides=1 if small_stem else 2,
+        reparameterized=config.reparameterized,
+        name="stem",
+    )
+    features, done = [x], 0
+    for stage, (pairs, width, squeezed) in enumerate(zip(DEPTHS, config.widths, squeezed_pairs, strict=True)):
+        for block in range(2 * pairs):
+            spatial, channels = block % 2 == 0, x.shape[-1]
+            filters = channels if spatial else width
+            x = mobileone_block(
+                x,
+                filters,
+                kernel_size=3 if spatial else 1,
+                strides=2 if block == 0 else 1,
+                groups=(config.groups or channels) if spatial else 1,
+                branches=branches,
+                squeeze=round_channels(filters * SQUEEZE, floor=0) if block >= 2 * (pairs - squeezed) else 0,
+                drop_path=config.drop_path * done / (2 * sum(DEPTHS) - 1),
+                reparameterized=config.reparameterized,
+                name=f"stages.{stage}.{block}",
+            )
+            done += 1
+        features.append(x)
+    return features
+
+
+def head(config: MobileOne, features):
+    """Vector (B, 1024 to 2048) that the classifier sees, from the last feature map."""
+    from blocks import global_average
+
+    return global_average(features)

@@ -1,0 +1,96 @@
+"""ResNeXt for images of 32 x 32 pixels: three stages, no stride and no pooling in the stem.
+
+Xie et al. 2017, Aggregated Residual Transformations for Deep Neural Networks, section 5.3, arXiv:1611.05431.
+Layer names follow pytorchcv's `resnext_cifar.py`.
+"""
+
+from dataclasses import dataclass, replace
+
+from zoo.checks import check_choice, check_positive, close_matches
+from zoo.models.resnext import EXPANSION, RESNET_WIDTH, block_weights, equal_width
+
+STAGES = 3
+DEPTHS = tuple(9 * blocks + 2 for blocks in range(1, 34))  # three layers a block, the same number of blocks each stage
+CLASSES = {"cifar10": 10, "cifar100": 100, "svhn": 10}
+CLASSIFIER = "output"
+LAYER_NAMES = tuple((f"body.conv{number}.conv", f"body.conv{number}.bn") for number in (1, 2, 3))
+SHORTCUT_NAMES = ("identity_conv.conv", "identity_conv.bn")
+
+
+@dataclass(frozen=True)
+class ResNeXtCIFAR:
+    """What makes one network of this family.
+
+    `width_per_group` left at None keeps the size of the paper's widest, 16x64d, whatever the groups: `equal_width`.
+    """
+
+    depth: int = 29
+    groups: int = 32  # cardinality, C in the paper
+    width_per_group: int | None = 4  # d in the paper: channels of a group at the first stage
+    dataset: str = "cifar10"  # what the published network was trained on
+
+    def __post_init__(self):
+        check_choice("depth", self.depth, DEPTHS, "ResNeXt for CIFAR")
+        check_positive("groups", self.groups, "ResNeXt for CIFAR")
+        if self.dataset not in CLASSES:
+            known = close_matches(self.dataset, CLASSES)
+            raise ValueError(f"dataset={self.dataset!r} is not allowed for ResNeXt for CIFAR: {known}")
+        if self.width_per_group is None:
+            object.__setattr__(self, "width_per_group", equal_width(self.groups, block_weights(16, RESNET_WIDTH)))
+        check_positive("width_per_group", self.width_per_group, "ResNeXt for CIFAR")
+
+    @property
+    def name(self) -> str:
+        return f"resnext{self.depth}_{self.groups}x{self.width_per_group}d_{self.dataset}"
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the published network."""
+        return CLASSES[self.dataset]
+
+    def with_groups(self, groups: int) -> "ResNeXtCIFAR":
+        """This network with another cardinality and, as nearly as can be, the same size."""
+        width = equal_width(groups, block_weights(self.groups, self.width_per_group))
+        return replace(self, groups=groups, width_per_group=width)
+
+
+SHAPES = (  # every one of them exists for every data set
+    (20, 16, 4),
+    (20, 32, 2),
+    (20, 32, 4),
+    (29, 32, 4),
+    (29, 16, 64),
+    (272, 1, 64),
+    (272, 2, 32),
+)
+VARIANTS = {config.name: config for dataset in CLASSES for config in (ResNeXtCIFAR(*each, dataset) for each in SHAPES)}
+
+
+def build(config: ResNeXtCIFAR, images, small_stem: bool = False) -> list:
+    """Feature maps at strides 1, 2, 4 of `images` (B, H, W, C), whatever the stem: it is small already."""
+    from blocks import conv_norm, resnext_block
+
+    stem = "features.init_block"
+    x = conv_norm(images, RESNET_WIDTH, 3, act="relu", name=f"{stem}.conv", norm_name=f"{stem}.bn")
+    features = []
+    for stage in range(STAGES):
+        for unit in range((config.depth - 2) // (3 * STAGES)):
+            x = resnext_block(
+                x,
+                RESNET_WIDTH * EXPANSION * 2**stage,
+                config.width_per_group * config.groups * 2**stage,
+                config.groups,
+                strides=2 if stage > 0 and unit == 0 else 1,
+                layer_names=LAYER_NAMES,
+                shortcut_names=SHORTCUT_NAMES,
+                name=f"features.stage{stage + 1}.unit{unit + 1}",
+            )
+        features.append(x)
+    return features
+
+
+def head(config: ResNeXtCIFAR, features):
+    """Vector (B, 1024) that the classifier sees, from the last feature map."""
+    from blocks import global_average
+
+    return global_average(features)

@@ -1,0 +1,85 @@
+"""Tables of inverted residuals: from the lines that a paper prints to the blocks that they stand for.
+
+Shared by the families that searched or scaled MobileNet v2's block. Layer names, the channels inside a
+squeeze-and-excitation and the rates of stochastic depth follow timm's `_efficientnet_builder.py`.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from zoo.checks import round_channels
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a paper's table: `blocks` alike, but that only the first has `strides`."""
+
+    blocks: int
+    kernel: int | tuple[int, ...]  # several: MixNet's, each over its share of the channels
+    strides: int
+    expansion: float  # over the input's channels; 0: depthwise separable, no convolution expands
+    channels: int  # of the output
+    squeeze: float = 0.0  # channels in the squeeze-and-excitation, over the input's; 0 is none
+    act: str = "relu"
+    skip: bool = True  # the input is added where the shape allows
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block, in numbers of channels."""
+
+    name: str
+    row: Row
+    strides: int
+    expanded: int
+    channels: int
+
+    @property
+    def squeeze(self) -> int:
+        """Channels in the squeeze-and-excitation."""
+        return round(self.expanded * (self.row.squeeze / (self.row.expansion or 1)))
+
+
+def unroll(stages: Iterable[Iterable[Row]], stem: int, width: float = 1.0) -> list[Block]:
+    """Every block of the table `stages`, its channels times `width`, after a stem of `stem` channels."""
+    channels, found = stem, []
+    for stage, rows in enumerate(stages):
+        repeated = [(row, row.strides if block == 0 else 1) for row in rows for block in range(row.blocks)]
+        for block, (row, strides) in enumerate(repeated):
+            expanded = round_channels(channels * row.expansion) if row.expansion else channels
+            channels = round_channels(row.channels * width)
+            found.append(Block(f"blocks.{stage}.{block}", row, strides, expanded, channels))
+    return found
+
+
+def trunk(x, blocks: Iterable, drop_path: float, make: Callable) -> list:
+    """Apply `make(x, block, drop_path=rate)` for each of `blocks` in turn; the last map of every resolution.
+
+    The rate of stochastic depth grows linearly: 0 for the first of n blocks, `drop_path` for what would be block n + 1.
+    """
+    blocks, features = list(blocks), []
+    for index, block in enumerate(blocks):
+        if block.strides == 2:
+            features.append(x)
+        x = make(x, block, drop_path=drop_path * index / len(blocks))
+    return [*features, x]
+
+
+def inverted_residual(x, block: Block, *, groups: int | None, drop_path: float, epsilon: float = 1e-5):
+    """The block that `block` describes, its spatial convolution in `groups` groups (None is depthwise)."""
+    from blocks import mobilenet_v1_block, mobilenet_v3_block
+
+    shared = {
+        "kernel_size": block.row.kernel,
+        "act": block.row.act,
+        "squeeze": block.squeeze,
+        "squeeze_act": block.row.act,
+        "gate": "sigmoid",
+        "skip": block.row.skip,
+        "drop_path": drop_path,
+        "epsilon": epsilon,
+        "name": block.name,
+    }
+    if not block.row.expansion:
+        return mobilenet_v1_block(x, block.channels, block.strides, groups, final_act=None, **shared)
+    return mobilenet_v3_block(x, block.channels, block.expanded, block.strides, groups, **shared)

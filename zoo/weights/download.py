@@ -1,0 +1,249 @@
+"""Fetches a file once: over HTTPS, resumable, checked, and safe against a second process.
+
+The standard library does it in one file. pooch and keras.utils.get_file start an interrupted download from the
+beginning and hold no lock.
+"""
+
+import contextlib
+import hashlib
+import http.client
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+TIMEOUT = 30.0  # seconds without a byte
+ATTEMPTS = 4  # for a connection that fails half-way
+PAUSE = 1.0  # seconds before the second attempt; doubles each time
+CHUNK = 1 << 20
+LARGEST_MEMBER = 4 << 30  # bytes that an archive may unpack to
+
+
+class DownloadError(OSError):
+    """Why a file can't be had, in one sentence."""
+
+
+class _Interrupted(Exception):
+    """The connection failed; what has arrived is kept."""
+
+
+def cache_folder() -> Path:
+    """Where downloaded weights are kept."""
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(root) / "grouped-convolution-zoo" / "weights"
+
+
+def download(address: str, path: Path, *, sha256: str = "", sha1: str = "") -> Path:
+    """`path`, holding what `address` serves; fetched only where it is not there yet.
+
+    Args:
+        address: https only; http where both it and what it redirects to are on this machine.
+        path: where the file belongs. Unfinished, it is `path`.part, from which the next call goes on.
+        sha256, sha1: the checksum, or its first digits; empty where there is none.
+
+    Raises DownloadError.
+    """
+    if _there(path, sha256, sha1):  # asked without the lock too: the folder may be one that others only read
+        return path
+    with _alone(path):
+        if _there(path, sha256, sha1):
+            return path
+        _give_up(path)
+        part = path.with_name(path.name + ".part")
+        resumed = part.exists()
+        _complete(address, part)
+        if resumed and not _matches(part, sha256, sha1):
+            part.unlink()  # the part was of another file, perhaps: once more, from the beginning
+            _complete(address, part)
+        if not _matches(part, sha256, sha1):
+            kind, expected = ("SHA-256", sha256) if sha256 else ("SHA-1", sha1)
+            found = digest(part, kind.replace("-", "").lower())[: max(8, len(expected))]
+            part.unlink()
+            raise DownloadError(f"{_shown(address)} is not the published file: its {kind} is {found}, not {expected}.")
+        os.replace(part, path)
+    return path
+
+
+def unpack(address: str, path: Path, *, sha1: str = "") -> Path:
+    """`path`, the one file of that name in the zip archive that `address` serves, checked against its SHA-1."""
+    if _there(path, "", sha1):
+        return path
+    with _alone(path):
+        if _there(path, "", sha1):
+            return path
+        _give_up(path)
+        archive = download(address, path.with_name(path.name + ".zip"))
+        part = path.with_name(path.name + ".unpacked")
+        try:
+            _extract(archive, path.name, part)
+            if not _matches(part, "", sha1):
+                raise DownloadError(f"{path.name} from {_shown(address)} is not the published file: its SHA-1 differs.")
+            os.replace(part, path)
+        except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, zlib.error) as error:
+            raise DownloadError(f"{_shown(address)} is not the archive that it should be: {error}.") from error
+        finally:
+            part.unlink(missing_ok=True)
+            archive.unlink(missing_ok=True)
+    return path
+
+
+def digest(path: Path, kind: str) -> str:
+    """The checksum of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
+
+
+def _there(path: Path, sha256: str, sha1: str) -> bool:
+    return path.exists() and _matches(path, sha256, sha1)
+
+
+def _give_up(path: Path) -> None:
+    if path.exists():
+        print(f"{path} does not match its checksum and is fetched again.", file=sys.stderr)
+        path.unlink()
+
+
+def _matches(path: Path, sha256: str, sha1: str) -> bool:
+    wanted = {"sha256": sha256, "sha1": sha1}
+    return all(digest(path, kind).startswith(value.lower()) for kind, value in wanted.items() if value)
+
+
+def _extract(archive: Path, name: str, target: Path) -> None:
+    """Copy the member `name`, and it alone; its path in the archive decides nothing."""
+    with zipfile.ZipFile(archive) as opened:
+        members = [member for member in opened.infolist() if member.filename == name]
+        if len(members) != 1:
+            listed = ", ".join(repr(each) for each in opened.namelist()[:3])
+            raise ValueError(f"it should hold one {name!r}, and holds {listed or 'nothing'}")
+        size = members[0].file_size
+        if size > LARGEST_MEMBER:
+            raise ValueError(f"{name} would have {size} bytes, more than the {LARGEST_MEMBER} allowed")
+        with opened.open(members[0]) as source, target.open("wb") as file:
+            while chunk := source.read(CHUNK):
+                file.write(chunk)
+
+
+@contextlib.contextmanager
+def _alone(path: Path):
+    """Holds `path` against other processes, and turns what the disk refuses into one sentence."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with path.with_name(path.name + ".lock").open("w") as file:
+            _lock(file)
+            yield
+    except DownloadError:
+        raise
+    except OSError as error:
+        raise DownloadError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _lock(file) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        while True:
+            with contextlib.suppress(OSError):  # it gives up after ten seconds
+                return msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+    import fcntl
+
+    fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _complete(address: str, part: Path) -> None:
+    """Bring `part` to the end of the file, in several attempts where the connection breaks."""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(PAUSE * 2 ** (attempt - 1))
+        try:
+            return _transfer(address, part)
+        except _Interrupted as error:
+            reason = error
+    kept = part.stat().st_size if part.exists() else 0
+    raise DownloadError(
+        f"{_shown(address)} could not be fetched: {reason}; {kept} bytes are kept, and the next attempt goes on there."
+    )
+
+
+def _transfer(address: str, part: Path) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "grouped-convolution-zoo", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    _check_scheme(address, address)
+    opener = urllib.request.build_opener(_Redirects)
+    try:
+        with opener.open(urllib.request.Request(address, headers=headers), timeout=TIMEOUT) as response:
+            have, total = _span(response, have)
+            _copy(response, part, have, total)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
+            return  # nothing is missing
+        if error.code == 416:
+            part.unlink()
+            raise _Interrupted("the unfinished file was longer than the published one") from error
+        if error.code in (408, 429) or error.code >= 500:
+            raise _Interrupted(f"the server answers {error.code} {error.reason}") from error
+        raise DownloadError(f"{_shown(address)} could not be fetched: {error.code} {error.reason}.") from error
+    except urllib.error.URLError as error:
+        raise DownloadError(f"{_shown(address)} cannot be reached: {error.reason}.") from error
+    except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        raise _Interrupted(f"{error or type(error).__name__}") from error
+
+
+def _span(response, have: int) -> tuple[int, int | None]:
+    """From which byte the answer begins, and how many the file has, where the server says so."""
+    length = response.headers.get("Content-Length")
+    if response.status == 206:
+        span = response.headers.get("Content-Range", "").removeprefix("bytes ")
+        if span.partition("-")[0] != str(have):
+            raise DownloadError(f"{_shown(response.url)} answers with bytes {span!r} where {have}- were asked for.")
+        total = span.partition("/")[2]
+        return have, int(total) if total.isdigit() else None
+    return 0, int(length) if length and length.isdigit() else None
+
+
+def _copy(response, part: Path, have: int, total: int | None) -> None:
+    shown = sys.stderr.isatty()
+    last = 0.0
+    with part.open("r+b" if have else "wb") as file:
+        file.seek(have)
+        while chunk := response.read1(CHUNK):
+            file.write(chunk)
+            have += len(chunk)
+            if shown and time.monotonic() - last > 0.2:
+                last = time.monotonic()
+                percent = f" of {total / 1e6:.1f} MB, {100 * have / total:.0f} %" if total else " MB"
+                print(f"\r{part.name.removesuffix('.part')}: {have / 1e6:.1f}{percent} ", end="", file=sys.stderr)
+    if shown:
+        print(f"\r{part.name.removesuffix('.part')}: {have / 1e6:.1f} MB{' ' * 20}", file=sys.stderr)
+    if total is not None and have < total:
+        raise _Interrupted(f"the connection ended after {have} of {total} bytes")
+    if total is not None and have > total:
+        part.unlink()
+        raise _Interrupted(f"{have} bytes came where {total} were announced")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, request, file, code, message, headers, address):
+        _check_scheme(request.full_url, address)
+        return super().redirect_request(request, file, code, message, headers, address)
+
+
+def _check_scheme(asked: str, address: str) -> None:
+    """Raise DownloadError unless `address`, asked for through `asked`, is https, or http and both on this machine."""
+    here = all(urlsplit(each).hostname in ("127.0.0.1", "localhost", "::1") for each in (asked, address))
+    scheme = urlsplit(address).scheme
+    if scheme != "https" and not (scheme == "http" and here):
+        via = f", to which {_shown(asked)} leads," if asked != address else ""
+        raise DownloadError(f"{_shown(address)}{via} is not fetched: only https addresses are.")
+
+
+def _shown(address: str) -> str:
+    """An address for a message: without the user, the password and the signature that it may carry."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"

@@ -1,0 +1,64 @@
+"""Files that `keras.Model.save_weights` writes: `.weights.h5`.
+
+They are read here and not by `load_weights`, which leaves a network half filled where a file does not fit it.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+from zoo.weights.checkpoint import Checkpoint, Entry, damaged
+
+# What such a file may hold beside weights: the state of a training run, and of the random numbers of dropout.
+OTHER_STATE = ("optimizer", "seed_generator", "loss", "metrics", "_loss_tracker", "_compile_metrics", "_metrics")
+
+
+@contextlib.contextmanager
+def open_keras_file(path: Path, source: str) -> Iterator[Checkpoint]:
+    """Raises ValueError for a file that is damaged, or that refers to other files."""
+    import h5py
+
+    try:
+        file = h5py.File(path, mode="r")
+    except OSError as error:
+        raise damaged(source, error) from error
+    with file:
+        try:
+            found = dict(_weights(file, h5py))
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
+            raise damaged(source, error) from error
+
+        def read(name: str) -> np.ndarray:
+            try:
+                values = found[name][()]
+            except (OSError, RuntimeError, MemoryError) as error:
+                raise damaged(source, error) from error
+            return values.view(ml_dtypes.bfloat16) if values.dtype.kind == "V" else values
+
+        entries = {name: Entry(dataset.shape, _dtype(dataset)) for name, dataset in found.items()}
+        yield Checkpoint(source, entries, read, of_keras=True)
+
+
+def _weights(group, h5py) -> Iterator[tuple]:
+    """Name, as `zoo.weights.layout.keras_slots` has it, and dataset of every weight below `group`."""
+    for key in group:
+        if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+            raise ValueError(f"{group.name}/{key} lies in another file or place")
+        if key in OTHER_STATE:
+            continue
+        child = group[key]
+        if isinstance(child, h5py.Group):
+            yield from _weights(child, h5py)
+        elif child.external or child.is_virtual:
+            raise ValueError(f"{child.name} lies in another file")
+        elif "name" not in group.attrs:
+            raise ValueError(f"{child.name} is of a layer without a name; Keras writes names since version 3.4")
+        else:
+            yield f"{group.attrs['name']}.{key}", child
+
+
+def _dtype(dataset) -> str:
+    return "bfloat16" if dataset.attrs.get("dtype") == "bfloat16" else dataset.dtype.name

@@ -1,0 +1,119 @@
+"""Which tensor of a checkpoint each weight of a network is, and how its axes lie there.
+
+Layers are named after the module paths of their reference, so the names follow from them and no table is needed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import layers
+
+from blocks import GroupedConv1D, GroupedConv2D, GroupedConv3D
+
+CONVOLUTIONS = (GroupedConv1D, GroupedConv2D, GroupedConv3D)
+NORMALIZATIONS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One weight of a Keras model. `axes` turn the tensor of the checkpoint into Keras's layout."""
+
+    variable: keras.Variable
+    axes: tuple[int, ...]
+    sees_images: bool = False  # a kernel whose last axis but one is the channels of the images
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that the checkpoint's tensor has."""
+        return tuple(self.variable.shape[self.axes.index(axis)] for axis in range(len(self.axes)))
+
+    @property
+    def is_integer(self) -> bool:
+        return "int" in keras.backend.standardize_dtype(self.variable.dtype)
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of this shape fills the weight; a dense layer takes the kernel of a 1x1 convolution too."""
+        return shape in (self.shape, (*self.shape, 1, 1) if self.axes == (1, 0) else self.shape)
+
+    def image_channels(self, shape: tuple[int, ...]) -> int | None:
+        """The channels that the images of a tensor of this shape have, where that alone keeps it from fitting."""
+        if not self.sees_images or len(shape) != len(self.axes):
+            return None
+        turned = [shape[axis] for axis in self.axes]
+        others_fit = [*turned[:-2], turned[-1]] == [*self.variable.shape[:-2], self.variable.shape[-1]]
+        return turned[-2] if others_fit and turned[-2] != self.variable.shape[-2] else None
+
+    def to_keras(self, tensor: np.ndarray) -> np.ndarray:
+        if tensor.ndim == len(self.axes) + 2:
+            tensor = tensor[..., 0, 0]
+        return tensor.transpose(self.axes)
+
+    def to_torch(self) -> np.ndarray:
+        value = keras.ops.convert_to_numpy(self.variable)
+        return np.ascontiguousarray(value.transpose(np.argsort(self.axes)))
+
+
+def slots(model: keras.Model) -> dict[str, Slot]:
+    """Every weight of `model` by the name of its tensor in PyTorch: the layer's name, a dot, PyTorch's of the weight.
+
+    Kernels of convolutions are (kh, kw, C / groups, filters) here and (filters, C / groups, kh, kw) there. A layer of
+    a kind that PyTorch does not have keeps the names of its weights.
+
+    Raises:
+        ValueError: a layer's weights have no counterpart there, as those of `keras.layers.Conv2D` in the same model.
+    """
+    found = {}
+    for layer in model.layers:
+        for variable in layer.weights:
+            name = f"{layer.name}.{_name(layer, variable)}"
+            if name in found or not _is_known(layer, variable):
+                raise ValueError(
+                    f"{variable.path} of {model.name} has no place in a checkpoint of PyTorch: known are the layers of "
+                    f"blocks, dense layers and normalisations; {layer.name} is a {type(layer).__name__}."
+                )
+            found[name] = Slot(variable, _axes(layer, variable), _sees_images(model, layer, variable))
+    return found
+
+
+def keras_slots(model: keras.Model) -> dict[str, Slot]:
+    """Every weight of `model` as Keras's own files know it: the layer's name, a dot, the weight's number there."""
+    return {
+        f"{layer.name}.{index}": Slot(variable, tuple(range(len(variable.shape))), _sees_images(model, layer, variable))
+        for layer in model.layers
+        for index, variable in enumerate(layer.weights)
+    }
+
+
+def names_of(layer: str, found: Iterable[str]) -> set[str]:
+    """Those of `found`, the names of weights, that belong to `layer`."""
+    return {name for name in found if name.rpartition(".")[0] == layer}
+
+
+def _name(layer, variable) -> str:
+    if variable.name == "kernel":
+        return "weight"
+    if isinstance(layer, (layers.BatchNormalization, layers.LayerNormalization)):
+        return NORMALIZATIONS[variable.name]
+    return variable.name
+
+
+def _is_known(layer, variable) -> bool:
+    return len(variable.shape) < 2 or isinstance(layer, (*CONVOLUTIONS, layers.Dense))
+
+
+def _axes(layer, variable) -> tuple[int, ...]:
+    rank = len(variable.shape)
+    if variable.name == "kernel" and isinstance(layer, CONVOLUTIONS):
+        return (*range(2, rank), 1, 0)
+    if variable.name == "kernel" and isinstance(layer, layers.Dense):
+        return (1, 0)
+    return tuple(range(rank))
+
+
+def _sees_images(model, layer, variable) -> bool:
+    """Whether `variable` is the kernel of an ungrouped convolution of the images themselves."""
+    if variable.name != "kernel" or not isinstance(layer, CONVOLUTIONS) or layer.groups != 1:
+        return False
+    return any(layer.input is image for image in model.inputs)

@@ -1,0 +1,163 @@
+"""From a file's tensors to a network's weights: all of them, or none.
+
+Every tensor is used once, every weight is filled and every shape agrees, or there is one error that says what does not.
+"""
+
+import os
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from zoo.registry import variants
+from zoo.weights.checkpoint import Checkpoint, damaged, open_weights
+from zoo.weights.layout import Slot, keras_slots, slots
+
+LISTED = 5  # names of each kind in an error
+RGB = 3
+
+
+def load_weights(model: keras.Model, weights: str | os.PathLike) -> None:
+    """Fill `model`, built by `zoo.create`, with weights from a file or a tag, in place.
+
+    Args:
+        weights: a path that ends in .safetensors, .pth, .pt, .zip (of one .pth) or .weights.h5, or the tag of published
+            weights such as "timm/resnext50_32x4d.a1h_in1k".
+
+    Raises:
+        ValueError: the file is damaged, or does not fit the network exactly: it names what is missing, left over and of
+            another shape. The model then has the weights that it had. For another number of classes or of the images'
+            channels, give the file to `zoo.create`.
+        ImportError: PyTorch is needed to read the file, or huggingface_hub to fetch it, and is not installed.
+    """
+    with open_weights(weights) as checkpoint:
+        if model.name in variants():
+            check_name(model.name, checkpoint)
+        fill(model, checkpoint)
+
+
+def check_name(name: str, checkpoint: Checkpoint) -> None:
+    """Raise ValueError where the file is known to be of another network: shapes do not tell all of them apart."""
+    if checkpoint.model not in (None, name):
+        raise ValueError(
+            f"{checkpoint.source} has weights of {checkpoint.model}, and {name} is wanted: "
+            f"use zoo.create({checkpoint.model!r}, weights={checkpoint.source!r})."
+        )
+
+
+def slots_of(model: keras.Model, checkpoint: Checkpoint) -> dict[str, Slot]:
+    """Every weight of `model` by its name in such a file."""
+    return keras_slots(model) if checkpoint.of_keras else slots(model)
+
+
+def fill(
+    model: keras.Model,
+    checkpoint: Checkpoint,
+    *,
+    kept: Collection[str] = (),
+    unused: Collection[str] = (),
+    adapt: bool = False,
+) -> None:
+    """Assign the tensors of `checkpoint`; nothing is assigned before everything has been checked.
+
+    Args:
+        kept: names of weights that stay as they are.
+        unused: names of tensors that are not read, where they are there.
+        adapt: whether kernels for RGB images may be turned into kernels for images of other channels; it warns then.
+
+    Raises:
+        ValueError: the file does not fit, or a tensor holds infinities or NaN.
+    """
+    wanted = {name: slot for name, slot in slots_of(model, checkpoint).items() if name not in kept}
+    offered = {name: entry for name, entry in checkpoint.entries.items() if name not in unused}
+    adapted = [
+        name
+        for name in wanted.keys() & offered.keys()
+        if adapt and wanted[name].image_channels(offered[name].shape) == RGB
+    ]
+    misfits = Misfits(
+        missing=[name for name in wanted if name not in offered],
+        left_over=[name for name in offered if name not in wanted],
+        misshapen=[
+            f"{name} is {offered[name].shape} in the file and {slot.shape} in the network"
+            for name, slot in wanted.items()
+            if name in offered and name not in adapted and not slot.fits(offered[name].shape)
+        ],
+        mistyped=[
+            f"{name} is {offered[name].dtype} and should be {'integers' if slot.is_integer else 'floating-point'}"
+            for name, slot in wanted.items()
+            if name in offered and not (offered[name].is_integer if slot.is_integer else offered[name].is_float)
+        ],
+    )
+    if misfits.any:
+        raise ValueError(misfits.sentence(model, checkpoint))
+    # Twice through the file, one tensor in memory at a time: what is not finite must show before the first assignment.
+    for name, slot in wanted.items():
+        _values(checkpoint, name, slot)
+    for name, slot in wanted.items():
+        values = slot.to_keras(_values(checkpoint, name, slot))
+        if name in adapted:
+            values = _for_channels(values, slot.variable.shape[-2])
+        slot.variable.assign(np.array(values, order="C"))  # a copy: a view of the file must not become the variable
+    for name in adapted:
+        channels = wanted[name].variable.shape[-2]
+        how = "summed over RGB" if channels == 1 else f"repeated over {channels} channels and scaled by 3/{channels}"
+        warnings.warn(
+            f"{name} of {checkpoint.source} is for images of {RGB} channels: its kernels are {how}.", stacklevel=3
+        )
+
+
+@dataclass(frozen=True)
+class Misfits:
+    """Where a file and a network disagree, in sentences for the last two."""
+
+    missing: list[str]
+    left_over: list[str]
+    misshapen: list[str]
+    mistyped: list[str]
+
+    @property
+    def any(self) -> bool:
+        return bool(self.missing or self.left_over or self.misshapen or self.mistyped)
+
+    def sentence(self, model: keras.Model, checkpoint: Checkpoint) -> str:
+        kinds = {
+            "of its weights are missing in the file": self.missing,
+            "tensors of the file are left over": self.left_over,
+            "have another shape": self.misshapen,
+            "have another type": self.mistyped,
+        }
+        found = "; ".join(
+            f"{len(names)} {kind}: {', '.join(names[:LISTED])}{', ...' if len(names) > LISTED else ''}"
+            for kind, names in kinds.items()
+            if names
+        )
+        return f"{checkpoint.source} does not fit {model.name}: {found}."
+
+
+def _values(checkpoint: Checkpoint, name: str, slot: Slot) -> np.ndarray:
+    """A tensor as float32, or in the integers of its variable. Raises ValueError where that cannot hold its values."""
+    found = checkpoint.read(name)
+    if slot.is_integer:
+        values = found.astype(keras.backend.standardize_dtype(slot.variable.dtype))
+        if not np.array_equal(values, found):
+            raise damaged(checkpoint.source, f"{name} has numbers too large for {values.dtype}")
+        return values
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        values = found.astype("float32", copy=False)
+    if not np.isfinite(values).all():
+        raise damaged(checkpoint.source, f"{name} holds infinities or NaN")
+    return values
+
+
+def _for_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """A kernel (kh, kw, 3, filters) for images of other channels, such that grey ones give what they gave.
+
+    As timm's adapt_input_conv: one channel gets the sum, more of them the three in turn, scaled by 3 / channels.
+    """
+    if channels == 1:
+        return kernel.sum(axis=-2, keepdims=True)
+    turns = [channel % RGB for channel in range(channels)]
+    return kernel[..., turns, :] * np.float32(RGB / channels)
