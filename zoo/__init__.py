@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from zoo.complexity import profile
     from zoo.factory import create
     from zoo.folding import fuse
+    from zoo.information import info
+    from zoo.input_pipeline import preprocessing
     from zoo.weights.loading import load_weights
     from zoo.weights.saving import save_torch
 
@@ -23,8 +25,10 @@ __all__ = [
     "feature_info",
     "freeze",
     "fuse",
+    "info",
     "list_models",
     "load_weights",
+    "preprocessing",
     "profile",
     "save_torch",
 ]
@@ -35,14 +39,17 @@ HOMES = {
     "feature_info": "zoo.backbone",
     "freeze": "zoo.backbone",
     "fuse": "zoo.folding",
+    "info": "zoo.information",
     "load_weights": "zoo.weights.loading",
+    "preprocessing": "zoo.input_pipeline",
     "profile": "zoo.complexity",
     "save_torch": "zoo.weights.saving",
 }
 
 if "keras" in sys.modules:
     # Someone who works with Keras may load a saved model next, and that needs the layers to be registered.
-    import blocks  # noqa: F401
+    import blocks
+    import zoo.input_pipeline  # noqa: F401
 
 
 def __getattr__(name: str):

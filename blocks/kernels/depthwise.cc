@@ -7,60 +7,123 @@
 namespace blocks {
 namespace {
 
-constexpr int kTile = 8;  // neighbouring outputs computed at once: one load of a weight serves them all
-
-// One tap of a kernel along a row of outputs: output j reads column j * step + shift of `row`, if that exists.
-template <class T>
-struct Tap {
-  const T* row;
-  int shift;
-  int weight;   // which entry of the kernel
-  int first, last;  // outputs for which the column exists
+// One convolution over the columns of source rows: output j sums `taps` columns from j * step + shift on.
+// The gradient of a strided convolution is several, one for each remainder of its columns.
+struct Line {
+  int count;             // outputs
+  int first, out_step;   // columns of the outputs: first, and from one to the next
+  int step, shift, taps;
+  int width;             // columns of the source
+  const float* weights;  // [vector][row of the kernel][tap][kLanes]
+  std::vector<int> columns;  // of the kernel, tap by tap
 };
 
-// Sums taps for outputs [begin, end) of one row; `step` columns of the source lie between neighbouring outputs.
-template <class T, Activation A>
-void line(const std::vector<Tap<T>>& taps, const float* weights, const float* bias, T* out, int count, int channels,
-          int step, int out_step) {
-  int inner_first = 0, inner_last = count;
-  for (const auto& tap : taps) {
-    inner_first = std::max(inner_first, tap.first);
-    inner_last = std::min(inner_last, tap.last);
+template <class T>
+struct SourceRow {
+  const T* pixels;
+  int kernel_row;
+};
+
+// sums[j] += the taps of one row, for J outputs. `valid` has a bit for each column that exists; all do if !Edge.
+template <class T, int K, int S, int J, bool Edge>
+inline void add_row(const T* from, int64_t channels, const float* weights, Vec (&sums)[J], uint64_t valid) {
+  Vec taps[K];
+#pragma GCC unroll 8
+  for (int t = 0; t < K; ++t) taps[t] = load(weights + t * kLanes);
+#pragma GCC unroll 32
+  for (int p = 0; p < (J - 1) * S + K; ++p) {
+    if (Edge && !(valid >> p & 1)) continue;
+    const Vec value = load(from + p * channels);
+#pragma GCC unroll 8
+    for (int t = 0; t < K; ++t)
+      if (p >= t && (p - t) % S == 0 && (p - t) / S < J) sums[(p - t) / S] += value * taps[t];
   }
-  const int64_t stride = int64_t(step) * channels;
+}
+
+// The same for any number of taps and any step.
+template <class T, int J>
+inline void add_row_any(const T* from, int64_t channels, const float* weights, Vec (&sums)[J], int taps, int step,
+                        int column, int width) {
+  for (int t = 0; t < taps; ++t) {
+    const Vec weight = load(weights + t * kLanes);
+#pragma GCC unroll 8
+    for (int j = 0; j < J; ++j) {
+      const int p = j * step + t;
+      if (column + p >= 0 && column + p < width) sums[j] += load(from + p * channels) * weight;
+    }
+  }
+}
+
+// Outputs [j, j + J) of a line, for all channels. K 0: any number of taps.
+template <class T, int K, int S, int J, bool Edge>
+void tile(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_height, int channels, int j, int end,
+          const float* bias, Activation activation, T* out) {
+  const int column = j * line.step + line.shift;
+  const int64_t start = int64_t(column) * channels;
+  uint64_t valid = 0;
+  if (Edge && K)
+    for (int p = 0; p < (J - 1) * S + K; ++p) valid |= uint64_t(column + p >= 0 && column + p < line.width) << p;
+  const int count = std::min(J, end - j);
+  const int64_t out_step = int64_t(line.out_step) * channels;
+  out += (int64_t(line.first) + int64_t(j) * line.out_step) * channels;
   for (int v = 0; v < vectors(channels); ++v) {
     const int o = offset_of(v, channels);
-    const Vec start = bias ? load(bias + o) : Vec{};
-    auto single = [&](int j) {
-      Vec sum = start;
-      for (const auto& tap : taps)
-        if (j >= tap.first && j < tap.last)
-          sum += load(tap.row + (int64_t(j) * step + tap.shift) * channels + o) *
-                 load(weights + int64_t(tap.weight) * channels + o);
-      store(out + int64_t(j) * out_step * channels + o, activate<A>(sum));
-    };
-    int j = 0;
-    for (; j < std::min(inner_first, count); ++j) single(j);
-    for (; j + kTile <= inner_last; j += kTile) {
-      Vec sums[kTile];
-      for (int i = 0; i < kTile; ++i) sums[i] = start;
-      for (const auto& tap : taps) {
-        const Vec weight = load(weights + int64_t(tap.weight) * channels + o);
-        const T* from = tap.row + (int64_t(j) * step + tap.shift) * channels + o;
-        for (int i = 0; i < kTile; ++i) sums[i] += load(from + i * stride) * weight;
-      }
-      for (int i = 0; i < kTile; ++i) store(out + int64_t(j + i) * out_step * channels + o, activate<A>(sums[i]));
+    const float* weights = line.weights + int64_t(v) * kernel_height * line.taps * kLanes;
+    Vec sums[J];
+    const Vec first = bias ? load(bias + o) : Vec{};
+#pragma GCC unroll 8
+    for (int i = 0; i < J; ++i) sums[i] = first;
+    for (const auto& row : rows) {
+      const float* of_row = weights + int64_t(row.kernel_row) * line.taps * kLanes;
+      if (K) add_row<T, K ? K : 1, S, J, Edge>(row.pixels + start + o, channels, of_row, sums, valid);
+      else add_row_any<T, J>(row.pixels + start + o, channels, of_row, sums, line.taps, line.step, column, line.width);
     }
-    for (; j + 4 <= inner_last; j += 4) {
-      Vec sums[4] = {start, start, start, start};
-      for (const auto& tap : taps) {
-        const Vec weight = load(weights + int64_t(tap.weight) * channels + o);
-        const T* from = tap.row + (int64_t(j) * step + tap.shift) * channels + o;
-        for (int i = 0; i < 4; ++i) sums[i] += load(from + i * stride) * weight;
-      }
-      for (int i = 0; i < 4; ++i) store(out + int64_t(j + i) * out_step * channels + o, activate<A>(sums[i]));
-    }
-    for (; j < count; ++j) single(j);
+    with_activation(activation, [&](auto act) {
+#pragma GCC unroll 8
+      for (int i = 0; i < J; ++i)
+        if (i < count) store(out + i * out_step + o, activate<decltype(act)::value>(sums[i]));
+    });
+  }
+}
+
+template <class T, int K, int S, int J>
+void tiles(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_height, int channels, const float* bias,
+           Activation activation, T* out, int begin, int end) {
+  for (int j = begin; j < end; j += J) {
+    const int column = j * line.step + line.shift;
+    const bool inner = column >= 0 && column + (J - 1) * S + K <= line.width;
+    if (K && inner) tile<T, K, S, J, false>(line, rows, kernel_height, channels, j, end, bias, activation, out);
+    else tile<T, K, S, J, true>(line, rows, kernel_height, channels, j, end, bias, activation, out);
+  }
+}
+
+template <class T, int K, int S>
+void sized(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_height, int channels, const float* bias,
+           Activation activation, T* out, int begin, int end) {
+  // As few outputs as possible are computed beyond the end of the row.
+  int best = 8;
+  for (int width : {8, 7, 4})
+    if ((end - begin + width - 1) / width * (width + 1) < (end - begin + best - 1) / best * (best + 1)) best = width;
+  if (best == 8) tiles<T, K, S, 8>(line, rows, kernel_height, channels, bias, activation, out, begin, end);
+  else if (best == 7) tiles<T, K, S, 7>(line, rows, kernel_height, channels, bias, activation, out, begin, end);
+  else tiles<T, K, S, 4>(line, rows, kernel_height, channels, bias, activation, out, begin, end);
+}
+
+template <class T>
+void run(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_height, int channels, const float* bias,
+         Activation activation, T* out, int begin, int end) {
+  auto go = [&](auto sized) { sized(line, rows, kernel_height, channels, bias, activation, out, begin, end); };
+  switch (line.step * 100 + line.taps) {
+    case 101: return go(sized<T, 1, 1>);
+    case 102: return go(sized<T, 2, 1>);
+    case 103: return go(sized<T, 3, 1>);
+    case 104: return go(sized<T, 4, 1>);
+    case 105: return go(sized<T, 5, 1>);
+    case 107: return go(sized<T, 7, 1>);
+    case 203: return go(sized<T, 3, 2>);
+    case 205: return go(sized<T, 5, 2>);
+    case 207: return go(sized<T, 7, 2>);
+    default: return go(sized<T, 0, 1>);
   }
 }
 
@@ -128,66 +191,88 @@ void filter_rows_of(const Depthwise& d, const T* x, const T* dy, float* total, i
 
 }  // namespace
 
-template <class T>
-void depthwise(const Depthwise& d, const T* x, const float* kernel, const float* bias, T* y, Activation activation,
-               const Parallel& parallel) {
-  const int64_t rows = d.batch * d.out_height;
-  const int64_t tasks = std::min<int64_t>(rows, parallel.threads * 4);
-  parallel.run(tasks, [&](int64_t task) {
-    std::vector<Tap<T>> taps;
-    for (int64_t row = rows * task / tasks; row < rows * (task + 1) / tasks; ++row) {
-      const int64_t image = row / d.out_height;
-      taps.clear();
-      for (int ky = 0; ky < d.kernel_height; ++ky) {
-        const int in_y = int(row % d.out_height) * d.stride_height + ky - d.top;
-        if (in_y < 0 || in_y >= d.height) continue;
-        for (int kx = 0; kx < d.kernel_width; ++kx) {
-          const int first = std::max(0, up(d.left - kx, d.stride_width));
-          const int last = std::min(d.out_width, down(d.width - 1 + d.left - kx, d.stride_width) + 1);
-          taps.push_back({x + (image * d.height + in_y) * d.width * int64_t(d.channels), kx - d.left,
-                          ky * d.kernel_width + kx, first, last});
+namespace {
+
+// Copies of the weights, in the order in which the lines read them. `lines` gets its pointers.
+void pack_weights(const Depthwise& d, const float* kernel, std::vector<Line>& lines) {
+  const int count = vectors(d.channels);
+  int64_t size = 0;
+  for (const auto& line : lines) size += int64_t(count) * d.kernel_height * line.taps * kLanes;
+  float* to = scratch(kShared, size);
+  for (auto& line : lines) {
+    line.weights = to;
+    for (int v = 0; v < count; ++v)
+      for (int ky = 0; ky < d.kernel_height; ++ky)
+        for (int kx : line.columns) {
+          store(to, load(kernel + (int64_t(ky) * d.kernel_width + kx) * d.channels + offset_of(v, d.channels)));
+          to += kLanes;
         }
-      }
-      with_activation(activation, [&](auto act) {
-        line<T, decltype(act)::value>(taps, kernel, bias,
-                                      y + row * d.out_width * int64_t(d.channels), d.out_width, d.channels,
-                                      d.stride_width, 1);
-      });
+  }
+}
+
+// Rows of the outputs, a few for each task; `meet` lists the source rows of one.
+template <class T, class Meet>
+void run_rows(const Depthwise& d, const std::vector<Line>& lines, int out_height, int64_t out_row, const float* bias,
+              Activation activation, T* out, const Parallel& parallel, Meet meet) {
+  const int64_t rows = d.batch * out_height;
+  const int64_t tasks = std::min<int64_t>(rows, parallel.threads * 4);
+  const int piece = lines.size() == 1 ? lines[0].count : 8;  // several lines write neighbouring pixels, in turn
+  parallel.run(tasks, [&](int64_t task) {
+    std::vector<SourceRow<T>> met;
+    for (int64_t row = rows * task / tasks; row < rows * (task + 1) / tasks; ++row) {
+      met.clear();
+      meet(row / out_height, int(row % out_height), met);
+      for (int begin = 0; begin < lines[0].count; begin += piece)
+        for (const auto& line : lines)
+          run(line, met, d.kernel_height, d.channels, bias, activation, out + row * out_row, begin,
+              std::min(begin + piece, line.count));
     }
   });
 }
 
+}  // namespace
+
+template <class T>
+void depthwise(const Depthwise& d, const T* x, const float* kernel, const float* bias, T* y, Activation activation,
+               const Parallel& parallel) {
+  std::vector<Line> lines = {{d.out_width, 0, 1, d.stride_width, -d.left, d.kernel_width, d.width, nullptr, {}}};
+  for (int kx = 0; kx < d.kernel_width; ++kx) lines[0].columns.push_back(kx);
+  pack_weights(d, kernel, lines);
+  auto meet = [&](int64_t image, int out_y, std::vector<SourceRow<T>>& met) {
+    for (int ky = 0; ky < d.kernel_height; ++ky) {
+      const int in_y = out_y * d.stride_height + ky - d.top;
+      if (in_y >= 0 && in_y < d.height)
+        met.push_back({x + (image * d.height + in_y) * d.width * int64_t(d.channels), ky});
+    }
+  };
+  run_rows<T>(d, lines, d.out_height, d.out_width * int64_t(d.channels), bias, activation, y, parallel, meet);
+}
+
 template <class T>
 void depthwise_input_gradient(const Depthwise& d, const T* dy, const float* kernel, T* dx, const Parallel& parallel) {
-  const int64_t rows = d.batch * d.height;
-  const int64_t tasks = std::min<int64_t>(rows, parallel.threads * 4);
-  parallel.run(tasks, [&](int64_t task) {
-    std::vector<Tap<T>> taps;
-    for (int64_t row = rows * task / tasks; row < rows * (task + 1) / tasks; ++row) {
-      const int64_t image = row / d.height;
-      const int in_y = int(row % d.height);
-      // Columns that are equal modulo the stride see the same taps: one line for each remainder.
-      for (int phase = 0; phase < std::min(d.stride_width, d.width); ++phase) {
-        const int count = (d.width - phase + d.stride_width - 1) / d.stride_width;
-        taps.clear();
-        for (int ky = 0; ky < d.kernel_height; ++ky) {
-          const int above = in_y + d.top - ky;
-          if (above < 0 || above % d.stride_height || above / d.stride_height >= d.out_height) continue;
-          const T* from = dy + (image * d.out_height + above / d.stride_height) * d.out_width * int64_t(d.channels);
-          for (int kx = 0; kx < d.kernel_width; ++kx) {
-            const int before = phase + d.left - kx;
-            if (((before % d.stride_width) + d.stride_width) % d.stride_width) continue;
-            const int shift = before / d.stride_width;  // exact
-            taps.push_back({from, shift, ky * d.kernel_width + kx, std::max(0, -shift),
-                            std::min(count, d.out_width - shift)});
-          }
-        }
-        line<T, Activation::kNone>(taps, kernel, nullptr,
-                                   dx + (row * d.width + phase) * int64_t(d.channels), count, d.channels, 1,
-                                   d.stride_width);
-      }
+  // Columns that are equal modulo the stride see the same taps: one line for each remainder.
+  std::vector<Line> lines;
+  for (int first = 0; first < std::min(d.stride_width, d.width); ++first) {
+    Line line = {(d.width - first + d.stride_width - 1) / d.stride_width, first, d.stride_width, 1, 0, 0, d.out_width,
+                 nullptr, {}};
+    for (int kx = d.kernel_width - 1; kx >= 0; --kx) {
+      const int ahead = first + d.left - kx;
+      if (ahead - down(ahead, d.stride_width) * d.stride_width) continue;
+      if (line.columns.empty()) line.shift = down(ahead, d.stride_width);
+      line.columns.push_back(kx);
     }
-  });
+    line.taps = int(line.columns.size());
+    lines.push_back(line);
+  }
+  pack_weights(d, kernel, lines);
+  auto meet = [&](int64_t image, int in_y, std::vector<SourceRow<T>>& met) {
+    for (int ky = 0; ky < d.kernel_height; ++ky) {
+      const int above = in_y + d.top - ky;
+      if (above >= 0 && above % d.stride_height == 0 && above / d.stride_height < d.out_height)
+        met.push_back({dy + (image * d.out_height + above / d.stride_height) * d.out_width * int64_t(d.channels), ky});
+    }
+  };
+  run_rows<T>(d, lines, d.height, d.width * int64_t(d.channels), nullptr, Activation::kNone, dx, parallel, meet);
 }
 
 template <class T>

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "team.h"
 
 namespace blocks {
 
@@ -43,17 +44,11 @@ typename Stored<T>::type* out(OpKernelContext* context, int index, const TensorS
   return static_cast<typename Stored<T>::type*>(tensor->data());
 }
 
+// As many threads as TensorFlow computes with.
 inline Parallel parallel_of(OpKernelContext* context) {
-  auto* workers = context->device()->tensorflow_cpu_worker_threads();
-  auto* pool = workers->workers;
-  return {workers->num_threads, [pool](int64_t tasks, const std::function<void(int64_t)>& run) {
-            if (tasks == 1) return run(0);
-            using Scheduling = tensorflow::thread::ThreadPool::SchedulingParams;
-            using Strategy = tensorflow::thread::ThreadPool::SchedulingStrategy;
-            pool->ParallelFor(tasks, Scheduling(Strategy::kFixedBlockSize, std::nullopt, 1),
-                              [&run](int64_t begin, int64_t end) {
-                                for (int64_t task = begin; task < end; ++task) run(task);
-                              });
+  const int threads = context->device()->tensorflow_cpu_worker_threads()->num_threads;
+  return {threads, [threads](int64_t tasks, const std::function<void(int64_t)>& run) {
+            run_in_team(threads - 1, tasks, run);
           }};
 }
 

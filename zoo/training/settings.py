@@ -3,7 +3,7 @@
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -28,6 +28,15 @@ class RunConfig:
     seed: int = 0  # of weights, order and augmentation
     small_stem: Any = "auto"  # true, false, or "auto": by the size of the images
     limit_steps: int | None = None  # training steps of an epoch at most; None is the whole epoch
+
+
+@dataclass
+class NamedModel:
+    """A `model` group that takes a published network instead of a family's fields."""
+
+    variant: str
+    groups: int | None = None  # None is the network's own
+    drop_path: float | None = None  # None is the network's own
 
 
 @dataclass(frozen=True)
@@ -95,11 +104,26 @@ def model_config(section: Mapping[str, Any], groups_at_root: bool = False) -> An
         groups_at_root: `groups` was given outside the group, and is called so in what is raised.
     """
     values = dict(section)
+    at_root = ("groups",) if groups_at_root else ()
+    if "variant" in values:
+        return _named(typed(NamedModel, values, "model.", at_root=at_root))
     family = values.pop("family", None)
     if not isinstance(family, str):
         raise ValueError(f"model.family={shown(family)} is not allowed: use one of {', '.join(registry.FAMILIES)}.")
     configuration = registry.config_class(family)
-    return typed(configuration, values, "model.", at_root=("groups",) if groups_at_root else ())
+    return typed(configuration, values, "model.", at_root=at_root)
+
+
+def _named(model: NamedModel) -> Any:
+    """The published network of that name, with what is set beside it."""
+    config = registry.variant(model.variant)
+    if model.groups is not None:
+        config = config.with_groups(model.groups)
+    if model.drop_path is None:
+        return config
+    if not hasattr(config, "drop_path"):
+        raise ValueError(f"model.drop_path={model.drop_path} is not allowed: {config.name} has no stochastic depth.")
+    return replace(config, drop_path=model.drop_path)
 
 
 def typed(

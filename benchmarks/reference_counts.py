@@ -1,0 +1,43 @@
+"""Parameters and multiply-accumulates of every network, as the reference implementations have them.
+
+usage: python benchmarks/reference_counts.py > tests/goldens/counts.json     (with an interpreter that has PyTorch)
+
+Nothing is computed: the references are built and called without memory for their tensors (PyTorch's "meta" device).
+"""
+
+import json
+import sys
+
+import torch
+from options import some_of  # noqa: F401  (finds the zoo of this copy)
+from torch_networks import create, make_torchvision_importable
+from torch_parity import count
+
+from zoo import list_models
+
+SIZES = {"_cifar10": 32, "_cifar100": 32, "_svhn": 32}  # pixels, where it is not 224
+
+
+def main() -> None:
+    make_torchvision_importable()
+    found, without = {}, []
+    for name in list_models():
+        size = next((pixels for ending, pixels in SIZES.items() if name.endswith(ending)), 224)
+        try:
+            with torch.device("meta"):
+                network = create(name).eval()
+                with torch.no_grad():
+                    macs = count(network, torch.empty(1, 3, size, size))
+        except Exception as error:  # whatever a library raises for a name that it does not have
+            without.append(name)
+            print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+            continue
+        parameters = sum(each.numel() for each in network.parameters() if each.requires_grad)
+        found[name] = {"parameters": parameters, "macs": macs, "size": size}
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in found.items())
+    print(f"{{\n{lines}\n}}")
+    print(f"{len(found)} networks; without a reference: {', '.join(without) or 'none'}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+// Threads that wait for the next kernel's work without going to sleep at once.
+#include "team.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+namespace blocks {
+namespace {
+
+constexpr auto kPatience = std::chrono::microseconds(100);  // that a helper looks for work before it sleeps
+
+inline void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+struct Job {
+  int64_t tasks;
+  const std::function<void(int64_t)>* run;
+  int places;                     // helpers that may still join
+  std::atomic<int64_t> next{0};
+
+  void work() {
+    for (int64_t task; (task = next.fetch_add(1)) < tasks;) (*run)(task);
+  }
+};
+
+// One for the process, never destroyed: its threads may outlive every static object.
+class Team {
+ public:
+  // Returns false where another call has the team.
+  bool run(int helpers, int64_t tasks, const std::function<void(int64_t)>& work) {
+    std::unique_lock<std::mutex> mine(busy_, std::try_to_lock);
+    if (!mine.owns_lock()) return false;
+    while (hired_ < helpers) {
+      std::thread([this] { help(); }).detach();
+      ++hired_;
+    }
+    Job job{tasks, &work, helpers};
+    {
+      std::lock_guard<std::mutex> lock(state_);
+      job_.store(&job);
+      round_.fetch_add(1);
+      if (sleeping_ > 0) wake_.notify_all();
+    }
+    job.work();
+    {
+      std::lock_guard<std::mutex> lock(state_);
+      job_.store(nullptr);  // nobody joins from here on
+    }
+    while (active_.load() > 0) pause();
+    return true;
+  }
+
+ private:
+  void help() {
+    int64_t seen = 0;
+    for (;;) {
+      await(seen);
+      seen = round_.load();
+      Job* job;
+      {
+        std::lock_guard<std::mutex> lock(state_);
+        job = job_.load();
+        if (!job || job->places == 0) continue;
+        --job->places;
+        active_.fetch_add(1);
+      }
+      job->work();
+      active_.fetch_sub(1);
+    }
+  }
+
+  // Until a round after `seen` has begun.
+  void await(int64_t seen) {
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    do {
+      for (int i = 0; i < 64; ++i) {
+        if (round_.load() != seen) return;
+        pause();
+      }
+    } while (std::chrono::steady_clock::now() < end);
+    std::unique_lock<std::mutex> lock(state_);
+    ++sleeping_;
+    wake_.wait(lock, [&] { return round_.load() != seen; });
+    --sleeping_;
+  }
+
+  std::mutex busy_, state_;
+  std::condition_variable wake_;
+  std::atomic<Job*> job_{nullptr};
+  std::atomic<int64_t> round_{0};
+  std::atomic<int> active_{0};
+  int hired_ = 0, sleeping_ = 0;
+};
+
+}  // namespace
+
+void run_in_team(int helpers, int64_t tasks, const std::function<void(int64_t)>& run) {
+  static Team* team = new Team;
+  if (helpers > 0 && tasks > 1 && team->run(int(std::min<int64_t>(helpers, tasks - 1)), tasks, run)) return;
+  for (int64_t task = 0; task < tasks; ++task) run(task);
+}
+
+}  // namespace blocks
