@@ -54,16 +54,21 @@ def test_every_option_of_every_group_is_found():
     assert {group for group, _ in OPTIONS} == {"model", "dataset", "recipe", "tracking", "experiment", "debug"}
 
 
-REQUIRED = {("dataset", "tfds"): "dataset.builder", ("dataset", "image_folder"): "dataset.data_dir"}
+REQUIRED = {
+    ("dataset", "tfds"): ("dataset.builder", "something"),
+    ("dataset", "image_folder"): ("dataset.data_dir", "something"),
+    ("model", "named"): ("model.variant", "lcnet_035"),
+}
 
 
 @pytest.mark.parametrize("group, option", OPTIONS)
 def test_every_option_composes_and_is_allowed(group, option):
     override, needed = f"{group}={option}", REQUIRED.get((group, option))
     if needed:
+        needed, value = needed
         expected = f"{needed} has no value yet: give it on the command line, {needed}=VALUE."
         assert refused(override) == expected
-        check(composed(override, f"{needed}=something"))
+        check(composed(override, f"{needed}={value}"))
     else:
         check(composed(override))
 
@@ -78,10 +83,17 @@ def test_every_option_composes_and_is_allowed(group, option):
         ("mobilenet_v1", "mobilenetv1_100", None),
         ("mobilenet_v2", "mobilenetv2_100", None),
         ("mobilenet_v3", "mobilenetv3_large_100", None),
+        ("mobilenet_v4", "mobilenetv4_conv_small", None),
+        ("regnet", "regnety_008", None),
+        ("se_resnext", "seresnext50_32x4d", 32),
+        ("sk_resnext", "skresnext50_32x4d", 32),
+        ("condensenet", "condensenet74_c4_g4", 4),
+        ("named model.variant=repvgg_b1g4", "repvgg_b1g4", 4),
+        ("convnext", "convnext_atto", None),
     ],
 )
 def test_every_model_is_the_published_network(model, name, groups):
-    settings = check(composed(f"model={model}"))
+    settings = check(composed(*f"model={model}".split()))
     assert settings.model == registry.variant(name)
     assert (settings.model.name, settings.groups) == (name, groups)
 
@@ -108,6 +120,8 @@ def test_every_model_file_says_what_groups_means():
         ("model=mobilenet_v1 groups=8 model.width=0.25", "mobilenetv1_025"),
         ("model=mobilenet_v2 groups=4 model.width=1.4", "mobilenetv2_140"),
         ("model=mobilenet_v3 groups=1 model.size=small", "mobilenetv3_small_100"),
+        ("model=regnet model.variant=regnetx_002 groups=4", "regnetx_002_g4"),
+        ("model=named model.variant=resnext101_32x4d groups=8", "resnext101_8x14d"),
     ],
 )
 def test_overrides_reach_the_model(overrides, name):
@@ -168,6 +182,11 @@ SENTENCES = [
     ("model=shufflenet_v2 model.width=0.7", "width=0.7 is not allowed .*; the nearest is 0.5."),
     ("model=mobilenet_v3 model.size=larg", "size='larg' is not allowed for MobileNet v3: did you mean large?"),
     ("model=mobilenet_v2 model.fixed_stem=3.5", "model.fixed_stem=3.5 is not allowed: it must be true or false."),
+    ("model=regnet model.variant=regnety_08", "There is no model 'regnety_08': did you mean regnety_080, regnety_008"),
+    ("model=regnet groups=65", "groups=65 is not allowed for a RegNet whose narrowest stage has 64 channels"),
+    ("model=regnet +model.drop_path=1.5", "drop_path=1.5 is not allowed"),
+    ("model=lcnet +model.drop_path=0.1", "model.drop_path=0.1 is not allowed: lcnet_100 has no stochastic depth"),
+    ("model=regnet +model.depth=3", "There is no setting model.depth"),
     ("model.family=resnxt", "There is no family 'resnxt': did you mean resnext"),
     ("model.family=null", "model.family=null is not allowed: use one of resnext"),
     ("+model.grups=3", "There is no setting model.grups: did you mean model.groups"),

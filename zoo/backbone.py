@@ -1,5 +1,6 @@
 """Networks as backbones of other models: what their feature maps are, and keeping their first layers as they are."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,4 +111,5 @@ def _nodes(model: keras.Model) -> list:
 
 
 def _info(output) -> FeatureInfo:
-    return FeatureInfo(round(PROBE / output.shape[1]), output.shape[-1])
+    # Strides are powers of two; convolutions without padding, as in AlexNet, lose a few pixels more.
+    return FeatureInfo(2 ** round(math.log2(PROBE / output.shape[1])), output.shape[-1])

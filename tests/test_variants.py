@@ -1,0 +1,119 @@
+"""Every network of the zoo: counts against the references, finite logits, gradients, files."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from blocks.initializers import without_random_numbers
+from zoo import registry
+
+COUNTS = json.loads((Path(__file__).parent / "goldens" / "counts.json").read_text())
+LIGHT = 4e6  # parameters; above, a network that has no fixture is counted behind the marker only
+# Widths and groups that the references do not publish, and AlexNet as its paper has it.
+WITHOUT_REFERENCE = {
+    "alexnet",
+    *(f"mobilenetv1_{width}" for width in ("025", "050", "075")),
+    "resnext50_32x8d",
+    "resnext50_64x4d",
+    *(f"shufflenet_g{groups}_{width}" for groups in (2, 4, 8) for width in ("w3d4", "wd2", "wd4")),
+}
+NAMES = zoo.list_models()
+
+
+def marked(names) -> list:
+    """The names, those that take long with the marker."""
+    heavy = pytest.mark.heavy
+    return [name if COUNTS[name]["parameters"] < LIGHT else pytest.param(name, marks=heavy) for name in names]
+
+
+def smallest_of_each_family() -> list[str]:
+    """Of every family the network with the fewest parameters."""
+    found = []
+    for each in registry.FAMILIES:
+        known = [name for name in registry.family(each).VARIANTS if name in COUNTS]
+        found.append(min(known, key=lambda name: COUNTS[name]["parameters"]))
+    return found
+
+
+SMALLEST = smallest_of_each_family()
+OTHERS = [name for name in NAMES if name not in SMALLEST]
+
+
+@pytest.fixture(autouse=True)
+def forget_networks():
+    yield
+    keras.backend.clear_session()
+
+
+def test_every_network_has_the_counts_of_a_reference_or_a_reason():
+    assert set(NAMES) == set(COUNTS) | WITHOUT_REFERENCE
+    assert not set(COUNTS) & WITHOUT_REFERENCE
+
+
+@pytest.mark.parametrize("name", marked(sorted(COUNTS)))
+def test_counts_are_those_of_the_reference(name):
+    """Parameters and multiply-accumulates to the last digit, at the size of the paper's images."""
+    expected = COUNTS[name]
+    with without_random_numbers():
+        model = zoo.create(name, input_shape=(expected["size"], expected["size"], 3))
+    found = zoo.profile(model)
+    assert (found.parameters, found.macs) == (expected["parameters"], expected["macs"])
+    classes = 1000 if expected["size"] == 224 else 100 if name.endswith("cifar100") else 10
+    assert model.output_shape == (None, classes)
+
+
+def trains_and_is_saved(name: str, folder: Path) -> None:
+    """Finite logits of the right shape, a finite gradient for every weight, and the same logits from a saved file."""
+    size = 64 if COUNTS.get(name, {"size": 224})["size"] == 224 else 32
+    keras.utils.set_random_seed(0)
+    model = zoo.create(name, num_classes=7, input_shape=(size, size, 3))
+    images = np.random.default_rng(0).standard_normal((2, size, size, 3)).astype("float32")
+    logits = model(images, training=False)
+    assert logits.shape == (2, 7) and np.all(np.isfinite(logits)) and np.ptp(logits) > 0
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(model(images, training=True) ** 2)
+    weights = model.trainable_weights
+    gradients = tape.gradient(loss, [weight.value for weight in weights])
+    without = [weight.path for weight, each in zip(weights, gradients, strict=True) if each is None]
+    assert not without
+    infinite = [w.path for w, each in zip(weights, gradients, strict=True) if not np.all(np.isfinite(each))]
+    assert not infinite
+    path = folder / "model.keras"
+    model.save(path)
+    expected = model(images, training=False)
+    np.testing.assert_array_equal(keras.models.load_model(path)(images, training=False), expected)
+    path.unlink()
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_the_smallest_of_each_family_trains_and_is_saved(name, tmp_path):
+    trains_and_is_saved(name, tmp_path)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_network_trains_and_is_saved(name, tmp_path):
+    trains_and_is_saved(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_images_of_open_size_and_any_channels(name):
+    """One graph for images of several sizes, here with two channels."""
+    with without_random_numbers():
+        model = zoo.create(name, num_classes=3, input_shape=(None, None, 2))
+    for height, width in ((64, 64), (75, 96)):
+        assert model(np.ones((1, height, width, 2), "float32")).shape == (1, 3)
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_feature_maps_halve_from_stem_to_head(name):
+    """The maps of a backbone, each half the size of the one before it, but where the paper's strides are others."""
+    strides = [info.stride for info in zoo.feature_info(name)]
+    special = {"alexnet": [4, 8, 16, 32], "resnext_cifar": [1, 2, 4], "convnext": [4, 8, 16, 32]}
+    family = next(each for each in registry.FAMILIES if name in registry.family(each).VARIANTS)
+    assert strides == special.get(family, [2, 4, 8, 16, 32])
