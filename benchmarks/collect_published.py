@@ -26,6 +26,8 @@ DEFAULTS = {"num_classes": 1000, "input_size": 224, "interpolation": "bilinear",
 # pytorchcv's package does not say it; pytorch/datasets/cifar10_cls_dataset.py of its repository, for CIFAR and SVHN.
 CIFAR = {"mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.201], "crop": 1.0, "input_size": 32}
 HUB = "https://huggingface.co"
+# How timm builds a network for its published weights alone, and not for random ones: "if pretrained" in its functions.
+PRETRAINED_SETTINGS = {"fbnetc_100": {"epsilon": 1e-3}}  # bn_eps
 PYTORCHCV_RELEASES = "https://github.com/osmr/imgclsmob/releases/download"
 
 
@@ -54,6 +56,7 @@ def timm_rows(names: list[str], top1: Path) -> dict[str, dict]:
                 "model": name,
                 "address": f"{HUB}/{config.hf_hub_id}",
                 "file": "model.safetensors",
+                "settings": PRETRAINED_SETTINGS.get(name),
                 "num_classes": config.num_classes,
                 "input_size": square(config.input_size),
                 "test_size": config.test_input_size and square(config.test_input_size),
@@ -179,7 +182,7 @@ def main() -> None:
 
     arguments = parser().parse_args()
     make_torchvision_importable()
-    references = {name: torch_network(name) for name in arguments.networks or list_models()}
+    references = {name: torch_network(name) for name in arguments.networks or list_models() if torch_network(name)}
     timms = [name for name, (library, reference) in references.items() if (library, reference) == ("timm", name)]
     pytorchcvs = {reference: name for name, (library, reference) in references.items() if library == "pytorchcv"}
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -21,8 +21,22 @@ APPLICATIONS: Mapping[str, tuple[str, Mapping]] = {
 }
 
 
-def torch_network(model: str) -> tuple[str, str]:
-    """The library and the name of the network in PyTorch: the zoo's names are the references' own."""
+# Published in a paper, or of a width or a number of groups that lies between published ones, but in no library.
+WITHOUT_REFERENCE = (
+    "alexnet",
+    "mobilenetv1_025",
+    "mobilenetv1_050",
+    "mobilenetv1_075",
+    "resnext50_32x8d",
+    "resnext50_64x4d",
+    *(f"shufflenet_g{groups}_{width}" for groups in (2, 4, 8) for width in ("w3d4", "wd2", "wd4")),
+)
+
+
+def torch_network(model: str) -> tuple[str, str] | None:
+    """The library and the name of the network in PyTorch: the zoo's names are the references' own. None has none."""
+    if model in WITHOUT_REFERENCE:
+        return None
     if model == "alexnet_g1":
         return "pytorchcv", "alexnet"
     if model.startswith("shufflenet_v2"):

@@ -9,6 +9,7 @@ import json
 import sys
 
 import torch
+from networks import torch_network
 from options import some_of  # noqa: F401  (finds the zoo of this copy)
 from torch_networks import create, make_torchvision_importable
 from torch_parity import count
@@ -22,16 +23,13 @@ def main() -> None:
     make_torchvision_importable()
     found, without = {}, []
     for name in list_models():
-        size = next((pixels for ending, pixels in SIZES.items() if name.endswith(ending)), 224)
-        try:
-            with torch.device("meta"):
-                network = create(name).eval()
-                with torch.no_grad():
-                    macs = count(network, torch.empty(1, 3, size, size))
-        except Exception as error:  # whatever a library raises for a name that it does not have
+        if torch_network(name) is None:
             without.append(name)
-            print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
             continue
+        size = next((pixels for ending, pixels in SIZES.items() if name.endswith(ending)), 224)
+        with torch.device("meta"), torch.no_grad():
+            network = create(name).eval()
+            macs = count(network, torch.empty(1, 3, size, size))
         parameters = sum(each.numel() for each in network.parameters() if each.requires_grad)
         found[name] = {"parameters": parameters, "macs": macs, "size": size}
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in found.items())

@@ -28,9 +28,13 @@ _declared: list[torch.library.Library] = []  # a library's operators vanish with
 def create(model: str) -> torch.nn.Module:
     """The counterpart of a network of the zoo, with random weights and 1000 logits.
 
-    Raises ImportError where its library is not installed, and what the library raises for an unknown name.
+    Raises ValueError for a network without a counterpart, ImportError where its library is not installed, and what the
+    library raises for an unknown name.
     """
-    library, name = torch_network(model)
+    reference = torch_network(model)
+    if reference is None:
+        raise ValueError(f"{model} has no counterpart in timm, torchvision or pytorchcv.")
+    library, name = reference
     make_torchvision_importable()  # timm and pytorchcv import it too
     if library == "pytorchcv":
         from pytorchcv.model_provider import get_model

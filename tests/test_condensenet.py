@@ -82,7 +82,7 @@ def test_groups_are_those_of_every_convolution_but_the_first(groups):
 
 
 @pytest.mark.parametrize(("make", "sentence"), [
-    (lambda: variant("condensenet74_c4_g4").with_groups(3), "groups=3 is not allowed for CondenseNet of growth 8: use"),
+    (lambda: variant("condensenet74_c4_g4").with_groups(3), "but the first of CondenseNet of growth 8: use 1, 2, 4"),
     (lambda: CondenseNet(depths=(1, 2)), "depths=(1, 2) is not allowed for CondenseNet: give 5 numbers"),
     (lambda: CondenseNet(growth=0), "growth=0 is not allowed for CondenseNet"),
     (lambda: ChannelSelection(groups=3).build((None, 8)), "groups=3 does not divide 8 selected channels"),

@@ -67,9 +67,9 @@ def test_groups_are_those_of_the_3x3_convolutions():
 
 
 @pytest.mark.parametrize(("changes", "sentence"), [
-    ({"groups": 7}, "does not divide the 128 channels of the 3x3 convolutions of this DPN"),
+    ({"groups": 7}, "does not divide the channels of every 3x3 convolution of a DPN of width 128: use 1, 2, 4"),
     ({"groups": 100}, "the nearest is 128"),
-    ({"groups": 0}, "groups=0 is not allowed for DPN"),
+    ({"groups": 0}, "groups=0 does not divide the channels of every 3x3"),
     ({"depths": (1, 2, 3)}, "depths=(1, 2, 3) is not allowed for DPN: give four numbers"),
     ({"growth": (1, 2, 0, 4)}, "growth=(1, 2, 0, 4) is not allowed for DPN"),
 ])  # fmt: skip

@@ -7,34 +7,10 @@ from keras import layers, ops
 
 import blocks
 import zoo
-from randomized import check_same, inputs_of, kinds, normalizations, numpy, randomized
-from zoo import registry
+from randomized import check_same, kinds, normalizations, randomized
 from zoo.folding import report
 
-SMALL = {  # the smallest variant of a family; of others the first
-    "resnext": "resnet26",
-    "shufflenet_v1": "shufflenet_g8_wd4",
-    "shufflenet_v2": "shufflenet_v2_x0_5",
-    "mobilenet_v1": "mobilenetv1_025",
-    "mobilenet_v2": "mobilenetv2_035",
-    "mobilenet_v3": "mobilenetv3_small_050",
-}
-VARIANTS = [SMALL.get(family, next(iter(registry.family(family).VARIANTS))) for family in registry.FAMILIES]
 NORM, GROUPED = blocks.BatchNormalization, blocks.GroupedConv2D
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-def test_networks_lose_every_normalization_and_keep_their_logits(name):
-    model = randomized(zoo.create(name, 10, (64, 64, 3), dropout=0.2))
-    before = [weight.numpy() for weight in model.weights]
-    fused = zoo.fuse(model)
-    check_same(model, fused)
-    assert not normalizations(fused) and not report(model).left
-    assert len(fused.layers) <= len(model.layers) - len(normalizations(model))
-    assert not any(isinstance(layer, layers.Dropout) for layer in fused.layers)
-    holders = {layer.name for layer in fused.layers if layer.weights}
-    assert holders <= {layer.name for layer in model.layers if layer.weights}
-    assert all(np.array_equal(old, new) for old, new in zip(before, model.weights, strict=True))
 
 
 def test_a_resnext_block_is_three_convolutions():
@@ -45,25 +21,6 @@ def test_a_resnext_block_is_three_convolutions():
     assert kinds(fused)[:4] == ["InputLayer"] + 3 * ["GroupedConv2D"]
     assert [layer.name for layer in fused.layers[1:4]] == ["block.conv1", "block.conv2", "block.conv3"]
     assert [layer.activation.__name__ for layer in fused.layers[1:4]] == ["relu"] * 3
-
-
-@pytest.mark.parametrize("name", ["resnet26", "mobilenetv3_small_050"])
-def test_mixed_precision_loses_nothing(name):
-    """Against float32, the fused network is no less exact than the one it is made of (both round in bfloat16)."""
-    exact = randomized(zoo.create(name, 10, (64, 64, 3)))
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = zoo.create(name, 10, (64, 64, 3))
-    finally:
-        keras.config.set_dtype_policy("float32")
-    model.set_weights(exact.get_weights())
-    fused = zoo.fuse(model)
-    assert {weight.dtype for weight in fused.weights} == {"float32"}
-    assert {layer.compute_dtype for layer in fused.layers if layer.weights} == {"bfloat16"}
-    assert not normalizations(fused) and fused.output.dtype == "float32"
-    images = inputs_of(model)
-    (truth,), (before,), (after,) = (numpy(each(images)) for each in (exact, model, fused))
-    assert np.abs(after - truth).max() < 2 * np.abs(before - truth).max() < 0.2 * np.abs(truth).max()
 
 
 def test_the_fold_is_computed_in_float64():
@@ -198,13 +155,3 @@ def test_a_network_of_keras():
     check_same(model, fused)
     assert not normalizations(fused)
     assert set(kinds(fused)) & {"Conv2D", "GroupedConv2D", "ReLU", "Add"} == {"Conv2D", "Add"}
-
-
-def test_fusing_twice_changes_nothing_more():
-    model = randomized(zoo.create("mobilenetv3_small_050", 10, (32, 32, 3)))
-    once = zoo.fuse(model)
-    twice = zoo.fuse(once)
-    images = inputs_of(model)
-    np.testing.assert_array_equal(once(images), twice(images))
-    assert [layer.name for layer in once.layers] == [layer.name for layer in twice.layers]
-    assert once is not twice and once.layers[1].kernel is not twice.layers[1].kernel

@@ -160,7 +160,7 @@ def test_the_original_is_not_touched():
 
 def test_files_of_a_fused_network(tmp_path):
     tf = pytest.importorskip("tensorflow")
-    model = zoo.fuse(randomized(zoo.create("resnet26", 5, (32, 32, 3), small_stem=True)))
+    model = zoo.fuse(randomized(zoo.create("resnext20_16x4d_cifar10", 5, (32, 32, 3))))
     images = inputs_of(model)
     expected = numpy(model(images))[0]
     np.testing.assert_allclose(model.predict(images, verbose=0), expected, rtol=1e-4, atol=1e-4)

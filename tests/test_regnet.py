@@ -90,7 +90,7 @@ def test_the_squeeze_is_a_share_of_the_channels_that_enter_the_block():
     ({"w_m": 9.0}, "make 2 stages, of widths 24, 216: a RegNet has 4"),
     ({"d": 0}, "d=0 is not allowed for RegNet: it must be above 0"),
     ({"squeeze_ratio": 2.0}, "squeeze_ratio=2 is not allowed"),
-    ({"drop_path": 1.0}, "drop_path=1 is not allowed"),
+    ({"drop_path": 1.0}, "drop_path=1.0 is not allowed for RegNet"),
 ])  # fmt: skip
 def test_refusals(changes, sentence):
     with pytest.raises(ValueError) as caught:

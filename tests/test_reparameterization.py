@@ -127,8 +127,8 @@ def test_both_forms_train_in_mixed_precision(reparameterized):
 
 
 @pytest.mark.parametrize(("make", "sentence"), [
-    (lambda: RepVGG("a0", groups=5), "groups=5 is not allowed for RepVGG a0: use 1, 2, 3, 4, 6, 8"),
-    (lambda: zoo.create("repvgg_b1", groups=0), "groups=0 is not allowed for RepVGG b1"),
+    (lambda: RepVGG("a0", groups=5), "every grouped convolution of RepVGG a0: use 1, 2, 3, 4, 6, 8"),
+    (lambda: zoo.create("repvgg_b1", groups=0), "groups=0 does not divide"),
     (lambda: RepVGG("b9"), "size='b9' is not allowed for RepVGG: did you mean b"),
     (lambda: MobileOne("s7"), "size='s7' is not allowed for MobileOne: did you mean s"),
     (lambda: MobileOne("s0", groups=5), "groups=5 does not divide the channels of every spatial convolution of Mobi"),

@@ -11,8 +11,9 @@ from randomized import randomized
 from zoo import registry
 from zoo.models import res2net, resnest, resnext, sk_resnext
 from zoo.models.res2net import Res2Net
+from zoo.models.residual import block_weights
 from zoo.models.resnest import ResNeSt
-from zoo.models.resnext import ResNeXt, block_weights
+from zoo.models.resnext import ResNeXt
 from zoo.models.resnext_cifar import ResNeXtCIFAR
 from zoo.models.sk_resnext import SKResNeXt
 
@@ -216,7 +217,7 @@ def test_small_images_have_three_resolutions():
     (lambda: ResNeXt(squeeze_ratio=2.0), "squeeze_ratio=2.0 is not allowed for ResNeXt: use 0 to 1"),
     (lambda: ResNeXtCIFAR(30), "depth=30 is not allowed for ResNeXt for CIFAR: use 11, 20, 29"),
     (lambda: ResNeXtCIFAR(dataset="cifar11"), "did you mean cifar10"),
-    (lambda: SKResNeXt(18, 3, split=True), "groups=3 is not allowed for SK-ResNet-18: use 1, 2, 4, 8, 16, 32; the"),
+    (lambda: SKResNeXt(18, 3, split=True), "every 3x3 convolution of SK-ResNet-18: use 1, 2, 4, 8, 16, 32; the"),
     (lambda: SKResNeXt(18, 2, 5), "width_per_group=5 is not allowed for SK-ResNet-18: it is 32 with groups=2."),
     (lambda: SKResNeXt(50, 2, 5, split=True), "width_per_group=5 is not allowed for SK-ResNet-50 with split=True"),
     (lambda: SKResNeXt(26), "depth=26 is not allowed for SK-ResNet-26: use 18, 34, 50, 101; the nearest is 18."),

@@ -212,6 +212,25 @@ def test_integers_stay_integers(tmp_path):
         assert sentence in refusal(lambda wrong=wrong: zoo.load_weights(model, wrong))
 
 
+@pytest.mark.parametrize("channel", [-1, 16, 2**40])
+def test_a_selection_of_channels_that_there_are_not_is_refused(tmp_path, channel):
+    """The first unit of this network sees 16 channels; what is taken beyond them would be anything."""
+    model = zoo.create("condensenet74_c4_g4", 2, SHAPE)
+    path, name = tmp_path / "weights.safetensors", "features.stage1.unit1.conv1.index"
+    zoo.save_torch(model, path)
+    tensors = load_file(path)
+    tensors[name][3] = channel
+    before = model.get_weights()
+    sentence = refusal(lambda: zoo.load_weights(model, written(tensors, tmp_path)))
+    assert sentence.endswith(f": {name} chooses channel {channel}, and there are those from 0 to 15.")
+    for weight, kept in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, kept)
+    model.get_layer(name.removesuffix(".index")).index.assign(tensors[name])
+    model.save_weights(tmp_path / "model.weights.h5")
+    sentence = refusal(lambda: zoo.create("condensenet74_c4_g4", 2, SHAPE, weights=tmp_path / "model.weights.h5"))
+    assert f"chooses channel {channel}" in sentence
+
+
 def test_a_file_that_says_of_which_network_it_is_is_not_taken_for_another(trained, tmp_path):
     zoo.save_torch(trained, tmp_path / "weights.safetensors")
     sentence = refusal(lambda: zoo.create("mobilenetv1_050", weights=tmp_path / "weights.safetensors"))

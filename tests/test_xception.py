@@ -91,7 +91,7 @@ def test_the_last_modules_are_dropped_most(name):
     ({"groups": 3}, "use 1, 2, 4, 8, or null for depthwise; the nearest is 2"),
     ({"entry": "wide"}, "entry='wide' is not allowed for Xception"),
     ({"middle": 0}, "middle=0 is not allowed for Xception"),
-    ({"drop_path": 1.0}, "drop_path=1 is not allowed"),
+    ({"drop_path": 1.0}, "drop_path=1.0 is not allowed for Xception"),
 ])  # fmt: skip
 def test_refusals(changes, sentence):
     with pytest.raises(ValueError) as caught:

@@ -48,7 +48,7 @@ HOMES = {
 
 if "keras" in sys.modules:
     # Someone who works with Keras may load a saved model next, and that needs the layers to be registered.
-    import blocks
+    import blocks  # noqa: F401
     import zoo.input_pipeline  # noqa: F401
 
 

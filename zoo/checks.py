@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from fractions import Fraction
+from typing import Any
 
 
 def round_channels(channels: float, divisor: int = 8, floor: float = 0.9) -> int:
@@ -25,28 +26,57 @@ def check_choice(name: str, value: float, allowed: Iterable[float], what: str) -
         raise ValueError(f"{name}={value:g} is not allowed for {what}: use {listed}; the nearest is {nearest:g}.")
 
 
+def check_name(name: str, value: str, allowed: Iterable[str], what: str) -> None:
+    """Raise ValueError unless `value` is one of the names `allowed`; `what` has that argument."""
+    allowed = list(allowed)
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not allowed for {what}: {close_matches(value, allowed)}")
+
+
 def check_positive(name: str, value: float, what: str) -> None:
     """Raise ValueError unless `value` is above 0 and finite."""
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(f"{name}={value:g} is not allowed for {what}: it must be above 0, 1 for instance.")
 
 
+def check_share(name: str, value: float, what: str) -> None:
+    """Raise ValueError unless `value` is at least 0 and below 1, as a rate of dropping is."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{name}={value!r} is not allowed for {what}: it is a share, from 0 up to but not 1.")
+
+
+def check_groups(groups: int, widths: Iterable[int], convolutions: str, more: str = "") -> None:
+    """Raise ValueError unless `groups` divides every one of `widths`, the channels of the `convolutions`."""
+    common = math.gcd(*widths)
+    allowed = [divisor for divisor in range(1, common + 1) if common % divisor == 0]
+    if groups not in allowed:
+        nearest = min(allowed, key=lambda choice: abs(choice - groups))
+        raise ValueError(
+            f"groups={groups} does not divide the channels of every {convolutions}: "
+            f"use {', '.join(map(str, allowed))}{more}; the nearest is {nearest}."
+        )
+
+
 def check_spatial_groups(groups: int | None, widths: Iterable[int], what: str) -> None:
     """Raise ValueError unless `groups` divides the channels of every spatial convolution; None is depthwise."""
     if groups is not None:
-        common = math.gcd(*widths)
-        allowed = [divisor for divisor in range(1, common + 1) if common % divisor == 0]
-        if groups not in allowed:
-            nearest = min(allowed, key=lambda choice: abs(choice - groups))
-            raise ValueError(
-                f"groups={groups} does not divide the channels of every spatial convolution of {what}: "
-                f"use {', '.join(map(str, allowed))}, or null for depthwise; the nearest is {nearest}."
-            )
+        check_groups(groups, widths, f"spatial convolution of {what}", ", or null for depthwise")
 
 
-def regrouped(name: str, groups: int) -> str:
-    """The name of a published network with another number of groups: "regnety_008" -> "regnety_008_g4"."""
-    return f"{re.sub(r'_g[0-9]+$', '', name)}_g{groups}"
+def grouped_name(name: str, groups: int | None, published: int | None = None) -> str:
+    """`name`, of a published network, which it keeps with the `published` groups alone: else "mnasnet_050_g4"."""
+    return name if groups == published else f"{name}_g{groups}"
+
+
+def ungrouped_name(name: str) -> str:
+    """What `grouped_name` made `name` from."""
+    return re.sub(r"_g[0-9]+$", "", name)
+
+
+def regrouped(name: str, groups: int, variants: Mapping[str, Any]) -> str:
+    """The name of a network, one of `variants` as a rule, with so many groups: "regnety_008" -> "regnety_008_g4"."""
+    name = ungrouped_name(name)
+    return grouped_name(name, groups, variants[name].groups if name in variants else None)
 
 
 def width_name(width: float) -> str:

@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from blocks import DepthwiseSeparableConv2D, GroupedConv1D, GroupedConv2D, GroupedConv3D
+from blocks.initializers import without_random_numbers
 
 GROUPED = (GroupedConv1D, GroupedConv2D, GroupedConv3D)
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
@@ -46,7 +47,8 @@ def profile(model: keras.Model, image_size: int | tuple[int, int] | None = None)
         if image_size is None:
             raise ValueError(f"{model.name} takes images of any size, {shape}: give image_size, 224 for instance.")
         size = image_size if isinstance(image_size, (tuple, list)) else (image_size, image_size)
-        model = keras.models.clone_model(model, input_tensors=keras.Input((*size, shape[-1])))
+        with without_random_numbers():
+            model = keras.models.clone_model(model, input_tensors=keras.Input((*size, shape[-1])))
     return Profile(parameters, 0, 0) + _graph(model)
 
 

@@ -3,7 +3,8 @@
 import contextlib
 import os
 import warnings
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from types import ModuleType
 from typing import Any
 
@@ -12,10 +13,11 @@ from keras import layers
 
 from blocks import Dense
 from blocks.initializers import Normal, without_random_numbers
+from zoo.checks import check_share
 from zoo.registry import family_of, variant
 from zoo.weights.checkpoint import Checkpoint, open_weights
 from zoo.weights.layout import names_of
-from zoo.weights.loading import check_name, fill, slots_of
+from zoo.weights.loading import fill, slots_of
 
 CLASSES = 1000  # of ImageNet, where neither the caller, the weights nor the family say otherwise
 
@@ -43,6 +45,7 @@ def create(
             cardinality, with the width of a group set to keep the size of the network (section 3.2 of the paper);
             ShuffleNet v1, the groups of the pointwise convolutions; `zoo.info(name)` says it for the others.
         weights: None for random ones; else a path or a tag as `zoo.load_weights` takes them, which must fit exactly.
+            Where they were trained with another setting than the network of that name has, it is built with theirs.
             Two things may differ, and a warning tells of them: another number of classes gives the classifier random
             weights, and for images of other than 3 channels kernels for RGB are summed (1 channel) or repeated and
             scaled by 3 / channels (more), as timm does.
@@ -51,7 +54,8 @@ def create(
         small_stem: keep the resolution of the image in the stem, for images under 64 pixels: its convolution has
             stride 1 (3x3 in ResNeXt) and no pooling follows. The weights of every other layer keep their shapes.
         dropout: share of the vector's entries dropped before the classifier.
-        drop_path: rate of stochastic depth at the last block, growing linearly from 0, in place of the variant's own.
+        drop_path: rate of stochastic depth in place of the variant's own: it grows linearly, from 0 at the first block
+            to this at the last or, in MobileNet v2 and the families with its block, to this at the one behind it.
 
     Raises:
         ValueError: an unknown name, a shape or a number of groups that the network cannot have, weights that do not
@@ -70,8 +74,9 @@ def create(
         raise ValueError("features_only=True leaves the classifier out: num_classes and dropout have no meaning then.")
     if weights is None:
         return _network(config, module, num_classes, input_shape, small_stem, features_only, dropout)
-    with open_weights(weights) as checkpoint:
-        check_name(config.name, checkpoint)
+    with open_weights(weights, config.name) as checkpoint:
+        if isinstance(model, str):  # of a configuration, `fill` checks that it has them
+            config = _with_settings(config, checkpoint.settings)
         held = checkpoint.classes(module.CLASSIFIER)
         if num_classes is None:
             num_classes = held
@@ -135,11 +140,14 @@ def _behind_features(config: Any, module: ModuleType, backbone: keras.Model, che
 
 
 def _with_drop_path(config: Any, rate: float) -> Any:
-    if not (is_dataclass(config) and any(field.name == "drop_path" for field in fields(config))):
+    if not any(field.name == "drop_path" for field in fields(config)):
         raise ValueError(f"{config.name} has no stochastic depth: drop_path is not allowed for it.")
-    if not 0 <= rate < 1:
-        raise ValueError(f"drop_path={rate!r} is not allowed: it is a share, from 0 up to but not 1.")
     return replace(config, drop_path=rate)
+
+
+def _with_settings(config: Any, settings: Mapping[str, float]) -> Any:
+    known = {field.name for field in fields(config)}
+    return replace(config, **{name: value for name, value in settings.items() if name in known})
 
 
 def _check(num_classes: int | None, input_shape, dropout: float) -> None:
@@ -153,5 +161,4 @@ def _check(num_classes: int | None, input_shape, dropout: float) -> None:
             f"input_shape={input_shape!r} is not allowed: give (height, width, channels), as in (224, 224, 3); "
             "height and width may be None."
         )
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout!r} is not allowed: it is a share, from 0 up to but not 1.")
+    check_share("dropout", dropout, "a network")

@@ -98,6 +98,9 @@ def describe(weights: Published) -> list[str]:
         f"licence: {weights.licence or 'not stated by the publisher'}",
         f"{weights.address}, {weights.file}, checked against {weights.checksum}",
     ]
+    if weights.settings:
+        settings = ", ".join(f"{key}={value:g}" for key, value in weights.settings.items())
+        lines.append(f"trained with {settings}, which zoo.create({weights.model!r}, weights={weights.tag!r}) sets")
     return lines
 
 

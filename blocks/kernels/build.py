@@ -17,7 +17,8 @@ import warnings
 from pathlib import Path
 
 SOURCES = Path(__file__).parent
-ARITHMETIC = ("norm", "depthwise", "product", "product_gradient", "sampling", "team")  # compiled for this very processor
+# Compiled for this very processor.
+ARITHMETIC = ("norm", "depthwise", "depthwise_gradient", "product", "product_gradient", "sampling", "team")
 GLUE = ("convolutions", "operations", "registration")  # compiled as TensorFlow is: its headers depend on the flags
 OFF = ("off", "0", "no", "false")
 

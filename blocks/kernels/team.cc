@@ -6,12 +6,13 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace blocks {
 namespace {
 
-constexpr auto kPatience = std::chrono::microseconds(100);  // that a helper looks for work before it sleeps
+constexpr auto kPatience = std::chrono::microseconds(30);  // that a helper looks for work before it sleeps
 
 inline void pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -39,10 +40,11 @@ class Team {
   bool run(int helpers, int64_t tasks, const std::function<void(int64_t)>& work) {
     std::unique_lock<std::mutex> mine(busy_, std::try_to_lock);
     if (!mine.owns_lock()) return false;
-    while (hired_ < helpers) {
-      std::thread([this] { help(); }).detach();
-      ++hired_;
-    }
+    for (; hired_ < helpers; ++hired_) try {
+        std::thread([this] { help(); }).detach();
+      } catch (const std::system_error&) {
+        break;  // the system has no more threads: those that there are do the work
+      }
     Job job{tasks, &work, helpers};
     {
       std::lock_guard<std::mutex> lock(state_);
@@ -103,10 +105,9 @@ class Team {
 
 }  // namespace
 
-void run_in_team(int helpers, int64_t tasks, const std::function<void(int64_t)>& run) {
+bool run_in_team(int threads, int64_t tasks, const std::function<void(int64_t)>& run) {
   static Team* team = new Team;
-  if (helpers > 0 && tasks > 1 && team->run(int(std::min<int64_t>(helpers, tasks - 1)), tasks, run)) return;
-  for (int64_t task = 0; task < tasks; ++task) run(task);
+  return team->run(int(std::min<int64_t>(threads, tasks)) - 1, tasks, run);
 }
 
 }  // namespace blocks

@@ -44,11 +44,23 @@ typename Stored<T>::type* out(OpKernelContext* context, int index, const TensorS
   return static_cast<typename Stored<T>::type*>(tensor->data());
 }
 
-// As many threads as TensorFlow computes with.
+// As many threads as TensorFlow computes with: the team's, or TensorFlow's where another call has the team.
 inline Parallel parallel_of(OpKernelContext* context) {
-  const int threads = context->device()->tensorflow_cpu_worker_threads()->num_threads;
-  return {threads, [threads](int64_t tasks, const std::function<void(int64_t)>& run) {
-            run_in_team(threads - 1, tasks, run);
+  auto* workers = context->device()->tensorflow_cpu_worker_threads();
+  const int threads = workers->num_threads;
+  auto* pool = workers->workers;
+  return {threads, [pool, threads](int64_t tasks, const std::function<void(int64_t)>& run) {
+            if (threads == 1 || tasks == 1) {
+              for (int64_t task = 0; task < tasks; ++task) run(task);
+              return;
+            }
+            if (run_in_team(threads, tasks, run)) return;
+            using Scheduling = tensorflow::thread::ThreadPool::SchedulingParams;
+            using Strategy = tensorflow::thread::ThreadPool::SchedulingStrategy;
+            pool->ParallelFor(tasks, Scheduling(Strategy::kFixedBlockSize, std::nullopt, 1),
+                              [&run](int64_t begin, int64_t end) {
+                                for (int64_t task = begin; task < end; ++task) run(task);
+                              });
           }};
 }
 

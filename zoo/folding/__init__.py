@@ -11,10 +11,12 @@ __all__ = ["Report", "fuse", "report"]
 def fuse(model: keras.Model) -> keras.Model:
     """A copy of `model` for inference, with fewer layers and the same outputs up to rounding.
 
-    - A batch normalisation directly behind a convolution or a dense layer goes into its kernel and bias, in float64
-      from the weights as they are stored.
+    - A batch normalisation or a `LayerScale` behind a convolution or a dense layer goes into its kernel and bias, in
+      float64 from the weights as they are stored.
     - Activations behind such a layer become the layer's own; so do sums behind a `blocks.GroupedConv2D`, as its
       `residual`; parallel convolutions of one tensor that are summed become one.
+    - Normalisations and activations behind a concatenation or a `blocks.ChannelShuffle` of such layers alone go into
+      each of them.
     - `keras.layers.Conv2D(groups=)` becomes a `GroupedConv2D`, a `DepthwiseSeparableConv2D` two.
     - Dropout and other layers that do nothing at inference go.
 

@@ -14,18 +14,20 @@ import numpy as np
 from keras import layers
 
 import blocks
+from blocks.convnext import LayerScale
 
 GROUPED = {1: blocks.GroupedConv1D, 2: blocks.GroupedConv2D, 3: blocks.GroupedConv3D}
 TAKES_RESIDUAL = tuple(GROUPED.values())
 # The kernel's axes that hold the output channels, for every layer that a normalisation folds into.
 OUTPUT_AXES = {
     **dict.fromkeys(TAKES_RESIDUAL, (-1,)),
-    **dict.fromkeys((layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D), (-1,)),
+    **dict.fromkeys((layers.Dense, blocks.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D), (-1,)),
     **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), (-1,)),
     **dict.fromkeys((layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), (-2,)),
     **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), (-2, -1)),
 }
 NORMALIZATIONS = (layers.BatchNormalization, blocks.BatchNormalization)
+SCALES = (*NORMALIZATIONS, LayerScale)  # a factor, and perhaps a summand, for each channel
 GROUPED_CONFIG = ("filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "groups")
 # With the weights of quantisation or low-rank adaptation beside these, a layer computes something else.
 KNOWN_WEIGHT = re.compile(r"kernel(_\d+)?|depthwise_kernel|pointwise_kernel|bias")
@@ -81,7 +83,10 @@ class Linear:
 
         Source: Ioffe and Szegedy 2015, Batch Normalization, section 3.1, arXiv:1502.03167, equation 11.
         """
-        factor, summand = statistics(norm)
+        return self.scaled(*statistics(norm))
+
+    def scaled(self, factor: np.ndarray, summand: np.ndarray) -> "Linear":
+        """factor * this layer + summand, each (channels,)."""
         bias = summand if self.bias is None else self.bias * factor + summand
         return replace(self, scale=factor if self.scale is None else self.scale * factor, bias=bias)
 
@@ -136,7 +141,9 @@ def grouped(linear: Linear) -> Linear:
 
 
 def statistics(norm: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
-    """Factor and summand of each channel, (C,) float64, that a batch normalisation comes to at inference."""
+    """Factor and summand of each channel, (C,) float64, that one of `SCALES` comes to at inference."""
+    if type(norm) is LayerScale:
+        return float64(norm.gamma), np.zeros(norm.gamma.shape)
     factor = 1.0 / np.sqrt(float64(norm.moving_variance) + norm.epsilon)
     if norm.gamma is not None:
         factor = factor * float64(norm.gamma)

@@ -6,8 +6,9 @@ import keras
 from keras import layers
 
 from zoo.folding.branches import alike, as_branch, merge
+from zoo.folding.channels import Origin, origin_of
 from zoo.folding.graph import Graph, Rewrite, Step, like
-from zoo.folding.linear import NORMALIZATIONS, TAKES_RESIDUAL, Linear
+from zoo.folding.linear import NORMALIZATIONS, SCALES, TAKES_RESIDUAL, Linear, statistics
 
 INFERENCE_IDENTITY = (
     layers.Identity,
@@ -38,6 +39,10 @@ ACTIVATIONS = {
     ("HardSilu", "hard_silu"): {},
     ("Mish", "mish"): {},
 }
+# Functions of each entry by itself: the same before channels are joined or shuffled as behind.
+ELEMENTWISE = {keras.activations.linear} | {getattr(keras.activations, name) for _, name in ACTIVATIONS} - {
+    keras.activations.softmax
+}
 
 
 def drop_identity(graph: Graph, step: Step) -> Rewrite | None:
@@ -56,31 +61,38 @@ def drop_identity(graph: Graph, step: Step) -> Rewrite | None:
 
 
 def fold_normalization(graph: Graph, step: Step) -> Rewrite | None:
-    """A normalisation behind a convolution or dense layer; its own residual and activation become steps."""
-    if type(step.operation) not in NORMALIZATIONS or obstacle(graph, step) is not None:
+    """A normalisation or a scale behind convolutions or dense layers; its own residual and activation become steps."""
+    if type(step.operation) not in SCALES or isinstance(origin := _origin(graph, step), str):
         return None
-    norm, arguments = step.operation, step.arguments()
-    convolution = graph.producer[arguments["inputs"]]
-    linear = convolution.linear.normalized(norm)
-    activation, residual = _own_activation(norm), arguments.get("residual")
-    graph.folded(norm.name, linear.name)
-    folded = replace(convolution, linear=linear, outputs=step.outputs)
-    if residual is None:
-        folded = replace(folded, linear=replace(linear, activation=activation))
-        return Rewrite([folded], [convolution])
-    parts, dtype = [folded], step.output.dtype
-    parts[-1].outputs = [like(step.output)]
-    add = layers.Add(name=f"{norm.name}.add", dtype=dtype)
-    parts.append(Step(add, ([parts[-1].output, residual],), {}, step.outputs))
-    if activation is not keras.activations.linear:
-        parts[-1].outputs = [like(step.output)]
+    norm, residual = step.operation, step.arguments().get("residual")
+    factor, summand = statistics(norm)
+    activation = _own_activation(norm)
+    inside = residual is None and (not origin.moves or activation in ELEMENTWISE)
+    parts = []
+    for part, *share in zip(origin.parts, origin.shares(factor), origin.shares(summand), strict=True):
+        linear = part.linear.scaled(*share)
+        parts.append(replace(part, linear=replace(linear, activation=activation) if inside else linear))
+        graph.folded(norm.name, linear.name)
+    steps, dtype = origin.ending(parts, step.outputs), step.output.dtype
+    if residual is not None:
+        steps[-1].outputs = [like(step.output)]
+        add = layers.Add(name=f"{norm.name}.add", dtype=dtype)
+        steps.append(Step(add, ([steps[-1].output, residual],), {}, step.outputs))
+    if not inside and activation is not keras.activations.linear:
+        steps[-1].outputs = [like(step.output)]
         layer = layers.Activation(activation, name=f"{norm.name}.activation", dtype=dtype)
-        parts.append(Step(layer, (parts[-1].output,), {}, step.outputs))
-    return Rewrite(parts, [convolution])
+        steps.append(Step(layer, (steps[-1].output,), {}, step.outputs))
+    return Rewrite(steps, list(origin))
 
 
 def obstacle(graph: Graph, step: Step) -> str | None:
     """Why the normalisation `step` cannot be folded into what comes before it; None where it can."""
+    found = _origin(graph, step)
+    return found if isinstance(found, str) else None
+
+
+def _origin(graph: Graph, step: Step) -> Origin | str:
+    """The convolutions that the normalisation or scale `step` can be folded into, or why it cannot."""
     arguments, norm = step.arguments(), step.operation
     if graph.calls[norm] > 1:
         return "it is called more than once"
@@ -88,22 +100,18 @@ def obstacle(graph: Graph, step: Step) -> str | None:
         return "it is called with training=True and normalises by the batch"
     if set(arguments) - {"inputs", "residual"}:
         return f"it is called with {', '.join(sorted(set(arguments) - {'inputs', 'residual'}))}"
-    before = graph.producer[arguments["inputs"]]
-    kind = type(before.operation).__name__
-    if before.linear is None:
-        if graph.calls[before.operation] > 1:
-            return f"what comes before it, {before.name!r} ({kind}), is called more than once"
-        return f"what comes before it, {before.name!r} ({kind}), is no convolution or dense layer that can take it"
-    if graph.uses[arguments["inputs"]] > 1:
-        return f"the output of {before.name!r} is used elsewhere too"
-    if before.linear.active or before.kwargs:
-        return f"{before.name!r} ends in an activation or a sum"
-    rank = len(before.output.shape)
-    if norm.axis % rank != before.linear.channel_axis(rank):
-        return f"its axis {norm.axis} is not the channels of {before.name!r}"
-    if norm.compute_dtype != before.output.dtype:
-        return f"it computes in {norm.compute_dtype} and {before.name!r} in {before.output.dtype}"
-    return None
+    origin = origin_of(graph, arguments["inputs"])
+    if isinstance(origin, str):
+        return origin
+    axis = getattr(norm, "axis", -1)
+    for before in origin:
+        if before.linear is not None and before.kwargs:
+            return f"{before.name!r} ends in an activation or a sum"
+        if norm.compute_dtype != before.output.dtype:
+            return f"it computes in {norm.compute_dtype} and {before.name!r} in {before.output.dtype}"
+    if origin.axes() != {axis % len(arguments["inputs"].shape)}:
+        return f"its axis {axis} is not the channels of {', '.join(repr(part.name) for part in origin.parts)}"
+    return origin
 
 
 def merge_branches(graph: Graph, step: Step) -> Rewrite | None:
@@ -161,17 +169,19 @@ def fuse_residual(graph: Graph, step: Step) -> Rewrite | None:
 
 
 def fuse_activation(graph: Graph, step: Step) -> Rewrite | None:
-    """An activation behind a convolution or dense layer: the layer's own."""
+    """An activation behind convolutions or dense layers: their own."""
     activation = _activation(step.operation)
     if activation is None or len(step.inputs) != 1 or "mask" in step.arguments():
         return None
-    before = graph.sole_producer(step.inputs[0])
-    if before is None or before.linear is None or before.linear.active or before.output.dtype != step.output.dtype:
+    origin = origin_of(graph, step.inputs[0])
+    if isinstance(origin, str) or origin.dtypes() != {step.output.dtype}:
         return None
-    graph.folded(step.name, before.name)
-    return Rewrite(
-        [replace(before, linear=replace(before.linear, activation=activation), outputs=step.outputs)], [before]
-    )
+    if origin.moves and activation not in ELEMENTWISE:
+        return None
+    for part in origin.parts:
+        graph.folded(step.name, part.name)
+    parts = [replace(part, linear=replace(part.linear, activation=activation)) for part in origin.parts]
+    return Rewrite(origin.ending(parts, step.outputs), list(origin))
 
 
 RULES = (drop_identity, fold_normalization, merge_branches, fuse_residual, fuse_activation)

@@ -10,12 +10,13 @@ windows of the first pooling reach over the edge by one pixel, and every map but
 
 from dataclasses import dataclass, replace
 
+from zoo.checks import check_groups, grouped_name
+
 CHANNELS = (96, 256, 384, 384, 256)  # of the five convolutions
 HIDDEN = 4096  # of the two hidden dense layers
 MAP = 6  # height and width of the last map of images of 224 or 227 pixels, which the dense layers see
 DROPOUT = 0.5  # behind each hidden layer, section 4.2
 SMALLEST, SMALLEST_WITH_SMALL_STEM = 39, 4  # pixels that leave one pixel for the last map
-GROUPS = (1, 2, 4, 8, 16, 32)  # divisors of the channels of every grouped convolution
 CLASSIFIER = "output.fc3"
 
 
@@ -26,16 +27,11 @@ class AlexNet:
     groups: int = 2  # of the second, fourth and fifth convolution; the third sees both halves
 
     def __post_init__(self):
-        if self.groups not in GROUPS:
-            nearest = min(GROUPS, key=lambda choice: abs(choice - self.groups))
-            raise ValueError(
-                f"groups={self.groups} does not divide the channels of every grouped convolution of AlexNet: "
-                f"use {', '.join(map(str, GROUPS))}; the nearest is {nearest}."
-            )
+        check_groups(self.groups, (CHANNELS[0], CHANNELS[1], *CHANNELS[3:]), "grouped convolution of AlexNet")
 
     @property
     def name(self) -> str:
-        return "alexnet" if self.groups == 2 else f"alexnet_g{self.groups}"
+        return grouped_name("alexnet", self.groups, published=2)
 
     def with_groups(self, groups: int) -> "AlexNet":
         return replace(self, groups=groups)

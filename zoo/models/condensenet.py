@@ -7,7 +7,7 @@ checkpoint; in a new network it is even over the layers before it (`blocks.Chann
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_choice, check_positive
+from zoo.checks import check_groups, check_positive
 
 BOTTLENECK = 4  # channels between the two convolutions of a unit, over its growth
 SELECTED = 0.5  # share of the channels that the classifier sees
@@ -26,8 +26,7 @@ class CondenseNet:
         if len(self.depths) != 5 or min(self.depths) < 1:
             raise ValueError(f"depths={self.depths} is not allowed for CondenseNet: give 5 numbers, each at least 1.")
         check_positive("growth", self.growth, "CondenseNet")
-        divisors = [divisor for divisor in range(1, self.growth + 1) if self.growth % divisor == 0]
-        check_choice("groups", self.groups, divisors, f"CondenseNet of growth {self.growth}")
+        check_groups(self.groups, (self.growth,), f"convolution but the first of CondenseNet of growth {self.growth}")
 
     @property
     def name(self) -> str:

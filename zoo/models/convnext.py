@@ -6,7 +6,15 @@ Layer names follow timm's `convnext.py`; the networks below "tiny", and those wi
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_choice, check_positive, check_spatial_groups, close_matches, regrouped, round_channels
+from zoo.checks import (
+    check_choice,
+    check_name,
+    check_positive,
+    check_share,
+    check_spatial_groups,
+    regrouped,
+    round_channels,
+)
 
 CLASSIFIER = "head.fc"
 STEMS = ("patch", "overlap", "overlap_tiered")
@@ -29,20 +37,19 @@ class ConvNeXt:
 
     def __post_init__(self):
         object.__setattr__(self, "depths", tuple(self.depths))
-        for field, allowed in (("stem", STEMS), ("head_norm", NORMS)):
-            value = getattr(self, field)
-            if value not in allowed:
-                raise ValueError(f"{field}={value!r} is not allowed for ConvNeXt: {close_matches(value, allowed)}")
+        check_name("stem", self.stem, STEMS, "ConvNeXt")
+        check_name("head_norm", self.head_norm, NORMS, "ConvNeXt")
         check_positive("width", self.width, "ConvNeXt")
+        check_share("drop_path", self.drop_path, "ConvNeXt")
         check_choice("the number of depths", len(self.depths), (4,), "ConvNeXt")
-        check_spatial_groups(self.groups, self.widths, f"{self.name} of width {self.width}")
+        check_spatial_groups(self.groups, self.widths, f"ConvNeXt of width {self.width}")
 
     @property
     def widths(self) -> list[int]:
         return [self.width * 2**stage for stage in range(4)]
 
     def with_groups(self, groups: int) -> "ConvNeXt":
-        return replace(self, groups=groups, name=regrouped(self.name, groups))
+        return replace(self, groups=groups, name=regrouped(self.name, groups, VARIANTS))
 
 
 SMALL, NANO, TINY, LARGE = (2, 2, 6, 2), (2, 2, 8, 2), (3, 3, 9, 3), (3, 3, 27, 3)

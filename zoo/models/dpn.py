@@ -6,7 +6,7 @@ Layer names follow timm's `dpn.py`, to which dpn48b belongs.
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_positive, regrouped
+from zoo.checks import check_groups, check_positive, regrouped
 
 CLASSIFIER = "classifier"
 EPSILON = 1e-3
@@ -27,20 +27,14 @@ class DPN:
     act: str = "relu"  # of the first and the last normalisation; the blocks have ReLU
 
     def __post_init__(self):
-        for symbol, value in (("width", self.width), ("groups", self.groups), ("stem", self.stem)):
+        for symbol, value in (("width", self.width), ("stem", self.stem)):
             check_positive(symbol, value, "DPN")
         for symbol, values in (("depths", self.depths), ("growth", self.growth)):
             if len(values) != 4 or min(values) < 1:
                 raise ValueError(
                     f"{symbol}={tuple(values)} is not allowed for DPN: give four numbers of at least 1, one a stage."
                 )
-        allowed = [divisor for divisor in range(1, self.width + 1) if self.width % divisor == 0]
-        if self.groups not in allowed:
-            nearest = min(allowed, key=lambda choice: abs(choice - self.groups))
-            raise ValueError(
-                f"groups={self.groups} does not divide the {self.width} channels of the 3x3 convolutions of this DPN: "
-                f"use {', '.join(map(str, allowed))}; the nearest is {nearest}."
-            )
+        check_groups(self.groups, (self.width,), f"3x3 convolution of a DPN of width {self.width}")
 
     @property
     def residual(self) -> int:
@@ -48,7 +42,7 @@ class DPN:
         return 64 if self.small else 256
 
     def with_groups(self, groups: int) -> "DPN":
-        return replace(self, name=regrouped(self.name, groups), groups=groups)
+        return replace(self, name=regrouped(self.name, groups, VARIANTS), groups=groups)
 
 
 SMALL = {"width": 128, "groups": 32, "stem": 10, "small": True}

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import partial
 
-from zoo.checks import check_positive, check_spatial_groups, regrouped, round_channels
+from zoo.checks import check_positive, check_share, check_spatial_groups, regrouped, round_channels
 from zoo.models.rows import Block, Row, inverted_residual, trunk, unroll
 
 STEM, HEAD = 32, 1280
@@ -39,12 +39,15 @@ class EfficientNet:
     width: float = 1.0  # of the channels, w in the paper
     depth: float = 1.0  # of the blocks of a stage, rounded up; d in the paper
     groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
-    drop_path: float = 0.0  # stochastic depth, growing linearly up to this; 0.2 in the paper
+    drop_path: float = 0.0  # stochastic depth: of n blocks, block i has i / n of it, as in timm's builder
 
     def __post_init__(self):
         check_positive("width", self.width, "EfficientNet")
         check_positive("depth", self.depth, "EfficientNet")
-        check_spatial_groups(self.groups, {block.expanded for block in self.blocks}, self.name)
+        check_share("drop_path", self.drop_path, "EfficientNet")
+        check_spatial_groups(
+            self.groups, {block.expanded for block in self.blocks}, f"EfficientNet of width {self.width:g}"
+        )
 
     def scaled(self, channels: int) -> int:
         return round_channels(channels * self.width)
@@ -55,7 +58,7 @@ class EfficientNet:
         return unroll(stages, self.scaled(STEM), self.width)
 
     def with_groups(self, groups: int) -> "EfficientNet":
-        return replace(self, name=regrouped(self.name, groups), groups=groups)
+        return replace(self, name=regrouped(self.name, groups, VARIANTS), groups=groups)
 
 
 VARIANTS = {  # and the side of the image that each was scaled for

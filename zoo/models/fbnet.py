@@ -10,7 +10,7 @@ expansion of 1 keeps the 1x1 convolution in front.
 from dataclasses import dataclass, replace
 from functools import partial
 
-from zoo.checks import check_positive, check_spatial_groups, close_matches, round_channels
+from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, grouped_name, round_channels
 from zoo.models.rows import Block, Row, inverted_residual, trunk, unroll
 
 CLASSIFIER = "classifier"
@@ -43,20 +43,21 @@ class FBNet:
     network: str = "fbnetc"  # "fbnetc" or "spnasnet", the searched networks
     width: float = 1.0  # width multiplier
     groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the papers
-    drop_path: float = 0.0  # stochastic depth, growing linearly up to this
+    drop_path: float = 0.0  # stochastic depth: of n blocks, block i has i / n of it, as in timm's builder
     epsilon: float = 1e-5  # of the normalisations; timm's published weights of fbnetc_100 were trained with 1e-3
 
     def __post_init__(self):
-        if self.network not in NETWORKS:
-            known = close_matches(self.network, NETWORKS)
-            raise ValueError(f"network={self.network!r} is not allowed for FBNet: {known}")
+        check_name("network", self.network, NETWORKS, "FBNet")
+        check_share("drop_path", self.drop_path, "FBNet")
         check_positive("width", self.width, "FBNet")
         check_positive("epsilon", self.epsilon, "FBNet")
-        check_spatial_groups(self.groups, {block.expanded for block in self.blocks}, self.name)
+        check_spatial_groups(
+            self.groups, {block.expanded for block in self.blocks}, f"{self.network} of width {self.width:g}"
+        )
 
     @property
     def name(self) -> str:
-        return f"{self.network}_{round(self.width * 100):03d}"
+        return grouped_name(f"{self.network}_{round(self.width * 100):03d}", self.groups)
 
     @property
     def stem(self) -> int:

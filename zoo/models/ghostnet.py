@@ -7,7 +7,7 @@ Layer names follow timm's `ghostnet.py`.
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_choice, check_positive, check_spatial_groups, round_channels
+from zoo.checks import check_choice, check_positive, check_spatial_groups, grouped_name, round_channels
 
 STEM, HEAD = 16, 1280
 SQUEEZE = 0.25  # of the expanded channels
@@ -48,7 +48,7 @@ class GhostNet:
 
     @property
     def name(self) -> str:
-        return f"ghostnet{'v2' if self.version == 2 else ''}_{round(self.width * 100):03d}"
+        return grouped_name(f"ghostnet{'v2' if self.version == 2 else ''}_{round(self.width * 100):03d}", self.groups)
 
     def scaled(self, channels: int) -> int:
         return round_channels(channels * self.width, 4)

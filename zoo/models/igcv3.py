@@ -6,7 +6,7 @@ The network is the paper's IGCV3-D, twice as deep as MobileNet v2. Layer names f
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_positive, width_name
+from zoo.checks import check_positive, grouped_name, width_name
 
 STEM, HEAD = 32, 1280
 EXPANSION = 6  # of every unit but the first
@@ -38,7 +38,7 @@ class IGCV3:
 
     @property
     def name(self) -> str:
-        return f"igcv3_{width_name(self.width)}" + ("" if self.groups == 2 else f"_g{self.groups}")
+        return grouped_name(f"igcv3_{width_name(self.width)}", self.groups, published=2)
 
     def scaled(self, channels: int) -> int:
         """Channels under the multiplier, up to the next multiple of `groups`: the even numbers of the reference."""

@@ -6,7 +6,7 @@ Layer names follow timm's `mobilenetv3.py`; so does the classifier's hidden laye
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_positive, check_spatial_groups, round_channels
+from zoo.checks import check_positive, check_spatial_groups, grouped_name, round_channels
 from zoo.models.rows import Block, Row, trunk, unroll
 
 STEM, HIDDEN = 16, 1280
@@ -37,7 +37,7 @@ class LCNet:
 
     @property
     def name(self) -> str:
-        return f"lcnet_{round(self.width * 100):03d}"
+        return grouped_name(f"lcnet_{round(self.width * 100):03d}", self.groups)
 
     @property
     def stem(self) -> int:

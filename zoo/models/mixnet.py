@@ -7,7 +7,7 @@ Layer names follow timm's `efficientnet.py`; so do the networks wider and deeper
 from dataclasses import dataclass, replace
 from functools import partial
 
-from zoo.checks import check_positive, check_spatial_groups, close_matches, regrouped, round_channels
+from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, regrouped, round_channels
 from zoo.models.rows import Block, Row, inverted_residual, trunk, unroll
 
 HEAD = 1536
@@ -55,15 +55,14 @@ class MixNet:
     width: float = 1.0  # width multiplier
     depth: float = 1.0  # of the blocks of a stage, rounded and shared out among its rows
     groups: int | None = None  # of every spatial convolution; None is depthwise, as in the paper
-    drop_path: float = 0.0  # stochastic depth, growing linearly up to this
+    drop_path: float = 0.0  # stochastic depth: of n blocks, block i has i / n of it, as in timm's builder
 
     def __post_init__(self):
-        if self.network not in NETWORKS:
-            known = close_matches(self.network, NETWORKS)
-            raise ValueError(f"network={self.network!r} is not allowed for MixNet: {known}")
+        check_name("network", self.network, NETWORKS, "MixNet")
+        check_share("drop_path", self.drop_path, "MixNet")
         check_positive("width", self.width, "MixNet")
         check_positive("depth", self.depth, "MixNet")
-        check_spatial_groups(self.groups, self.spatial_widths, self.name)
+        check_spatial_groups(self.groups, self.spatial_widths, f"MixNet {self.network} of width {self.width:g}")
 
     @property
     def stem(self) -> int:
@@ -85,7 +84,7 @@ class MixNet:
         return widths
 
     def with_groups(self, groups: int) -> "MixNet":
-        return replace(self, name=regrouped(self.name, groups), groups=groups)
+        return replace(self, name=regrouped(self.name, groups, VARIANTS), groups=groups)
 
 
 def deepened(rows: tuple[Row, ...], depth: float) -> list[Row]:

@@ -7,7 +7,7 @@ Layer names follow timm's `efficientnet.py`; its semnasnet is A1, its mnasnet B1
 from dataclasses import dataclass, replace
 from functools import partial
 
-from zoo.checks import check_positive, check_spatial_groups, close_matches, round_channels
+from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, grouped_name, round_channels
 from zoo.models.rows import Block, Row, inverted_residual, trunk, unroll
 
 HEAD = 1280
@@ -51,20 +51,20 @@ class MnasNet:
     network: str = "mnasnet"  # "mnasnet", "semnasnet" or "mnasnet_small", the searched networks
     width: float = 1.0  # width multiplier
     groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
-    drop_path: float = 0.0  # stochastic depth, growing linearly up to this
+    drop_path: float = 0.0  # stochastic depth: of n blocks, block i has i / n of it, as in timm's builder
 
     def __post_init__(self):
-        if self.network not in NETWORKS:
-            known = close_matches(self.network, NETWORKS)
-            raise ValueError(f"network={self.network!r} is not allowed for MnasNet: {known}")
+        check_name("network", self.network, NETWORKS, "MnasNet")
+        check_share("drop_path", self.drop_path, "MnasNet")
         check_positive("width", self.width, "MnasNet")
-        check_spatial_groups(self.groups, {block.expanded for block in self.blocks}, self.name)
+        check_spatial_groups(
+            self.groups, {block.expanded for block in self.blocks}, f"{self.network} of width {self.width:g}"
+        )
 
     @property
     def name(self) -> str:
-        if self.network == "mnasnet_small" and self.width == 1:
-            return self.network  # the reference has no other width of it
-        return f"{self.network}_{round(self.width * 100):03d}"
+        alone = self.network == "mnasnet_small" and self.width == 1  # the reference has no other width of it
+        return grouped_name(self.network + ("" if alone else f"_{round(self.width * 100):03d}"), self.groups)
 
     @property
     def stem(self) -> int:

@@ -6,7 +6,7 @@ arXiv:1704.04861. Layer names follow timm's `mobilenetv3.py` / `efficientnet.py`
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_positive, check_spatial_groups, round_channels
+from zoo.checks import check_positive, check_spatial_groups, grouped_name, round_channels
 
 STEM, HEAD = 32, 1024
 STAGES = ((1, 1, 64), (2, 2, 128), (2, 2, 256), (6, 2, 512), (2, 2, 1024))  # blocks, stride of the first, channels
@@ -28,7 +28,7 @@ class MobileNetV1:
 
     @property
     def name(self) -> str:
-        return f"mobilenetv1_{round(self.width * 100):03d}" + ("h" if self.head_conv else "")
+        return grouped_name(f"mobilenetv1_{round(self.width * 100):03d}" + ("h" if self.head_conv else ""), self.groups)
 
     def scaled(self, channels: int) -> int:
         return round_channels(channels * self.width)

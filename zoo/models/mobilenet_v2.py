@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import partial
 
-from zoo.checks import check_positive, check_spatial_groups, round_channels
+from zoo.checks import check_positive, check_share, check_spatial_groups, grouped_name, round_channels
 from zoo.models.rows import Block, Row, inverted_residual, trunk, unroll
 
 STEM, HEAD = 32, 1280
@@ -33,10 +33,11 @@ class MobileNetV2:
     depth_multiplier: float = 1.0  # of the blocks in the middle stages, rounded up
     fixed_stem: bool = False  # leave stem, head and the depth of the outer stages unscaled
     groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
-    drop_path: float = 0.0  # stochastic depth, growing linearly up to this
+    drop_path: float = 0.0  # stochastic depth: of n blocks, block i has i / n of it, as in timm's builder
 
     def __post_init__(self):
         check_positive("width", self.width, "MobileNet v2")
+        check_share("drop_path", self.drop_path, "MobileNet v2")
         check_positive("depth_multiplier", self.depth_multiplier, "MobileNet v2")
         check_spatial_groups(
             self.groups, {block.expanded for block in self.blocks}, f"MobileNet v2 of width {self.width:g}"
@@ -44,7 +45,8 @@ class MobileNetV2:
 
     @property
     def name(self) -> str:
-        return f"mobilenetv2_{round(self.width * 100):03d}" + ("d" if self.depth_multiplier != 1 else "")
+        name = f"mobilenetv2_{round(self.width * 100):03d}" + ("d" if self.depth_multiplier != 1 else "")
+        return grouped_name(name, self.groups)
 
     @property
     def stem(self) -> int:

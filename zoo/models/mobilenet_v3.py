@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from zoo.checks import check_positive, check_spatial_groups, close_matches, round_channels
+from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, grouped_name, round_channels
 from zoo.models.rows import Block, Row, trunk, unroll
 
 STEM = 16
@@ -56,11 +56,11 @@ class MobileNetV3:
     width: float = 1.0  # width multiplier
     depth_multiplier: float = 1.0  # of the blocks of a stage, rounded up: timm's "d" has 1.2
     groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
-    drop_path: float = 0.0  # stochastic depth, growing linearly up to this
+    drop_path: float = 0.0  # stochastic depth: of n blocks, block i has i / n of it, as in timm's builder
 
     def __post_init__(self):
-        if self.size not in SIZES:
-            raise ValueError(f"size={self.size!r} is not allowed for MobileNet v3: {close_matches(self.size, SIZES)}")
+        check_name("size", self.size, SIZES, "MobileNet v3")
+        check_share("drop_path", self.drop_path, "MobileNet v3")
         check_positive("width", self.width, "MobileNet v3")
         check_positive("depth_multiplier", self.depth_multiplier, "MobileNet v3")
         widths = {block.expanded for block in self.blocks if block.row.kernel > 1}
@@ -68,7 +68,8 @@ class MobileNetV3:
 
     @property
     def name(self) -> str:
-        return f"mobilenetv3_{self.size}_{round(self.width * 100):03d}" + ("d" if self.depth_multiplier != 1 else "")
+        name = f"mobilenetv3_{self.size}_{round(self.width * 100):03d}" + ("d" if self.depth_multiplier != 1 else "")
+        return grouped_name(name, self.groups)
 
     @property
     def stem(self) -> int:

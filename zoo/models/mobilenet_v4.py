@@ -8,7 +8,7 @@ do the narrow networks, which keep the stem, and those that average where they r
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_positive, check_spatial_groups, close_matches, round_channels
+from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, grouped_name, round_channels
 from zoo.models.rows import trunk
 
 HIDDEN = 1280
@@ -111,18 +111,18 @@ class MobileNetV4:
     width: float = 1.0  # width multiplier; below 1 the stem keeps its channels
     antialias: bool = False  # reduce the resolution by averaging after the convolution
     groups: int | None = None  # of the universal bottlenecks' spatial convolutions; None is depthwise, as in the paper
-    drop_path: float = 0.0  # stochastic depth, growing linearly up to this
+    drop_path: float = 0.0  # stochastic depth: of n blocks, block i has i / n of it, as in timm's builder
 
     def __post_init__(self):
-        if self.size not in SIZES:
-            raise ValueError(f"size={self.size!r} is not allowed for MobileNet v4: {close_matches(self.size, SIZES)}")
+        check_name("size", self.size, SIZES, "MobileNet v4")
+        check_share("drop_path", self.drop_path, "MobileNet v4")
         check_positive("width", self.width, "MobileNet v4")
         check_spatial_groups(self.groups, self.spatial_widths, f"MobileNet v4 {self.size} of width {self.width:g}")
 
     @property
     def name(self) -> str:
         width = "" if self.width == 1 else f"_{round(self.width * 100):03d}"
-        return f"mobilenetv4_conv_{'aa_' if self.antialias else ''}{self.size}{width}"
+        return grouped_name(f"mobilenetv4_conv_{'aa_' if self.antialias else ''}{self.size}{width}", self.groups)
 
     @property
     def stem(self) -> int:

@@ -6,7 +6,7 @@ Layer names follow timm's `byobnet.py`; those of the plain form are what its `re
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_spatial_groups, close_matches, round_channels
+from zoo.checks import check_name, check_share, check_spatial_groups, grouped_name, round_channels
 
 CLASSIFIER = "head.fc"
 DEPTHS = (2, 8, 10, 1)  # pairs of a depthwise and a pointwise block
@@ -31,15 +31,15 @@ class MobileOne:
     drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
 
     def __post_init__(self):
-        if self.size not in SIZES:
-            raise ValueError(f"size={self.size!r} is not allowed for MobileOne: {close_matches(self.size, SIZES)}")
+        check_name("size", self.size, SIZES, "MobileOne")
+        check_share("drop_path", self.drop_path, "MobileOne")
         inputs = [self.stem, *self.widths[:-1]]
         deeper = [width for depth, width in zip(DEPTHS, self.widths, strict=True) if depth > 1]
         check_spatial_groups(self.groups, {*inputs, *deeper}, f"MobileOne {self.size}")
 
     @property
     def name(self) -> str:
-        return f"mobileone_{self.size}"
+        return grouped_name(f"mobileone_{self.size}", self.groups)
 
     @property
     def widths(self) -> list[int]:

@@ -8,7 +8,7 @@ Layer names follow timm's `regnet.py`.
 import math
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_positive, regrouped
+from zoo.checks import check_positive, check_share, regrouped
 
 STEM = 32
 STAGES = 4
@@ -40,7 +40,7 @@ class RegNet:
     g: int  # group width: channels of a group
     squeeze_ratio: float = 0.0  # > 0: RegNetY; of the channels that enter a block
     groups: int | None = None  # of every 3x3 convolution, in place of g
-    drop_path: float = 0.0  # of the last block; grows linearly from 0
+    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
 
     def __post_init__(self):
         for symbol, value in (("d", self.d), ("w_0", self.w_0), ("w_a", self.w_a), ("g", self.g)):
@@ -58,8 +58,7 @@ class RegNet:
                 f"squeeze_ratio={self.squeeze_ratio:g} is not allowed for RegNet: it is a share of the channels, "
                 "0 for none (RegNetX) or 0.25 (RegNetY)."
             )
-        if not 0 <= self.drop_path < 1:
-            raise ValueError(f"drop_path={self.drop_path:g} is not allowed: it is a share, from 0 up to but not 1.")
+        check_share("drop_path", self.drop_path, "RegNet")
         widths = self.widths
         if len(widths) != STAGES:
             raise ValueError(
@@ -101,7 +100,7 @@ class RegNet:
 
     def with_groups(self, groups: int) -> "RegNet":
         """This network with so many groups in every 3x3 convolution, and widths that they divide."""
-        return replace(self, name=regrouped(self.name, groups), groups=groups)
+        return replace(self, name=regrouped(self.name, groups, VARIANTS), groups=groups)
 
 
 VARIANTS = {

@@ -4,10 +4,9 @@ Ding et al. 2021, RepVGG: Making VGG-style ConvNets Great Again, arXiv:2101.0369
 Layer names follow timm's `byobnet.py`; those of the plain form are what its `reparameterize_model` leaves.
 """
 
-import math
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_choice, close_matches
+from zoo.checks import check_groups, check_name, check_share
 
 CLASSIFIER = "head.fc"
 WIDTHS = (64, 128, 256, 512)  # channels of each stage before scaling
@@ -35,12 +34,10 @@ class RepVGG:
     drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
 
     def __post_init__(self):
-        if self.size not in SIZES:
-            raise ValueError(f"size={self.size!r} is not allowed for RepVGG: {close_matches(self.size, SIZES)}")
+        check_name("size", self.size, SIZES, "RepVGG")
+        check_share("drop_path", self.drop_path, "RepVGG")
         grouped = [width for depth, width in zip(self.depths, self.widths, strict=True) if depth > 1]
-        common = math.gcd(*grouped)
-        divisors = [divisor for divisor in range(1, common + 1) if common % divisor == 0]
-        check_choice("groups", self.groups, divisors, f"RepVGG {self.size}")
+        check_groups(self.groups, grouped, f"grouped convolution of RepVGG {self.size}")
 
     @property
     def name(self) -> str:

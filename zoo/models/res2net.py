@@ -7,7 +7,7 @@ Layer names follow timm's `res2net.py`.
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive
-from zoo.models.resnext import EXPANSION, RESNET_WIDTH, block_weights, check_common, equal_width
+from zoo.models.residual import EXPANSION, RESNET_WIDTH, block_weights, check_common, equal_width
 
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # blocks of each stage
 VERSIONS = ("b", "d")  # "b" is left out of names
@@ -28,7 +28,7 @@ class Res2Net:
     width_per_group: int | None = None  # w in the paper where groups is 1: channels of one group at the first stage
     scale: int = SCALE  # s in the paper: subsets of the bottleneck's channels
     version: str = "b"  # stem and shortcuts: "b" ResNet's, "d" those of Bag of Tricks
-    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing from 0 at the first
+    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
 
     def __post_init__(self):
         check_common(self.depth, DEPTHS, self.groups, self.version, VERSIONS, self.drop_path, "Res2Net")

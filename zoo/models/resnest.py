@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive, round_channels
-from zoo.models.resnext import EXPANSION, RESNET_WIDTH, block_weights, check_common, equal_width
+from zoo.models.residual import EXPANSION, RESNET_WIDTH, block_weights, check_common, equal_width
 
 DEPTHS = {  # blocks of each stage
     14: (1, 1, 1, 1),
@@ -38,7 +38,7 @@ class ResNeSt:
     width_per_group: int | None = None  # channels of a group at the first stage
     pool_first: bool = False  # halve the resolution before the split attention, not after it
     version: str = "d"  # stem: "d" of Bag of Tricks, "e" twice as wide
-    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing from 0 at the first
+    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
 
     def __post_init__(self):
         check_common(self.depth, DEPTHS, self.groups, self.version, VERSIONS, self.drop_path, "ResNeSt")

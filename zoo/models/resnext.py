@@ -9,50 +9,13 @@ Layer names follow timm's `resnet.py`, whose stride is on the 3x3 convolution.
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_choice, check_positive, close_matches, round_channels
+from zoo.checks import check_positive, round_channels
+from zoo.models.residual import EXPANSION, RESNET_WIDTH, block_weights, check_common, equal_width
 
 DEPTHS = {26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # blocks of each stage
 VERSIONS = ("b", "d", "t")  # "b" is left out of names
 CLASSIFIER = "fc"
-EXPANSION = 4  # outputs of a bottleneck over its nominal width, 64 at the first stage
-RESNET_WIDTH = 64
 SE = 1 / 16  # squeeze_ratio of the SE networks: their reduction ratio r is 16
-
-
-def block_weights(groups: int, width: int, scale: int = 1, spatial: float = 1) -> float:
-    """Weights of a first-stage bottleneck of 256 channels, C * (256 d + 9 d^2 + 256 d): equation 4 of the paper.
-
-    In families derived from it, `scale` times as many channels go through the 1x1 convolutions, and the 3x3
-    convolutions have `spatial` times as many weights.
-    """
-    return groups * (2 * EXPANSION * RESNET_WIDTH * width * scale + 9 * width * width * spatial)
-
-
-def equal_width(groups: int, weights: float, scale: int = 1, spatial: float = 1, step: int = 1) -> int:
-    """The width of a group, d, whose bottleneck is nearest to `weights`: section 3.2 and table 2 of the paper.
-
-    Of 1, 2, 4, 8 and 32 groups at ResNet-50's size it makes 64, 40, 24, 14 and 4, as the paper does.
-    `step` is what d must be a multiple of; the others are those of `block_weights`.
-    Raises ValueError where not even `step` channels a group are that few.
-    """
-    if block_weights(groups, step, scale, spatial) > 2 * weights:
-        most = int(2 * weights // block_weights(1, step, scale, spatial))
-        channels = "one channel" if step == 1 else f"{step} channels"
-        raise ValueError(
-            f"groups={groups} makes a bottleneck of {channels} a group over twice as large as it should be: "
-            f"use at most {most}, or set width_per_group."
-        )
-    return min(range(step, 512, step), key=lambda width: abs(block_weights(groups, width, scale, spatial) - weights))
-
-
-def check_common(depth: int, depths, groups: int, version: str, versions, drop_path: float, what: str) -> None:
-    """Raise ValueError for what no residual network of the family `what` can have."""
-    check_choice("depth", depth, depths, what)
-    check_positive("groups", groups, what)
-    if version not in versions:
-        raise ValueError(f"version={version!r} is not allowed for {what}: {close_matches(version, versions)}")
-    if not 0 <= drop_path < 1:
-        raise ValueError(f"drop_path={drop_path!r} is not allowed for {what}: it is a share, from 0 up to but not 1.")
 
 
 @dataclass(frozen=True)
@@ -67,7 +30,7 @@ class ResNeXt:
     width_per_group: int | None = None  # d in the paper: channels of a group at the first stage
     squeeze_ratio: float = 0.0  # > 0: SE-ResNeXt; channels of the gate's hidden layer over those that it scales
     version: str = "b"  # stem and shortcuts: "b" the paper's, "d" of Bag of Tricks, "t" the same with a narrower stem
-    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing from 0 at the first
+    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
 
     def __post_init__(self):
         check_common(self.depth, DEPTHS, self.groups, self.version, VERSIONS, self.drop_path, "ResNeXt")

@@ -6,8 +6,8 @@ Layer names follow pytorchcv's `resnext_cifar.py`.
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_choice, check_positive, close_matches
-from zoo.models.resnext import EXPANSION, RESNET_WIDTH, block_weights, equal_width
+from zoo.checks import check_choice, check_name, check_positive
+from zoo.models.residual import EXPANSION, RESNET_WIDTH, block_weights, equal_width
 
 STAGES = 3
 DEPTHS = tuple(9 * blocks + 2 for blocks in range(1, 34))  # three layers a block, the same number of blocks each stage
@@ -32,9 +32,7 @@ class ResNeXtCIFAR:
     def __post_init__(self):
         check_choice("depth", self.depth, DEPTHS, "ResNeXt for CIFAR")
         check_positive("groups", self.groups, "ResNeXt for CIFAR")
-        if self.dataset not in CLASSES:
-            known = close_matches(self.dataset, CLASSES)
-            raise ValueError(f"dataset={self.dataset!r} is not allowed for ResNeXt for CIFAR: {known}")
+        check_name("dataset", self.dataset, CLASSES, "ResNeXt for CIFAR")
         if self.width_per_group is None:
             object.__setattr__(self, "width_per_group", equal_width(self.groups, block_weights(16, RESNET_WIDTH)))
         check_positive("width_per_group", self.width_per_group, "ResNeXt for CIFAR")

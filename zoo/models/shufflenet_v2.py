@@ -6,7 +6,7 @@ Layer names follow torchvision's `shufflenetv2.py`.
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_choice, check_spatial_groups
+from zoo.checks import check_choice, check_spatial_groups, grouped_name
 
 CHANNELS = {  # outputs of stages 2, 3, 4 and of the last convolution, for each width
     0.5: (48, 96, 192, 1024),
@@ -33,7 +33,7 @@ class ShuffleNetV2:
 
     @property
     def name(self) -> str:
-        return f"shufflenet_v2_x{self.width:.1f}".replace(".", "_")
+        return grouped_name(f"shufflenet_v2_x{self.width:.1f}".replace(".", "_"), self.groups)
 
     def with_groups(self, groups: int) -> "ShuffleNetV2":
         return replace(self, groups=groups)

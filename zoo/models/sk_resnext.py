@@ -7,8 +7,8 @@ Layer names follow timm's `sknet.py`.
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_choice, check_positive, round_channels
-from zoo.models.resnext import EXPANSION, RESNET_WIDTH, block_weights, check_common, equal_width
+from zoo.checks import check_groups, check_positive, round_channels
+from zoo.models.residual import EXPANSION, RESNET_WIDTH, block_weights, check_common, equal_width
 
 BASIC = (18, 34)  # depths whose blocks are no bottlenecks
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # blocks of each stage
@@ -30,7 +30,7 @@ class SKResNeXt:
     reduction: int = 16  # r in the paper: channels over the attention's hidden channels
     least: int = 32  # L in the paper: the fewest hidden channels; they are a multiple of it
     version: str = "b"  # stem and shortcuts: "b" ResNet's, "d" those of Bag of Tricks
-    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing from 0 at the first
+    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
 
     def __post_init__(self):
         what = f"SK-ResNet-{self.depth}"
@@ -39,7 +39,7 @@ class SKResNeXt:
             check_positive(field, getattr(self, field), what)
         if self.depth in BASIC:
             seen = RESNET_WIDTH // 2 if self.split else RESNET_WIDTH
-            check_choice("groups", self.groups, (each for each in range(1, seen + 1) if seen % each == 0), what)
+            check_groups(self.groups, (seen,), f"3x3 convolution of {what}")
             if self.width_per_group not in (None, RESNET_WIDTH // self.groups):
                 only = f"{RESNET_WIDTH // self.groups} with groups={self.groups}"
                 raise ValueError(f"width_per_group={self.width_per_group} is not allowed for {what}: it is {only}.")

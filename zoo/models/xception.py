@@ -8,7 +8,7 @@ Layer names follow timm's `xception_aligned.py`, to which the preactivated varia
 
 from dataclasses import dataclass, replace
 
-from zoo.checks import check_positive, check_spatial_groups, regrouped
+from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, regrouped
 
 STEM = (32, 64)
 MIDDLE = 728
@@ -30,15 +30,13 @@ class Xception:
     preactivated: bool = False
     epsilon: float = 1e-3  # of the normalisations
     groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
-    drop_path: float = 0.0  # of the last module; grows linearly from 0
+    drop_path: float = 0.0  # stochastic depth: rate of the last module, growing linearly from 0
 
     def __post_init__(self):
-        if self.entry not in ENTRY:
-            raise ValueError(f'entry={self.entry!r} is not allowed for Xception: use "short" or "long".')
+        check_name("entry", self.entry, ENTRY, "Xception")
         check_positive("middle", self.middle, "Xception")
         check_positive("epsilon", self.epsilon, "Xception")
-        if not 0 <= self.drop_path < 1:
-            raise ValueError(f"drop_path={self.drop_path:g} is not allowed: it is a share, from 0 up to but not 1.")
+        check_share("drop_path", self.drop_path, "Xception")
         widths = {STEM[1], *(width for filters, _ in self.modules for width in filters[:2])}
         check_spatial_groups(self.groups, widths, "Xception")
 
@@ -49,7 +47,7 @@ class Xception:
         return [*(((width,) * 3, strides) for width, strides in flow), *EXIT]
 
     def with_groups(self, groups: int) -> "Xception":
-        return replace(self, name=regrouped(self.name, groups), groups=groups)
+        return replace(self, name=regrouped(self.name, groups, VARIANTS), groups=groups)
 
 
 VARIANTS = {

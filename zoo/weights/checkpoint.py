@@ -7,15 +7,19 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import ml_dtypes  # noqa: F401  (numpy knows "bfloat16" by name once this is imported)
 import numpy as np
 
+from zoo.registry import variants
+
 SUFFIXES = (".safetensors", ".weights.h5", ".pth", ".pt", ".zip")
 MODEL_KEY = "grouped_convolution_zoo.model"  # of the metadata of a .safetensors: the network that it is of
+SETTINGS_KEY = "grouped_convolution_zoo.settings"  # the same: how that differs from the network of its name, in JSON
+SETTINGS = ("epsilon",)  # what may be said there: attributes of normalisations that no tensor shows
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 SAFETENSORS_DTYPES = {
     "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64",
@@ -49,6 +53,7 @@ class Checkpoint:
     read: the values of a tensor, in the type of the file.
     of_keras: whether it is a file of Keras, with its names and layouts, and not one of PyTorch.
     model: the network that it says it is of.
+    settings: fields of that network's configuration that it was trained with, where they are not the usual ones.
     """
 
     source: str
@@ -56,6 +61,7 @@ class Checkpoint:
     read: Callable[[str], np.ndarray]
     of_keras: bool = False
     model: str | None = None
+    settings: Mapping[str, float] = field(default_factory=dict)
 
     def classes(self, classifier: str) -> int | None:
         """The outputs of the dense layer called `classifier`; None where the file does not have it."""
@@ -64,11 +70,15 @@ class Checkpoint:
 
 
 @contextlib.contextmanager
-def open_weights(source: str | os.PathLike) -> Iterator[Checkpoint]:
+def open_weights(source: str | os.PathLike, model: str | None = None) -> Iterator[Checkpoint]:
     """Open a file by its path, or the published one of a tag such as "timm/resnext50_32x4d.a1h_in1k".
 
+    Args:
+        model: the network that the weights are wanted for; None is not known.
+
     Raises:
-        ValueError: the file is not one of weights, or is damaged; an unknown tag.
+        ValueError: the file is not one of weights, or is damaged, or is known to be of another network; an unknown
+            tag, or one of another network, of which nothing is fetched.
         TypeError: `source` is neither a path nor a tag.
         ImportError: the file needs a package that is not installed.
     """
@@ -76,29 +86,42 @@ def open_weights(source: str | os.PathLike) -> Iterator[Checkpoint]:
         raise TypeError(f"weights={source!r} is neither the path of a file nor a tag: give one of them, as a string.")
     path = Path(source)
     if not isinstance(source, str) or path.exists() or source.lower().endswith(SUFFIXES):
-        with _open(path, str(source), None) as checkpoint:
+        with _open(path, str(source)) as checkpoint:
+            _check_network(model, checkpoint.model, checkpoint.source)
             yield checkpoint
         return
     from zoo.weights.published import fetch, resolve
 
     published = resolve(source)
-    with _open(fetch(published), published.tag, published.model) as checkpoint:
-        yield checkpoint
+    _check_network(model, published.model, published.tag)
+    with _open(fetch(published), published.tag) as checkpoint:
+        yield replace(checkpoint, model=published.model, settings=published.settings)
+
+
+def _check_network(wanted: str | None, found: str | None, source: str) -> None:
+    """Raise ValueError where the weights are of another network: shapes do not tell all of them apart."""
+    if wanted is not None and found not in (None, wanted):
+        raise ValueError(f"{source} has weights of {found}, and {wanted} is wanted{creation(found, source)}.")
+
+
+def creation(model: str | None, source: str) -> str:
+    """The end of a sentence that says how these weights are used, where they are of a network of the zoo."""
+    return f": use zoo.create({model!r}, weights={source!r})" if model in variants() else ""
 
 
 def damaged(source: str, why: object) -> ValueError:
     """The error for a file that cannot be read, in one sentence."""
-    lines = str(why).strip().splitlines()
-    return ValueError(f"{source} cannot be read as a file of weights: {lines[0].rstrip('.') if lines else why!r}.")
+    lines = str(why).strip().splitlines() or [repr(why)]
+    return ValueError(f"{source} cannot be read as a file of weights: {lines[0].rstrip('.')}.")
 
 
 @contextlib.contextmanager
-def _open(path: Path, source: str, model: str | None) -> Iterator[Checkpoint]:
+def _open(path: Path, source: str) -> Iterator[Checkpoint]:
     if not path.is_file():
         raise ValueError(f"There is no file {source!r}" + (": it is a folder." if path.is_dir() else "."))
     name = path.name.lower()
     if name.endswith(".safetensors"):
-        opened = _open_safetensors(path, source, model)
+        opened = _open_safetensors(path, source)
     elif name.endswith(".weights.h5"):
         from zoo.weights.keras_file import open_keras_file
 
@@ -106,7 +129,7 @@ def _open(path: Path, source: str, model: str | None) -> Iterator[Checkpoint]:
     elif name.endswith((".pth", ".pt", ".zip")):
         from zoo.weights.torch_file import open_torch_file
 
-        opened = open_torch_file(path, source, model)
+        opened = open_torch_file(path, source)
     else:
         raise ValueError(f"{source!r} is of no kind that can be read: its name must end in {', '.join(SUFFIXES)}.")
     with opened as checkpoint:
@@ -119,7 +142,7 @@ def counted(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _open_safetensors(path: Path, source: str, model: str | None) -> Iterator[Checkpoint]:
+def _open_safetensors(path: Path, source: str) -> Iterator[Checkpoint]:
     """The library checks the header. The values are read from the open file, for which it maps the whole file into
     memory: that would count twice while a network fills, and end the process where the file shrinks meanwhile.
     """
@@ -127,7 +150,7 @@ def _open_safetensors(path: Path, source: str, model: str | None) -> Iterator[Ch
 
     try:
         with safe_open(path, framework="numpy") as checked, path.open("rb") as file:
-            model = model or (checked.metadata() or {}).get(MODEL_KEY)
+            metadata = checked.metadata() or {}
             size = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(size))
     except (SafetensorError, OSError, ValueError) as error:
@@ -151,4 +174,15 @@ def _open_safetensors(path: Path, source: str, model: str | None) -> Iterator[Ch
                 raise damaged(source, f"it ends in the middle of {name}")
             return values.reshape(entry.shape)
 
-        yield Checkpoint(source, entries, read, model=model)
+        yield Checkpoint(source, entries, read, model=metadata.get(MODEL_KEY), settings=_settings(metadata, source))
+
+
+def _settings(metadata: Mapping[str, str], source: str) -> dict[str, float]:
+    """The settings that the metadata of a file has. Raises ValueError for what is none."""
+    try:
+        found = json.loads(metadata.get(SETTINGS_KEY, "{}"))
+        if all(name in SETTINGS and isinstance(value, float) for name, value in found.items()):
+            return found
+    except (ValueError, AttributeError, RecursionError):
+        pass
+    raise damaged(source, f"{SETTINGS_KEY} in it is not one of {', '.join(SETTINGS)} and a number")

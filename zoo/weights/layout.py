@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from blocks import GroupedConv1D, GroupedConv2D, GroupedConv3D
+from blocks import ChannelSelection, GroupedConv1D, GroupedConv2D, GroupedConv3D
 
 CONVOLUTIONS = (GroupedConv1D, GroupedConv2D, GroupedConv3D)
 NORMALIZATIONS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -23,6 +23,7 @@ class Slot:
     variable: keras.Variable
     axes: tuple[int, ...]
     sees_images: bool = False  # a kernel whose last axis but one is the channels of the images
+    below: int | None = None  # what integers are less than, and at least 0: the channels that they choose from
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -73,14 +74,14 @@ def slots(model: keras.Model) -> dict[str, Slot]:
                     f"{variable.path} of {model.name} has no place in a checkpoint of PyTorch: known are the layers of "
                     f"blocks, dense layers and normalisations; {layer.name} is a {type(layer).__name__}."
                 )
-            found[name] = Slot(variable, _axes(layer, variable), _sees_images(model, layer, variable))
+            found[name] = _slot(model, layer, variable, _axes(layer, variable))
     return found
 
 
 def keras_slots(model: keras.Model) -> dict[str, Slot]:
     """Every weight of `model` as Keras's own files know it: the layer's name, a dot, the weight's number there."""
     return {
-        f"{layer.name}.{index}": Slot(variable, tuple(range(len(variable.shape))), _sees_images(model, layer, variable))
+        f"{layer.name}.{index}": _slot(model, layer, variable, tuple(range(len(variable.shape))))
         for layer in model.layers
         for index, variable in enumerate(layer.weights)
     }
@@ -89,6 +90,16 @@ def keras_slots(model: keras.Model) -> dict[str, Slot]:
 def names_of(layer: str, found: Iterable[str]) -> set[str]:
     """Those of `found`, the names of weights, that belong to `layer`."""
     return {name for name in found if name.rpartition(".")[0] == layer}
+
+
+def setting(model: keras.Model, name: str) -> set[float]:
+    """The values that the batch normalisations of `model` have for a setting such as "epsilon"."""
+    return {getattr(layer, name) for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
+
+
+def _slot(model, layer, variable, axes: tuple[int, ...]) -> Slot:
+    below = layer.input.shape[-1] if isinstance(layer, ChannelSelection) else None
+    return Slot(variable, axes, _sees_images(model, layer, variable), below)
 
 
 def _name(layer, variable) -> str:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from zoo.checks import ungrouped_name
 from zoo.registry import variants
-from zoo.weights.checkpoint import Checkpoint, damaged, open_weights
-from zoo.weights.layout import Slot, keras_slots, slots
+from zoo.weights.checkpoint import Checkpoint, creation, damaged, open_weights
+from zoo.weights.layout import Slot, keras_slots, setting, slots
 
 LISTED = 5  # names of each kind in an error
 RGB = 3
@@ -28,23 +29,26 @@ def load_weights(model: keras.Model, weights: str | os.PathLike) -> None:
 
     Raises:
         ValueError: the file is damaged, or does not fit the network exactly: it names what is missing, left over and of
-            another shape. The model then has the weights that it had. For another number of classes or of the images'
-            channels, give the file to `zoo.create`.
+            another shape, or the setting that the weights were trained with and the model lacks. The model then has
+            the weights that it had. For another number of classes or of the images' channels, give the file to
+            `zoo.create`.
         ImportError: PyTorch is needed to read the file, or huggingface_hub to fetch it, and is not installed.
     """
-    with open_weights(weights) as checkpoint:
-        if model.name in variants():
-            check_name(model.name, checkpoint)
+    known = {model.name, ungrouped_name(model.name)} & variants().keys()
+    with open_weights(weights, model.name if known else None) as checkpoint:
         fill(model, checkpoint)
 
 
-def check_name(name: str, checkpoint: Checkpoint) -> None:
-    """Raise ValueError where the file is known to be of another network: shapes do not tell all of them apart."""
-    if checkpoint.model not in (None, name):
-        raise ValueError(
-            f"{checkpoint.source} has weights of {checkpoint.model}, and {name} is wanted: "
-            f"use zoo.create({checkpoint.model!r}, weights={checkpoint.source!r})."
-        )
+def check_settings(model: keras.Model, checkpoint: Checkpoint) -> None:
+    """Raise ValueError where the file is known to be of a network with other settings than `model` has."""
+    for name, value in checkpoint.settings.items():
+        found = setting(model, name)
+        if found and found != {value}:
+            raise ValueError(
+                f"{checkpoint.source} was trained with {name}={value:g}, and {model.name} was built with "
+                f"{name}={', '.join(f'{each:g}' for each in sorted(found))}"
+                f"{creation(checkpoint.model, checkpoint.source)}."
+            )
 
 
 def slots_of(model: keras.Model, checkpoint: Checkpoint) -> dict[str, Slot]:
@@ -68,8 +72,9 @@ def fill(
         adapt: whether kernels for RGB images may be turned into kernels for images of other channels; it warns then.
 
     Raises:
-        ValueError: the file does not fit, or a tensor holds infinities or NaN.
+        ValueError: the file does not fit, or a tensor holds infinities, NaN or numbers of channels that there are not.
     """
+    check_settings(model, checkpoint)
     wanted = {name: slot for name, slot in slots_of(model, checkpoint).items() if name not in kept}
     offered = {name: entry for name, entry in checkpoint.entries.items() if name not in unused}
     adapted = [
@@ -144,6 +149,11 @@ def _values(checkpoint: Checkpoint, name: str, slot: Slot) -> np.ndarray:
         values = found.astype(keras.backend.standardize_dtype(slot.variable.dtype))
         if not np.array_equal(values, found):
             raise damaged(checkpoint.source, f"{name} has numbers too large for {values.dtype}")
+        wrong = values[(values < 0) | (values >= slot.below)] if slot.below is not None else values[:0]
+        if wrong.size:
+            raise damaged(
+                checkpoint.source, f"{name} chooses channel {wrong[0]}, and there are those from 0 to {slot.below - 1}"
+            )
         return values
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
         values = found.astype("float32", copy=False)

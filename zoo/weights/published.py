@@ -10,7 +10,8 @@ import functools
 import json
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -45,6 +46,7 @@ class Published:
     top5: float | None = None
     top1_size: int | None = None  # the images that top1 was measured on
     top1_crop: float | None = None
+    settings: Mapping[str, float] = field(default_factory=dict, hash=False)  # of the network, where not the usual ones
 
     @property
     def source(self) -> str:

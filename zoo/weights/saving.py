@@ -1,5 +1,6 @@
 """The weights of a network as a file that PyTorch's libraries load."""
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -7,9 +8,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from zoo.registry import family
-from zoo.weights.checkpoint import MODEL_KEY
-from zoo.weights.layout import names_of, slots
+from zoo.checks import ungrouped_name
+from zoo.registry import family, variants
+from zoo.weights.checkpoint import MODEL_KEY, SETTINGS, SETTINGS_KEY
+from zoo.weights.layout import names_of, setting, slots
 
 # Families whose reference ends in a 1x1 convolution, which is a dense layer here.
 CONVOLUTIONAL_CLASSIFIERS = ("dpn",)
@@ -19,7 +21,8 @@ def save_torch(model: keras.Model, path: str | os.PathLike) -> None:
     """Write the weights of `model` as `.safetensors`, with the names and layouts that its reference has.
 
     `timm.create_model(name, checkpoint_path=path)` loads the file, and so does `zoo.create(name, weights=path)`.
-    An existing file is replaced once the new one is complete.
+    An existing file is replaced once the new one is complete. The zoo finds in it of which network it is, and a
+    setting of its normalisations that the network of that name does not have.
 
     Raises:
         ValueError: `path` does not end in .safetensors, or a weight has no counterpart in PyTorch.
@@ -35,9 +38,12 @@ def save_torch(model: keras.Model, path: str | os.PathLike) -> None:
     for name in names_of(convolutional, tensors) if convolutional else ():
         if tensors[name].ndim == 2:
             tensors[name] = tensors[name][:, :, None, None]
+    metadata = {"format": "pt", MODEL_KEY: model.name}
+    if settings := _unusual_settings(model):
+        metadata[SETTINGS_KEY] = json.dumps(settings)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         complete = Path(folder) / target.name
-        save_file(tensors, complete, metadata={"format": "pt", MODEL_KEY: model.name})
+        save_file(tensors, complete, metadata=metadata)
         os.replace(complete, target)
 
 
@@ -46,7 +52,19 @@ def _plain(values: np.ndarray) -> np.ndarray:
     return values.astype("int64" if values.dtype.kind in "iu" else "float32", copy=False)
 
 
+def _unusual_settings(model: keras.Model) -> dict[str, float]:
+    """The settings of `model` that the network of its name has otherwise."""
+    known = variants()
+    config = known.get(model.name) or known.get(ungrouped_name(model.name))
+    found = {name: setting(model, name) for name in SETTINGS if hasattr(config, name)}
+    return {
+        name: float(*values)
+        for name, values in found.items()
+        if len(values) == 1 and getattr(config, name) not in values
+    }
+
+
 def _convolutional_classifier(name: str) -> str | None:
     """The name of the last layer where the reference of this network has a 1x1 convolution there."""
     modules = map(family, CONVOLUTIONAL_CLASSIFIERS)
-    return next((module.CLASSIFIER for module in modules if name in module.VARIANTS), None)
+    return next((module.CLASSIFIER for module in modules if ungrouped_name(name) in module.VARIANTS), None)

@@ -22,7 +22,7 @@ ARCHIVE_ERRORS = (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, OSError, R
 
 
 @contextlib.contextmanager
-def open_torch_file(path: Path, source: str, model: str | None) -> Iterator[Checkpoint]:
+def open_torch_file(path: Path, source: str) -> Iterator[Checkpoint]:
     """The weights may lie under a key of WRAPPERS, the running average first, as timm reads them.
 
     Raises:
@@ -55,7 +55,7 @@ def open_torch_file(path: Path, source: str, model: str | None) -> Iterator[Chec
             name: Entry(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
             for name, tensor in tensors.items()
         }
-        yield Checkpoint(source, entries, read, model=model)
+        yield Checkpoint(source, entries, read)
 
 
 @contextlib.contextmanager
