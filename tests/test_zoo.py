@@ -40,7 +40,7 @@ def test_every_variant_is_named_as_its_configuration_names_itself():
 
 def test_list_models_takes_shell_patterns():
     assert zoo.list_models("shufflenet_v2*") == [f"shufflenet_v2_x{w}" for w in ("0_5", "1_0", "1_5", "2_0")]
-    assert zoo.list_models("resnext*_32x4d") == ["resnext101_32x4d", "resnext50_32x4d"]
+    assert zoo.list_models("resnext*_32x4d") == ["resnext101_32x4d", "resnext50_32x4d", "resnext50d_32x4d"]
     assert zoo.list_models("vgg*") == []
     assert len(zoo.list_models("shufflenet_g*")) == 20
 
