@@ -78,6 +78,10 @@ def stand_in(layer: layers.Layer) -> layers.Layer:
         together = [layers.Concatenate()] if isinstance(layer.input, (list, tuple)) else []
         apart = layers.Reshape((height, width, layer.groups, channels // layer.groups))
         return Chain([*together, apart, layers.Permute((1, 2, 4, 3)), layers.Reshape((height, width, channels))])
+    if isinstance(layer, (blocks.Dense, blocks.LayerNormalization)):  # Keras's own but for the dots in their names
+        stock = getattr(layers, type(layer).__name__)
+        config = layer.get_config()
+        return Chain([stock.from_config(config | {"name": config["name"].replace(".", "_")})])
     if type(layer).__module__.split(".")[0] in ("blocks", "zoo"):
         raise ValueError(f"no stock Keras layer stands in for {layer.name!r}, a {type(layer).__name__}")
     return type(layer).from_config(layer.get_config())

@@ -5,7 +5,6 @@ Names follow the caller: `name` reaches the layers that hold weights, and withou
 
 import math
 
-import keras
 from keras import layers, ops
 
 from blocks.convolution import GroupedConv2D

@@ -92,8 +92,12 @@ def _kernel_obstacle(s: Situation) -> str | None:
         return f"it takes float32 and bfloat16, not {s.dtype}"
     if s.pointwise:
         return None
-    if not s.depthwise or s.outputs != 1 or s.groups < s.kernels or s.dilation != (1, 1) or max(s.kernel_size) > 11:
-        return f"it takes 1 x 1 kernels, or depthwise ones up to 11 x 11 of {s.kernels} channels or more, undilated"
+    if s.groups == 1 or s.dilation != (1, 1) or max(s.kernel_size) > 11:
+        return "it takes 1 x 1 kernels, or ones up to 11 x 11 of several groups, undilated"
+    if s.depthwise and (s.outputs != 1 or s.groups < s.kernels):
+        return f"of depthwise kernels it takes those of one filter an input channel, {s.kernels} channels or more"
+    if not s.depthwise and min(s.inputs, s.outputs) <= 8 and (s.inputs not in (2, 4, 8) or s.inputs != s.outputs):
+        return "it takes groups of 2, 4 or 8 input channels and as many filters, or of more than 8 of both"
     return None
 
 
@@ -111,7 +115,7 @@ def choose(s: Situation) -> str:
         return "native"
     if s.xla:
         return _choose_for_xla(s)
-    if obstacle("kernel", s) is None and not (s.pointwise and _library_multiplies(s)):
+    if obstacle("kernel", s) is None and not _library_multiplies(s) and not _library_convolves(s):
         return "kernel"
     if s.dtype == "bfloat16" and _slow_bfloat16(s):
         return "float32"
@@ -137,7 +141,18 @@ def _slow_bfloat16(s: Situation) -> bool:
 
 def _library_multiplies(s: Situation) -> bool:
     """Whether oneDNN's product beats ours: with matrix units, which ours does not use."""
-    return s.dtype == "bfloat16" and s.matrix_units and s.onednn and s.inputs >= MERGED_CHANNELS
+    merged = s.inputs >= MERGED_CHANNELS if s.pointwise else not s.depthwise
+    return s.dtype == "bfloat16" and s.matrix_units and s.onednn and merged
+
+
+def _library_convolves(s: Situation) -> bool:
+    """Whether oneDNN's convolution in groups is as fast as ours: of large groups, and of kernels beyond 3 x 3.
+
+    Ours reads less memory, which counts most where a group has few channels, and differentiates strided ones faster.
+    """
+    if s.pointwise or s.depthwise or not s.onednn:
+        return False
+    return max(s.inputs, s.outputs) > (16 if s.strides == (1, 1) else 64) or max(s.kernel_size) > 3
 
 
 def _choose_dense_pointwise(s: Situation) -> str:

@@ -50,19 +50,21 @@ def by_kernel(operations, s: Situation, inputs, kernel, padding: Padding, bias, 
     """The whole of `tensorflow_ops.convolve` in one of our kernels, as far as it goes."""
     kernel = tf.cast(kernel, tf.float32)  # weights stay as exact as they are stored
     biases = [] if bias is None else [tf.cast(bias, tf.float32)]
+    residuals = [] if residual is None else [residual]
     fused = activation if activation in FUSED else ""
     if s.pointwise:
         inputs, _ = apply_padding(inputs, s, padding)
         if max(s.strides) > 1:
             inputs = operations.blocks_subsample(inputs, strides=s.strides)
-        residuals = [] if residual is None else [residual]
         outputs = operations.blocks_pointwise(inputs, kernel, biases, residuals, activation=fused)
+        return finish(outputs, None, None if fused else activation, None)
+    geometry = {"strides": s.strides, "margins": margins(padding, inputs.shape, s)}
+    if not s.depthwise:
+        outputs = operations.blocks_spatial(inputs, kernel, biases, residuals, activation=fused, **geometry)
         return finish(outputs, None, None if fused else activation, None)
     if residual is not None:
         fused = ""
-    outputs = operations.blocks_depthwise(
-        inputs, kernel, biases, strides=s.strides, margins=margins(padding, inputs.shape, s), activation=fused
-    )
+    outputs = operations.blocks_depthwise(inputs, kernel, biases, activation=fused, **geometry)
     return finish(outputs, None, None if fused else activation, residual)
 
 

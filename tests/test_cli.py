@@ -72,8 +72,8 @@ CASES = [
     ("tracking=ofline", "There is no tracking 'ofline': did you mean offline"),
     ("experiment=none", "There is no experiment 'none': "),
     ("hydra/launcher=fast", "There is no hydra/launcher 'fast': "),
-    ("model=null", "model=null is not allowed: leave it out, or use one of mobilenet_v1"),
-    ("model=3", "model=3 is not allowed: leave it out, or use one of mobilenet_v1"),
+    ("model=null", "model=null is not allowed: leave it out, or use one of alexnet, condensenet"),
+    ("model=3", "model=3 is not allowed: leave it out, or use one of alexnet, condensenet"),
     ("=3", "The argument '=3' cannot be read"),
     ("groups", "The argument 'groups' cannot be read"),
     ("groups = 3", "The argument 'groups' cannot be read"),
@@ -137,7 +137,7 @@ def test_a_full_traceback_is_there_for_who_asks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "argument, shown", [("--help", "model: mobilenet_v1, mobilenet_v2"), ("--cfg=job", "  batch_size: 64")]
+    "argument, shown", [("--help", "model: alexnet, condensenet"), ("--cfg=job", "  batch_size: 64")]
 )
 def test_help_is_quick(argument, shown, tmp_path):
     done, imported = told(*argument.split("="), cwd=tmp_path)

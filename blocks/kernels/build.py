@@ -18,8 +18,12 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 # Compiled for this very processor.
-ARITHMETIC = ("norm", "depthwise", "depthwise_gradient", "product", "product_gradient", "sampling", "team")
-GLUE = ("convolutions", "operations", "registration")  # compiled as TensorFlow is: its headers depend on the flags
+ARITHMETIC = (
+    "norm", "spatial", "spatial_gradient", "depthwise", "depthwise_gradient", "product", "product_gradient", "sampling",
+    "team",
+)  # fmt: skip
+# Compiled as TensorFlow is: its headers depend on the flags.
+GLUE = ("convolutions", "spatial_convolutions", "operations", "registration")
 OFF = ("off", "0", "no", "false")
 
 

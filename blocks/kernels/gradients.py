@@ -60,6 +60,36 @@ def _(op, gradient):
     return [d_inputs, library().blocks_depthwise(inputs, gradient, [], **_geometry(op)), None]
 
 
+@tf.RegisterGradient("BlocksSpatial")
+def _(op, gradient):
+    inputs, kernel, *more = op.inputs
+    biases = op.get_attr("biases")
+    if _name(op):
+        linear = library().blocks_spatial(inputs, kernel, more[:biases], more[biases:], **_geometry(op))
+        gradient = activation_gradient(_name(op), linear, gradient)
+    return [
+        library().blocks_spatial_input_grad(gradient, kernel, tf.shape(inputs), **_geometry(op)),
+        library().blocks_spatial_filter_grad(inputs, gradient, tf.shape(kernel), **_geometry(op)),
+        *(_sum(gradient) for _ in more[:biases]),
+        *(gradient for _ in more[biases:]),
+    ]
+
+
+@tf.RegisterGradient("BlocksSpatialInputGrad")
+def _(op, gradient):
+    outputs, kernel, _shape = op.inputs
+    d_outputs = library().blocks_spatial(gradient, kernel, [], [], **_geometry(op))
+    d_kernel = library().blocks_spatial_filter_grad(gradient, outputs, tf.shape(kernel), **_geometry(op))
+    return [d_outputs, d_kernel, None]
+
+
+@tf.RegisterGradient("BlocksSpatialFilterGrad")
+def _(op, gradient):
+    inputs, outputs, _shape = op.inputs
+    d_inputs = library().blocks_spatial_input_grad(outputs, gradient, tf.shape(inputs), **_geometry(op))
+    return [d_inputs, library().blocks_spatial(inputs, gradient, [], [], **_geometry(op)), None]
+
+
 @tf.RegisterGradient("BlocksPointwise")
 def _(op, gradient):
     inputs, kernel, *more = op.inputs

@@ -64,6 +64,25 @@ void depthwise_input_gradient(const Depthwise& d, const T* dy, const float* kern
 template <class T>
 void depthwise_filter_gradient(const Depthwise& d, const T* x, const T* dy, float* d_kernel, const Parallel& parallel);
 
+// ---- spatial convolution in groups: spatial.cc, spatial_gradient.cc -----------------------------------------------
+
+// kernel (kh, kw, inputs, groups * outputs)
+struct Spatial {
+  int64_t batch;
+  int height, width;             // of the inputs
+  int groups, inputs, outputs;   // channels of one group
+  int kernel_height, kernel_width, stride_height, stride_width, top, left;
+  int out_height, out_width;
+};
+
+template <class T>
+void spatial(const Spatial& s, const T* x, const float* kernel, const float* bias, const T* residual, T* y,
+             Activation activation, const Parallel& parallel);
+template <class T>
+void spatial_input_gradient(const Spatial& s, const T* dy, const float* kernel, T* dx, const Parallel& parallel);
+template <class T>
+void spatial_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_kernel, const Parallel& parallel);
+
 // ---- pointwise convolution: product.cc ----------------------------------------------------------------------------
 
 // x (rows, groups * inputs), kernel (inputs, groups * outputs), y (rows, groups * outputs).

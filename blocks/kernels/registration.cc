@@ -31,7 +31,7 @@ absl::Status norm_gradient_shape(InferenceContext* c) {
   return like_first(c);
 }
 
-absl::Status depthwise_shape(InferenceContext* c) {
+absl::Status spatial_shape(InferenceContext* c) {
   std::vector<int32_t> strides, margins;
   TF_RETURN_IF_ERROR(c->GetAttr("strides", &strides));
   TF_RETURN_IF_ERROR(c->GetAttr("margins", &margins));
@@ -45,7 +45,7 @@ absl::Status depthwise_shape(InferenceContext* c) {
     const int64_t size = c->Value(c->Dim(c->input(0), axis + 1)), taps = c->Value(c->Dim(c->input(1), axis));
     sizes[axis] = c->MakeDim((size + margins[axis * 2] + margins[axis * 2 + 1] - taps) / strides[axis] + 1);
   }
-  c->set_output(0, c->MakeShape({c->Dim(c->input(0), 0), sizes[0], sizes[1], c->Dim(c->input(0), 3)}));
+  c->set_output(0, c->MakeShape({c->Dim(c->input(0), 0), sizes[0], sizes[1], c->Dim(c->input(1), 3)}));
   return absl::OkStatus();
 }
 
@@ -115,7 +115,7 @@ absl::Status unshuffle_shape(InferenceContext* c) {
 
 constexpr char kTypes[] = "T: {float, bfloat16}";
 
-#define BLOCKS_DEPTHWISE(NAME) \
+#define BLOCKS_SPATIAL(NAME) \
   REGISTER_OP(NAME).Attr(kTypes).Attr("strides: list(int) >= 2").Attr("margins: list(int) >= 4")
 
 REGISTER_OP("BlocksSubsample").Attr(kTypes).Attr("strides: list(int) >= 2").Input("x: T").Output("y: T")
@@ -139,11 +139,18 @@ REGISTER_OP("BlocksNormTrainGrad").Attr(kTypes).Attr("N: int >= 0").Attr("residu
     .SetShapeFn(norm_gradient_shape);
 REGISTER_OP("BlocksAffine").Attr(kTypes).Attr("N: int >= 0").Attr(kActivations).Input("x: T").Input("scale: float")
     .Input("offset: float").Input("residual: N * T").Output("y: T").SetShapeFn(like_first);
-BLOCKS_DEPTHWISE("BlocksDepthwise").Attr("N: int >= 0").Attr(kActivations).Input("x: T").Input("kernel: float")
-    .Input("bias: N * float").Output("y: T").SetShapeFn(depthwise_shape);
-BLOCKS_DEPTHWISE("BlocksDepthwiseInputGrad").Input("dy: T").Input("kernel: float").Input("shape: int32").Output("dx: T")
+BLOCKS_SPATIAL("BlocksDepthwise").Attr("N: int >= 0").Attr(kActivations).Input("x: T").Input("kernel: float")
+    .Input("bias: N * float").Output("y: T").SetShapeFn(spatial_shape);
+BLOCKS_SPATIAL("BlocksDepthwiseInputGrad").Input("dy: T").Input("kernel: float").Input("shape: int32").Output("dx: T")
     .SetShapeFn(from_shape_input);
-BLOCKS_DEPTHWISE("BlocksDepthwiseFilterGrad").Input("x: T").Input("dy: T").Input("shape: int32").Output("d_kernel: float")
+BLOCKS_SPATIAL("BlocksDepthwiseFilterGrad").Input("x: T").Input("dy: T").Input("shape: int32").Output("d_kernel: float")
+    .SetShapeFn(from_shape_input);
+BLOCKS_SPATIAL("BlocksSpatial").Attr("biases: int >= 0").Attr("N: int >= 0").Attr(kActivations).Input("x: T")
+    .Input("kernel: float").Input("bias: biases * float").Input("residual: N * T").Output("y: T")
+    .SetShapeFn(spatial_shape);
+BLOCKS_SPATIAL("BlocksSpatialInputGrad").Input("dy: T").Input("kernel: float").Input("shape: int32").Output("dx: T")
+    .SetShapeFn(from_shape_input);
+BLOCKS_SPATIAL("BlocksSpatialFilterGrad").Input("x: T").Input("dy: T").Input("shape: int32").Output("d_kernel: float")
     .SetShapeFn(from_shape_input);
 REGISTER_OP("BlocksPointwise").Attr(kTypes).Attr("biases: int >= 0").Attr("N: int >= 0").Attr(kActivations)
     .Input("x: T").Input("kernel: float").Input("bias: biases * float").Input("residual: N * T").Output("y: T")

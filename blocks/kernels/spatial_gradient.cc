@@ -1,0 +1,201 @@
+// Gradient of the filters of a spatial convolution in groups.
+//
+// For a vector of output channels, a row of the kernel and some input channels, the sums over all positions of a few
+// rows stay in registers. Rows of both sides are staged as in spatial.cc.
+#include <algorithm>
+#include <vector>
+
+#include "spatial.h"
+#include "window.h"
+
+namespace blocks {
+namespace {
+
+constexpr int kPositions = 4;                      // that are summed at a time; gradients beyond a row are zeros
+constexpr int kChannels = kLanes == 16 ? 8 : 4;    // input channels whose sums are in registers
+constexpr int kEnough = 128;                       // positions that outweigh moving the sums
+
+// Staged rows that meet in one row of the kernel.
+struct Meeting {
+  const float *x, *dy;
+};
+
+struct Sides {
+  std::vector<Meeting> meetings;
+  int64_t x_pixel, dy_pixel;   // floats from one pixel to the next
+  int columns, step;           // of the gradients, and columns of x between neighbours
+  int depth;                   // input channels of a group
+};
+
+// sums[c][t] += sum over meetings and columns j of x[j * S + t][channel + c] * dy[j]
+template <int K, int S, int C, bool Spread>
+void add_rows(const Sides& sides, int channel, float* sums) {
+  Vec acc[C][K];  // in registers, once every loop over it is unrolled
+#pragma GCC unroll 32
+  for (int i = 0; i < C * K; ++i) acc[i / K][i % K] = load(sums + i * kLanes);
+  const Bits first = Spread ? first_of_group(sides.depth) + channel : Bits{};
+  const int64_t x_pixel = sides.x_pixel, dy_pixel = sides.dy_pixel;
+  for (const auto& meeting : sides.meetings) {
+    const float *x = meeting.x + (Spread ? 0 : channel), *dy = meeting.dy;
+    for (int j = 0; j < sides.columns; j += kPositions, x += kPositions * S * x_pixel, dy += kPositions * dy_pixel) {
+      Vec gradients[kPositions];
+#pragma GCC unroll 4
+      for (int i = 0; i < kPositions; ++i) gradients[i] = load(dy + i * dy_pixel);
+#pragma GCC unroll 16
+      for (int p = 0; p < (kPositions - 1) * S + K; ++p) {
+#pragma GCC unroll 8
+        for (int c = 0; c < C; ++c) {
+          const Vec value = value_at<Spread>(x + p * x_pixel, c, first + c);
+#pragma GCC unroll 8
+          for (int t = 0; t < K; ++t)
+            if (p >= t && (p - t) % S == 0 && (p - t) / S < kPositions) acc[c][t] += value * gradients[(p - t) / S];
+        }
+      }
+    }
+  }
+#pragma GCC unroll 32
+  for (int i = 0; i < C * K; ++i) store(sums + i * kLanes, acc[i / K][i % K]);
+}
+
+// The same for any number of taps and any step, one channel.
+template <bool Spread>
+void add_rows_any(const Sides& sides, int taps, int channel, float* sums) {
+  const Bits index = Spread ? first_of_group(sides.depth) + channel : Bits{};
+  for (int t = 0; t < taps; ++t) {
+    Vec sum = load(sums + t * kLanes);
+    for (const auto& meeting : sides.meetings)
+      for (int j = 0; j < sides.columns; ++j)
+        sum += value_at<Spread>(meeting.x + (int64_t(j) * sides.step + t) * sides.x_pixel, channel, index) *
+               load(meeting.dy + j * sides.dy_pixel);
+    store(sums + t * kLanes, sum);
+  }
+}
+
+template <int K, int S, bool Spread>
+void add_channels(const Sides& sides, float* sums) {
+  constexpr int kMost = K > 3 ? 4 : kChannels;
+  for (int c = 0; c < sides.depth;) {
+    float* of = sums + int64_t(c) * K * kLanes;
+    const int left = sides.depth - c;
+    if (left >= kMost) add_rows<K, S, kMost, Spread>(sides, c, of), c += kMost;
+    else if (left >= 4) add_rows<K, S, 4, Spread>(sides, c, of), c += 4;
+    else add_rows<K, S, 1, Spread>(sides, c, of), ++c;
+  }
+}
+
+template <bool Spread>
+void add_channels(const Sides& sides, int taps, float* sums) {
+  switch (sides.step * 100 + taps) {
+    case 103: return add_channels<3, 1, Spread>(sides, sums);
+    case 105: return add_channels<5, 1, Spread>(sides, sums);
+    case 203: return add_channels<3, 2, Spread>(sides, sums);
+    case 205: return add_channels<5, 2, Spread>(sides, sums);
+    default:
+      for (int c = 0; c < sides.depth; ++c) add_rows_any<Spread>(sides, taps, c, sums + int64_t(c) * taps * kLanes);
+  }
+}
+
+// What is summed apart: for each block and each of its vectors [row of the kernel][channel][tap][kLanes].
+struct Units {
+  bool spread;
+  int blocks, each;      // vectors of a block
+  int64_t row, size;     // floats of a row of the kernel, and of a vector
+
+  explicit Units(const Spatial& s)
+      : spread(spreads(s)),
+        blocks(spread ? vectors(s.groups * s.outputs) : s.groups),
+        each(spread ? 1 : vectors_of_group(s.outputs)),
+        row(int64_t(s.inputs) * s.kernel_width * kLanes),
+        size(row * s.kernel_height) {}
+};
+
+// Adds images [begin, end) for blocks [first, last).
+template <class T, bool Spread>
+void add_images(const Spatial& s, const Units& units, const T* x, const T* dy, float* sums, int64_t begin, int64_t end,
+                int first, int last) {
+  const int columns = (s.out_width + kPositions - 1) / kPositions * kPositions;
+  const int span = std::min(s.out_height, (kEnough + s.out_width - 1) / s.out_width);
+  const int needed = std::max(0, std::min(s.width, (s.out_width - 1) * s.stride_width + s.kernel_width - s.left));
+  Staged inputs(0, Spread ? kLanes : s.inputs, s.left, (columns - 1) * s.stride_width + s.kernel_width,
+                span * s.stride_height + s.kernel_height, last - first);
+  Staged gradients(1, Spread ? kLanes : s.outputs, 0, columns, span, inputs.blocks);
+  Sides sides = {{}, inputs.pixel, gradients.pixel, columns, s.stride_width, s.inputs};
+  const int64_t x_row = int64_t(s.width) * s.groups * s.inputs, dy_row = int64_t(s.out_width) * s.groups * s.outputs;
+  for (int64_t image = begin; image < end; ++image)
+    for (int block = first; block < last; block += gradients.blocks) {
+      const int count = std::min(gradients.blocks, last - block);
+      int ready = 0;  // rows of x before this one are staged, or not needed
+      for (int top = 0; top < s.out_height; top += span) {
+        const int bottom = std::min(top + span, s.out_height);
+        const int behind = std::min(s.height, (bottom - 1) * s.stride_height + s.kernel_height - s.top);
+        for (int y = std::max(ready, top * s.stride_height - s.top); y < behind; ++y)
+          inputs.fill<Spread>(x + (image * s.height + y) * x_row, y, needed, s.groups * s.inputs, block, count);
+        ready = std::max(ready, behind);
+        for (int y = top; y < bottom; ++y)
+          gradients.fill<Spread>(dy + (image * s.out_height + y) * dy_row, y, s.out_width, s.groups * s.outputs, block,
+                                 count);
+        for (int i = 0; i < count; ++i) {
+          inputs.turn(i);
+          gradients.turn(i);
+          for (int v = 0; v < units.each; ++v)
+            for (int ky = 0; ky < s.kernel_height; ++ky) {
+              sides.meetings.clear();
+              for (int y = top; y < bottom; ++y) {
+                const int met = y * s.stride_height + ky - s.top;
+                if (met < 0 || met >= s.height) continue;
+                const int offset = Spread ? 0 : offset_in_group(v, s.outputs);
+                sides.meetings.push_back({inputs.row(met), gradients.row(y) + offset});
+              }
+              add_channels<Spread>(sides, s.kernel_width,
+                                   sums + ((block + i) * units.each + v) * units.size + ky * units.row);
+            }
+        }
+      }
+    }
+}
+
+}  // namespace
+
+template <class T>
+void spatial_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_kernel, const Parallel& parallel) {
+  const Units units(s);
+  // Threads share the blocks; where these are too few, the images too, whose sums are added up afterwards.
+  const int shares = std::min(units.blocks, parallel.threads);
+  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(s.batch, parallel.threads / shares));
+  const int64_t size = units.blocks * units.each * units.size;
+  float* sums = scratch(kShared, size * parts);
+  parallel.run(shares * parts, [&](int64_t task) {
+    const int64_t part = task / shares, share = task % shares;
+    const int first = int(units.blocks * share / shares), last = int(units.blocks * (share + 1) / shares);
+    float* own = sums + part * size;
+    std::memset(own + first * units.each * units.size, 0, sizeof(float) * (last - first) * units.each * units.size);
+    const int64_t begin = s.batch * part / parts, end = s.batch * (part + 1) / parts;
+    if (units.spread) add_images<T, true>(s, units, x, dy, own, begin, end, first, last);
+    else add_images<T, false>(s, units, x, dy, own, begin, end, first, last);
+  });
+  const int64_t channels = int64_t(s.groups) * s.outputs;
+  const int lanes = units.spread ? kLanes : std::min(kLanes, s.outputs);
+  parallel.run(shares, [&](int64_t share) {
+    const int first = int(units.blocks * share / shares), last = int(units.blocks * (share + 1) / shares);
+    for (int unit = first * units.each; unit < last * units.each; ++unit) {
+      const int block = unit / units.each;
+      float* to = d_kernel + (units.spread ? offset_of(block, int(channels))
+                                           : block * s.outputs + offset_in_group(unit % units.each, s.outputs));
+      const float* from = sums + unit * units.size;
+      for (int ky = 0; ky < s.kernel_height; ++ky)
+        for (int c = 0; c < s.inputs; ++c)
+          for (int kx = 0; kx < s.kernel_width; ++kx, from += kLanes) {
+            Vec sum = load(from);
+            for (int64_t part = 1; part < parts; ++part) sum += load(from + part * size);
+            store_some(to + ((int64_t(ky) * s.kernel_width + kx) * s.inputs + c) * channels, sum, lanes);
+          }
+    }
+  });
+}
+
+#define BLOCKS_INSTANTIATE(T) \
+  template void spatial_filter_gradient<T>(const Spatial&, const T*, const T*, float*, const Parallel&);
+BLOCKS_INSTANTIATE(float)
+BLOCKS_INSTANTIATE(bf16)
+
+}  // namespace blocks

@@ -1,0 +1,192 @@
+"""The CPU kernels of spatial convolutions in groups: values and gradients are those of the definition."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_formulations import PLAIN
+
+import definition
+from blocks import GroupedConv2D, grouped_convolution, tensorflow_ops
+from blocks.formulations import choose
+from blocks.kernels import build
+
+pytestmark = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
+
+# (batch, height, width, channels, filters, kernel, strides, groups, padding)
+CASES = {
+    "2 channels a group": (2, 7, 9, 36, 36, (3, 3), (1, 1), 18, ((1, 1), (1, 1))),
+    "4 channels": (3, 9, 11, 32, 32, (3, 3), (1, 1), 8, ((1, 1), (1, 1))),
+    "4 channels, uneven": (5, 9, 12, 40, 40, (3, 3), (2, 2), 10, ((0, 1), (1, 0))),
+    "8 channels, a large row": (1, 3, 70, 24, 24, (3, 3), (2, 1), 3, ((1, 1), (1, 1))),
+    "8 channels, 5 x 5": (2, 8, 8, 32, 32, (5, 5), (2, 2), 4, ((2, 2), (2, 2))),
+    "12 to 18": (4, 7, 7, 24, 36, (3, 3), (2, 2), 2, ((1, 1), (1, 1))),
+    "16 channels": (3, 8, 8, 32, 32, (3, 3), (1, 1), 2, ((1, 1), (1, 1))),
+    "20 to 40, 5 x 5": (2, 6, 6, 40, 80, (5, 5), (1, 1), 2, ((2, 2), (2, 2))),
+    "33 to 17": (1, 5, 4, 66, 34, (3, 3), (1, 1), 2, ((1, 1), (1, 1))),
+    "one pixel": (2, 1, 1, 32, 32, (3, 3), (1, 1), 8, ((1, 1), (1, 1))),
+    "many images of a few pixels": (7, 2, 2, 64, 64, (3, 3), (1, 1), 16, ((1, 1), (1, 1))),
+    "steps beyond the kernel": (2, 9, 10, 32, 32, (2, 3), (3, 4), 8, ((0, 0), (0, 0))),
+    "far padding": (2, 4, 5, 32, 32, (3, 3), (2, 2), 2, ((3, 4), (4, 3))),
+    "11 x 2": (2, 12, 6, 32, 32, (11, 2), (1, 1), 8, ((5, 5), (0, 1))),
+    "7 x 7": (1, 9, 9, 36, 24, (7, 7), (2, 2), 2, ((3, 3), (3, 3))),
+    "few channels in all": (2, 5, 5, 8, 8, (3, 3), (1, 1), 2, ((1, 1), (1, 1))),
+}
+
+
+def drawn(shape, dtype, seed=0):
+    """Random numbers that `dtype` holds exactly, as float64."""
+    values = np.random.default_rng(seed + sum(shape)).standard_normal(shape)
+    return tf.cast(tf.cast(values, dtype), "float64")
+
+
+def results(function, arguments, weights):
+    with tf.GradientTape() as tape:
+        tape.watch(arguments)
+        outputs = function(*arguments)
+        total = tf.reduce_sum(tf.cast(outputs, weights.dtype) * weights)
+    return [outputs, *tape.gradient(total, arguments)]
+
+
+def same(found, expected, tolerance):
+    for ours, plain in zip(found, expected, strict=True):
+        scale = np.abs(plain).max() + 1e-9
+        np.testing.assert_allclose(tf.cast(ours, "float64"), plain, atol=tolerance * scale, rtol=0)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-6), ("bfloat16", 1e-2)])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_values_and_gradients_are_those_of_the_definition(case, dtype, tolerance):
+    batch, height, width, channels, filters, kernel_size, strides, groups, padding = case
+    images = drawn((batch, height, width, channels), dtype)
+    kernel = drawn((*kernel_size, channels // groups, filters), dtype)
+
+    def plainly(x, w):
+        return definition.grouped_convolution(x, w, strides, padding, (1, 1))
+
+    def ours(x, w):
+        return grouped_convolution(x, w, strides, padding, implementation="kernel")
+
+    weights = drawn(plainly(images, kernel).shape, dtype, seed=1)
+    expected = results(plainly, (images, kernel), weights)
+    same(results(ours, (tf.cast(images, dtype), tf.cast(kernel, dtype)), weights), expected, tolerance)
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "relu6", "hard_silu", "silu", "sigmoid"])
+@pytest.mark.parametrize("more", ["", "bias", "residual", "bias and residual"])
+@pytest.mark.parametrize("channels, groups", [(32, 8), (36, 3)])
+def test_bias_activation_and_residual(channels, groups, more, activation):
+    images, kernel = drawn((3, 6, 5, channels), "float32"), drawn((3, 3, channels // groups, channels), "float32") / 5
+    added = {"bias": drawn((channels,), "float32"), "residual": drawn((3, 6, 5, channels), "float32", seed=1)}
+    added = {name: value for name, value in added.items() if name in more}
+    weights = drawn((3, 6, 5, channels), "float32", seed=2)
+    padding = ((1, 1), (1, 1))
+
+    def plainly(x, w, *more):
+        outputs = definition.grouped_convolution(x, w, (1, 1), padding, (1, 1))
+        for value in more:
+            outputs += value
+        return outputs if activation is None else tf.keras.activations.get(activation)(outputs)
+
+    def ours(x, w, *more):
+        more = dict(zip(added, more, strict=True))
+        return tensorflow_ops.convolve(
+            x, w, (1, 1), padding, (1, 1), activation=activation, implementation="kernel", **more
+        )
+
+    arguments = (images, kernel, *added.values())
+    expected = results(plainly, arguments, weights)
+    same(results(ours, tuple(tf.cast(each, "float32") for each in arguments), weights), expected, 5e-6)
+
+
+@pytest.mark.parametrize("channels, groups", [(32, 8), (24, 2)])
+def test_second_derivatives(channels, groups):
+    images, kernel = drawn((2, 5, 6, channels), "float32"), drawn((3, 3, channels // groups, channels), "float32") / 5
+    padding = ((1, 1), (1, 1))
+
+    def penalty(function, *arguments):
+        with tf.GradientTape() as outer:
+            outer.watch(arguments)
+            with tf.GradientTape() as inner:
+                inner.watch(arguments)
+                total = tf.reduce_sum(function(*arguments) ** 3)
+            size = sum(tf.reduce_sum(gradient**2) for gradient in inner.gradient(total, arguments))
+        return outer.gradient(size, arguments)
+
+    expected = penalty(lambda x, w: definition.grouped_convolution(x, w, (2, 2), padding, (1, 1)), images, kernel)
+    found = penalty(
+        lambda x, w: grouped_convolution(x, w, 2, padding, implementation="kernel"),
+        tf.cast(images, "float32"),
+        tf.cast(kernel, "float32"),
+    )
+    same(found, expected, 1e-5)
+
+
+def test_it_is_chosen_and_traced():
+    layer = GroupedConv2D(32, 3, 2, "same", groups=8)
+
+    def step(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            total = tf.reduce_sum(layer(images))
+        return tape.gradient(total, [images, *layer.trainable_variables])
+
+    images = tf.ones((2, 9, 9, 32))
+    layer(images)
+    graph = tf.function(step, jit_compile=False).get_concrete_function(images).graph
+    kinds = {operation.type for operation in graph.get_operations()}
+    assert {"BlocksSpatial", "BlocksSpatialInputGrad", "BlocksSpatialFilterGrad"} <= kinds
+    assert not {kind for kind in kinds if "Conv2D" in kind}
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        ({}, "kernel"),
+        ({"inputs": 16, "outputs": 16}, "kernel"),
+        ({"inputs": 16, "outputs": 32}, "native"),
+        ({"inputs": 32, "outputs": 64, "strides": (2, 2)}, "kernel"),
+        ({"inputs": 32, "outputs": 64, "onednn": False}, "kernel"),
+        ({"kernel_size": (5, 5)}, "native"),
+        ({"inputs": 4, "outputs": 8}, "native"),
+        ({"inputs": 3, "outputs": 3}, "native"),
+        ({"dilation": (2, 2)}, "native"),
+        ({"kernel_size": (13, 13), "onednn": False}, "split"),
+        ({"groups": 1, "inputs": 64, "outputs": 64}, "native"),
+        ({"dtype": "bfloat16"}, "kernel"),
+        ({"dtype": "bfloat16", "matrix_units": True}, "merge"),
+        ({"dtype": "bfloat16", "matrix_units": True, "inputs": 16, "outputs": 16}, "native"),
+    ],
+)
+def test_where_it_is_chosen(change, expected):
+    assert choose(dataclasses.replace(PLAIN, **change)) == expected
+
+
+def test_an_empty_batch_and_images_of_an_open_size():
+    layer = GroupedConv2D(32, 3, 1, "same", groups=8)
+    assert layer(tf.ones((0, 4, 4, 32))).shape == (0, 4, 4, 32)
+    shape = tf.TensorSpec((None, None, None, 32))
+    open_size = tf.function(layer, jit_compile=False).get_concrete_function(shape)
+    images = tf.cast(drawn((2, 5, 7, 32), "float32"), "float32")
+    np.testing.assert_allclose(open_size(images), layer(images), atol=1e-6)
+
+
+def test_wrong_tensors_are_errors_and_not_crashes():
+    operations = build.library()
+    geometry = {"strides": [1, 1], "margins": [1, 1, 1, 1]}
+    images, kernel = tf.ones((1, 4, 4, 32)), tf.ones((3, 3, 4, 32))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="does not fit"):
+        operations.blocks_spatial(images, tf.ones((3, 3, 5, 32)), [], [], **geometry)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="does not fit"):
+        operations.blocks_spatial(images, tf.ones((12, 3, 4, 32)), [], [], **geometry)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="entries for 32 channels"):
+        operations.blocks_spatial(images, kernel, [tf.ones(31)], [], **geometry)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the residual's shape"):
+        operations.blocks_spatial(images, kernel, [], [tf.ones((1, 4, 5, 32))], **geometry)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="smaller than the kernel"):
+        operations.blocks_spatial(tf.ones((1, 0, 4, 32)), kernel, [], [], **geometry)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="wrong shape"):
+        operations.blocks_spatial_input_grad(images, kernel, [1, 5, 4, 32], **geometry)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="wrong shape"):
+        operations.blocks_spatial_filter_grad(images, tf.ones((1, 3, 4, 32)), [3, 3, 4, 32], **geometry)
