@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 from keras import layers
@@ -31,6 +32,23 @@ class Profile:
         return Profile(self.parameters + other.parameters, self.macs + other.macs, self.activations + other.activations)
 
 
+@dataclass(frozen=True)
+class LayerCost:
+    """Cost of one call of one layer, for one image; its parameters are counted with its first call."""
+
+    layer: Any  # a Keras layer or operation
+    inputs: tuple[tuple, ...]  # shapes, batch axis first
+    outputs: tuple
+    cost: Profile
+
+    @property
+    def groups(self) -> int | tuple[int, ...] | None:
+        """Groups of a convolution, None for other layers."""
+        if isinstance(self.layer, (layers.DepthwiseConv1D, layers.DepthwiseConv2D)):
+            return self.layer.depthwise_kernel.shape[-2]
+        return getattr(self.layer, "groups", None) if isinstance(self.layer, (*GROUPED, *CONVOLUTIONS)) else None
+
+
 def profile(model: keras.Model, image_size: int | tuple[int, int] | None = None) -> Profile:
     """Count what `model`, functional or Sequential, costs for one image.
 
@@ -40,8 +58,15 @@ def profile(model: keras.Model, image_size: int | tuple[int, int] | None = None)
     Raises:
         ValueError: where the size of the image is unknown, or a layer with weights is of a kind not counted here.
     """
+    return sum((row.cost for row in profile_layers(model, image_size)), Profile(0, 0, 0))
+
+
+def profile_layers(model: keras.Model, image_size: int | tuple[int, int] | None = None) -> list[LayerCost]:
+    """What `profile` adds up: every call of a layer or operation, in the order of the graph, models within it opened.
+
+    Args and errors as for `profile`.
+    """
     _nodes(model)
-    parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     shape = model.input_shape[1:]
     if None in shape:
         if image_size is None:
@@ -49,16 +74,26 @@ def profile(model: keras.Model, image_size: int | tuple[int, int] | None = None)
         size = image_size if isinstance(image_size, (tuple, list)) else (image_size, image_size)
         with without_random_numbers():
             model = keras.models.clone_model(model, input_tensors=keras.Input((*size, shape[-1])))
-    return Profile(parameters, 0, 0) + _graph(model)
+    return _calls(model, set())
 
 
-def _graph(model: keras.Model) -> Profile:
-    """Cost of every call in the graph: a layer that is called twice costs twice."""
-    total = Profile(0, 0, 0)
+def _calls(model: keras.Model, counted: set[int]) -> list[LayerCost]:
+    """Every call in the graph: a layer that is called twice costs twice, and has its parameters once."""
+    rows = []
     for node in _nodes(model):
-        if not node.is_input:
-            total += _call(node.operation, tuple(node.input_tensors[0].shape), tuple(node.outputs[0].shape))
-    return total
+        if node.is_input:
+            continue
+        if isinstance(node.operation, keras.Model):
+            rows += _calls(node.operation, counted)
+            continue
+        inputs = tuple(tuple(tensor.shape) for tensor in node.input_tensors)
+        outputs = tuple(node.outputs[0].shape)
+        weights = {id(each): math.prod(each.shape) for each in getattr(node.operation, "trainable_weights", [])}
+        parameters = sum(size for key, size in weights.items() if key not in counted)
+        counted |= weights.keys()
+        cost = Profile(parameters, 0, 0) + _call(node.operation, inputs[0], outputs)
+        rows.append(LayerCost(node.operation, inputs, outputs, cost))
+    return rows
 
 
 def _nodes(model: keras.Model) -> list:
@@ -66,13 +101,12 @@ def _nodes(model: keras.Model) -> list:
     function = model._functional if isinstance(model, keras.Sequential) else model
     if not hasattr(function, "_nodes_by_depth"):
         raise ValueError(f"{model.name} is a {type(model).__name__}: profile counts functional and Sequential models.")
-    return list(itertools.chain.from_iterable(function._nodes_by_depth.values()))
+    by_depth = function._nodes_by_depth  # depth is the distance to the output
+    return list(itertools.chain.from_iterable(by_depth[depth] for depth in sorted(by_depth, reverse=True)))
 
 
 def _call(layer, inputs: tuple, outputs: tuple) -> Profile:
     """Cost of one call of `layer`, from its shapes with the batch axis first."""
-    if isinstance(layer, keras.Model):
-        return _graph(layer)
     if isinstance(layer, DepthwiseSeparableConv2D):
         between = layer.depthwise.compute_output_shape(inputs)
         return _call(layer.depthwise, inputs, between) + _call(layer.pointwise, between, outputs)
