@@ -9,6 +9,8 @@ def randomized(model: keras.Model, seed: int = 0) -> keras.Model:
     """`model` with statistics, scales and offsets as after training: none of them 0 or 1."""
     draw = np.random.default_rng(seed)
     for weight in model.weights:
+        if keras.backend.is_int_dtype(weight.dtype):  # indices, such as CondenseNet's; states of random generators
+            continue
         if weight.name == "moving_variance":
             value = draw.uniform(0.3, 2.0, weight.shape)
         elif weight.name == "gamma":

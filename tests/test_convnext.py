@@ -76,7 +76,7 @@ def test_groups_reach_every_spatial_convolution():
 
 
 @pytest.mark.parametrize("dense", [True, False])
-def test_what_cannot_be_folded_is_copied(dense, tmp_path):
+def test_a_fused_network_computes_the_same_and_is_saved(dense, tmp_path):
     config = replace(TINY, dense=dense, drop_path=0.2)
     model = randomized(zoo.create(config, 4, (32, 32, 3)))
     fused = zoo.fuse(model)
