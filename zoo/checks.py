@@ -89,6 +89,7 @@ def width_name(width: float) -> str:
 
 def close_matches(name: str, known: Iterable[str]) -> str:
     """The known names nearest to `name`, as the end of an error's sentence."""
-    known = list(known)
-    close = get_close_matches(str(name), known, n=3, cutoff=0.4)
+    known, name = list(known), str(name)
+    begun = [each for each in known if len(name) > 3 and each.startswith(name)]  # "resnext50" of "resnext50_32x4d"
+    close = list(dict.fromkeys([*begun, *get_close_matches(name, known, n=3, cutoff=0.4)]))[:3]
     return f"did you mean {', '.join(close)}?" if close else f"known are {', '.join(known)}."
