@@ -6,7 +6,7 @@ from keras import layers
 
 import zoo
 from blocks import BatchNormalization, DepthwiseSeparableConv2D, GroupedConv2D
-from zoo.complexity import Profile
+from zoo.complexity import Profile, profile_layers
 
 
 def test_convolutions_and_dense_layers_by_hand():
@@ -41,6 +41,33 @@ def test_a_layer_called_twice_costs_twice_and_nested_models_count():
     inner = keras.Sequential([keras.Input((8, 8, 4)), GroupedConv2D(4, 1, use_bias=False)])
     model = keras.Model(images, inner(shared(shared(images))))
     assert zoo.profile(model) == Profile(32, 3 * 64 * 16, 3 * 64 * 4)
+
+
+def test_the_rows_are_what_the_profile_adds_up():
+    """A row a call, in the order of the graph; a shared layer has its parameters in the first."""
+    shared = GroupedConv2D(4, 3, padding="same", groups=2, use_bias=False, name="shared")
+    images = keras.Input((8, 8, 4))
+    halves = keras.ops.split(shared(images), 2, axis=-1)
+    x = shared(layers.Concatenate(name="joined")(halves[::-1]))
+    x = DepthwiseSeparableConv2D(6, 3, padding="same", name="separable")(x)
+    x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="depthwise")(x)
+    model = keras.Model(images, layers.Dense(3, name="dense")(layers.Flatten(name="flat")(x)))
+    rows = profile_layers(model)
+    assert [(row.layer.name, row.groups, row.cost.parameters) for row in rows if row.kind != "Split"] == [
+        ("shared", 2, 72), ("joined", None, 0), ("shared", 2, 0), ("separable", 4, (36 + 4) + (24 + 6)),
+        ("depthwise", 6, 54), ("flat", None, 0), ("dense", None, 384 * 3 + 3),
+    ]  # fmt: skip
+    split = next(row for row in rows if row.kind == "Split")
+    assert (split.inputs, split.outputs) == (((None, 8, 8, 4),), (None, 8, 8, 2))
+    assert sum((row.cost for row in rows), Profile(0, 0, 0)) == zoo.profile(model)
+    assert zoo.profile(model).macs == 2 * 64 * 72 + 64 * (36 + 24) + 64 * 54 + 384 * 3
+
+
+def test_a_model_within_that_leaves_its_size_open_is_refused():
+    inner = keras.Sequential([keras.Input((None, None, 4)), GroupedConv2D(4, 1)], name="inner")
+    images = keras.Input((8, 8, 4))
+    with pytest.raises(ValueError, match=r"inner, a model within outer, .* that it sees there, \(8, 8, 4\)"):
+        zoo.profile(keras.Model(images, inner(images), name="outer"))
 
 
 def test_frozen_weights_are_no_parameters():

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -38,14 +38,24 @@ class LayerCost:
 
     layer: Any  # a Keras layer or operation
     inputs: tuple[tuple, ...]  # shapes, batch axis first
-    outputs: tuple
+    outputs: tuple  # shape; of several outputs, as a split has them, the first one's
     cost: Profile
+    arguments: Any = field(repr=False, compare=False)  # Keras's SymbolicArguments, from which the call can be repeated
+
+    @property
+    def kind(self) -> str:
+        """The class of the layer or operation."""
+        return type(self.layer).__name__
 
     @property
     def groups(self) -> int | tuple[int, ...] | None:
-        """Groups of a convolution, None for other layers."""
-        if isinstance(self.layer, (layers.DepthwiseConv1D, layers.DepthwiseConv2D)):
+        """Groups of a convolution, of a separable one those of its depthwise half; None for other layers."""
+        if isinstance(self.layer, DepthwiseSeparableConv2D):
+            return self.layer.depthwise.groups
+        if isinstance(self.layer, layers.SeparableConv2D):
             return self.layer.depthwise_kernel.shape[-2]
+        if isinstance(self.layer, (layers.DepthwiseConv1D, layers.DepthwiseConv2D)):
+            return self.layer.kernel.shape[-2]
         return getattr(self.layer, "groups", None) if isinstance(self.layer, (*GROUPED, *CONVOLUTIONS)) else None
 
 
@@ -84,6 +94,11 @@ def _calls(model: keras.Model, counted: set[int]) -> list[LayerCost]:
         if node.is_input:
             continue
         if isinstance(node.operation, keras.Model):
+            if None in node.operation.input_shape[1:]:
+                raise ValueError(
+                    f"{node.operation.name}, a model within {model.name}, takes images of any size: build it with the "
+                    f"size that it sees there, {tuple(node.input_tensors[0].shape[1:])}."
+                )
             rows += _calls(node.operation, counted)
             continue
         inputs = tuple(tuple(tensor.shape) for tensor in node.input_tensors)
@@ -92,7 +107,7 @@ def _calls(model: keras.Model, counted: set[int]) -> list[LayerCost]:
         parameters = sum(size for key, size in weights.items() if key not in counted)
         counted |= weights.keys()
         cost = Profile(parameters, 0, 0) + _call(node.operation, inputs[0], outputs)
-        rows.append(LayerCost(node.operation, inputs, outputs, cost))
+        rows.append(LayerCost(node.operation, inputs, outputs, cost, node.arguments))
     return rows
 
 

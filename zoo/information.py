@@ -5,8 +5,10 @@ import inspect
 import re
 import textwrap
 from dataclasses import dataclass, fields
+from types import ModuleType
 from typing import Any
 
+from zoo.costs import costs, in_words
 from zoo.registry import FAMILIES, family_of, variant, variants
 from zoo.weights.published import Published, resolve, tags
 
@@ -22,7 +24,12 @@ class Information:
     summary: str  # the family in one sentence
     paper: str  # where it is published
     config: Any  # the family's dataclass, whose fields are the paper's symbols
+    parameters: int
+    macs: int  # multiply-accumulates of one image of `size`
+    activations: int  # of one image of `size`; all three as zoo.profile counts them
+    size: int  # height and width of the image, in pixels
     grouping: str  # what its number of groups is, and what zoo.create(name, groups=...) makes of another one
+    groups_allowed: tuple[int, ...]  # the numbers that groups=... can be, beside the network's own
     published: tuple[Published, ...]  # weights of this network, the best accuracy first
     weights: Published | None = None  # those that were asked about
 
@@ -37,7 +44,10 @@ class Information:
             f"  {self.summary}",
             *(f"  {line}" for line in textwrap.wrap(self.paper, 116)),
             f"  settings: {', '.join(f'{key}={value!r}' for key, value in self.settings.items())}",
+            f"  {self.parameters:,} parameters; {self.macs:,} multiply-accumulates and {self.activations:,} "
+            f"activations for an image of {self.size} x {self.size} pixels",
             f"  groups: {self.grouping}",
+            f"  groups allowed: {in_words(self.groups_allowed)}",
         ]
         if self.weights:
             lines += [f"  weights {self.weights.tag}", *(f"    {line}" for line in describe(self.weights))]
@@ -66,21 +76,41 @@ def info(name: str) -> Information:
         name = weights.model
     config = variant(name)
     module = family_of(config)
-    summary, _, rest = inspect.cleandoc(module.__doc__).partition("\n\n")
+    summary, paper = literature(module)
+    cost = costs(name)
     return Information(
         name=name,
         family=next(key for key, path in FAMILIES.items() if path == module.__name__),
-        summary=" ".join(summary.split()),
-        paper=" ".join(rest.partition("Layer names follow")[0].partition("\n\n")[0].split()),
+        summary=summary,
+        paper=paper,
         config=config,
-        grouping=_grouping(type(config)),
+        parameters=cost.parameters,
+        macs=cost.macs,
+        activations=cost.activations,
+        size=cost.size,
+        grouping=grouping(type(config)),
+        groups_allowed=cost.groups,
         published=tuple(map(resolve, tags(name))),
         weights=weights,
     )
 
 
+def literature(module: ModuleType) -> tuple[str, str]:
+    """What a family is, in one sentence, and where it is published, from the docstring of its module."""
+    summary, _, rest = inspect.cleandoc(module.__doc__).partition("\n\n")
+    paper = rest.partition("Layer names follow")[0].partition("\n\n")[0]
+    return " ".join(summary.split()), " ".join(paper.split())
+
+
+def group_width(config: Any) -> int | None:
+    """Channels of a group where the number of groups follows from them, 1 being depthwise; else None."""
+    if config.groups is not None:
+        return None
+    return getattr(config, "g", 1)  # g is RegNet's group width; in all other families None is depthwise
+
+
 @functools.cache
-def _grouping(family: type) -> str:
+def grouping(family: type) -> str:
     """What the family says of its groups: the comment beside the field, and the first line of `with_groups`."""
     comment = re.search(r"^    groups: [^#\n]*# *(.+)$", inspect.getsource(family), re.MULTILINE)
     meaning = comment[1] if comment else "as the variant has it"

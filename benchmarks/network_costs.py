@@ -1,0 +1,76 @@
+"""What every network of the zoo costs: writes zoo/data/costs.json, which `zoo list` and `zoo.info` read.
+
+usage: python benchmarks/network_costs.py [NETWORK ...] [--out FILE]
+
+Every network is built, without drawing weights, for the images that it is made for, and counted by `zoo.profile`. The
+numbers of groups are those that its configuration accepts. With names, the other lines of the file stay.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from options import network
+
+from zoo import list_models
+from zoo.costs import image_size, runs
+from zoo.registry import variant
+
+FILE = Path(__file__).resolve().parent.parent / "zoo" / "data" / "costs.json"
+MOST = 10_000  # groups tried; far above what any family accepts
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    made.add_argument("networks", nargs="*", type=network, help="their names; all of the zoo's by default")
+    made.add_argument("--out", type=Path, default=FILE, metavar="FILE")
+    return made
+
+
+def groups_of(name: str) -> tuple[int, ...]:
+    """The numbers of groups that the network can have. Raises ValueError where they do not end well below MOST."""
+    config, found = variant(name), []
+    for groups in range(1, MOST + 1):
+        try:
+            config.with_groups(groups)
+        except ValueError:
+            continue
+        found.append(groups)
+    if found[-1] > MOST // 2:
+        raise ValueError(f"{name} accepts {found[-1]} groups: MOST={MOST} is too low to see the end of them.")
+    return tuple(found)
+
+
+def cost(name: str) -> dict:
+    """One network's line."""
+    import keras
+
+    import zoo
+    from blocks.initializers import without_random_numbers
+
+    size = image_size(name)
+    keras.backend.clear_session()
+    with without_random_numbers():
+        found = zoo.profile(zoo.create(name, input_shape=(size, size, 3)))
+    return {
+        "parameters": found.parameters,
+        "macs": found.macs,
+        "activations": found.activations,
+        "size": size,
+        "groups": runs(groups_of(name)),
+    }
+
+
+def main() -> None:
+    arguments = parser().parse_args()
+    rows = json.loads(arguments.out.read_text()) if arguments.networks and arguments.out.exists() else {}
+    for name in arguments.networks or list_models():
+        rows[name] = cost(name)
+        print(f"{name}: {rows[name]}", flush=True)
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(rows[name])}" for name in list_models() if name in rows)
+    arguments.out.write_text(f"{{\n{lines}\n}}\n")
+    print(f"{arguments.out}: {len(rows)} networks")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Kinds of arguments: what they accept, and what a shell offers for them. Imports neither Keras nor TensorFlow."""
+
+import re
+from difflib import get_close_matches
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from zoo.checks import close_matches
+from zoo.costs import recorded
+from zoo.registry import FAMILIES, variants
+from zoo.weights.published import resolve, tags
+
+
+class OneOf(click.ParamType):
+    """One of a few names; another one is refused with the nearest."""
+
+    def __init__(self, kind: str, names: tuple[str, ...]):
+        self.name, self.names = kind, names
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.names:
+            self.fail(f"there is no {self.name} {value!r}: {close_matches(value, self.names)}", param, ctx)
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return offered(self.names, incomplete)
+
+
+class Whole(click.ParamType):
+    """A whole number of at least 1."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if not re.fullmatch("[0-9]+", value) or int(value) < 1:
+            self.fail(f"{value!r} is not allowed: give a whole number of at least 1.", param, ctx)
+        return int(value)
+
+
+class Size(click.ParamType):
+    """The size of an image in pixels, "224" or "HEIGHTxWIDTH", as (height, width)."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch("([0-9]+)(?:x([0-9]+))?", value)
+        height, width = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+        if height < 1 or width < 1:
+            self.fail(
+                f"{value!r} is not allowed: give pixels, one number or HEIGHTxWIDTH, as in 224 or 224x160.", param, ctx
+            )
+        return height, width
+
+
+FAMILY = OneOf("family", tuple(FAMILIES))
+WHOLE, SIZE = Whole(), Size()
+
+
+def offered(names, incomplete: str) -> list[CompletionItem]:
+    """Those of the names that begin with what has been typed."""
+    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
+
+
+def complete_network(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of networks."""
+    return offered(variants(), incomplete)
+
+
+def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of networks and families; behind a slash tags of published weights."""
+    return offered(tags() if "/" in incomplete else {*variants(), *FAMILIES}, incomplete)
+
+
+def complete_groups(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The groups that the network named before can have."""
+    typed = [ctx.params.get("name"), *ctx.args]  # click gets no further than the option that lacks its value
+    known = next((recorded()[name] for name in typed if name in recorded()), None)
+    return [CompletionItem(str(each)) for each in known.groups if str(each).startswith(incomplete)] if known else []
+
+
+def network(name: str) -> str:
+    """`name` itself. Raises ValueError, with the nearest names, where no network has it."""
+    known = variants()
+    if name in known:
+        return name
+    if name in FAMILIES:
+        raise ValueError(f"{name!r} is a family: give one of its networks, which `zoo list --family {name}` lists.")
+    if name in tags():
+        raise ValueError(f"{name!r} is a tag of weights: give the network that they are for, {resolve(name).model}.")
+    raise ValueError(unknown("network", name, known))
+
+
+def unknown(what: str, name: str, known) -> str:
+    """The sentence on a name that nothing has, with the nearest of `known`; those are too many to list."""
+    close = get_close_matches(name.lower(), list(known), n=3, cutoff=0.4)
+    if close:
+        return f"There is no {what} {name!r}: did you mean {', '.join(close)}?"
+    return f"There is no {what} {name!r}: `zoo list` shows the networks, `zoo list --family NAME` those of a family."

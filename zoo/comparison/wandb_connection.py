@@ -1,0 +1,212 @@
+"""A connection to W&B's server for reading runs and publishing: it asks nobody anything, and it never waits for long.
+
+Measured with W&B 0.31:
+- `wandb.Api()` asks for a key where it sees a terminal and finds none; `wandb.login(prompt=False)` before it does not.
+- W&B's service retries a request 20 times. `wandb.Api(timeout=...)` bounds the wait for an answer alone: leaving the
+  process then waits for the request that is still being retried. The settings of the service bound that too, in whole
+  seconds: it takes 0.8 for no limit.
+- WANDB_ERROR_REPORTING=false keeps W&B's own telemetry from waiting for a server that does not answer.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from zoo.comparison.runs import printable
+from zoo.training.environment import redact
+from zoo.training.errors import UserError
+
+if TYPE_CHECKING:
+    import wandb
+
+TIMEOUT = 20  # seconds that an answer may take; WANDB_HTTP_TIMEOUT sets another number
+RETRIES = 1  # of a request: each of the two tries has 4/10 of the time
+NAME = r"[^/\\#?%:\x00-\x1f]{1,128}"  # of an entity or a project
+LONGEST_REASON = 200  # characters of what a server says
+
+
+@dataclass(frozen=True)
+class Connection:
+    """W&B's client, logged in."""
+
+    api: wandb.Api
+    server: str  # its address
+    timeout: int  # seconds
+    secrets: tuple[str | None, ...] = field(repr=False)  # what no line may show
+
+    def project(self, text: str) -> tuple[str, str]:
+        """Entity and project of "ENTITY/PROJECT", or of "PROJECT" in the entity that the API key belongs to.
+
+        Raises:
+            UserError: there is no such entity, or the server does not tell it.
+        """
+        entity, project = split_project(text)
+        if entity is None:
+            with self.doing("looking up your entity"):
+                entity = self.api.default_entity
+        if not entity:
+            raise UserError(f"{self.server} tells no entity of this API key: name the project as ENTITY/{project}.")
+        return entity, project
+
+    def runs(self, entity: str, project: str, whole: bool) -> list[wandb.apis.public.Run]:
+        """W&B's own objects for the runs of a project, oldest first.
+
+        Args:
+            whole: with configuration and summary.
+
+        Raises:
+            UserError: there is no such project, or it cannot be had.
+        """
+        where = f"{entity}/{project}"
+        with self.doing(f"reading {where}"), _folder_of_runs():
+            try:
+                return list(self.api.runs(where, lazy=not whole, per_page=25 if whole else 200))
+            except ValueError as error:
+                if "Could not find project" not in str(error):
+                    raise
+                raise UserError(
+                    f"There is no project {where} on {self.server} that this API key may read: check both names, or log"
+                    f" a run there with `python train.py tracking.entity={entity} tracking.project={project}`."
+                ) from None
+
+    @contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Turns whatever goes wrong in the body into a UserError of one sentence, which holds no API key.
+
+        Args:
+            what: what the server is asked for, e.g. "reading lab/zoo".
+        """
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:  # the client raises its own types, ValueError, KeyError of an odd answer, ...
+            text = _sentence(error, what, self.server, self.timeout)
+            raise UserError(printable(redact(text, self.secrets))) from None
+
+
+def split_project(text: str) -> tuple[str | None, str]:
+    """Entity, None where it is not named, and project of a text. Raises UserError for one that names no project."""
+    parts = text.split("/")
+    if len(parts) > 2 or not all(re.fullmatch(NAME, part) and part == part.strip() for part in parts):
+        named = re.findall(r"[\w.-]+", text)[-2:]
+        nearest = "/".join(named) if len(named) == 2 else "my-team/grouped-convolutions"
+        raise UserError(
+            printable(
+                f"{text!r} names no project on W&B: write ENTITY/PROJECT, or PROJECT alone, {nearest} for instance."
+            )
+        )
+    return (parts[0], parts[1]) if len(parts) == 2 else (None, parts[0])
+
+
+def connect() -> Connection:
+    """Log in to W&B with the API key that is configured, whatever WANDB_MODE says.
+
+    The settings of W&B hold for the whole process, so runs that it trains later wait no longer either.
+
+    Raises:
+        UserError: W&B or a key is missing, a setting is not valid, or the server cannot be had.
+    """
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    timeout = _timeout()
+    try:
+        import wandb
+    except ModuleNotFoundError:
+        raise UserError("Runs on W&B need the package wandb, which is not installed: `pip install wandb`.") from None
+    one_try, pause = max(1, int(0.4 * timeout)), max(1, timeout // 20)
+    limits = wandb.Settings(
+        silent=True,
+        mode="online",
+        x_graphql_timeout_seconds=one_try,
+        x_graphql_retry_max=RETRIES,
+        x_graphql_retry_wait_min_seconds=pause,
+        x_graphql_retry_wait_max_seconds=pause,
+        x_file_transfer_timeout_seconds=one_try,
+        x_file_transfer_retry_max=RETRIES,
+        x_file_transfer_retry_wait_min_seconds=pause,
+        x_file_transfer_retry_wait_max_seconds=pause,
+    )
+    try:
+        settings = wandb.setup(limits).settings
+    except (ValueError, wandb.errors.UsageError) as error:
+        reason = redact(" ".join(str(error).split())).partition(" For further")[0]
+        raise UserError(f"A WANDB_* variable or W&B's settings file is not valid: {reason}") from None
+    try:
+        if not wandb.login(prompt=False, verify=False):
+            raise UserError(f"{settings.base_url} needs an API key: set one with `wandb login` or WANDB_API_KEY.")
+    except wandb.errors.AuthenticationError as error:
+        raise UserError(f"The API key of W&B is malformed: {redact(_first_line(error))}.") from None
+    unconnected = Connection(None, settings.base_url, timeout, (settings.api_key,))
+    with unconnected.doing("logging in"):
+        api = wandb.Api(timeout=timeout)
+    return Connection(api, settings.base_url, timeout, (settings.api_key, api.api_key))
+
+
+@contextmanager
+def _folder_of_runs() -> Iterator[None]:
+    """The client makes an empty folder ENTITY/PROJECT/ID for each run that it is told of: here it goes again."""
+    before = os.environ.get("WANDB_DIR")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["WANDB_DIR"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["WANDB_DIR"]
+            else:
+                os.environ["WANDB_DIR"] = before
+
+
+def _timeout() -> int:
+    text = os.environ.get("WANDB_HTTP_TIMEOUT") or str(TIMEOUT)
+    if not re.fullmatch("[0-9]{1,6}", text) or int(text) == 0:
+        raise UserError(f"WANDB_HTTP_TIMEOUT={text!r} is not allowed: it is in whole seconds, {TIMEOUT} for instance.")
+    return int(text)
+
+
+def _sentence(error: BaseException, what: str, server: str, timeout: int) -> str:
+    """What went wrong: the reasons lie in the errors that the client wraps one into the other."""
+    errors = _causes(error)
+    cause, status = errors[-1], http_status(error)
+    text, reason = " ".join(map(str, errors)), _first_line(cause)
+    if status in (401, 403, 404):
+        return (
+            f"{server} refuses {what} (HTTP {status}: {reason}): check the API key and the names of entity and project."
+        )
+    if re.search("respond in time|deadline exceeded|timeout|timed out", text, re.IGNORECASE):
+        return f"{server} did not answer within {timeout} s ({what}); WANDB_HTTP_TIMEOUT sets another time."
+    if status:
+        return f"{server} answers HTTP {status} ({what}); try again later."
+    if refused := re.search("connection refused|no such host|network is unreachable|no route to host", text):
+        return f"{server} cannot be reached ({what}): {refused[0]}."
+    kind = "" if str(cause) else f"{type(cause).__name__}: "
+    return f"{server}: {what} failed ({kind}{reason})."
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The client wraps one error into the other: all of them, the first cause last."""
+    errors = [error]
+    while errors[-1].__cause__ is not None:
+        errors.append(errors[-1].__cause__)
+    return errors
+
+
+def http_status(error: BaseException) -> int | None:
+    """The status that the server answered with, if that is what went wrong."""
+    errors = _causes(error)
+    for each in errors:
+        if told := getattr(getattr(each, "response", None), "http_status", 0):
+            return told
+    found = re.search(r"(?:HTTP|status:?) (\d{3})\b", " ".join(map(str, errors)))
+    return int(found[1]) if found else None
+
+
+def _first_line(error: BaseException) -> str:
+    line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 3]}..."

@@ -1,0 +1,65 @@
+"""What every named network costs, recorded, so that it is told at once; imports neither Keras nor TensorFlow.
+
+The figures lie in data/costs.json, one line a network, written by benchmarks/network_costs.py from the built networks.
+"""
+
+import functools
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+
+CIFAR_ENDINGS = ("_cifar10", "_cifar100", "_svhn")  # of the names of networks for images of 32 pixels
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Cost of one network of the zoo, as `zoo.profile` counts it."""
+
+    parameters: int
+    macs: int
+    activations: int
+    size: int  # height and width of the image that it was counted for, in pixels
+    groups: tuple[int, ...]  # the numbers of groups that the network can be built with, ascending
+
+
+def image_size(name: str) -> int:
+    """Height and width, in pixels, of the images that a network is made for: 32 for CIFAR and SVHN, else 224."""
+    return 32 if name.endswith(CIFAR_ENDINGS) else 224
+
+
+def costs(name: str) -> Costs:
+    """The cost of a named network. Raises ValueError where it has not been recorded."""
+    known = recorded()
+    if name not in known:
+        raise ValueError(f"The cost of {name!r} is not recorded: run benchmarks/network_costs.py, which records it.")
+    return known[name]
+
+
+@functools.cache
+def recorded() -> dict[str, Costs]:
+    """Every network whose cost is recorded."""
+    rows = json.loads((files("zoo") / "data" / "costs.json").read_text(encoding="utf-8"))
+    return {name: Costs(**row | {"groups": _numbers(row["groups"])}) for name, row in rows.items()}
+
+
+def runs(numbers: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Ascending whole numbers as runs without a gap, each its first and its last: 1, 2, 3, 8 -> (1, 3), (8, 8)."""
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
+
+
+def in_words(numbers: tuple[int, ...]) -> str:
+    """Ascending whole numbers to read: "1 to 24", or "1, 2, 4, 8"."""
+    parts = []
+    for first, last in runs(numbers):
+        parts += [f"{first} to {last}"] if last - first > 3 else [str(each) for each in range(first, last + 1)]
+    return ", ".join(parts)
+
+
+def _numbers(pairs: list[list[int]]) -> tuple[int, ...]:
+    return tuple(number for first, last in pairs for number in range(first, last + 1))

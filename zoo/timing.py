@@ -1,0 +1,134 @@
+"""How long the layers of a network take, each called alone, and the network as a whole. On TensorFlow alone."""
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from zoo.complexity import LayerCost
+
+WARM_UP = 2  # calls before any is timed, beside the one that traces the graph
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of computing for the whole batch: the least of the repeated calls, as other programs only add to one."""
+
+    layers: tuple[float, ...]  # in the order of the rows
+    network: float  # the whole network as one function, as it is used
+
+
+def measure(model: keras.Model, rows: Sequence[LayerCost], batch: int = 1, repeats: int = 10) -> Times:
+    """Time every call of `rows`, which are `profile_layers(model)`, and the model, on random images.
+
+    Each call is a `tf.function` of its own on random inputs. All of them take turns, `repeats` times, so that a moment
+    in which the machine is busy does not fall on one layer alone, and that a layer finds its weights in the caches no
+    more often than in the network. TensorFlow joins layers of a whole network that it cannot join here, and computes
+    branches side by side, so the layers together may take longer than the network.
+
+    Raises:
+        RuntimeError: Keras runs on another backend than TensorFlow.
+        ValueError: the inputs alone need more memory than the machine has, or the model leaves its input's size open.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(f"Keras runs on {keras.backend.backend()}, and layers are timed on TensorFlow alone.")
+    if None in model.input_shape[1:]:
+        shape = model.input_shape[1:]
+        raise ValueError(f"{model.name} takes images of any size, {shape}: create it with one to time it.")
+    check_memory(rows, batch)
+    import tensorflow as tf
+
+    clock = _outside if tf.config.list_physical_devices("GPU") else _inside
+    pool = _Pool(batch)
+    calls = [clock(lambda images: model(images, training=False), [pool.get(model.input_shape, "float32", 0)])]
+    calls += [clock(*_replay(row, pool)) for row in rows]
+    for call in calls:
+        for _ in range(WARM_UP):
+            call()
+    least = [math.inf] * len(calls)
+    for _ in range(repeats):
+        for index, call in enumerate(calls):
+            least[index] = min(least[index], call())
+    return Times(tuple(least[1:]), least[0])
+
+
+def check_memory(rows: Sequence[LayerCost], batch: int) -> None:
+    """Raise ValueError, with the largest batch, where the inputs that are kept are more than the machine's memory.
+
+    Without the check the operating system would end the program and say nothing.
+    """
+    kept = {(place, shape) for row in rows for place, shape in enumerate(row.inputs)}
+    image = 4 * sum(math.prod(shape[1:]) for _, shape in kept)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if image * batch > memory:
+        most = memory // image
+        advice = f"at most {most} fit" if most else "smaller images might fit"
+        raise ValueError(
+            f"A batch of {batch} needs {image * batch / 1e9:,.0f} GB for the layers' inputs alone, and the machine has "
+            f"{memory / 1e9:,.0f} GB: {advice}."
+        )
+
+
+class _Pool:
+    """Random tensors, one for every shape, type and place among a call's inputs."""
+
+    def __init__(self, batch: int):
+        self.batch, self.held, self.random = batch, {}, np.random.default_rng(0)
+
+    def get(self, shape: tuple, dtype: str, place: int):
+        import tensorflow as tf
+
+        key = shape, dtype, place
+        if key not in self.held:
+            values = self.random.standard_normal((self.batch, *shape[1:]), "float32")
+            self.held[key] = tf.cast(tf.constant(values), dtype)
+        return self.held[key]
+
+
+def _replay(row: LayerCost, pool: _Pool) -> tuple[Callable, list]:
+    """The call of one row as a function of its tensors, all else being as in the graph, and values for them."""
+    symbols = row.arguments.keras_tensors
+    values = [pool.get(tuple(each.shape), each.dtype, place) for place, each in enumerate(symbols)]
+
+    def again(*given):
+        args, kwargs = row.arguments.fill_in({id(symbol): value for symbol, value in zip(symbols, given, strict=True)})
+        return row.layer(*args, **kwargs)
+
+    return again, values
+
+
+def _inside(function: Callable, values: list) -> Callable[[], float]:
+    """Calls the function and gives its seconds, by a clock that the graph itself reads before and after it.
+
+    What Python needs to call a graph, a tenth of a millisecond, is not in it: many layers take less than that.
+    """
+    import tensorflow as tf
+
+    def clocked(*given):
+        start = tf.timestamp()
+        with tf.control_dependencies([start]):
+            outputs = function(*map(tf.identity, given))
+        with tf.control_dependencies(tf.nest.flatten(outputs)):
+            return tf.timestamp() - start, outputs  # what nobody asked for, TensorFlow would not compute
+
+    traced = tf.function(clocked, autograph=False).get_concrete_function(*values)
+    return lambda: max(0.0, float(traced(*values)[0]))
+
+
+def _outside(function: Callable, values: list) -> Callable[[], float]:
+    """Calls the function and gives its seconds until the GPU is done, which a clock in the graph would not wait for."""
+    import tensorflow as tf
+
+    traced = tf.function(function, autograph=False).get_concrete_function(*values)
+
+    def call() -> float:
+        start = time.perf_counter()
+        traced(*values)
+        tf.test.experimental.sync_devices()
+        return time.perf_counter() - start
+
+    return call
