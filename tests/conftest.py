@@ -1,6 +1,8 @@
 """Fixtures that several test files share."""
 
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,9 @@ from zoo.training.data_config import DatasetConfig
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # So it is in a job that a shell has put in the background; the programs that tests interrupt would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Programs that tests start with a home folder of their own find the kernels that have been compiled.
+os.environ.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
 
 
 @pytest.fixture(scope="session")

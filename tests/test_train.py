@@ -3,35 +3,38 @@
 import csv
 import json
 import math
-import os
-import pty
 import re
-import select
 import signal
-import struct
 import subprocess
 import sys
 import time
-from contextlib import suppress
-from fcntl import ioctl
 from pathlib import Path
-from termios import TIOCSWINSZ
 
 import keras
 import pytest
 from hydra import compose, initialize_config_dir
+from terminal import Terminal
 from test_tracking import environment, history, inspect
 
 import blocks  # noqa: F401  (saved models hold its layers)
 from train import train
+from zoo import metrics
 from zoo.training.data import load
 from zoo.training.errors import UserError
 from zoo.training.settings import check
 
 ROOT = Path(__file__).parents[1]
-COLUMNS = ["epoch", "train/loss", "train/top1", "train/top5", "train/images_per_second", "train/step_seconds"]
-COLUMNS += ["train/seconds", "learning_rate", "val/loss", "val/top1", "val/top5", "peak_memory_bytes"]
-TIMES = {"train/images_per_second", "train/step_seconds", "train/seconds", "peak_memory_bytes"}
+COLUMNS = ["epoch", "seconds", "train/loss", "train/top1", "train/top5", "train/images_per_second"]
+COLUMNS += [
+    "train/step_seconds",
+    "train/seconds",
+    "learning_rate",
+    "val/loss",
+    "val/top1",
+    "val/top5",
+    "peak_memory_bytes",
+]
+TIMES = {"seconds", "train/images_per_second", "train/step_seconds", "train/seconds", "peak_memory_bytes"}
 KEYS = "status model groups dataset val_top1 val_top5 parameters macs train_images_per_second peak_memory_bytes seconds"
 TINY = ["model=mobilenet_v1", "model.width=0.25"]
 QUICK = [*TINY, "tracking=disabled", "limit_steps=4", "recipe.epochs=2", "recipe.warmup_epochs=0"]
@@ -186,13 +189,17 @@ def test_a_sweep_over_models_gives_finished_separate_runs_in_one_group(data_dir,
         assert result["wandb"]["id"] == records["run"]["run_id"] and result["groups"] == groups
         config = records["run"]["config"]["update"]
         assert config["groups"] == config["model"]["groups"] == groups
+        assert (config["family"], config["network"]) == (result["family"], result["model"])
         assert {"dataset", "recipe", "tracking", "seed", "limit_steps", "small_stem", "versions"} <= set(config)
         assert config["commit"] == result["commit"] and config["recipe"]["epochs"] == 2
         assert len(records["history"]) == 2
         for row, logged in zip(rows, records["history"], strict=True):
             assert {key: logged[key] for key in COLUMNS} == pytest.approx(row)
-        for key in ("parameters", "macs", "peak_memory_bytes", "val_top1", "val_top5", "train_images_per_second"):
+        for key in ("parameters", "macs", "peak_memory_bytes", "val_top1", "latency_seconds"):
             assert records["summary"][key] == pytest.approx(result[key])
+        tables = {key.removesuffix("._type") for key, value in records["summary"].items() if value == "table-file"}
+        charts = {f"{metrics.CONFUSION}_table", f"{metrics.PER_CLASS}_table"}
+        assert tables == {*charts, metrics.MISTAKES, metrics.LAYERS} and records["summary"]["status"] == "finished"
 
 
 def test_a_run_that_fails_costs_a_sweep_nothing_but_itself(data_dir, tmp_path):
@@ -208,50 +215,9 @@ def test_a_run_that_fails_costs_a_sweep_nothing_but_itself(data_dir, tmp_path):
     assert [records["exit"].get("exit_code", 0) for _, records in runs] == [1, 0]
 
 
-# Makes the terminal on its standard input the controlling one, so that Ctrl-C reaches what it becomes.
-ATTACH = """
-import fcntl, os, sys, termios
-os.setsid()
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
-
-class Terminal:
-    """A program on a terminal of 80 columns, in a session of its own."""
-
-    def __init__(self, command, cwd):
-        self.ours, theirs = pty.openpty()
-        ioctl(theirs, TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", ATTACH, *command], stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd,
-            env=environment(cwd / "home", TERM="xterm"),
-        )  # fmt: skip
-        os.close(theirs)
-        self.shown = ""
-
-    def read(self, until=None, seconds=120):
-        """Read until the text `until`, or to the end."""
-        deadline = time.monotonic() + seconds
-        while until is None or until not in self.shown:
-            assert time.monotonic() < deadline, self.shown
-            if not select.select([self.ours], [], [], 1)[0]:
-                continue
-            part = b""
-            with suppress(OSError):  # the other end has been closed
-                part = os.read(self.ours, 65536)
-            if not part:
-                assert until is None, self.shown
-                break
-            self.shown += part.decode(errors="replace")
-
-    def type(self, keys):
-        os.write(self.ours, keys)
-
-
 def test_a_terminal_shows_progress_and_ctrl_c_ends_it_with_what_was_learnt_saved(data_dir, tmp_path):
     options = [*TINY, "recipe.batch_size=16", "recipe.epochs=30", "tracking=offline", "hydra.run.dir=run"]
-    terminal = Terminal(command(data_dir, *options), tmp_path)
+    terminal = Terminal(command(data_dir, *options), tmp_path, environment(tmp_path / "home", TERM="xterm"))
     terminal.read(until="epoch   1/30 ")
     terminal.type(b"\x03")  # to the whole foreground, W&B's service too
     terminal.read()
@@ -266,6 +232,8 @@ def test_a_terminal_shows_progress_and_ctrl_c_ends_it_with_what_was_learnt_saved
     table = shown[shown.rindex("mobilenetv1_025-digits: interrupted") :]
     for word in ("validation top-1", "parameters", "multiply-accumulates", "images/s", "run directory"):
         assert word in table
+    assert table.splitlines()[-1] == "To compare runs: python -m zoo compare run/"
+    assert (tmp_path / "run" / "evaluation.json").exists()  # a pass over these few images is no time
     rows, result = left_in(tmp_path / "run")
     assert result["status"] == "interrupted" and result["epochs"] == len(rows) >= 1
     assert result["val_top1"] == rows[-1]["val/top1"]
@@ -288,4 +256,4 @@ def test_ctrl_c_while_the_first_step_compiles(data_dir, tmp_path):
     assert "Stopped before the first step was done." in err and "mobilenetv1_025-digits: interrupted" in err
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["status"] == "interrupted" and result["epochs"] == 0 and result["val_top1"] is None
-    assert not list(tmp_path.rglob("*.keras"))
+    assert not list(tmp_path.rglob("*.keras")) and not list(tmp_path.rglob("evaluation.json"))

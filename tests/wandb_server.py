@@ -7,10 +7,16 @@ from contextlib import suppress
 
 
 class Server:
-    """Answers a run like W&B's server, until `answer` is set to an HTTP status or to `nothing`."""
+    """Answers a run like W&B's server, until `answer` is set to an HTTP status or to `nothing`.
+
+    Attributes:
+        history: the rows of metrics that came.
+        uploads: (path, content) of the files that came; those of artifacts begin with artifact/.
+        runs: the variables of each question that made or changed a run.
+    """
 
     def __init__(self, answer="well"):
-        self.answer, self.history = answer, []
+        self.answer, self.history, self.uploads, self.runs = answer, [], [], []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -42,18 +48,60 @@ class Server:
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
+    def close(self):
+        self.http.shutdown()
+        self.http.server_close()
+
     def reply(self, path, body):
         if path.endswith("/file_stream"):
             lines = json.loads(body).get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
             self.history += [json.loads(line) for line in lines]
+        elif path != "/graphql":
+            self.uploads.append((path.removeprefix("/"), body))
         if path != "/graphql":
             return {}
-        query, variables = (json.loads(body)[key] for key in ("query", "variables"))
+        asked = json.loads(body)
+        query, variables = asked["query"], asked.get("variables") or {}
         if "UpsertBucket" in query:
+            self.runs.append(variables)
             project = {"id": "p", "name": variables["project"], "entity": {"id": "e", "name": "lab"}}
             bucket = {"id": "b", "name": variables["name"], "displayName": "r", "config": "{}"}
             return {"data": {"upsertBucket": {"bucket": bucket | {"project": project}, "inserted": True}}}
         if "CreateRunFiles" in query:
             files = [{"name": name, "uploadUrl": f"{self.url}/{name}"} for name in variables["files"]]
             return {"data": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}}
-        return {"data": {}}
+        if "query Viewer" in query:
+            user = {"id": "u", "entity": "lab", "username": "me", "email": "", "flags": "{}", "teams": {"edges": []}}
+            return {"data": {"viewer": user}}
+        return {"data": self.artifact(query, variables)}
+
+    def artifact(self, query, variables):
+        """What artifacts need: tables are such, with the images in them."""
+        if "query ArtifactType" in query:
+            return {"project": {"artifact": None}}
+        given = variables.get("input", {})
+        if "mutation CreateArtifactFiles" in query:
+            nodes = [
+                {
+                    "storagePath": each["name"],
+                    "uploadUrl": f"{self.url}/artifact/{each['name']}",
+                    "uploadHeaders": [],
+                    "uploadMultipartUrls": None,
+                    "artifact": {"id": each["artifactID"]},
+                }
+                for each in given["artifactFiles"]
+            ]
+            return {"createArtifactFiles": {"files": {"edges": [{"node": node} for node in nodes]}}}
+        if "mutation CreateArtifactManifest" in query:
+            file = {"id": "f", "uploadUrl": f"{self.url}/manifest", "uploadHeaders": []}
+            return {"createArtifactManifest": {"artifactManifest": {"id": "m", "file": file}}}
+        if "mutation CreateArtifact" in query:
+            made = {
+                "id": given["clientID"],
+                "state": "PENDING",
+                "artifactSequence": {"id": "s", "latestArtifact": None},
+            }
+            return {"createArtifact": {"artifact": made}}
+        if "mutation CommitArtifact" in query:
+            return {"commitArtifact": {"artifact": {"id": "a", "digest": "d"}}}
+        return {}

@@ -1,14 +1,16 @@
-"""Where a run took place: the source's git commit, the packages' versions, the process's peak memory."""
+"""Where a run took place: the source's git commit, the packages' versions, the process and its peak memory."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -32,6 +34,15 @@ def git_dirty(path: Path) -> bool | None:
         return None
     changes = _git(path, "--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
     return None if changes is None else bool(changes)
+
+
+def process() -> dict[str, str | int]:
+    """This process and the time, in UTC: whoever reads it later can tell whether the process still runs."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def reset_peak_memory() -> None:

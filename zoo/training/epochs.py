@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import keras
 
+from zoo import metrics
 from zoo.training.environment import peak_memory_bytes
 from zoo.training.errors import UserError
 
@@ -15,21 +16,24 @@ class Diverged(UserError):
 
 
 class EpochRows(keras.callbacks.Callback):
-    """Calls `emit(row)` after every epoch.
+    """Calls `emit(row)` after every epoch and its validation.
 
-    A row has `epoch` (from 1), `train/loss`, `train/top1`, `train/top5` (running means over the epoch),
-    `train/images_per_second`, `train/step_seconds`, `train/seconds` (of training alone; the first step of a run,
-    which compiles, is left out of the first two), `learning_rate` (of the epoch's last step), `val/loss`,
-    `val/top1`, `val/top5`, `peak_memory_bytes`.
+    A row has the columns of `zoo.metrics`. `train/loss`, `train/top1` and `train/top5` are running means over the
+    epoch; the first step of a run, which compiles, is left out of `train/images_per_second` and `train/step_seconds`;
+    `learning_rate` is that of the epoch's last step.
+
+    Args:
+        started: when the run began, by `time.perf_counter`.
 
     Raises:
         Diverged: the loss of an epoch is NaN or infinite; its row has been emitted.
     """
 
-    def __init__(self, batch_size: int, emit: Callable[[dict], None]):
+    def __init__(self, batch_size: int, started: float, emit: Callable[[dict], None]):
         super().__init__()
-        self.batch_size, self.emit = batch_size, emit
+        self.batch_size, self.started, self.emit = batch_size, started, emit
         self.rows: list[dict] = []
+        self.validation_seconds = math.inf  # of the last epoch that was finished
 
     def on_epoch_begin(self, epoch, logs=None):
         self.start, self.steps = time.perf_counter(), 0
@@ -46,24 +50,27 @@ class EpochRows(keras.callbacks.Callback):
         compiles = epoch == 0 and self.steps > 1
         seconds = self.last_end - (self.first_end if compiles else self.start)
         steps = self.steps - 1 if compiles else self.steps
+        now = time.perf_counter()
+        self.validation_seconds = now - self.last_end
         row = {
-            "epoch": epoch + 1,
-            "train/loss": logs["loss"],
-            "train/top1": logs["top1"],
-            "train/top5": logs["top5"],
-            "train/images_per_second": steps * self.batch_size / seconds,
-            "train/step_seconds": seconds / steps,
-            "train/seconds": self.last_end - self.start,
-            "learning_rate": float(self.model.optimizer.learning_rate),
-            "val/loss": logs["val_loss"],
-            "val/top1": logs["val_top1"],
-            "val/top5": logs["val_top5"],
+            metrics.EPOCH: epoch + 1,
+            metrics.SECONDS: now - self.started,
+            metrics.TRAIN_LOSS: logs["loss"],
+            metrics.TRAIN_TOP1: logs["top1"],
+            metrics.TRAIN_TOP5: logs["top5"],
+            metrics.TRAIN_IMAGES_PER_SECOND: steps * self.batch_size / seconds,
+            metrics.TRAIN_STEP_SECONDS: seconds / steps,
+            metrics.TRAIN_SECONDS: self.last_end - self.start,
+            metrics.LEARNING_RATE: float(self.model.optimizer.learning_rate),
+            metrics.VAL_LOSS: logs["val_loss"],
+            metrics.VAL_TOP1: logs["val_top1"],
+            metrics.VAL_TOP5: logs["val_top5"],
             "peak_memory_bytes": peak_memory_bytes(),
         }
         self.rows.append(row)
         self.emit(row)
-        if not math.isfinite(row["train/loss"]):
+        if not math.isfinite(row[metrics.TRAIN_LOSS]):
             raise Diverged(
-                f"The loss became {row['train/loss']} in epoch {epoch + 1}: lower recipe.learning_rate "
+                f"The loss became {row[metrics.TRAIN_LOSS]} in epoch {epoch + 1}: lower recipe.learning_rate "
                 "(a tenth is a good try), lengthen recipe.warmup_epochs or set recipe.clip_norm=1."
             )

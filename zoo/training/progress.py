@@ -1,12 +1,16 @@
 """What a training run shows on the terminal: a live bar, a line an epoch, a closing table."""
 
+import shlex
 import sys
 import time
+from pathlib import Path
 
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from zoo import metrics
 
 REFRESH_SECONDS = 0.2
 
@@ -75,9 +79,10 @@ def console() -> Console:
 def epoch_line(row: dict, epochs: int) -> str:
     """One line on an epoch that has ended, from the row that `metrics.csv` gets."""
     return (
-        f"epoch {row['epoch']:>3}/{epochs}  loss {row['train/loss']:.4f}  top-1 {percent(row['train/top1'])}  "
-        f"val loss {row['val/loss']:.4f}  val top-1 {percent(row['val/top1'])}  "
-        f"{row['train/images_per_second']:,.0f} images/s  {row['train/seconds']:.1f} s"
+        f"epoch {row[metrics.EPOCH]:>3}/{epochs}  loss {row[metrics.TRAIN_LOSS]:.4f}  "
+        f"top-1 {percent(row[metrics.TRAIN_TOP1])}  "
+        f"val loss {row[metrics.VAL_LOSS]:.4f}  val top-1 {percent(row[metrics.VAL_TOP1])}  "
+        f"{row[metrics.TRAIN_IMAGES_PER_SECOND]:,.0f} images/s  {row[metrics.TRAIN_SECONDS]:.1f} s"
     )
 
 
@@ -91,14 +96,26 @@ def closing_table(result: dict, directory: str) -> Table:
     rows = [("validation top-1", percent(result["val_top1"]))]
     if result.get("test_top1") is not None:
         rows.append(("test top-1", percent(result["test_top1"])))
-    rate = result["train_images_per_second"]
+    rate, latency = result["train_images_per_second"], result.get("latency_seconds")
     rows += [
         ("parameters", f"{result['parameters']:,}"),
         ("multiply-accumulates", f"{result['macs']:,}"),
         ("training", "-" if rate is None else f"{rate:,.0f} images/s"),
+        *([] if latency is None else [("latency", f"{1000 * latency:,.2f} ms an image, fused, alone")]),
         ("time", f"{result['seconds']:,.0f} s"),
         ("run directory", directory),
     ]
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def compare_line(directory: Path, swept: bool) -> str:
+    """How to compare this run with the others of its sweep, or with all below `outputs`."""
+    if swept:
+        together = directory.parent
+    else:
+        together = next((folder for folder in directory.parents if folder.name == "outputs"), directory)
+    working = Path.cwd()
+    shown = together.relative_to(working) if together.is_relative_to(working) else together
+    return f"To compare runs: python -m zoo compare {shlex.quote(f'{shown}/')}"

@@ -1,7 +1,7 @@
-"""What a run leaves in its directory whether or not it is tracked: `metrics.csv` and `result.json`.
+"""What a run leaves in its directory whether or not it is tracked: figures and what was confused with what.
 
-`metrics.csv` has one row an epoch. `result.json` exists from the start with status `running`, so that a run
-that was killed can be told from one that ended.
+`metrics.csv` has one row an epoch. `result.json` exists from the start with status `running` and the process that runs,
+so that a run that was killed can be told from one that goes on. `evaluation.json` comes at the end.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from zoo.metrics import EPOCH, EVALUATION_FILE, METRICS_FILE, RESULT_FILE
 from zoo.training.environment import redact
 from zoo.training.errors import UserError
 
@@ -43,9 +44,10 @@ class RecordError(UserError):
 
 
 class Record:
-    """Writes `metrics.csv` and `result.json` of one run; a context manager that notes how the run ended.
+    """Writes the files of one run; a context manager that notes how the run ended.
 
         with Record(directory, {"model": "resnext50_32x4d", "groups": 32, "dataset": "digits"}) as record:
+            record.add({"parameters": 25_028_904})
             record.epoch({"epoch": 0, "train/loss": 1.2})
             record.finish("finished", {"val_top1": 0.98, ...})
 
@@ -59,14 +61,16 @@ class Record:
             directory: made if it does not exist.
             start: what is known before training.
             first_epoch: the epoch that a resumed run goes on with; rows from it on are dropped from
-                `metrics.csv`, since they come again. 0 starts the file anew.
+                `metrics.csv`, since they come again. 0 starts the file anew. What an earlier run in the directory
+                confused is deleted.
 
         Raises:
             RecordError: the directory cannot be written.
         """
         self.directory = Path(directory)
-        self.metrics_path = self.directory / "metrics.csv"
-        self.result_path = self.directory / "result.json"
+        self.metrics_path = self.directory / METRICS_FILE
+        self.result_path = self.directory / RESULT_FILE
+        self.evaluation_path = self.directory / EVALUATION_FILE
         self._values = dict(start or {})
         self._columns: list[str] | None = None
         self._finished = False
@@ -74,6 +78,7 @@ class Record:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _cannot_write(self.directory, error) from error
+        self.evaluation_path.unlink(missing_ok=True)
         self._keep_epochs_before(first_epoch)
         self._write_result("running")
 
@@ -88,6 +93,20 @@ class Record:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         with suppress(RecordError):  # the body's own error says more, and a full disk may be that very error
             self.finish(status, error=f"{type(error).__name__}: {error}".strip(": "))
+
+    def add(self, values: Mapping[str, Any]) -> None:
+        """Adds to what `result.json` tells while the run goes on, and whatever becomes of it.
+
+        Raises:
+            RecordError: the file cannot be written.
+        """
+        self._values |= values
+        self._write_result("running")
+
+    def evaluation(self, values: Mapping[str, Any]) -> None:
+        """Writes `evaluation.json`. Raises RecordError where it cannot be written."""
+        text = json.dumps(_plain(values), separators=(",", ":"), allow_nan=False)
+        _replace(self.evaluation_path, redact(text) + "\n")
 
     def epoch(self, metrics: Mapping[str, float | None]) -> None:
         """Adds a row. The first row's keys are the columns; a later row may leave some out, which stay empty.
@@ -114,8 +133,8 @@ class Record:
         except OSError as error:
             raise _cannot_write(self.metrics_path, error) from error
 
-    def finish(self, status: str, values: Mapping[str, Any] | None = None, error: str | None = None) -> None:
-        """Writes `result.json` for the last time: what was known at the start, then `values`, then `error`.
+    def finish(self, status: str, values: Mapping[str, Any] | None = None, error: str | None = None) -> dict:
+        """Writes `result.json` for the last time: what was known before, then `values`, then `error`. Returns it.
 
         Args:
             status: `finished`, `interrupted` or `failed`. Only a finished run must have all `REQUIRED`
@@ -136,22 +155,24 @@ class Record:
         self._values = {**dict.fromkeys(missing), **known}
         if error is not None:
             self._values["error"] = error
-        self._write_result(status)
+        told = self._write_result(status)
         self._finished = True
+        return told
 
-    def _write_result(self, status: str) -> None:
-        text = json.dumps({"status": status, **_plain(self._values)}, indent=2, allow_nan=False)
-        _replace(self.result_path, redact(text) + "\n")
+    def _write_result(self, status: str) -> dict:
+        told = {"status": status, **_plain(self._values)}
+        _replace(self.result_path, redact(json.dumps(told, indent=2, allow_nan=False)) + "\n")
+        return told
 
     def _keep_epochs_before(self, first_epoch: int) -> None:
         rows: list[list[str]] = []
         if first_epoch > 0 and self.metrics_path.exists():
             with self.metrics_path.open(newline="", encoding="utf-8") as file:
                 rows = list(csv.reader(file))
-        if not rows or "epoch" not in rows[0]:
+        if not rows or EPOCH not in rows[0]:
             self.metrics_path.unlink(missing_ok=True)
             return
-        self._columns, at = rows[0], rows[0].index("epoch")
+        self._columns, at = rows[0], rows[0].index(EPOCH)
         # A killed run may have left half a row.
         kept = [row for row in rows[1:] if len(row) == len(rows[0]) and float(row[at]) < first_epoch]
         _replace(self.metrics_path, _csv_text([self._columns, *kept]))

@@ -4,7 +4,7 @@ import gc
 import os
 import statistics
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,19 +13,25 @@ from typing import Any, TypeVar
 import keras
 from rich.console import Console
 
-from zoo.complexity import Profile, profile
+from zoo import metrics
+from zoo.complexity import LayerCost, Profile, profile_layers
 from zoo.factory import create
+from zoo.registry import FAMILIES
 from zoo.training import environment, recipe
 from zoo.training.data import Data, load
 from zoo.training.epochs import EpochRows
 from zoo.training.errors import UserError
-from zoo.training.progress import ProgressBar, closing_table, console, epoch_line
+from zoo.training.evaluation import evaluate
+from zoo.training.latency import latency_seconds
+from zoo.training.panels import evaluation_panels, layer_panels
+from zoo.training.progress import ProgressBar, closing_table, compare_line, console, epoch_line
 from zoo.training.record import Record
 from zoo.training.settings import Settings
 from zoo.training.tracking import Tracker, open_run
 from zoo.training.tracking_config import group_name, run_name
 
 MODEL_FILE = "model.keras"
+STOPPED_SECONDS = 10.0  # what a pass over the validation images may take once the user has stopped the run
 T = TypeVar("T")
 
 
@@ -40,10 +46,11 @@ class Sweep:
 def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: Sweep | None = None) -> dict[str, Any]:
     """Train the network of `settings`, and return what `directory/result.json` says.
 
-    Writes `metrics.csv` (a row an epoch), `result.json` and `model.keras` to `directory`, and logs to W&B.
+    Writes `metrics.csv` (a row an epoch), `result.json`, `evaluation.json` and `model.keras` to `directory`, and logs
+    to W&B. What has been learnt is on disk before anything else is measured.
 
     Args:
-        resolved: the whole configuration as plain values, for W&B.
+        resolved: the whole configuration as plain values.
 
     Raises:
         KeyboardInterrupt: the user stopped the run; what was learnt has been saved first.
@@ -51,13 +58,56 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
     """
     sweep = sweep or Sweep()
     started = time.perf_counter()
+    start = _start(settings, sweep) | {"config": resolved, "process": environment.process()}
+    screen = console()
+    with Record(directory, start) as record, ExitStack() as stack:
+        model, data, layers = _prepare(settings, screen)
+        cost = _total(layers)
+        record.add(asdict(cost))
+        (directory / MODEL_FILE).unlink(missing_ok=True)  # an earlier run's; its figures have been replaced too
+        tracker = _plainly(lambda: stack.enter_context(_tracked(settings, start, directory, screen)))
+        tracker.summarise(asdict(cost))
+        tracker.show(lambda: layer_panels(layers), step=0)
+        stopped, rows = _fit(model, data, settings, screen, record, tracker, started)
+        _save(model, directory / MODEL_FILE)
+        record.add(
+            {
+                **_result(rows.rows, settings),
+                "wandb": {"mode": tracker.mode, "id": tracker.id, "url": tracker.url},
+                "peak_memory_bytes": environment.peak_memory_bytes(),  # of training: what follows is not part of it
+                "seconds": time.perf_counter() - started,
+            }
+        )
+        try:
+            if not stopped:
+                record.add(_tested(model, data))
+            if not stopped or rows.validation_seconds <= STOPPED_SECONDS:
+                found = evaluate(model, data, settings.dataset)
+                record.evaluation(found.plain())
+                tracker.show(lambda: evaluation_panels(found), step=len(rows.rows) + 1)
+            if not stopped:
+                record.add({"latency_seconds": _latency(model, screen)})
+        except KeyboardInterrupt:
+            stopped = True
+        status = "interrupted" if stopped else "finished"
+        result = record.finish(status, {"seconds": time.perf_counter() - started})
+        figures = {key: result[key] for key in metrics.METRICS if result.get(key) is not None}
+        tracker.summarise({"status": status, **figures})  # W&B itself calls a run failed that the user stopped
+        screen.print(closing_table(result, str(directory)))
+        screen.print(compare_line(directory, swept=sweep.id is not None))
+        if stopped:
+            raise KeyboardInterrupt
+    return result
+
+
+def _start(settings: Settings, sweep: Sweep) -> dict[str, Any]:
+    """What `result.json` tells of a run before it begins."""
     names = (settings.model.name, settings.groups, settings.dataset.name)
-    name = run_name(*names)
-    group = group_name(*names, swept=sweep.swept, sweep_id=sweep.id)
-    start = {
-        "name": settings.tracking.name or name,
-        "group": settings.tracking.group or group,
+    return {
+        "name": settings.tracking.name or run_name(*names),
+        "group": settings.tracking.group or group_name(*names, swept=sweep.swept, sweep_id=sweep.id),
         "model": settings.model.name,
+        "family": next(key for key, module in FAMILIES.items() if module == type(settings.model).__module__),
         "family_settings": asdict(settings.model),
         "groups": settings.groups,
         "dataset": settings.dataset.name,
@@ -66,32 +116,19 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
         "commit": environment.git_commit(Path(__file__).parent),
         "versions": environment.versions(),
     }
-    screen = console()
-    with Record(directory, start) as record, ExitStack() as stack:
-        model, data, cost = _prepare(settings, screen)
-        (directory / MODEL_FILE).unlink(missing_ok=True)  # an earlier run's; its figures have been replaced too
-        options = {"name": name, "group": group, "resolved": resolved, "directory": directory, "say": screen.print}
-        tracker = _plainly(lambda: stack.enter_context(open_run(settings.tracking, **options)))
-        tracker.summarise(asdict(cost))
-        stopped, rows = _fit(model, data, settings, screen, record, tracker)
-        _save(model, directory / MODEL_FILE)
-        values = _result(rows, cost, settings)
-        if not stopped and data.test is not None:
-            values |= (tested := _evaluate(model, data))
-            stopped = not tested
-        status = "interrupted" if stopped else "finished"
-        values |= {
-            "wandb": {"mode": tracker.mode, "id": tracker.id, "url": tracker.url},
-            "peak_memory_bytes": environment.peak_memory_bytes(),
-            "seconds": time.perf_counter() - started,
-        }
-        record.finish(status, values)
-        tracker.summarise({key: value for key, value in values.items() if isinstance(value, (int, float))})
-        result = {"status": status, **start, **values}
-        screen.print(closing_table(result, str(directory)))
-        if stopped:
-            raise KeyboardInterrupt
-    return result
+
+
+def _tracked(settings: Settings, start: Mapping[str, Any], directory: Path, screen: Console):
+    """W&B's run, with what runs are grouped by on its dashboards at the top level of its config."""
+    facts = {"family": start["family"], "network": start["model"], "groups": start["groups"]}
+    return open_run(
+        settings.tracking,
+        name=start["name"],
+        group=start["group"],
+        resolved={**start["config"], **facts},
+        directory=directory,
+        say=screen.print,
+    )
 
 
 def _plainly(action: Callable[[], T]) -> T:
@@ -111,8 +148,8 @@ def _save(model: keras.Model, path: Path) -> None:
         os.replace(part, path)
 
 
-def _prepare(settings: Settings, screen: Console) -> tuple[keras.Model, Data, Profile]:
-    """Data and compiled model, and a few lines on the terminal about both."""
+def _prepare(settings: Settings, screen: Console) -> tuple[keras.Model, Data, list[LayerCost]]:
+    """Data, the compiled model and its layers' costs, and a few lines on the terminal about them."""
     keras.backend.clear_session()  # a run before this one, in a sweep, leaves its graph behind,
     gc.collect()  # and its weights in cycles; its memory would count as this run's
     environment.reset_peak_memory()
@@ -126,7 +163,8 @@ def _prepare(settings: Settings, screen: Console) -> tuple[keras.Model, Data, Pr
     finally:
         keras.config.set_dtype_policy(before)
     recipe.compile_model(model, settings.recipe, _steps(settings, data))
-    cost = profile(model)
+    layers = profile_layers(model)
+    cost = _total(layers)
     groups = "" if settings.groups is None else f", groups {settings.groups}"
     screen.print(f"{model.name}{groups}: {cost.parameters:,} parameters, {cost.macs:,} multiply-accumulates an image")
     height, width, channels = data.input_shape
@@ -135,7 +173,11 @@ def _prepare(settings: Settings, screen: Console) -> tuple[keras.Model, Data, Pr
     if settings.small_stem:
         why = f"images of {height} pixels; small_stem=false undoes it" if settings.small_stem_chosen else "as asked"
         screen.print(f"stem: keeps the resolution ({why})")
-    return model, data, cost
+    return model, data, layers
+
+
+def _total(layers: list[LayerCost]) -> Profile:
+    return sum((row.cost for row in layers), Profile(0, 0, 0))
 
 
 def _steps(settings: Settings, data: Data) -> int:
@@ -143,17 +185,23 @@ def _steps(settings: Settings, data: Data) -> int:
 
 
 def _fit(
-    model: keras.Model, data: Data, settings: Settings, screen: Console, record: Record, tracker: Tracker
-) -> tuple[bool, list[dict]]:
-    """Train; whether the user stopped it, and the rows of the epochs that were finished."""
+    model: keras.Model,
+    data: Data,
+    settings: Settings,
+    screen: Console,
+    record: Record,
+    tracker: Tracker,
+    started: float,
+) -> tuple[bool, EpochRows]:
+    """Train; whether the user stopped it, and the epochs that were finished."""
     epochs, steps = settings.recipe.epochs, _steps(settings, data)
 
     def emit(row: dict) -> None:
         record.epoch(row)
-        tracker.log(row, step=row["epoch"])
+        tracker.log(row, step=row[metrics.EPOCH])
         screen.print(epoch_line(row, epochs))
 
-    rows = EpochRows(settings.recipe.batch_size, emit)
+    rows = EpochRows(settings.recipe.batch_size, started, emit)
     try:
         with ProgressBar(screen, epochs, steps, settings.recipe.batch_size) as bar:
             model.fit(
@@ -168,37 +216,46 @@ def _fit(
     except KeyboardInterrupt:
         learnt = model.optimizer.iterations > 0
         screen.print("Stopped: saving what was learnt." if learnt else "Stopped before the first step was done.")
-        return True, rows.rows
-    return False, rows.rows
+        return True, rows
+    return False, rows
 
 
-def _evaluate(model: keras.Model, data: Data) -> dict[str, float]:
-    """Figures on the test split; none if the user stops here."""
-    try:
-        found = model.evaluate(data.test, verbose=0, return_dict=True)
-    except KeyboardInterrupt:
+def _tested(model: keras.Model, data: Data) -> dict[str, float]:
+    """Figures on the test split; none where there is no such split."""
+    if data.test is None:
         return {}
+    found = model.evaluate(data.test, verbose=0, return_dict=True)
     return {f"test_{key}": value for key, value in found.items()}
 
 
-def _result(rows: list[dict], cost: Profile, settings: Settings) -> dict[str, Any]:
+def _latency(model: keras.Model, screen: Console) -> float | None:
+    """Seconds for one image; None, and a line on why, where it cannot be measured."""
+    try:
+        return latency_seconds(model)
+    except Exception as error:  # whatever a network does to the measurement, it has been trained
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        screen.print(f"The latency of one image was not measured: {reason[:300]}.")
+        return None
+
+
+def _result(rows: list[dict], settings: Settings) -> dict[str, Any]:
     """What `result.json` tells of the training: of its last epoch, and of its best."""
     last = rows[-1] if rows else {}
     rates = _steady(rows)
     return {
-        **asdict(cost),
         "epochs": len(rows),
         "epochs_planned": settings.recipe.epochs,
-        "train_loss": last.get("train/loss"),
-        "val_loss": last.get("val/loss"),
-        "val_top1": last.get("val/top1"),
-        "val_top5": last.get("val/top5"),
-        "best_val_top1": max((row["val/top1"] for row in rows), default=None),
+        "train_loss": last.get(metrics.TRAIN_LOSS),
+        "val_loss": last.get(metrics.VAL_LOSS),
+        "val_top1": last.get(metrics.VAL_TOP1),
+        "val_top5": last.get(metrics.VAL_TOP5),
+        "best_val_top1": max((row[metrics.VAL_TOP1] for row in rows), default=None),
         "train_images_per_second": statistics.median(rates) if rates else None,
+        "latency_seconds": None,  # measured last
     }
 
 
 def _steady(rows: list[dict]) -> list[float]:
     """Images per second of the epochs after the first, in which caches fill; of the first where it is all."""
-    rates = [row["train/images_per_second"] for row in rows]
+    rates = [row[metrics.TRAIN_IMAGES_PER_SECOND] for row in rows]
     return rates[1:] or rates

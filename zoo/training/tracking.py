@@ -8,6 +8,8 @@ Measured with W&B 0.31:
 - After a failed `init` against a server that never answers, leaving the process takes another 22 s, which
   W&B's own telemetry spends on that server. WANDB_ERROR_REPORTING=false takes that away; a user's own setting
   stands.
+- Under `wandb agent` the client ignores project, entity and id given to `init`: the run is the sweep's. The sweep's
+  parameters replace keys of the run's config for good, so `model=resnext` takes the place of the whole section `model`.
 - Its service process can die (a server's unexpected answer is enough). Then `log` and `finish` raise, and so
   does every later `init` in the process until `wandb.teardown()`.
 """
@@ -16,79 +18,20 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from zoo.metrics import EPOCH
 from zoo.training import environment
+from zoo.training.tracker import Say, Tracker, first_line, shell_path
 from zoo.training.tracking_config import TrackingConfig, check
 
-Say = Callable[[str], None]
-
-
-class Tracker:
-    """A run that is being tracked; one whose mode is `disabled` takes everything and does nothing.
-
-    Attributes:
-        mode: `online`, `offline` or `disabled`: what became of the configuration's mode.
-        url: the run's page; None unless online.
-        directory: where W&B keeps the run on this machine; None if disabled.
-        offline_directory: the same if the run is offline, i.e. what to give to `wandb sync`; else None.
-        id: W&B's id of the run, with which it can be gone on with; None if disabled.
-    """
-
-    def __init__(self, run: Any, mode: str, say: Say) -> None:
-        self.mode = mode
-        self.url: str | None = run.url if mode == "online" else None
-        self.directory = Path(run.dir).parent if run else None
-        self.offline_directory = self.directory if mode == "offline" else None
-        self.id: str | None = run.id if run else None
-        self._run = run
-        self._say = say
-
-    def log(self, metrics: Mapping[str, float | None], step: int) -> None:
-        """Adds one epoch's metrics; those that are None are left out.
-
-        `step` must grow from call to call: W&B drops what comes with a step that has passed. Never waits for
-        the server.
-        """
-        values = {key: _number(value) for key, value in metrics.items() if value is not None}
-        # Without commit W&B holds a step back until the next one, and a killed run would lose its last epoch.
-        self._try(lambda run: run.log(values, step=step, commit=True))
-
-    def summarise(self, values: Mapping[str, Any]) -> None:
-        """Sets values of the whole run, e.g. `parameters`, beside the last epoch's metrics."""
-        self._try(lambda run: run.summary.update(dict(values)))
-
-    def _try(self, action: Callable[[Any], None]) -> None:
-        if self._run is None:
-            return
-        try:
-            action(self._run)
-        except Exception as error:
-            # W&B's service is gone: the network in training is worth more than its record.
-            self._say(f"W&B: the run is no longer tracked ({_reason(error)}); training goes on.")
-            self._run = None
-            _reset_service()
-
-    def _close(self, exit_code: int, timeout_seconds: float) -> None:
-        if self._run is None:
-            return
-        try:
-            self._run.finish(exit_code=exit_code)
-        except TimeoutError:
-            self._say(
-                f"W&B: the run was not uploaded whole within {timeout_seconds:g} s; upload the rest with"
-                f" `wandb sync --include-online {_shown(self.directory)}`."
-            )
-        except Exception as error:
-            self._say(f"W&B: the run was not closed ({_reason(error)}); its data is in {self.directory}.")
-            _reset_service()
-        self._run = None
+DATA_DIR = "WANDB_DATA_DIR"
+HIDDEN = "_settings"  # behind the name of a section of the configuration whose place a sweep's parameter has taken
 
 
 @contextmanager
@@ -106,8 +49,9 @@ def open_run(
 
     Args:
         name, group: used where the configuration has none.
-        resolved: the whole configuration, without interpolations; goes to the run's config together with the
-            git commit and the versions. W&B's API key is cut out of it.
+        resolved: the whole configuration, without interpolations, and what else runs are grouped by; goes to the
+            run's config together with the git commit and the versions. W&B's API key is cut out of it. A section that
+            a parameter of W&B's sweep has the name of, as `model` has, is logged as `model_settings`.
         directory: the run directory; W&B writes to `directory/wandb`.
         run_id: goes on with that run instead of starting one.
         say: prints one line; None prints to standard error.
@@ -122,13 +66,27 @@ def open_run(
         yield Tracker(None, "disabled", say)
         return
     names = {"name": config.name or name, "group": config.group or group}
-    tracker = _start(config, names, resolved, Path(directory), run_id, say)
+    with _data_in(Path(directory)):
+        tracker = _start(config, names, resolved, Path(directory), run_id, say)
+        try:
+            yield tracker
+        except BaseException:
+            tracker.close(1, config.finish_timeout_seconds)
+            raise
+        tracker.close(0, config.finish_timeout_seconds)
+
+
+@contextmanager
+def _data_in(directory: Path) -> Iterator[None]:
+    """Where W&B keeps the images of a table until they are uploaded: else it is the user's home, for all runs."""
+    if DATA_DIR in os.environ:
+        yield
+        return
+    os.environ[DATA_DIR] = str(directory.resolve() / "wandb")
     try:
-        yield tracker
-    except BaseException:
-        tracker._close(1, config.finish_timeout_seconds)
-        raise
-    tracker._close(0, config.finish_timeout_seconds)
+        yield
+    finally:
+        del os.environ[DATA_DIR]
 
 
 def _start(
@@ -195,8 +153,10 @@ def _start(
                 x_transaction_log_flush_interval=1.0,  # at 15 s a killed run loses its last epochs
             ),
         )
-        run.define_metric("epoch")
-        run.define_metric("*", step_metric="epoch")
+        run.define_metric(EPOCH)
+        run.define_metric("*", step_metric=EPOCH)
+        hidden = [key for key, value in run_config.items() if isinstance(value, dict) and run.config[key] != value]
+        run.config.update({f"{key}{HIDDEN}": run_config[key] for key in hidden})
         return run
 
     if mode == "online":
@@ -213,9 +173,9 @@ def _start(
     try:
         tracker = Tracker(init("offline"), "offline", say)
     except Exception as error:
-        say(f"W&B: {why}, and the run cannot be kept offline ({_reason(error)}); training goes on untracked.")
+        say(f"W&B: {why}, and the run cannot be kept offline ({first_line(error)}); training goes on untracked.")
         return Tracker(None, "disabled", say)
-    place = _shown(tracker.directory)
+    place = shell_path(tracker.directory)
     say(f"W&B: offline, since {why}. To upload: `wandb sync {place}`; to look: `wandb leet {place}`.")
     return tracker
 
@@ -232,25 +192,17 @@ def _choose_mode(config: TrackingConfig, environment_mode: str) -> tuple[str, st
         if wandb.login(prompt=False, verify=False):
             return "online", ""
     except wandb.errors.AuthenticationError as error:
-        return "offline", f"the API key is malformed ({_reason(error)})"
+        return "offline", f"the API key is malformed ({first_line(error)})"
     return "offline", "no API key is configured (`wandb login` or WANDB_API_KEY)"
 
 
 def _why_not_online(error: Exception, server: str, timeout_seconds: float) -> str:
-    reason = _reason(error)
+    reason = first_line(error)
     if reason.startswith("Timed out"):
         answer = re.search(r"HTTP \d+", reason)
         detail = f" ({answer[0]})" if answer else ""
         return f"{server} could not be reached within {timeout_seconds:g} s{detail}"
     return f"{server} refused the run ({reason}; check the API key, tracking.entity and tracking.project)"
-
-
-def _reset_service() -> None:
-    """Lets the next run of this process start with a service process of its own."""
-    import wandb
-
-    with suppress(Exception):
-        wandb.teardown()
 
 
 def _redacted(value: Any, secrets: Sequence[str | None]) -> Any:
@@ -259,23 +211,6 @@ def _redacted(value: Any, secrets: Sequence[str | None]) -> Any:
     if isinstance(value, (list, tuple)):
         return [_redacted(item, secrets) for item in value]
     return environment.redact(value, secrets) if isinstance(value, str) else value
-
-
-def _number(value: Any) -> int | float:
-    return value if isinstance(value, int) else float(value)
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error's text: W&B's go on with advice on settings that are ours."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-
-
-def _shown(path: Path) -> str:
-    """`path` as it can be pasted into a shell, relative where it lies below the working directory."""
-    path = path.resolve()
-    with suppress(ValueError):
-        path = path.relative_to(Path.cwd())
-    return shlex.quote(str(path))
 
 
 def _print(line: str) -> None:

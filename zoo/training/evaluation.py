@@ -1,0 +1,106 @@
+"""What a trained network confuses: one pass over the validation images."""
+
+import heapq
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from zoo.training.data import Data
+from zoo.training.data_config import DatasetConfig
+
+WORST = 32  # mistakes that are kept with their images
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An image that was taken for something else."""
+
+    position: int  # of the image in the split, from 0
+    pixels: np.ndarray  # uint8 (H, W) or (H, W, 3), as the network saw it, before it was normalised
+    true: int  # class indices
+    predicted: int
+    true_probability: float
+    predicted_probability: float
+    loss: float  # -log(true_probability), infinite where the logits are no numbers
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The predictions of one network on one split, counted."""
+
+    split: str
+    classes: tuple[str, ...]
+    confusion: Counter[tuple[int, int]] = field(default_factory=Counter)  # (true, predicted) -> images
+    mistakes: tuple[Mistake, ...] = ()  # the worst first
+
+    def plain(self) -> dict[str, Any]:
+        """What `evaluation.json` holds; `confusion` as [true, predicted, images], without zeros."""
+        entries = [[true, predicted, images] for (true, predicted), images in sorted(self.confusion.items())]
+        return {"split": self.split, "classes": list(self.classes), "confusion": entries}
+
+    def per_class(self) -> list[tuple[str, int, int]]:
+        """For each class its name, its images and how many of them were recognised."""
+        images: Counter[int] = Counter()
+        for (true, _), count in self.confusion.items():
+            images[true] += count
+        return [(name, images[index], self.confusion[index, index]) for index, name in enumerate(self.classes)]
+
+
+def class_names(data: Data) -> tuple[str, ...]:
+    """The names of the classes, or their numbers where the data set has none."""
+    return tuple(data.class_names or map(str, range(data.num_classes)))
+
+
+def evaluate(model: keras.Model, data: Data, config: DatasetConfig, worst: int = WORST) -> Evaluation:
+    """Predictions of `model`, which gives logits, for the validation images of `data`, in one pass.
+
+    Only counts and the `worst` mistakes are held, whatever the size of the split. The mistakes with the highest loss
+    are the worst, i.e. those with the least probability for the true class.
+    """
+    confusion: Counter[tuple[int, int]] = Counter()
+    kept: list[tuple[float, int, Mistake]] = []  # a heap with the mildest mistake on top
+    position = 0
+    for images, labels in data.validation.as_numpy_iterator():
+        logits = _logits(model, images, data.batch_size)
+        with np.errstate(invalid="ignore"):  # of logits that are no numbers
+            logs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+        predicted = logits.argmax(axis=1)
+        confusion.update(zip(labels.tolist(), predicted.tolist(), strict=True))
+        for index in np.flatnonzero(predicted != labels):
+            loss = float(-logs[index, labels[index]])
+            loss = math.inf if math.isnan(loss) else loss
+            if len(kept) == worst and loss <= kept[0][0]:
+                continue
+            mistake = Mistake(
+                position=position + int(index),
+                pixels=pixels(images[index], config),
+                true=int(labels[index]),
+                predicted=int(predicted[index]),
+                true_probability=math.exp(-loss),
+                predicted_probability=float(np.exp(logs[index, predicted[index]])),
+                loss=loss,
+            )
+            # The earlier of two equal ones stays, whatever the size of a batch.
+            add = heapq.heappush if len(kept) < worst else heapq.heapreplace
+            add(kept, (loss, -mistake.position, mistake))
+        position += len(labels)
+    mistakes = tuple(mistake for *_, mistake in sorted(kept, reverse=True))
+    return Evaluation("validation", class_names(data), confusion, mistakes)
+
+
+def pixels(image: np.ndarray, config: DatasetConfig) -> np.ndarray:
+    """uint8 pixels (H, W, 3), or (H, W) of grey ones, of a normalised float32 image (H, W, C)."""
+    shares = image * np.asarray(config.std, np.float32) + np.asarray(config.mean, np.float32)
+    found = np.clip(np.rint(shares * 255), 0, 255).astype(np.uint8)
+    return found[..., 0] if found.shape[-1] == 1 else found
+
+
+def _logits(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """float64 logits (B, classes). A smaller last batch is filled up, for another size would trace the network anew."""
+    missing = max(0, batch_size - len(images))
+    filled = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)]) if missing else images
+    return np.asarray(model.predict_on_batch(filled), np.float64)[: len(images)]

@@ -1,0 +1,132 @@
+"""A Weights & Biases run that is open: what may be done with it, none of which stops or slows down a training."""
+
+from __future__ import annotations
+
+import http.client
+import shlex
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+ANSWER_SECONDS = 5.0  # a server that takes longer is taken to be gone
+Say = Callable[[str], None]
+
+
+class Tracker:
+    """A run that is being tracked; one whose mode is `disabled` takes everything and does nothing.
+
+    Attributes:
+        mode: `online`, `offline` or `disabled`: what became of the configuration's mode.
+        url: the run's page; None unless online.
+        directory: where W&B keeps the run on this machine; None if disabled.
+        offline_directory: the same if the run is offline, i.e. what to give to `wandb sync`; else None.
+        id: W&B's id of the run, with which it can be gone on with; None if disabled.
+    """
+
+    def __init__(self, run: Any, mode: str, say: Say) -> None:
+        self.mode = mode
+        self.url: str | None = run.url if mode == "online" else None
+        self.directory = Path(run.dir).parent if run else None
+        self.offline_directory = self.directory if mode == "offline" else None
+        self.id: str | None = run.id if run else None
+        self._run = run
+        self._say = say
+
+    def log(self, metrics: Mapping[str, float | None], step: int) -> None:
+        """Adds one epoch's metrics; those that are None are left out.
+
+        `step` must grow from call to call: W&B drops what comes with a step that has passed. Never waits for
+        the server.
+        """
+        values = {key: _number(value) for key, value in metrics.items() if value is not None}
+        # Without commit W&B holds a step back until the next one, and a killed run would lose its last epoch.
+        self._try(lambda run: run.log(values, step=step, commit=True))
+
+    def show(self, make: Callable[[], Mapping[str, Any]], step: int) -> None:
+        """Adds the tables, charts and images that `make` makes; where they cannot be made, a line says why.
+
+        Args:
+            make: called only where a run is tracked, see `zoo.training.panels`.
+            step: as for `log`; one that no epoch has.
+        """
+        if self._run is None:
+            return
+        try:
+            if self.mode == "online" and not _answers(self._run.settings.base_url):
+                raise TimeoutError(f"{self._run.settings.base_url} does not answer")
+            self._run.log(dict(make()), step=step, commit=True)
+        except Exception as error:  # a table less, and the curves go on
+            self._say(f"W&B: tables and images are missing ({first_line(error)}); training goes on.")
+
+    def summarise(self, values: Mapping[str, Any]) -> None:
+        """Sets values of the whole run, e.g. `parameters`, beside the last epoch's metrics."""
+        self._try(lambda run: run.summary.update(dict(values)))
+
+    def _try(self, action: Callable[[Any], None]) -> None:
+        if self._run is None:
+            return
+        try:
+            action(self._run)
+        except Exception as error:
+            # W&B's service is gone: the network in training is worth more than its record.
+            self._say(f"W&B: the run is no longer tracked ({first_line(error)}); training goes on.")
+            self._run = None
+            reset_service()
+
+    def close(self, exit_code: int, timeout_seconds: float) -> None:
+        """Ends the run; a line says what could not be uploaded within `timeout_seconds`."""
+        if self._run is None:
+            return
+        try:
+            self._run.finish(exit_code=exit_code)
+        except TimeoutError:
+            self._say(
+                f"W&B: the run was not uploaded whole within {timeout_seconds:g} s; upload the rest with"
+                f" `wandb sync --include-online {shell_path(self.directory)}`."
+            )
+        except Exception as error:
+            self._say(f"W&B: the run was not closed ({first_line(error)}); its data is in {self.directory}.")
+            reset_service()
+        self._run = None
+
+
+def _answers(server: str) -> bool:
+    """Whether the server answers now; for tables the client waits for it, about a minute where it is gone."""
+    try:
+        urllib.request.urlopen(server, timeout=ANSWER_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except (OSError, http.client.HTTPException) as error:
+        return isinstance(
+            getattr(error, "reason", None), ssl.SSLError
+        )  # it answered; W&B's client has its certificates
+    return True
+
+
+def reset_service() -> None:
+    """Lets the next run of this process start with a service process of its own."""
+    import wandb
+
+    with suppress(Exception):
+        wandb.teardown()
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text: W&B's go on with advice on settings that are ours."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def shell_path(path: Path) -> str:
+    """`path` as it can be pasted into a shell, relative where it lies below the working directory."""
+    path = path.resolve()
+    with suppress(ValueError):
+        path = path.relative_to(Path.cwd())
+    return shlex.quote(str(path))
+
+
+def _number(value: Any) -> int | float:
+    return value if isinstance(value, int) else float(value)
