@@ -159,9 +159,13 @@ def test_it_is_quick_because_nothing_slow_is_imported(sweep, tmp_path):
 
 def test_runs_of_a_w_and_b_project_stand_beside_those_of_folders(tmp_path):
     told = run_directories.result("regnet", 8)
-    run_directories.write_run(tmp_path / "runs" / "1", run_directories.result())
+    here = run_directories.result(wandb={"mode": "online", "id": "r2", "url": None})
+    run_directories.write_run(tmp_path / "runs" / "1", here)
     server = Server()
-    server.runs = [run_node("r1", "<b>there</b>", "finished", told["config"], {"val_top1": 0.99, "macs": 10**6}, [])]
+    server.runs = [
+        run_node("r1", "<b>there</b>", "finished", told["config"], {"val_top1": 0.99, "macs": 10**6}, []),
+        run_node("r2", "the run here", "finished", here["config"], {"val_top1": 0.5, "macs": 10**6}, []),
+    ]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     own = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "zoo", "compare", "runs", "--wandb", "lab/zoo", "--csv", "-o", "page.html"]
@@ -171,7 +175,8 @@ def test_runs_of_a_w_and_b_project_stand_beside_those_of_folders(tmp_path):
         server.close()
     assert done.returncode == 0, done.stderr
     rows = {row["paths"]: row for row in csv.DictReader(done.stdout.splitlines())}
-    assert set(rows) == {"runs/1", "lab/zoo/r1"}
+    assert set(rows) == {"runs/1", "lab/zoo/r1"}  # the second run of the project is the first folder's
+    assert "1 of 2 runs of lab/zoo are read from their directories here." in done.stderr
     assert (rows["lab/zoo/r1"]["name"], rows["lab/zoo/r1"]["rank"], rows["runs/1"]["rank"]) == (
         "<b>there</b>",
         "1",

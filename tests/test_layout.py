@@ -11,7 +11,10 @@ FOLDERS = ("blocks", "zoo", "tests", "benchmarks")
 SOURCES = [ROOT / "train.py", *sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))]
 
 # Who may import whom, from the bottom up: a layer sees those before it, and itself.
-LAYERS = ["blocks", "zoo.checks", "zoo.models", "zoo", "zoo.training", "zoo.comparison", "zoo.commands", "zoo.__main__", "train"]
+LAYERS = [
+    "blocks", "zoo.checks", "zoo.models", "zoo", "zoo.training", "zoo.comparison", "zoo.commands", "zoo.__main__",
+    "train",
+]  # fmt: skip
 TRAINING_ONLY = {"hydra", "omegaconf", "wandb", "tensorflow_datasets", "sklearn", "rich", "filelock"}
 
 

@@ -10,7 +10,7 @@ from zoo.checks import close_matches
 from zoo.commands.output import form_of, form_options, write_csv, write_json
 from zoo.comparison import table
 from zoo.comparison.ranking import Row, check_metric, ranked
-from zoo.comparison.runs import STATUSES, Run, dataset, family, printable
+from zoo.comparison.runs import STATUSES, Run, dataset, family, printable, wandb_id
 from zoo.metrics import METRICS
 from zoo.training.errors import UserError
 
@@ -93,7 +93,11 @@ def _read(paths: Sequence[str], project: str | None, note: Callable[[str], None]
     if project:
         from zoo.comparison.wandb_runs import read_project
 
-        runs += read_project(project, note)
+        here = {wandb_id(run) for run in runs} - {None}
+        there = read_project(project, note)
+        runs += (more := [run for run in there if wandb_id(run) not in here])
+        if len(more) < len(there):
+            note(f"{len(there) - len(more)} of {len(there)} runs of {project} are read from their directories here.")
     return runs
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zoo.comparison.ranking import check_metric
 from zoo.comparison.report import report_spec
-from zoo.comparison.runs import Run, printable
+from zoo.comparison.runs import Run, printable, wandb_id
 from zoo.comparison.wandb_connection import Connection, connect
 from zoo.comparison.workspace import workspace_spec
 from zoo.training.environment import redact
@@ -74,8 +74,7 @@ def _in_project(connection: Connection, entity: str, project: str, runs: Sequenc
     there = {run.id for run in connection.runs(entity, project, whole=False)}
     found: dict[str, Run] = {}
     for run in runs:
-        told = run.result.get("wandb")
-        key = told.get("id") if isinstance(told, dict) else None
+        key = wandb_id(run)
         if not isinstance(key, str) or key not in there:
             say(f"{run.path} is left out, for it is not in {where}{_remedy(run, key, entity, project)}.")
         elif not re.fullmatch(ID, key):

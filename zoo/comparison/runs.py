@@ -85,6 +85,12 @@ def groups(run: Run) -> str:
     return NO_GROUPS if value is None else str(value)
 
 
+def wandb_id(run: Run) -> str | None:
+    """W&B's id of the run; None where it was not logged there."""
+    told = run.result.get("wandb")
+    return told.get("id") if isinstance(told, dict) else None
+
+
 @cache
 def _families() -> dict[str, str]:
     """Name of a network -> its family; older runs tell only the name."""
