@@ -3,7 +3,6 @@
 Settings come from conf/ and the command line (Hydra). Nothing slow is imported until they have been checked.
 """
 
-import logging
 import os
 import sys
 from datetime import datetime
@@ -15,9 +14,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from zoo.training.apart import start_apart
 from zoo.training.errors import UserError
 from zoo.training.messages import arranged, explain, sweep_of
-from zoo.training.settings import check
+from zoo.training.start import start
 
 CONF = Path(__file__).resolve().parent / "conf"
 WANTS_TRACEBACK = "HYDRA_FULL_ERROR" in os.environ
@@ -33,22 +33,15 @@ def train(cfg: DictConfig, directory: Path | None = None) -> dict[str, Any]:
         UserError: one sentence on what cannot be; for a wrong setting, before TensorFlow is imported.
         KeyboardInterrupt: the user stopped the run; what was learnt has been saved.
     """
-    try:
-        settings = check(cfg)
-    except ValueError as error:
-        raise UserError(str(error)) from error
     sweep_id, swept = None, []
     if HydraConfig.initialized():
         directory = directory or Path(HydraConfig.get().runtime.output_dir)
         sweep_id, swept = sweep_of(HydraConfig.get())
     directory = directory or Path("outputs", datetime.now().strftime("%Y-%m-%d/%H-%M-%S"))
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it while it is imported
-    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS tells there of every file that it opens
-    from zoo.training.run import Sweep
-    from zoo.training.run import train as run
-
-    return run(settings, OmegaConf.to_container(cfg, resolve=True), directory, Sweep(sweep_id, swept))
+    if sweep_id is None:
+        return start(cfg, directory)
+    logs = OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True)
+    return start_apart(cfg, directory, sweep_id, swept, logs)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

@@ -97,6 +97,9 @@ CASES = [
         "-m model=mobilenet_v1,mobilenet_v2 model.widht=2",
         "There is no setting model.widht: did you mean model.width",
     ),
+    ("sweep=groups", "The files of conf/sweep/ are for W&B and no settings of a run: `wandb sweep conf/sweep/"),
+    ("-m sweep=groups,models", "The files of conf/sweep/ are for W&B and no settings of a run: `wandb sweep conf/"),
+    ("swep=groups", "There is no setting swep: did you mean seed?"),
     ("-m model=resnext,rexnext", "There is no model 'rexnext': did you mean resnext"),
     ("dataset=image_folder", "dataset.data_dir has no value yet"),
     ("seed=-1", "seed=-1 is not allowed"),
@@ -143,5 +146,6 @@ def test_help_is_quick(argument, shown, tmp_path):
     done, imported = told(*argument.split("="), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "") and shown in done.stdout
     assert ("python train.py model=resnext groups=16" in done.stdout) == (argument == "--help")
+    assert ("those of sweep/ are files for W&B alone" in done.stdout) == (argument == "--help")
     assert "hydra" in imported and not imported & {*SLOW}
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,8 @@ from zoo.training.settings import check
 
 CONF = Path(__file__).parents[1] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
-OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent != CONF]
+# Those of sweep/ are W&B's, see test_sweeps.py.
+OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent.name not in (CONF.name, "sweep")]
 KEY = re.compile(r"^ *[\w]+:(?! *# *@)")
 
 
@@ -161,6 +162,7 @@ def test_experiments_and_debugging_set_what_they_say():
 
 
 SENTENCES = [
+    ("+sweep=groups", "The files of conf/sweep/ are for W&B and no settings of a run: `wandb sweep conf/sweep/groups"),
     ("groups=null", "groups=null is not allowed: it must be a whole number."),
     ("groups=2.5", "groups=2.5 is not allowed: it must be a whole number; the nearest are 2 and 3."),
     ("groups=abc", "groups='abc' is not allowed: it must be a whole number."),

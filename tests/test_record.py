@@ -44,14 +44,31 @@ def test_a_finished_run(tmp_path):
         record.epoch({"epoch": 0, "train/loss": np.float32(2.5), "val/top1": 0.25, "note": 'a "b", c'})
         assert rows(record.directory)[0]["train/loss"] == "2.5"  # readable while the run goes on
         record.epoch({"epoch": 1, "train/loss": 1e-7})
-        record.finish("finished", {**END, "test_top1": float("nan"), "test": {"loss": [np.inf, 1.0]}})
+        said = record.finish("finished", {**END, "test_top1": float("nan"), "test": {"loss": [np.inf, 1.0]}})
     told = result(record.directory)
+    assert said == told
     assert told == {"status": "finished", **START, **END, "test_top1": None, "test": {"loss": [None, 1.0]}}
     assert set(REQUIRED) <= told.keys()
     first, second = rows(record.directory)
     assert first["note"] == 'a "b", c'
     assert (second["epoch"], float(second["train/loss"]), second["val/top1"]) == ("1", 1e-7, "")
     assert sorted(path.name for path in record.directory.iterdir()) == ["metrics.csv", "result.json"]
+
+
+def test_what_is_known_early_is_told_early_and_stays_whatever_happens(tmp_path):
+    (tmp_path / "evaluation.json").write_text("an earlier run's")
+    record = Record(tmp_path, {"model": "resnext50_32x4d"})
+    assert not record.evaluation_path.exists()
+    record.add({"macs": np.int64(7)})
+    assert result(tmp_path) == {"status": "running", "model": "resnext50_32x4d", "macs": 7}
+    classes = ["<b>", 'a,"b"\n', "broken \udcff", "é"]
+    record.evaluation({"split": "validation", "classes": classes, "confusion": [[0, 1, np.int64(3)]]})
+    with pytest.raises(ValueError), record:
+        raise ValueError("no")
+    assert (result(tmp_path)["status"], result(tmp_path)["macs"]) == ("failed", 7)
+    told = json.loads((tmp_path / "evaluation.json").read_text())
+    assert told == {"split": "validation", "classes": classes, "confusion": [[0, 1, 3]]}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation.json", "result.json"]
 
 
 @pytest.mark.parametrize(

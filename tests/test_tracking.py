@@ -246,6 +246,7 @@ def test_a_killed_run_keeps_its_epochs(tmp_path):
 def test_training_outlives_the_service_and_the_next_run_is_tracked(tmp_path):
     told, err = ended(start(command(tmp_path, "offline", "kill", count=2), tmp_path), tmp_path)
     assert "no longer tracked" in err and "Traceback" not in err
+    assert [run.get("raised") for run in told] == [None, None]
     assert [row["epoch"] for row in history(inspect(told[1]["directory"]))] == [0, 1, 2]
 
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zoo.checks import close_matches
 from zoo.training.errors import UserError
+from zoo.training.settings import SWEEP_FILES
 
 MULTIRUN = ("-m", "--multirun")
 
@@ -90,6 +91,8 @@ def _composition(error: ConfigCompositionException, overrides: Sequence[str], co
     text = " ".join(f"{error} {error.__cause__ or ''}".split())
     if unknown := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
         key = unknown[1]
+        if key == "sweep":
+            return SWEEP_FILES
         if key == "groups":
             return f"{_choice('model', overrides)} has no groups to set: see conf/model/ for those that have."
         if key.startswith("hydra."):
@@ -127,7 +130,7 @@ def _near(key: str, known: Sequence[str]) -> str:
 
 def _known_keys(overrides: Sequence[str], conf: Path) -> list[str]:
     """Every key of the configuration that the command line chooses, without what it sets in it."""
-    groups = {path.name for path in conf.iterdir() if path.is_dir()}
+    groups = {path.name for path in conf.iterdir() if path.is_dir()} - {"sweep"}
     chosen = [text.partition(",")[0] for text in overrides if text.partition("=")[0].lstrip("~") in groups]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):

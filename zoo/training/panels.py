@@ -13,7 +13,6 @@ from zoo import metrics
 
 if TYPE_CHECKING:
     import wandb
-
     from zoo.complexity import LayerCost
     from zoo.training.evaluation import Evaluation, Mistake
 

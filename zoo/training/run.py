@@ -153,8 +153,8 @@ def _prepare(settings: Settings, screen: Console) -> tuple[keras.Model, Data, li
     keras.backend.clear_session()  # a run before this one, in a sweep, leaves its graph behind,
     gc.collect()  # and its weights in cycles; its memory would count as this run's
     environment.reset_peak_memory()
-    keras.utils.set_random_seed(settings.seed)
     data = _plainly(lambda: load(settings.dataset, settings.recipe.batch_size, settings.seed))
+    keras.utils.set_random_seed(settings.seed)  # here, for a data set that is prepared first draws numbers too
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.policy(settings.recipe))
     try:

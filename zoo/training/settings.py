@@ -18,6 +18,10 @@ from zoo.training.tracking_config import TrackingConfig
 
 SMALL = 64  # pixels; below, a stem made for 224 leaves hardly any resolution to the stages
 SECTIONS = ("model", "dataset", "recipe", "tracking")
+SWEEP_FILES = (
+    "The files of conf/sweep/ are for W&B and no settings of a run: `wandb sweep conf/sweep/groups.yaml`, then "
+    "`wandb agent` with the id that it prints; each says how to sweep without W&B, with -m."
+)
 MEANT = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 
 
@@ -63,6 +67,8 @@ def check(cfg: DictConfig) -> Settings:
     Raises:
         ValueError: one sentence, for an unknown key, a wrong type or an impossible value.
     """
+    if "sweep" in cfg:
+        raise ValueError(SWEEP_FILES)
     plain = _resolve(cfg)
     sections = {key: plain.pop(key, None) for key in SECTIONS}
     for key, section in sections.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import shlex
 import ssl
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ANSWER_SECONDS = 5.0  # a server that takes longer is taken to be gone
+GRACE_SECONDS = 5.0  # for the client to keep its own timeout
 Say = Callable[[str], None]
 
 
@@ -81,17 +83,45 @@ class Tracker:
         """Ends the run; a line says what could not be uploaded within `timeout_seconds`."""
         if self._run is None:
             return
-        try:
-            self._run.finish(exit_code=exit_code)
-        except TimeoutError:
+        run, self._run = self._run, None
+        # Where a server is lost while it gets a table, the client keeps asking, whatever its own timeout.
+        error = _in_time(lambda: run.finish(exit_code=exit_code), timeout_seconds + GRACE_SECONDS)
+        if isinstance(error, TimeoutError):
             self._say(
                 f"W&B: the run was not uploaded whole within {timeout_seconds:g} s; upload the rest with"
                 f" `wandb sync --include-online {shell_path(self.directory)}`."
             )
-        except Exception as error:
+        elif error is not None:
             self._say(f"W&B: the run was not closed ({first_line(error)}); its data is in {self.directory}.")
             reset_service()
-        self._run = None
+
+
+def _in_time(action: Callable[[], None], seconds: float) -> Exception | None:
+    """What `action` raised; where it takes longer, W&B's service is ended and TimeoutError is returned."""
+    raised: list[Exception] = []
+
+    def guarded() -> None:
+        try:
+            action()
+        except Exception as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=guarded, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not thread.is_alive():
+        return raised[0] if raised else None
+    _end_service()
+    return TimeoutError()
+
+
+def _end_service() -> None:
+    """Ends W&B's service process, which the client would wait for; what it has written to disk stays."""
+    import wandb
+
+    with suppress(Exception):  # it may have ended in this moment
+        wandb.setup().ensure_service()._proc._process.kill()
+    reset_service()
 
 
 def _answers(server: str) -> bool:
@@ -111,7 +141,7 @@ def reset_service() -> None:
     """Lets the next run of this process start with a service process of its own."""
     import wandb
 
-    with suppress(Exception):
+    with suppress(Exception, SystemExit):  # it exits where the service has been killed
         wandb.teardown()
 
 

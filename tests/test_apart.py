@@ -1,0 +1,85 @@
+"""The runs of a sweep, each in a process of its own: figures of their own, and nothing left behind by a stop."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from test_train import QUICK, TINY, command, left_in
+
+
+def sweep(data_dir, cwd, *options):
+    """A sweep of two runs over seeds, its standard error open to read."""
+    arguments = ["-m", *TINY, "tracking=disabled", "hydra.sweep.dir=sweep", "seed=0,1", *options]
+    return subprocess.Popen(command(data_dir, *arguments), stderr=subprocess.PIPE, text=True, cwd=cwd)
+
+
+def read_until(process, text) -> str:
+    """What the process has said up to the line that has `text`."""
+    said = ""
+    while text not in said:
+        said += (line := process.stderr.readline())
+        assert line, said
+    return said
+
+
+def result_in(directory):
+    return json.loads((directory / "result.json").read_text())
+
+
+def alive(pid) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_every_run_has_a_process_and_so_a_memory_of_its_own(data_dir, tmp_path):
+    options = [text for text in QUICK if not text.startswith("hydra.")]
+    process = sweep(data_dir, tmp_path, *options)
+    said = process.communicate(timeout=200)[1]
+    assert process.returncode == 0, said
+    results = [left_in(tmp_path / "sweep" / name)[1] for name in ("0", "1")]
+    assert [result["status"] for result in results] == ["finished", "finished"]
+    assert len({process.pid, *(result["process"]["pid"] for result in results)}) == 3
+    assert [result["seed"] for result in results] == [0, 1] and len({result["group"] for result in results}) == 1
+
+
+def test_ctrl_c_reaches_the_run_once_and_ends_the_sweep(data_dir, tmp_path):
+    process = sweep(data_dir, tmp_path, "recipe.epochs=50", "recipe.warmup_epochs=0")
+    said = read_until(process, "epoch   1/50")
+    process.send_signal(signal.SIGINT)
+    said += process.communicate(timeout=100)[1]
+    assert process.returncode == 130 and "Traceback" not in said, said
+    assert said.count("saving what was learnt") == 1
+    rows, result = left_in(tmp_path / "sweep" / "0")
+    assert result["status"] == "interrupted" and result["epochs"] == len(rows) >= 1
+    assert (tmp_path / "sweep" / "0" / "model.keras").exists()
+    assert not (tmp_path / "sweep" / "1" / "result.json").exists()
+
+
+@pytest.mark.parametrize("killed", ["run", "sweep"])
+def test_one_of_the_two_processes_is_killed(killed, data_dir, tmp_path):
+    process = sweep(data_dir, tmp_path, "recipe.epochs=50", "recipe.warmup_epochs=0")
+    read_until(process, "epoch   1/50")
+    pid = result_in(tmp_path / "sweep" / "0")["process"]["pid"]
+    if killed == "run":
+        os.kill(pid, signal.SIGKILL)
+        said = read_until(process, "This run failed, the sweep goes on")
+        assert "ended by SIGKILL, which the system sends where memory is short" in said
+        read_until(process, "epoch   1/50")  # of the second run
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=100)
+        assert result_in(tmp_path / "sweep" / "1")["status"] == "interrupted"
+    else:
+        process.kill()
+        process.wait()
+        end = time.monotonic() + 60
+        while alive(pid) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not alive(pid)
+        assert result_in(tmp_path / "sweep" / "0")["status"] == "interrupted"
+    process.stderr.close()

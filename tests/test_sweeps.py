@@ -1,0 +1,135 @@
+"""Sweeps by W&B: its own client reads the files, builds the commands, and runs one of them as an agent."""
+
+import itertools
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from test_tracking import KEY, ROOT, WANDB, environment
+
+from wandb_server import Server
+from zoo.training.settings import check
+
+CONF = ROOT / "conf"
+FILES = sorted((CONF / "sweep").glob("*.yaml"))
+RUN, SWEEP = "sweeprun", "sweep1"
+
+
+def combinations(sweep):
+    """parameter -> value, for each run of a grid."""
+    names = list(sweep["parameters"])
+    values = [sweep["parameters"][name]["values"] for name in names]
+    return [dict(zip(names, each, strict=True)) for each in itertools.product(*values)]
+
+
+def overrides(sweep, combination):
+    """The overrides of one run, as W&B's agent gives them to the program."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+    args = create_sweep_command_args({"args": {name: {"value": value} for name, value in combination.items()}})
+    parts = [args[part[2:-1]] if part == "${args_no_hyphens}" else [part] for part in sweep["command"]]
+    return [text for text in itertools.chain(*parts) if not text.startswith("${")]
+
+
+def settings(overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return check(compose("config", list(overrides)))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_run_of_a_sweep_is_allowed_and_the_line_without_wandb_gives_the_same(path):
+    from wandb.apis.public.sweeps import _validate_config_and_fill_distribution
+    from wandb.sdk.launch.sweeps.utils import load_sweep_config
+
+    sweep = load_sweep_config(str(path))
+    assert _validate_config_and_fill_distribution(sweep) == sweep
+    assert sweep["method"] == "grid" and sweep["metric"] == {"name": "val/top1", "goal": "maximize"}
+    assert sweep["command"][:3] == ["${env}", "${interpreter}", "${program}"] and sweep["program"] == "train.py"
+    runs = [settings(overrides(sweep, each)) for each in combinations(sweep)]
+    assert len({(run.model.name, run.groups) for run in runs}) == len(runs) > 4
+    assert sweep["project"] == runs[0].tracking.project
+
+    line = re.search(r"^# Without W&B: python train.py -m (.*)$", path.read_text(), re.MULTILINE)[1]
+    parsed = OverridesParser.create().parse_overrides(shlex.split(line))
+    choices = [each.sweep_string_iterator() if each.is_sweep_override() else [each.value()] for each in parsed]
+    keys = [each.key_or_group for each in parsed]
+    swept = [settings(f"{key}={value}" for key, value in zip(keys, values, strict=True))
+             for values in itertools.product(*choices)]  # fmt: skip
+    assert swept == runs
+
+
+class SweepServer(Server):
+    """A server with one sweep of one run, as an agent asks for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.config = None
+        self.given = False
+
+    def artifact(self, query, variables):
+        project = {"id": "p", "name": "grouped-convolutions", "entity": {"id": "e", "name": "lab"}}
+        if "mutation UpsertSweep" in query:
+            self.config = variables["config"]
+            sweep = {"name": SWEEP, "project": project}
+            return {"upsertSweep": {"sweep": sweep, "configValidationWarnings": []}}
+        if "query SweepWithRuns" in query:
+            return {"project": {"sweep": {"id": "s", "name": SWEEP, "config": self.config, "runs": {"edges": []}}}}
+        if "mutation CreateAgent" in query:
+            return {"createAgent": {"agent": {"id": "agent"}}}
+        if "mutation Heartbeat" in query:
+            commands = [] if self.given else [self.first()]
+            self.given = True
+            return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(commands)}}
+        return super().artifact(query, variables)
+
+    def first(self):
+        sweep = yaml.safe_load(self.config)
+        args = {name: {"value": value} for name, value in combinations(sweep)[0].items()}
+        return {"type": "run", "run_id": RUN, "args": args, "program": sweep["program"]}
+
+
+def test_an_agent_runs_the_sweeps_runs(data_dir, tmp_path):
+    sweep = yaml.safe_load((CONF / "sweep" / "models.yaml").read_text())
+    sweep["parameters"]["model"]["values"] = ["mobilenet_v1"]
+    quick = ["limit_steps=2", "recipe.epochs=1", "model.width=0.25", f"dataset.data_dir={data_dir}"]
+    sweep["command"] += [*quick, "hydra.run.dir=run"]
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    for name in ("train.py", "conf"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    server = SweepServer()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # agents start `python`
+    env = environment(tmp_path / "home", WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url, PATH=path)
+
+    def wandb(*arguments):
+        done = subprocess.run([*WANDB, *arguments], capture_output=True, text=True, cwd=tmp_path, env=env, timeout=150)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    said = wandb("sweep", "sweep.yaml")
+    assert yaml.safe_load(server.config) == sweep
+    agent = re.search(r"wandb agent (\S+)", said)[1]
+    assert agent == f"lab/grouped-convolutions/{SWEEP}"
+    said = wandb("agent", "--count", "1", agent)
+    server.close()
+
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["status"] == "finished", said
+    assert result["wandb"] == {"mode": "online", "id": RUN, "url": f"{server.url}/lab/grouped-convolutions/runs/{RUN}"}
+    first = server.runs[0]
+    assert {run["name"] for run in server.runs} == {RUN} and first["sweep"] == SWEEP
+    assert (first["entity"], first["project"]) == ("lab", "grouped-convolutions")
+    config = {key: each["value"] for key, each in json.loads(first["config"]).items()}
+    # The sweep's own parameters, unchanged, and beside them all settings of the run.
+    assert (config["model"], config["seed"], config["family"]) == ("mobilenet_v1", 0, "mobilenet_v1")
+    assert config["network"] == result["model"] == "mobilenetv1_025"
+    last = {key: each["value"] for run in server.runs for key, each in json.loads(run["config"] or "{}").items()}
+    assert last["model_settings"] == result["config"]["model"] and last["recipe"]["epochs"] == 1
+    assert [row["epoch"] for row in server.history if "val/top1" in row] == [1]

@@ -1,0 +1,123 @@
+"""A run in a process of its own, as the runs of a sweep have.
+
+TensorFlow's CPU allocator gives no memory back, and Keras keeps part of every network that was fitted: in one process
+a small network after a large one would be told to need the memory of both, and a long sweep would end for lack of it.
+"""
+
+import json
+import logging.config
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from zoo.training.errors import UserError
+from zoo.training.start import checked, start
+
+PACKAGES = Path(__file__).resolve().parents[2]  # where `zoo` and `blocks` lie, installed or not
+
+
+def start_apart(
+    cfg: DictConfig,
+    directory: Path,
+    sweep_id: str | None = None,
+    swept: Collection[str] = (),
+    logs: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """As `start`, in another process: Ctrl-C reaches it once, and it ends if this one is killed.
+
+    Args:
+        logs: how that process logs, for `logging.config.dictConfig`; None leaves it as it is.
+
+    Raises:
+        UserError, KeyboardInterrupt: as `start`; UserError too where the process ended without a word.
+    """
+    checked(cfg)  # here, since it is quick
+    with tempfile.TemporaryDirectory(prefix="zoo-run-") as folder:
+        outcome = Path(folder, "outcome.json")
+        told = {
+            "config": OmegaConf.to_container(cfg, resolve=True),
+            "directory": str(Path(directory).resolve()),
+            "sweep_id": sweep_id,
+            "swept": list(swept),
+            "logs": logs,
+            "outcome": str(outcome),
+        }
+        paths = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "zoo.training.apart"],
+            stdin=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            process_group=0 if os.name == "posix" else None,  # the terminal's Ctrl-C comes here alone
+        )
+        stopped = _wait(process, json.dumps(told))
+        found = json.loads(outcome.read_text(encoding="utf-8")) if outcome.exists() else {}
+    if "result" in found and not stopped:
+        return found["result"]
+    if stopped or "interrupted" in found:
+        raise KeyboardInterrupt
+    raise UserError(found.get("error") or f"The process of the run in {directory} ended {_how(process.returncode)}.")
+
+
+def _wait(process: subprocess.Popen, line: str) -> bool:
+    """Tell the process what to do, and wait for its end; whether the user stopped it."""
+    stopped = False
+    while True:
+        try:
+            if line:
+                with suppress(BrokenPipeError):  # it has ended already, and its return code says how
+                    process.stdin.write(line + "\n")
+                    process.stdin.flush()
+                line = ""
+            process.wait()
+            break
+        except KeyboardInterrupt:
+            stopped = True
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    return stopped
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        more = ", which the system sends where memory is short" if -code == getattr(signal, "SIGKILL", 9) else ""
+        return f"by {name}{more}"
+    return f"with exit code {code}; what it printed says why"
+
+
+def main() -> None:
+    """The other process: takes one line of JSON, leaves its outcome in the file that the line names."""
+    told = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    if told["logs"]:
+        logging.config.dictConfig(told["logs"])
+    cfg = OmegaConf.create(told["config"])
+    try:
+        outcome = {"result": start(cfg, Path(told["directory"]), told["sweep_id"], told["swept"])}
+    except UserError as error:
+        outcome = {"error": str(error)}
+    except KeyboardInterrupt:
+        outcome = {"interrupted": True}
+    Path(told["outcome"]).write_text(json.dumps(outcome), encoding="utf-8")
+
+
+def _end_with_the_parent() -> None:
+    """Stop the run, as Ctrl-C does, once standard input ends: the process that sweeps is gone."""
+    os.read(sys.stdin.fileno(), 1)  # nothing comes but the end; a read of sys.stdin would hold its lock at the exit
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+if __name__ == "__main__":
+    main()

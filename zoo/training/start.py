@@ -1,0 +1,38 @@
+"""A run from its configuration to its result. Nothing slow is imported until the settings have been checked."""
+
+import logging
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from zoo.training.errors import UserError
+from zoo.training.settings import Settings, check
+
+
+def checked(cfg: DictConfig) -> Settings:
+    """The settings that `cfg` means. Raises UserError, one sentence, for a wrong one."""
+    try:
+        return check(cfg)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def start(cfg: DictConfig, directory: Path, sweep_id: str | None = None, swept: Collection[str] = ()) -> dict[str, Any]:
+    """Train what `cfg` composes in this process, and return what the run's `result.json` says.
+
+    Args:
+        sweep_id, swept: the time stamp of the sweep that the run belongs to, and the overrides that vary in it.
+
+    Raises:
+        UserError: one sentence on what cannot be; for a wrong setting, before TensorFlow is imported.
+        KeyboardInterrupt: the user stopped the run; what was learnt has been saved.
+    """
+    settings = checked(cfg)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it while it is imported
+    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS tells there of every file that it opens
+    from zoo.training.run import Sweep, train
+
+    return train(settings, OmegaConf.to_container(cfg, resolve=True), directory, Sweep(sweep_id, swept))
