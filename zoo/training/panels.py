@@ -13,6 +13,7 @@ from zoo import metrics
 
 if TYPE_CHECKING:
     import wandb
+
     from zoo.complexity import LayerCost
     from zoo.training.evaluation import Evaluation, Mistake
 
