@@ -126,7 +126,8 @@ def test_ctrl_c_ends_with_one_line():
         text += os.read(leader, 4096)
     out, _ = started.communicate(timeout=60)
     os.close(leader)
-    assert (started.returncode, out) == (130, b"")
+    # Where the signal meets code that a library runs as a string, Python ends by the signal itself: 130 to a shell too.
+    assert started.returncode in (130, -signal.SIGINT) and out == b""
     assert b"Stopped by Ctrl-C." in text and b"Traceback" not in text
 
 
