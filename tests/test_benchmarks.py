@@ -50,6 +50,7 @@ def check_ratios(rows: list[dict[str, str]], seconds: str, same: tuple[str, ...]
             assert row[seconds] == row["ratio_to_zoo"] == ""
 
 
+@pytest.mark.heavy
 def test_keras_grouped_convolution_compares_equal_networks():
     arguments = ["--model", "shufflenet_g2_wd4", "--batch", "2", "--size", "32", "--rounds", "1", "--steps", "1"]
     done = run("keras_grouped_convolution.py", *arguments)
@@ -118,6 +119,7 @@ def test_layers_measures_every_side(tmp_path):
         assert "gradients, float32" in path.with_suffix(".svg").read_text()
 
 
+@pytest.mark.heavy
 def test_formulations_marks_the_fastest_and_the_chosen(tmp_path):
     settings = ["--only", "stage2.0.branch2.3", "--precisions", "bfloat16", "--modes", "forward", "--batch", "1"]
     rows = rows_of("formulations.py", tmp_path / "formulations.csv", *settings)

@@ -13,7 +13,7 @@ from blocks.initializers import without_random_numbers
 from zoo import registry
 
 COUNTS = json.loads((Path(__file__).parent / "goldens" / "counts.json").read_text())
-LIGHT = 4e6  # parameters; above, a network that has no fixture is counted behind the marker only
+LIGHT, MIDDLE = 2e6, 8e6  # parameters: those above take long to build, and above the second to train
 # Widths and groups that the references do not publish, and AlexNet as its paper has it.
 WITHOUT_REFERENCE = {
     "alexnet",
@@ -25,10 +25,10 @@ WITHOUT_REFERENCE = {
 NAMES = zoo.list_models()
 
 
-def marked(names) -> list:
-    """The names, those that take long with the marker."""
+def marked(names, limit: float = LIGHT) -> list:
+    """The names, those of more parameters with the marker."""
     heavy = pytest.mark.heavy
-    return [name if COUNTS[name]["parameters"] < LIGHT else pytest.param(name, marks=heavy) for name in names]
+    return [name if COUNTS[name]["parameters"] < limit else pytest.param(name, marks=heavy) for name in names]
 
 
 def smallest_of_each_family() -> list[str]:
@@ -90,7 +90,7 @@ def trains_and_is_saved(name: str, folder: Path) -> None:
     path.unlink()
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.parametrize("name", marked(SMALLEST, MIDDLE))
 def test_the_smallest_of_each_family_trains_and_is_saved(name, tmp_path):
     trains_and_is_saved(name, tmp_path)
 
@@ -101,7 +101,7 @@ def test_every_other_network_trains_and_is_saved(name, tmp_path):
     trains_and_is_saved(name, tmp_path)
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.parametrize("name", marked(SMALLEST))
 def test_images_of_open_size_and_any_channels(name):
     """One graph for images of several sizes, here with two channels."""
     with without_random_numbers():
