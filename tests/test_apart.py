@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from test_train import QUICK, TINY, command, left_in
+from test_train import TINY, command, left_in
 
 
 def sweep(data_dir, cwd, *options):
@@ -35,17 +35,6 @@ def alive(pid) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def test_every_run_has_a_process_and_so_a_memory_of_its_own(data_dir, tmp_path):
-    options = [text for text in QUICK if not text.startswith("hydra.")]
-    process = sweep(data_dir, tmp_path, *options)
-    said = process.communicate(timeout=200)[1]
-    assert process.returncode == 0, said
-    results = [left_in(tmp_path / "sweep" / name)[1] for name in ("0", "1")]
-    assert [result["status"] for result in results] == ["finished", "finished"]
-    assert len({process.pid, *(result["process"]["pid"] for result in results)}) == 3
-    assert [result["seed"] for result in results] == [0, 1] and len({result["group"] for result in results}) == 1
 
 
 def test_ctrl_c_reaches_the_run_once_and_ends_the_sweep(data_dir, tmp_path):

@@ -183,6 +183,7 @@ def test_a_sweep_over_models_gives_finished_separate_runs_in_one_group(data_dir,
     assert len({run["run_id"] for run in started}) == 2
     assert [run["display_name"] for run in started] == ["mobilenetv1_025-digits", "shufflenet_g3_wd4-g3-digits"]
     assert {run["run_group"] for run in started} == {"digits-sweep"}
+    assert len({left_in(directory)[1]["process"]["pid"] for directory, _ in runs}) == 2  # and so a memory of its own
     for (directory, records), groups in zip(runs, (None, 3), strict=True):
         rows, result = left_in(directory)
         assert result["status"] == "finished" and records["exit"].get("exit_code", 0) == 0
