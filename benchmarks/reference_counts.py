@@ -15,8 +15,7 @@ from torch_networks import create, make_torchvision_importable
 from torch_parity import count
 
 from zoo import list_models
-
-SIZES = {"_cifar10": 32, "_cifar100": 32, "_svhn": 32}  # pixels, where it is not 224
+from zoo.costs import image_size
 
 
 def main() -> None:
@@ -26,7 +25,7 @@ def main() -> None:
         if torch_network(name) is None:
             without.append(name)
             continue
-        size = next((pixels for ending, pixels in SIZES.items() if name.endswith(ending)), 224)
+        size = image_size(name)
         with torch.device("meta"), torch.no_grad():
             network = create(name).eval()
             macs = count(network, torch.empty(1, 3, size, size))

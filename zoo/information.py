@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from zoo.costs import costs, in_words
-from zoo.registry import FAMILIES, family_of, variant, variants
+from zoo.registry import family_key, family_of, variant, variants
 from zoo.weights.published import Published, resolve, tags
 
 SHOWN = 8  # published weights listed by a printed summary
@@ -80,7 +80,7 @@ def info(name: str) -> Information:
     cost = costs(name)
     return Information(
         name=name,
-        family=next(key for key, path in FAMILIES.items() if path == module.__name__),
+        family=family_key(config),
         summary=summary,
         paper=paper,
         config=config,

@@ -54,6 +54,12 @@ def family_of(config: Any) -> ModuleType:
     return import_module(module)
 
 
+def family_key(config: Any) -> str:
+    """The family of `config`, a family's dataclass: a key of FAMILIES. Raises TypeError for anything else."""
+    module = family_of(config).__name__
+    return next(name for name, path in FAMILIES.items() if path == module)
+
+
 def config_class(name: str) -> type:
     """The dataclass that configures a family."""
     return type(next(iter(family(name).VARIANTS.values())))

@@ -11,7 +11,7 @@ from zoo.commands.output import Column, form_of, form_options, percent, short, w
 from zoo.commands.output import write_text as write
 from zoo.costs import costs
 from zoo.information import group_width
-from zoo.registry import FAMILIES, family, list_models
+from zoo.registry import FAMILIES, family, family_key, list_models, variant
 from zoo.weights.published import resolve, tags
 
 SORTS = ("name", "parameters", "macs", "top1")
@@ -81,8 +81,8 @@ def matching(pattern: str, family_name: str | None = None) -> list[str]:
 def row_of(name: str) -> dict[str, Any]:
     """What a list says of one network."""
     cost = costs(name)
-    (member,) = (key for key in FAMILIES if name in family(key).VARIANTS)
-    config = family(member).VARIANTS[name]
+    config = variant(name)
+    member = family_key(config)
     published = tags(name)
     return {
         "name": name,

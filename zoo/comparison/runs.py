@@ -94,10 +94,9 @@ def wandb_id(run: Run) -> str | None:
 @cache
 def _families() -> dict[str, str]:
     """Name of a network -> its family; older runs tell only the name."""
-    from zoo.registry import FAMILIES
-    from zoo.registry import family as module
+    from zoo.registry import family_key, variants
 
-    return {name: key for key in FAMILIES for name in module(key).VARIANTS}
+    return {name: family_key(config) for name, config in variants().items()}
 
 
 def printable(text: str) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from zoo.comparison.runs import printable
 from zoo.training.environment import redact
 from zoo.training.errors import UserError
+from zoo.training.tracker import first_line
 
 if TYPE_CHECKING:
     import wandb
@@ -141,7 +142,7 @@ def connect() -> Connection:
         if not wandb.login(prompt=False, verify=False):
             raise UserError(f"{settings.base_url} needs an API key: set one with `wandb login` or WANDB_API_KEY.")
     except wandb.errors.AuthenticationError as error:
-        raise UserError(f"The API key of W&B is malformed: {redact(_first_line(error))}.") from None
+        raise UserError(f"The API key of W&B is malformed: {redact(_short(error))}.") from None
     unconnected = Connection(None, settings.base_url, timeout, (settings.api_key,))
     with unconnected.doing("logging in"):
         api = wandb.Api(timeout=timeout)
@@ -174,7 +175,7 @@ def _sentence(error: BaseException, what: str, server: str, timeout: int) -> str
     """What went wrong: the reasons lie in the errors that the client wraps one into the other."""
     errors = _causes(error)
     cause, status = errors[-1], http_status(error)
-    text, reason = " ".join(map(str, errors)), _first_line(cause)
+    text, reason = " ".join(map(str, errors)), _short(cause)
     if status in (401, 403, 404):
         return (
             f"{server} refuses {what} (HTTP {status}: {reason}): check the API key and the names of entity and project."
@@ -207,6 +208,6 @@ def http_status(error: BaseException) -> int | None:
     return int(found[1]) if found else None
 
 
-def _first_line(error: BaseException) -> str:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+def _short(error: BaseException) -> str:
+    line = first_line(error)
     return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 3]}..."

@@ -16,7 +16,7 @@ from rich.console import Console
 from zoo import metrics
 from zoo.complexity import LayerCost, Profile, profile_layers
 from zoo.factory import create
-from zoo.registry import FAMILIES
+from zoo.registry import family_key
 from zoo.training import environment, recipe
 from zoo.training.data import Data, load
 from zoo.training.epochs import EpochRows
@@ -107,7 +107,7 @@ def _start(settings: Settings, sweep: Sweep) -> dict[str, Any]:
         "name": settings.tracking.name or run_name(*names),
         "group": settings.tracking.group or group_name(*names, swept=sweep.swept, sweep_id=sweep.id),
         "model": settings.model.name,
-        "family": next(key for key, module in FAMILIES.items() if module == type(settings.model).__module__),
+        "family": family_key(settings.model),
         "family_settings": asdict(settings.model),
         "groups": settings.groups,
         "dataset": settings.dataset.name,

@@ -145,7 +145,7 @@ def reset_service() -> None:
         wandb.teardown()
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's text: W&B's go on with advice on settings that are ours."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
