@@ -6,8 +6,8 @@ import sys
 import time
 
 import pytest
-from wandb_api_server import Server, call, run_node
 
+from wandb_api_server import Server, call, run_node
 from zoo import metrics
 from zoo.comparison.panels import CLOCKS, CONFUSION_TABLE, CURVES, PER_CLASS_TABLE
 from zoo.comparison.publish import publish

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from test_publish_client import reads, workspace_panels
 from test_tracking import ROOT, environment, history, inspect
-from wandb_api_server import Server, call, run_node
 
+from wandb_api_server import Server, call, run_node
 from zoo.comparison.panels import CONFUSION_TABLE, DATASET, GROUPED_BY, SEED
 from zoo.comparison.reading import read_run
 from zoo.comparison.workspace import workspace_spec

@@ -6,8 +6,8 @@ import time
 from contextlib import closing
 
 import pytest
-from wandb_api_server import KEY, Server, call, run_node
 
+from wandb_api_server import KEY, Server, call, run_node
 from zoo import metrics
 from zoo.comparison.panels import CONFUSION_COLUMNS, CONFUSION_TABLE, PER_CLASS_TABLE
 from zoo.comparison.wandb_connection import connect, split_project

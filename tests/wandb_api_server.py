@@ -1,13 +1,12 @@
 """As much of W&B's public API as reading a project and publishing in it need, on this machine, and its failures."""
 
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
-from contextlib import suppress
 from pathlib import Path
+
+from loopback import Loopback
 
 ROOT = Path(__file__).parents[1]
 KEY = "0123456789abcdef" * 3  # well formed and nobody's
@@ -68,7 +67,7 @@ def run_node(key, name, state="finished", config=None, summary=None, history=())
     }
 
 
-class Server:
+class Server(Loopback):
     """W&B's server with one project, lab/zoo.
 
     Attributes:
@@ -83,42 +82,11 @@ class Server:
     def __init__(self, runs=(), files=None, answers=None):
         self.runs, self.files, self.answers = list(runs), files or {}, dict(answers or {})
         self.asked, self.saved, self.entity, self.per_page, self.rows_given = [], [], "lab", 2, None
-        outer, self.stopped = self, threading.Event()
+        super().__init__()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                operation, reply = outer.answer(self.path, body)
-                answer = outer.answers.get(operation, outer.answers.get("*", 200))
-                if answer == "nothing":
-                    outer.stopped.wait(60)
-                    answer = 500
-                text = json.dumps(reply if answer == 200 else {"errors": [{"message": "denied"}]}).encode()
-                self.send_response(answer)
-                self.send_header("content-length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_POST
-
-            def handle(self):
-                with suppress(OSError):  # the client has gone
-                    super().handle()
-
-            def log_message(self, *args):
-                pass
-
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.stopped.set()
-        self.http.shutdown()
-        self.http.server_close()
+    def respond(self, path, body):
+        operation, reply = self.answer(path, body)
+        return self.answers.get(operation, self.answers.get("*", 200)), reply
 
     def answer(self, path, body):
         """Operation and reply."""

@@ -1,12 +1,11 @@
 """As much of W&B's server as one run needs, on this machine, and its failures."""
 
-import http.server
 import json
-import threading
-from contextlib import suppress
+
+from loopback import Loopback
 
 
-class Server:
+class Server(Loopback):
     """Answers a run like W&B's server, until `answer` is set to an HTTP status or to `nothing`.
 
     Attributes:
@@ -17,40 +16,10 @@ class Server:
 
     def __init__(self, answer="well"):
         self.answer, self.history, self.uploads, self.runs = answer, [], [], []
-        outer = self
+        super().__init__()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                if outer.answer == "nothing":
-                    threading.Event().wait(60)
-                status = 200 if outer.answer == "well" else outer.answer
-                refusal = {"errors": [{"message": "denied"}]}
-                text = json.dumps(outer.reply(self.path, body) if status == 200 else refusal).encode()
-                self.send_response(status)
-                self.send_header("content-length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_PUT = do_POST
-
-            def handle(self):
-                with suppress(OSError):  # the client has gone
-                    super().handle()
-
-            def log_message(self, *args):
-                pass
-
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.http.shutdown()
-        self.http.server_close()
+    def respond(self, path, body):
+        return (200, self.reply(path, body)) if self.answer == "well" else (self.answer, None)
 
     def reply(self, path, body):
         if path.endswith("/file_stream"):

@@ -123,7 +123,9 @@ def _near(path: Path) -> str:
         others = os.listdir(path.parent)
     except OSError:
         return f", nor a folder {path.parent}: name run directories, or folders of them, outputs/ say."
-    close = get_close_matches(path.name, others, n=3, cutoff=0.4)
+    hidden = path.name.startswith(".")
+    seen = [name for name in others if hidden or not name.startswith(".")]
+    close = get_close_matches(path.name, seen, n=3, cutoff=0.4)
     if close:
         return f": did you mean {', '.join(str(path.parent / name) for name in close)}?"
     return ": name run directories, or folders of them, outputs/ say."
