@@ -15,6 +15,25 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Programs that tests start with a home folder of their own find the kernels that have been compiled.
 os.environ.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
 
+# Files that train, or build large networks, for minutes. They go first, so that no process ends with one while others
+# have nothing left to do.
+LONG = (
+    "test_train",
+    "test_variants",
+    "test_goldens",
+    "test_apart",
+    "test_benchmarks",
+    "test_sweeps",
+    "test_evaluation",
+    "test_panels",
+    "test_publish_training",
+)
+
+
+def pytest_collection_modifyitems(items):
+    rank = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))  # stable: the others keep their order
+
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory) -> str:
