@@ -15,6 +15,8 @@ from worker import Calls
 import blocks
 import blocks.formulations
 
+IN_A_TURN = 8  # calls in one turn of the graph's loop: its own operations take as long as a small convolution
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -146,16 +148,27 @@ def loop(
             y = apply(x)
         return [y, *tape.gradient(y, [x, *weights], output_gradients=cotangent)]
 
-    def body(count, x, total):
-        first = [tf.reshape(result, (-1,))[0] for result in once(x)]
-        total += tf.cast(tf.add_n(first), tf.float32)
-        with tf.control_dependencies([total]):
-            x = tf.identity(x)  # the next call waits for this one, and cannot be moved out of the loop
-        return count - 1, x, total
+    def chain(calls: int):
+        """The body of a loop with so many calls in it."""
+
+        def body(count, x, found):
+            firsts = []
+            for _ in range(calls):
+                results = once(x)
+                firsts += [tf.cast(tf.reshape(result, (-1,))[0], tf.float32) for result in results]
+                with tf.control_dependencies(results):
+                    x = tf.identity(x)  # the next call waits for this one, and cannot be moved out of the loop
+            return count - calls, x, found + tf.add_n(firsts)
+
+        return body
 
     @tf.function(jit_compile=False, autograph=False)
     def repeat(calls):
-        start = (calls, images, tf.zeros(()))
-        return tf.while_loop(lambda count, x, total: count > 0, body, start, parallel_iterations=1)[2]
+        state = (calls, images, tf.zeros(()))
+        for each in (IN_A_TURN, 1):
+            state = tf.while_loop(
+                lambda count, *_, least=each: count >= least, chain(each), state, parallel_iterations=1
+            )
+        return state[2]
 
     return lambda calls: float(repeat(tf.constant(calls)))

@@ -22,6 +22,7 @@ from zoo.training.data import Data, load
 from zoo.training.epochs import EpochRows
 from zoo.training.errors import UserError
 from zoo.training.evaluation import evaluate
+from zoo.training.interrupts import Interrupts
 from zoo.training.latency import latency_seconds
 from zoo.training.panels import evaluation_panels, layer_panels
 from zoo.training.progress import ProgressBar, closing_table, compare_line, console, epoch_line
@@ -79,14 +80,15 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
             }
         )
         try:
-            if not stopped:
-                record.add(_tested(model, data))
-            if not stopped or rows.validation_seconds <= STOPPED_SECONDS:
-                found = evaluate(model, data, settings.dataset)
-                record.evaluation(found.plain())
-                tracker.show(lambda: evaluation_panels(found), step=len(rows.rows) + 1)
-            if not stopped:
-                record.add({"latency_seconds": _latency(model, screen)})
+            with Interrupts():
+                if not stopped:
+                    record.add(_tested(model, data))
+                if not stopped or rows.validation_seconds <= STOPPED_SECONDS:
+                    found = evaluate(model, data, settings.dataset)
+                    record.evaluation(found.plain())
+                    tracker.show(lambda: evaluation_panels(found), step=len(rows.rows) + 1)
+                if not stopped:
+                    record.add({"latency_seconds": _latency(model, screen)})
         except KeyboardInterrupt:
             stopped = True
         status = "interrupted" if stopped else "finished"
@@ -203,13 +205,13 @@ def _fit(
 
     rows = EpochRows(settings.recipe.batch_size, started, emit)
     try:
-        with ProgressBar(screen, epochs, steps, settings.recipe.batch_size) as bar:
+        with Interrupts() as interrupts, ProgressBar(screen, epochs, steps, settings.recipe.batch_size) as bar:
             model.fit(
                 data.stream(),  # endless: Keras looks at a batch before it trains, which would skip an epoch's order
                 epochs=epochs,
                 steps_per_epoch=steps,
                 validation_data=data.validation,
-                callbacks=[rows, bar],
+                callbacks=[interrupts, rows, bar],
                 shuffle=False,  # the data set shuffles itself
                 verbose=0,
             )
