@@ -19,6 +19,9 @@ struct Shape {
   int rows, columns, vectors;
 };
 
+constexpr int64_t kStagedFloats = 1 << 16;  // that are staged at a time, or one block's
+constexpr int64_t kNearest = 4 << 10;  // floats that stay in a core's first-level cache (32 KiB)
+
 constexpr Shape kShapes[] = {{1, 16, 1}, {1, 14, 1}, {2, 8, 1}, {2, 7, 1}, {4, 4, 1}, {1, 8, 2}, {1, 7, 2}, {2, 4, 2}};
 
 Shape shape_of(int columns, int rows, int vectors) {
@@ -33,56 +36,42 @@ Shape shape_of(int columns, int rows, int vectors) {
   return best;
 }
 
-// A task's share of one row of tiles: rows from `row` on of one image, for one run of channels.
+// What is written: where, and what it is made of.
 template <class T>
-struct Share {
-  const Spatial& s;
-  const Plan& plan;
+struct Target {
   const Finish<T>& finish;
   T* y;
-  int64_t image;
-  int row, last;  // rows of the image: first, and the one behind
-  int channel;    // first of the outputs
-  int second;     // from the first vector's channel to that of the second
+  int64_t step, row_step;   // from one output to the next
+  int channel, second;      // first of the outputs, and from the first vector's channel to that of the second
   int lanes;
-  Ahead& ahead;
 };
 
+// `rows` by `count` outputs of a tile from `start` on.
 template <class T, int R, int J, int V, bool Spread>
-void run_tile(const Share<T>& share, const Phase& phase, Window& window, int j) {
-  const Plan& plan = share.plan;
-  const int between = plan.transposed ? share.s.stride_height : 1;
-  const int count = std::min(J, phase.count - j);
-  const int rows = std::min(R, (share.last - share.row + between - 1) / between);
-  const int64_t step = int64_t(phase.step) * plan.out_channels;
-  const int64_t start = ((share.image * plan.out_height + share.row) * plan.out_width + int64_t(j) * phase.step +
-                         phase.first) * plan.out_channels + share.channel;
-  const int64_t row_step = int64_t(between) * plan.out_width * plan.out_channels;
+void run_tile(const Target<T>& target, const Window& window, Place place, int taps, int stride, int64_t start,
+              int rows, int count, Ahead& ahead) {
+  start += target.channel;
   if (Spread)  // so little work that writing would have to wait for the memory
     for (int r = 0; r < rows; ++r)
-      for (int i = 0; i < count; ++i) __builtin_prefetch(share.y + start + r * row_step + i * step, 1);
-  Vec sums[R * J * V];
-  for (int v = 0; v < V; ++v) {
-    const float* bias = share.finish.bias;
-    const Vec first = bias ? load_some(bias + share.channel + v * share.second, share.lanes) : Vec{};
-    for (int i = 0; i < R * J; ++i) sums[i * V + v] = first;
-  }
-  window.ahead = share.ahead.next(window.count * plan.depth);
-  accumulate<R, J, V, Spread>(window, int64_t(j) * plan.stride * window.pixel, sums, int(phase.taps.size()),
-                              plan.stride);
-  const T* residual = share.finish.residual;
-  with_activation(share.finish.activation, [&](auto act) {
+      for (int i = 0; i < count; ++i)
+        __builtin_prefetch(target.y + start + r * target.row_step + i * target.step, 1);
+  Vec first[V] = {}, sums[R * J * V];
+  if (const float* bias = target.finish.bias)
+    for (int v = 0; v < V; ++v) first[v] = load_some(bias + target.channel + v * target.second, target.lanes);
+  accumulate<R, J, V, Spread>(window, place, first, sums, taps, stride, ahead);
+  const T* residual = target.finish.residual;
+  with_activation(target.finish.activation, [&](auto act) {
     for (int r = 0; r < rows; ++r)
       for (int v = 0; v < V; ++v) {
-        int64_t at = start + r * row_step + v * share.second;
-        for (int i = 0; i < count; ++i, at += step) {
+        int64_t at = start + r * target.row_step + v * target.second;
+        for (int i = 0; i < count; ++i, at += target.step) {
           Vec sum = sums[(r * J + i) * V + v];
-          if (share.lanes == kLanes) {
+          if (target.lanes == kLanes) {
             if (residual) sum += load(residual + at);
-            store(share.y + at, activate<decltype(act)::value>(sum));
+            store(target.y + at, activate<decltype(act)::value>(sum));
           } else {
-            if (residual) sum += load_some(residual + at, share.lanes);
-            store_some(share.y + at, activate<decltype(act)::value>(sum), share.lanes);
+            if (residual) sum += load_some(residual + at, target.lanes);
+            store_some(target.y + at, activate<decltype(act)::value>(sum), target.lanes);
           }
         }
       }
@@ -90,37 +79,53 @@ void run_tile(const Share<T>& share, const Phase& phase, Window& window, int j) 
 }
 
 template <class T, bool Spread>
-void run_tiles(const Share<T>& share, const Phase& phase, Shape shape, const Staged& staged, const float* weights) {
-  const Spatial& s = share.s;
-  const Plan& plan = share.plan;
+auto tile_of(Shape shape) {
+  switch (shape.columns * 10 + shape.vectors) {
+    case 161: return run_tile<T, 1, 16, 1, Spread>;
+    case 141: return run_tile<T, 1, 14, 1, Spread>;
+    case 81: return run_tile<T, 2, 8, 1, Spread>;
+    case 71: return run_tile<T, 2, 7, 1, Spread>;
+    case 41: return run_tile<T, 4, 4, 1, Spread>;
+    case 82: return run_tile<T, 1, 8, 2, false>;
+    case 72: return run_tile<T, 1, 7, 2, false>;
+    default: return run_tile<T, 2, 4, 2, false>;
+  }
+}
+
+// A row of tiles: its outputs, and what they read in any block of channels.
+struct TileRow {
+  Window window;
+  int64_t start;  // of its outputs in y, but for the channel
+  int rows;
+};
+
+// The rows of tiles of one phase and shape for output rows [top, bottom) of an image.
+inline void find_rows(const Spatial& s, const Plan& plan, const Phase& phase, Shape shape, const Staged& staged,
+                      int64_t image, int top, int bottom, std::vector<TileRow>& found) {
   const int between = plan.transposed ? s.stride_height : 1;
-  const int64_t offset = int64_t(phase.shift + plan.before) * staged.pixel;
-  const int64_t row_weights = int64_t(plan.depth) * phase.taps.size() * shape.vectors * kLanes;
-  Window window = {staged.pixel, plan.depth, 0, {}, {}, {}};
-  for (int ky = 0; ky < s.kernel_height; ++ky) {
-    bool any = false;
-    for (int r = 0; r < shape.rows; ++r) {
-      const int row = source_row(s, plan.transposed, share.row + r * between, ky);
-      const bool exists = row >= 0 && share.row + r * between < share.last;
-      window.rows[window.count][r] = (exists ? staged.row(row) : staged.zeros) + offset;
-      any |= exists;
+  const int offset = int((phase.shift + plan.before) * staged.pixel);
+  const int row_weights = plan.depth * int(phase.taps.size()) * shape.vectors * kLanes;
+  for (int rest = 0; rest < between; ++rest)
+    for (int out = top + rest; out < bottom; out += shape.rows * between) {
+      found.emplace_back();
+      auto& [window, start, rows] = found.back();
+      window.pixel = staged.pixel;
+      window.depth = plan.depth;
+      window.count = 0;
+      for (int ky = 0; ky < s.kernel_height; ++ky) {
+        bool any = false;
+        for (int r = 0; r < shape.rows; ++r) {
+          const int row = source_row(s, plan.transposed, out + r * between, ky);
+          const bool exists = row >= 0 && out + r * between < bottom;
+          window.rows[window.count][r] = (exists ? staged.row(row) : staged.zeros()) + offset;
+          any |= exists;
+        }
+        window.weights[window.count] = ky * row_weights;
+        window.count += any;
+      }
+      start = ((image * plan.out_height + out) * plan.out_width + phase.first) * plan.out_channels;
+      rows = std::min(shape.rows, (bottom - out + between - 1) / between);
     }
-    window.weights[window.count] = weights + ky * row_weights;
-    window.count += any;
-  }
-  for (int j = 0; j < phase.count; j += shape.columns) {
-    auto go = [&](auto tile) { tile(share, phase, window, j); };
-    switch (shape.columns * 10 + shape.vectors) {
-      case 161: go(run_tile<T, 1, 16, 1, Spread>); break;
-      case 141: go(run_tile<T, 1, 14, 1, Spread>); break;
-      case 81: go(run_tile<T, 2, 8, 1, Spread>); break;
-      case 71: go(run_tile<T, 2, 7, 1, Spread>); break;
-      case 41: go(run_tile<T, 4, 4, 1, Spread>); break;
-      case 82: go(run_tile<T, 1, 8, 2, false>); break;
-      case 72: go(run_tile<T, 1, 7, 2, false>); break;
-      default: go(run_tile<T, 2, 4, 2, false>);
-    }
-  }
 }
 
 // Which vectors are computed together: of a group two at once where it has that many.
@@ -154,21 +159,30 @@ void run_rows(const Spatial& s, const Plan& plan, const Vectors& found, const T*
     shapes.push_back(shape_of(plan.phases[0].count, int((image_rows + between - 1) / between), width));
     tallest = std::max(tallest, shapes.back().rows);
   }
-  const int span = tallest * between;  // rows of the outputs that are computed together
   int columns = 0;  // of a staged row; the last tile may reach beyond it
   for (const auto& phase : plan.phases)
     for (const auto& shape : shapes) {
       const int outputs = (phase.count + shape.columns - 1) / shape.columns * shape.columns;
       columns = std::max(columns, phase.shift + (outputs - 1) * plan.stride + int(phase.taps.size()));
     }
-  Staged staged(0, Spread ? kLanes : plan.depth, plan.before, plan.before + columns,
-                rows_met(s, plan.transposed, span), found.blocks);
+  // Rows of the outputs that are computed together: as many as leave a block and its weights in the nearest cache.
+  const int depth = Spread ? kLanes : plan.depth;
+  const int64_t row_floats = int64_t(plan.before + columns) * vectors(depth) * kLanes;
+  const int64_t weights = int64_t(s.kernel_height) * s.kernel_width * plan.depth * int(shapes.size()) * kLanes;
+  int span = tallest * between;
+  while (span < image_rows &&
+         rows_met(s, plan.transposed, span + tallest * between) * row_floats + weights <= kNearest)
+    span += tallest * between;
+  Staged staged(0, depth, plan.before, plan.before + columns,
+                rows_met(s, plan.transposed, span), found.blocks, kStagedFloats);
   int tiles = 0;  // of a block
   for (int run = 0; run < found.runs; ++run)
     for (const auto& phase : plan.phases) {
       const Shape& shape = shapes[found.width(run) - 1];
-      tiles += (phase.count + shape.columns - 1) / shape.columns * (tallest / shape.rows) * between;
+      tiles += (phase.count + shape.columns - 1) / shape.columns * (span / shape.rows);
     }
+  const int64_t row_step = int64_t(between) * plan.out_width * plan.out_channels;
+  std::vector<std::vector<TileRow>> tile_rows;  // of each width and phase
   for (int64_t row = begin; row < end;) {
     const int64_t image = row / plan.out_height;
     const int first = int(row % plan.out_height);
@@ -195,24 +209,36 @@ void run_rows(const Spatial& s, const Plan& plan, const Vectors& found, const T*
           next_rows = high - low + 1;
           next = x + ((image + !same) * plan.height + low) * plan.width * int64_t(plan.channels);
         }
-        for (int i = block; i < block + blocks; ++i, staged.turn(i - block)) {
+        tile_rows.clear();
+        for (const auto& shape : shapes)
+          for (const auto& phase : plan.phases) {
+            tile_rows.emplace_back();
+            find_rows(s, plan, phase, shape, staged, image, top, bottom, tile_rows.back());
+          }
+        for (int i = block; i < block + blocks; ++i) {
           const int ahead_block = next_block + i - block;
           const int source = Spread ? offset_of(ahead_block, plan.channels) : ahead_block * plan.depth;
-          Ahead ahead(next + source, next_rows * plan.width, plan.channels * sizeof(T), tiles);
+          Ahead ahead(next + source, next_rows * plan.width, plan.channels * sizeof(T), tiles,
+                      plan.depth * s.kernel_height);
           for (int run = 0; run < found.runs; ++run) {
             const int width = found.width(run);
             const Shape& shape = shapes[width - 1];
+            const auto tile = tile_of<T, Spread>(shape);
             const float* weights = packed + places[i * found.runs + run];
-            for (const auto& phase : plan.phases) {
-              for (int rest = 0; rest < between; ++rest)
-                for (int out = top + rest; out < bottom; out += shape.rows * between)
-                  run_tiles<T, Spread>({s, plan, finish, y, image, out, bottom, found.channel(i, run),
-                                        found.second(run), found.lanes(), ahead}, phase, shape, staged, weights);
-              weights += int64_t(s.kernel_height) * plan.depth * phase.taps.size() * width * kLanes;
+            for (size_t p = 0; p < plan.phases.size(); ++p) {
+              const Phase& phase = plan.phases[p];
+              const int taps = int(phase.taps.size());
+              const int64_t step = int64_t(phase.step) * plan.out_channels;
+              const Target<T> target = {finish, y, step, row_step, found.channel(i, run), found.second(run),
+                                        found.lanes()};
+              for (const auto& row : tile_rows[(width - 1) * plan.phases.size() + p])
+                for (int j = 0; j < phase.count; j += shape.columns)
+                  tile(target, row.window, {staged.block(i - block) + j * plan.stride * staged.pixel, weights}, taps,
+                       plan.stride, row.start + j * step, row.rows, std::min(shape.columns, phase.count - j), ahead);
+              weights += int64_t(s.kernel_height) * plan.depth * taps * width * kLanes;
             }
           }
         }
-        staged.turn(0);
       }
     }
     row += last - first;

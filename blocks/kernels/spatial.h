@@ -7,8 +7,6 @@
 
 namespace blocks {
 
-constexpr int64_t kStagedFloats = 1 << 15;  // that are staged at a time, or one block's
-
 // Whether a vector spans several groups, or one channel each of several depthwise ones.
 inline bool spreads(const Spatial& s) {
   return s.inputs == s.outputs && kLanes % s.inputs == 0 && s.inputs <= 8 && s.groups * s.inputs >= kLanes;
@@ -19,28 +17,27 @@ inline int vectors_of_group(int channels) { return vectors(channels); }
 inline int offset_in_group(int vector, int channels) { return channels <= kLanes ? 0 : offset_of(vector, channels); }
 
 // Rows of images as floats, for some blocks of channels, with the padding's zeros written out. Row r lies in place
-// r modulo `rows`. Of each block `pixel` channels are staged: a group's, or the kLanes of a vector.
+// r modulo `rows`, and a row of zeros behind them. Of each block `depth` channels are staged: a group's, or the kLanes
+// of a vector. A pixel has whole vectors of them.
 struct Staged {
-  int64_t pixel;
+  int depth, pixel;      // channels, and floats, of a pixel
   int before, columns;   // zero pixels in front of a row, and all its pixels
   int rows, blocks;
   int64_t row_size, block_size;
-  float *start, *zeros, *block;
+  float* start;
 
-  Staged(int slot, int64_t pixel_, int before_, int columns_, int rows_, int most_blocks)
-      : pixel(pixel_), before(before_), columns(columns_), rows(rows_) {
-    row_size = (columns * pixel + kLanes - 1) / kLanes * kLanes + kLanes;
-    block_size = rows * row_size;
-    blocks = int(std::max<int64_t>(1, std::min<int64_t>(most_blocks, kStagedFloats / block_size)));
-    zeros = scratch(slot, row_size + blocks * block_size);
-    start = block = zeros + row_size;
-    std::memset(zeros, 0, sizeof(float) * (row_size + blocks * block_size));
+  Staged(int slot, int depth_, int before_, int columns_, int rows_, int most_blocks, int64_t most_floats)
+      : depth(depth_), pixel(vectors(depth_) * kLanes), before(before_), columns(columns_), rows(rows_) {
+    row_size = int64_t(columns) * pixel + kLanes;
+    block_size = (rows + 1) * row_size;
+    blocks = int(std::max<int64_t>(1, std::min<int64_t>(most_blocks, most_floats / block_size)));
+    start = scratch(slot, blocks * block_size);
+    std::memset(start, 0, sizeof(float) * blocks * block_size);
   }
 
-  // The block, counted from the first one staged, that is read from here on.
-  void turn(int number) { block = start + number * block_size; }
-
-  const float* row(int number) const { return block + number % rows * row_size; }
+  const float* block(int number) const { return start + number * block_size; }  // counted from the first one staged
+  int row(int number) const { return int(number % rows * row_size); }           // from the block's start
+  int zeros() const { return int(rows * row_size); }
 
   // Stages row `number`, at `from`, for `count` blocks from the `first` on.
   template <bool Spread, class T>
@@ -54,10 +51,10 @@ struct Staged {
           store(at, load(from + offset_of(first + i, channels)));
           continue;
         }
-        const T* of = from + (first + i) * pixel;
+        const T* of = from + (first + i) * depth;
         int c = 0;
-        for (; c + kLanes <= pixel; c += kLanes) store(at + c, load(of + c));
-        if (c < pixel) store_some(at + c, load_some(of + c, int(pixel) - c), int(pixel) - c);
+        for (; c + kLanes <= depth; c += kLanes) store(at + c, load(of + c));
+        if (c < depth) store_some(at + c, load_some(of + c, depth - c), depth - c);
       }
   }
 };

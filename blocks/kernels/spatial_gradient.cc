@@ -13,30 +13,33 @@ namespace {
 
 constexpr int kPositions = 4;                      // that are summed at a time; gradients beyond a row are zeros
 constexpr int kChannels = kLanes == 16 ? 8 : 4;    // input channels whose sums are in registers
+constexpr int64_t kStagedFloats = 1 << 15;          // of each side, that are staged at a time, or one block's
 constexpr int kEnough = 128;                       // positions that outweigh moving the sums
 
-// Staged rows that meet in one row of the kernel.
+// Staged rows that meet in one row of the kernel: offsets in any block of channels.
 struct Meeting {
-  const float *x, *dy;
+  int x, dy;
 };
 
 struct Sides {
-  std::vector<Meeting> meetings;
-  int64_t x_pixel, dy_pixel;   // floats from one pixel to the next
+  const float *x, *dy;               // a block of each
+  const std::vector<Meeting>* meetings;
+  int x_pixel, dy_pixel;       // floats from one pixel to the next
   int columns, step;           // of the gradients, and columns of x between neighbours
   int depth;                   // input channels of a group
 };
 
 // sums[c][t] += sum over meetings and columns j of x[j * S + t][channel + c] * dy[j]
-template <int K, int S, int C, bool Spread>
+// `Pixel` is that of both sides where it is known beforehand, else 0.
+template <int K, int S, int C, bool Spread, int Pixel>
 void add_rows(const Sides& sides, int channel, float* sums) {
   Vec acc[C][K];  // in registers, once every loop over it is unrolled
 #pragma GCC unroll 32
   for (int i = 0; i < C * K; ++i) acc[i / K][i % K] = load(sums + i * kLanes);
   const Bits first = Spread ? first_of_group(sides.depth) + channel : Bits{};
-  const int64_t x_pixel = sides.x_pixel, dy_pixel = sides.dy_pixel;
-  for (const auto& meeting : sides.meetings) {
-    const float *x = meeting.x + (Spread ? 0 : channel), *dy = meeting.dy;
+  const int64_t x_pixel = Pixel ? Pixel : sides.x_pixel, dy_pixel = Pixel ? Pixel : sides.dy_pixel;
+  for (const auto& meeting : *sides.meetings) {
+    const float *x = sides.x + meeting.x + (Spread ? 0 : channel), *dy = sides.dy + meeting.dy;
     for (int j = 0; j < sides.columns; j += kPositions, x += kPositions * S * x_pixel, dy += kPositions * dy_pixel) {
       Vec gradients[kPositions];
 #pragma GCC unroll 4
@@ -63,24 +66,32 @@ void add_rows_any(const Sides& sides, int taps, int channel, float* sums) {
   const Bits index = Spread ? first_of_group(sides.depth) + channel : Bits{};
   for (int t = 0; t < taps; ++t) {
     Vec sum = load(sums + t * kLanes);
-    for (const auto& meeting : sides.meetings)
+    for (const auto& meeting : *sides.meetings)
       for (int j = 0; j < sides.columns; ++j)
-        sum += value_at<Spread>(meeting.x + (int64_t(j) * sides.step + t) * sides.x_pixel, channel, index) *
-               load(meeting.dy + j * sides.dy_pixel);
+        sum += value_at<Spread>(sides.x + meeting.x + (j * sides.step + t) * sides.x_pixel, channel, index) *
+               load(sides.dy + meeting.dy + j * sides.dy_pixel);
     store(sums + t * kLanes, sum);
+  }
+}
+
+template <int K, int S, bool Spread, int Pixel>
+void add_channels_of(const Sides& sides, float* sums) {
+  constexpr int kMost = K > 3 ? 4 : kChannels;
+  for (int c = 0; c < sides.depth;) {
+    float* of = sums + int64_t(c) * K * kLanes;
+    const int left = sides.depth - c;
+    if (left >= kMost) add_rows<K, S, kMost, Spread, Pixel>(sides, c, of), c += kMost;
+    else if (left >= 4) add_rows<K, S, 4, Spread, Pixel>(sides, c, of), c += 4;
+    else add_rows<K, S, 1, Spread, Pixel>(sides, c, of), ++c;
   }
 }
 
 template <int K, int S, bool Spread>
 void add_channels(const Sides& sides, float* sums) {
-  constexpr int kMost = K > 3 ? 4 : kChannels;
-  for (int c = 0; c < sides.depth;) {
-    float* of = sums + int64_t(c) * K * kLanes;
-    const int left = sides.depth - c;
-    if (left >= kMost) add_rows<K, S, kMost, Spread>(sides, c, of), c += kMost;
-    else if (left >= 4) add_rows<K, S, 4, Spread>(sides, c, of), c += 4;
-    else add_rows<K, S, 1, Spread>(sides, c, of), ++c;
-  }
+  const int pixel = sides.x_pixel == sides.dy_pixel ? sides.x_pixel : 0;
+  if (Spread || pixel == kLanes) return add_channels_of<K, S, Spread, kLanes>(sides, sums);
+  if (pixel == 2 * kLanes) return add_channels_of<K, S, false, 2 * kLanes>(sides, sums);
+  add_channels_of<K, S, false, 0>(sides, sums);
 }
 
 template <bool Spread>
@@ -117,9 +128,10 @@ void add_images(const Spatial& s, const Units& units, const T* x, const T* dy, f
   const int span = std::min(s.out_height, (kEnough + s.out_width - 1) / s.out_width);
   const int needed = std::max(0, std::min(s.width, (s.out_width - 1) * s.stride_width + s.kernel_width - s.left));
   Staged inputs(0, Spread ? kLanes : s.inputs, s.left, (columns - 1) * s.stride_width + s.kernel_width,
-                span * s.stride_height + s.kernel_height, last - first);
-  Staged gradients(1, Spread ? kLanes : s.outputs, 0, columns, span, inputs.blocks);
-  Sides sides = {{}, inputs.pixel, gradients.pixel, columns, s.stride_width, s.inputs};
+                span * s.stride_height + s.kernel_height, last - first, kStagedFloats);
+  Staged gradients(1, Spread ? kLanes : s.outputs, 0, columns, span, inputs.blocks, kStagedFloats);
+  std::vector<std::vector<Meeting>> meetings(s.kernel_height);
+  Sides sides = {nullptr, nullptr, nullptr, inputs.pixel, gradients.pixel, columns, s.stride_width, s.inputs};
   const int64_t x_row = int64_t(s.width) * s.groups * s.inputs, dy_row = int64_t(s.out_width) * s.groups * s.outputs;
   for (int64_t image = begin; image < end; ++image)
     for (int block = first; block < last; block += gradients.blocks) {
@@ -134,22 +146,22 @@ void add_images(const Spatial& s, const Units& units, const T* x, const T* dy, f
         for (int y = top; y < bottom; ++y)
           gradients.fill<Spread>(dy + (image * s.out_height + y) * dy_row, y, s.out_width, s.groups * s.outputs, block,
                                  count);
-        for (int i = 0; i < count; ++i) {
-          inputs.turn(i);
-          gradients.turn(i);
+        for (int ky = 0; ky < s.kernel_height; ++ky) {
+          meetings[ky].clear();
+          for (int y = top; y < bottom; ++y) {
+            const int met = y * s.stride_height + ky - s.top;
+            if (met >= 0 && met < s.height) meetings[ky].push_back({inputs.row(met), gradients.row(y)});
+          }
+        }
+        for (int i = 0; i < count; ++i)
           for (int v = 0; v < units.each; ++v)
             for (int ky = 0; ky < s.kernel_height; ++ky) {
-              sides.meetings.clear();
-              for (int y = top; y < bottom; ++y) {
-                const int met = y * s.stride_height + ky - s.top;
-                if (met < 0 || met >= s.height) continue;
-                const int offset = Spread ? 0 : offset_in_group(v, s.outputs);
-                sides.meetings.push_back({inputs.row(met), gradients.row(y) + offset});
-              }
+              sides.x = inputs.block(i);
+              sides.dy = gradients.block(i) + (Spread ? 0 : offset_in_group(v, s.outputs));
+              sides.meetings = &meetings[ky];
               add_channels<Spread>(sides, s.kernel_width,
                                    sums + ((block + i) * units.each + v) * units.size + ky * units.row);
             }
-        }
       }
     }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 
 #include "simd.h"
 
@@ -13,41 +14,36 @@ constexpr int kMostTaps = 11;    // rows of a kernel
 // Pixels that will be staged after these tiles: memory is asked for them while the tiles are computed.
 struct Ahead {
   const char* at;
-  int pixels, tiles;   // that are left
-  int64_t step;        // bytes from one pixel to the next
+  int64_t step;             // bytes from one pixel to the next
+  int pixels;               // that are left
+  int of_tile, at_a_time;   // how many one tile asks for, and at each of its channels
 
-  Ahead(const void* from, int pixels_, int64_t step_, int tiles_)
-      : at(static_cast<const char*>(from)), pixels(pixels_), tiles(tiles_), step(step_) {}
+  // `tiles` tiles of `channels` each, counted once for every row of the kernel
+  Ahead(const void* from, int pixels_, int64_t step_, int tiles, int channels)
+      : at(static_cast<const char*>(from)), step(step_), pixels(pixels_),
+        of_tile((pixels + tiles - 1) / tiles), at_a_time((of_tile + channels - 1) / channels) {}
 
-  // What one tile asks for.
-  struct Share {
-    const char* at;
-    int64_t step;
-    int count, each;   // pixels, and at a time
-  };
-
-  Share next(int times) {
-    const int count = tiles > 0 ? (pixels + tiles - 1) / tiles : 0;
-    const Share share = {at, step, count, (count + times - 1) / std::max(times, 1)};
+  // The first of the next tile's pixels, and their number.
+  std::pair<const char*, int> next() {
+    const int count = std::min(pixels, of_tile);
+    const std::pair<const char*, int> result = {at, count};
     at += count * step;
     pixels -= count;
-    --tiles;
-    return share;
+    return result;
   }
 };
 
-// What a tile reads: for some rows of the kernel, one staged row of the source for each of its own rows, and the
-// weights [depth][K][V][kLanes].
+// What a row of tiles reads, in any block of staged channels: for some rows of the kernel, one staged row of the source
+// for each row of a tile, and the weights [depth][K][V][kLanes]. All are offsets in floats.
 //
 // A staged pixel has `depth` values, the same for all lanes, or, if Spread, one for each lane: its vector holds the
 // channels of several groups, and each lane takes those of its own. `pixel` floats lie between neighbours.
 struct Window {
-  int64_t pixel;
+  int pixel;
   int depth;
-  int count = 0;  // rows of the kernel
-  const float* rows[kMostTaps][kMostRows];
-  const float* weights[kMostTaps];
-  Ahead::Share ahead;
+  int count;  // rows of the kernel
+  int rows[kMostTaps][kMostRows];
+  int weights[kMostTaps];
 };
 
 // Value c of a pixel for all lanes. Spread: `index` says which of the pixel's channels each lane takes.
@@ -71,23 +67,28 @@ inline Bits first_of_group(int depth) {
   return index;
 }
 
-// sums[r][j][v] += sum over taps t and values c of rows[r][j * S + t][c] * weights[c][t][v]
-template <int K, int S, int R, int J, int V, bool Spread>
-void accumulate(const Window& window, int64_t offset, Vec* sums) {
+// Where a tile's window is: the staged pixel of its first output's first tap, and the weights.
+struct Place {
+  const float *pixels, *weights;
+};
+
+// sums[r][j][v] = first[v] + sum over taps t and values c of rows[r][j * S + t][c] * weights[c][t][v]
+// `Pixel` is the window's where it is known beforehand, else 0.
+template <int K, int S, int R, int J, int V, bool Spread, int Pixel>
+void accumulate(const Window& window, Place place, const Vec* first, Vec* sums, Ahead& next) {
   Vec acc[R][J][V];  // in registers, once every loop over it is unrolled
 #pragma GCC unroll 16
-  for (int i = 0; i < R * J * V; ++i) acc[i / (J * V)][i / V % J][i % V] = sums[i];
-  const Bits first = Spread ? first_of_group(window.depth) : Bits{};
-  const char* ahead = window.ahead.at;
-  int left = window.ahead.count;
+  for (int i = 0; i < R * J * V; ++i) acc[i / (J * V)][i / V % J][i % V] = first[i % V];
+  const Bits lane = Spread ? first_of_group(window.depth) : Bits{};
+  const int64_t pixel = Pixel ? Pixel : window.pixel;
+  auto [ahead, left] = next.next();
   for (int i = 0; i < window.count; ++i) {
-    const float* weights = window.weights[i];
+    const float* weights = place.weights + window.weights[i];
     const float* rows[R];
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) rows[r] = window.rows[i][r] + offset;
+    for (int r = 0; r < R; ++r) rows[r] = place.pixels + window.rows[i][r];
     for (int c = 0; c < window.depth; ++c, weights += K * V * kLanes) {
-      for (int n = std::min(left, window.ahead.each); n > 0; --n, --left, ahead += window.ahead.step)
-        __builtin_prefetch(ahead);
+      for (int n = std::min(left, next.at_a_time); n > 0; --n, --left, ahead += next.step) __builtin_prefetch(ahead);
       Vec taps[K][V];
 #pragma GCC unroll 16
       for (int t = 0; t < K * V; ++t) taps[t / V][t % V] = load(weights + t * kLanes);
@@ -95,7 +96,7 @@ void accumulate(const Window& window, int64_t offset, Vec* sums) {
       for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 40
         for (int p = 0; p < (J - 1) * S + K; ++p) {
-          const Vec value = value_at<Spread>(rows[r] + p * window.pixel, c, first + c);
+          const Vec value = value_at<Spread>(rows[r] + p * pixel, c, lane + c);
 #pragma GCC unroll 8
           for (int t = 0; t < K; ++t)
             if (p >= t && (p - t) % S == 0 && (p - t) / S < J)
@@ -111,32 +112,42 @@ void accumulate(const Window& window, int64_t offset, Vec* sums) {
 
 // The same for any number of taps and any step.
 template <int R, int J, int V, bool Spread>
-void accumulate_any(const Window& window, int64_t offset, Vec* sums, int taps, int step) {
-  const Bits first = Spread ? first_of_group(window.depth) : Bits{};
+void accumulate_any(const Window& window, Place place, const Vec* first, Vec* sums, int taps, int step) {
+  for (int i = 0; i < R * J * V; ++i) sums[i] = first[i % V];
+  const Bits lane = Spread ? first_of_group(window.depth) : Bits{};
   for (int i = 0; i < window.count; ++i) {
-    const float* weights = window.weights[i];
+    const float* weights = place.weights + window.weights[i];
     for (int c = 0; c < window.depth; ++c)
       for (int t = 0; t < taps; ++t, weights += V * kLanes)
         for (int r = 0; r < R; ++r) {
-          const float* pixel = window.rows[i][r] + offset + t * window.pixel;
+          const float* pixel = place.pixels + window.rows[i][r] + t * window.pixel;
           for (int j = 0; j < J; ++j, pixel += step * window.pixel) {
-            const Vec value = value_at<Spread>(pixel, c, first + c);
+            const Vec value = value_at<Spread>(pixel, c, lane + c);
             for (int v = 0; v < V; ++v) sums[(r * J + j) * V + v] += value * load(weights + v * kLanes);
           }
         }
   }
 }
 
+template <int K, int S, int R, int J, int V, bool Spread>
+void accumulate(const Window& window, Place place, const Vec* first, Vec* sums, Ahead& next) {
+  if (Spread || window.pixel == kLanes)
+    return accumulate<K, S, R, J, V, Spread, kLanes>(window, place, first, sums, next);
+  if (window.pixel == 2 * kLanes)
+    return accumulate<K, S, R, J, V, false, 2 * kLanes>(window, place, first, sums, next);
+  accumulate<K, S, R, J, V, false, 0>(window, place, first, sums, next);
+}
+
 template <int R, int J, int V, bool Spread>
-void accumulate(const Window& window, int64_t offset, Vec* sums, int taps, int step) {
+void accumulate(const Window& window, Place place, const Vec* first, Vec* sums, int taps, int step, Ahead& next) {
   switch (step * 100 + taps) {
-    case 101: return accumulate<1, 1, R, J, V, Spread>(window, offset, sums);
-    case 102: return accumulate<2, 1, R, J, V, Spread>(window, offset, sums);
-    case 103: return accumulate<3, 1, R, J, V, Spread>(window, offset, sums);
-    case 105: return accumulate<5, 1, R, J, V, Spread>(window, offset, sums);
-    case 203: return accumulate<3, 2, R, J, V, Spread>(window, offset, sums);
-    case 205: return accumulate<5, 2, R, J, V, Spread>(window, offset, sums);
-    default: return accumulate_any<R, J, V, Spread>(window, offset, sums, taps, step);
+    case 101: return accumulate<1, 1, R, J, V, Spread>(window, place, first, sums, next);
+    case 102: return accumulate<2, 1, R, J, V, Spread>(window, place, first, sums, next);
+    case 103: return accumulate<3, 1, R, J, V, Spread>(window, place, first, sums, next);
+    case 105: return accumulate<5, 1, R, J, V, Spread>(window, place, first, sums, next);
+    case 203: return accumulate<3, 2, R, J, V, Spread>(window, place, first, sums, next);
+    case 205: return accumulate<5, 2, R, J, V, Spread>(window, place, first, sums, next);
+    default: return accumulate_any<R, J, V, Spread>(window, place, first, sums, taps, step);
   }
 }
 
