@@ -54,7 +54,7 @@ def loop(
 
     def repeat(calls: int) -> float:
         for _ in range(calls):
-            result = None  # its memory serves the next one: two at once would have the system map pages again and again
+            result = None  # its memory serves the next one
             result = both() if gradients else forward()
         return float(result.flatten()[0])
 

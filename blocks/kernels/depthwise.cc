@@ -68,6 +68,8 @@ void tile(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_he
   out += (int64_t(line.first) + int64_t(j) * line.out_step) * channels;
   for (int v = 0; v < vectors(channels); ++v) {
     const int o = offset_of(v, channels);
+    // So little work that writing would have to wait for the memory.
+    for (int i = 0; i < J; ++i) __builtin_prefetch(out + i * out_step + o, 1);
     const float* weights = line.weights + int64_t(v) * kernel_height * line.taps * kLanes;
     Vec sums[J];
     const Vec first = bias ? load(bias + o) : Vec{};

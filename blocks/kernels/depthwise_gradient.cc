@@ -1,5 +1,6 @@
 // The gradient of a depthwise convolution's kernel.
 #include <algorithm>
+#include <vector>
 
 #include "simd.h"
 
@@ -10,61 +11,132 @@ namespace {
 int down(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 int up(int a, int b) { return -down(-a, b); }
 
-// dKernel += dy * x for the rows [begin, end) of all outputs, a row being (image, y).
-template <class T, int KW>
-void filter_rows(const Depthwise& d, const T* x, const T* dy, float* total, int64_t begin, int64_t end) {
-  for (int64_t row = begin; row < end; ++row) {
-    const int64_t image = row / d.out_height;
-    const int out_y = int(row % d.out_height);
-    const T* gradients = dy + row * d.out_width * d.channels;
-    for (int ky = 0; ky < d.kernel_height; ++ky) {
-      const int in_y = out_y * d.stride_height + ky - d.top;
-      if (in_y < 0 || in_y >= d.height) continue;
-      const T* inputs = x + (image * d.height + in_y) * d.width * int64_t(d.channels);
-      for (int v = 0; v < vectors(d.channels); ++v) {
-        const int o = offset_of(v, d.channels);
-        float* at = total + (int64_t(ky) * KW * vectors(d.channels) + v) * kLanes;
-        const int64_t next = int64_t(vectors(d.channels)) * kLanes;
-        Vec sums[KW];
-        for (int kx = 0; kx < KW; ++kx) sums[kx] = load(at + kx * next);
-        const int inner_first = std::min(d.out_width, std::max(0, up(d.left, d.stride_width)));
-        const int inner_last =
-            std::max(inner_first, std::min(d.out_width, down(d.width - KW + d.left, d.stride_width) + 1));
-        auto edge = [&](int out_x) {
-          const Vec gradient = load(gradients + int64_t(out_x) * d.channels + o);
-          for (int kx = 0; kx < KW; ++kx) {
-            const int in_x = out_x * d.stride_width + kx - d.left;
-            if (in_x >= 0 && in_x < d.width) sums[kx] += gradient * load(inputs + int64_t(in_x) * d.channels + o);
-          }
-        };
-        for (int out_x = 0; out_x < inner_first; ++out_x) edge(out_x);
-        const T* from = inputs + (int64_t(inner_first) * d.stride_width - d.left) * d.channels + o;
-        const int64_t step = int64_t(d.stride_width) * d.channels;
-        for (int out_x = inner_first; out_x < inner_last; ++out_x, from += step) {
-          const Vec gradient = load(gradients + int64_t(out_x) * d.channels + o);
-          for (int kx = 0; kx < KW; ++kx) sums[kx] += gradient * load(from + int64_t(kx) * d.channels);
-        }
-        for (int out_x = inner_last; out_x < d.out_width; ++out_x) edge(out_x);
-        for (int kx = 0; kx < KW; ++kx) store(at + kx * next, sums[kx]);
+constexpr int kTogether = kLanes == 16 ? 3 : 1;  // rows of the kernel whose sums are in registers
+constexpr int kPositions = 4;                    // outputs that are summed at a time
+
+// The outputs of a row all of whose taps exist: gradients, and the inputs that R rows of the kernel meet.
+template <class T, int R>
+struct Inner {
+  const T* gradients;
+  const T* inputs[R];
+  int64_t channels;
+  int count, stride;
+};
+
+// sums[r][t] += sum over outputs j of inputs[r][j * stride + t] * gradients[j]. S is the stride, or 0 for any.
+template <class T, int K, int S, int R>
+void add_inner(const Inner<T, R>& inner, Vec (&sums)[R][K]) {
+  Vec acc[R][K];  // in registers, once every loop over it is unrolled
+#pragma GCC unroll 32
+  for (int i = 0; i < R * K; ++i) acc[i / K][i % K] = sums[i / K][i % K];
+  const int64_t step = (S ? S : inner.stride) * inner.channels;
+  int j = 0;
+  for (; S && j + kPositions <= inner.count; j += kPositions) {
+    Vec gradients[kPositions];
+#pragma GCC unroll 4
+    for (int i = 0; i < kPositions; ++i) gradients[i] = load(inner.gradients + (j + i) * inner.channels);
+#pragma GCC unroll 3
+    for (int r = 0; r < R; ++r) {
+      const T* from = inner.inputs[r] + j * step;
+#pragma GCC unroll 32
+      for (int p = 0; p < (kPositions - 1) * S + K; ++p) {
+        const Vec value = load(from + p * inner.channels);
+#pragma GCC unroll 12
+        for (int t = 0; t < K; ++t)
+          if (p >= t && (p - t) % (S ? S : 1) == 0 && (p - t) / (S ? S : 1) < kPositions)
+            acc[r][t] += value * gradients[(p - t) / (S ? S : 1)];
       }
     }
   }
+  for (; j < inner.count; ++j) {
+    const Vec gradient = load(inner.gradients + j * inner.channels);
+#pragma GCC unroll 3
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 12
+      for (int t = 0; t < K; ++t) acc[r][t] += gradient * load(inner.inputs[r] + j * step + t * inner.channels);
+  }
+#pragma GCC unroll 32
+  for (int i = 0; i < R * K; ++i) sums[i / K][i % K] = acc[i / K][i % K];
+}
+
+// A row of the kernel, and the row of inputs that it meets.
+template <class T>
+struct Met {
+  int kernel_row;
+  const T* inputs;
+};
+
+// total [kernel row][tap][vector][kLanes] += what one row of gradients and R rows of inputs give.
+template <class T, int K, int S, int R>
+void add_rows(const Depthwise& d, const Met<T>* met, const T* gradients, float* total) {
+  const int64_t channels = d.channels, between = int64_t(vectors(d.channels)) * kLanes;
+  const int first = std::min(d.out_width, std::max(0, up(d.left, d.stride_width)));
+  const int last = std::max(first, std::min(d.out_width, down(d.width - K + d.left, d.stride_width) + 1));
+  for (int v = 0; v < vectors(d.channels); ++v) {
+    const int o = offset_of(v, d.channels);
+    Vec sums[R][K];
+    for (int r = 0; r < R; ++r)
+      for (int t = 0; t < K; ++t) sums[r][t] = load(total + (met[r].kernel_row * K + t) * between + v * kLanes);
+    Inner<T, R> inner = {gradients + first * channels + o, {}, channels, last - first, d.stride_width};
+    for (int r = 0; r < R; ++r)
+      inner.inputs[r] = met[r].inputs + (int64_t(first) * d.stride_width - d.left) * channels + o;
+    add_inner<T, K, S, R>(inner, sums);
+    for (int j = 0; j < d.out_width; ++j) {
+      if (j == first && first < last) j = last;  // those in between have been added
+      if (j == d.out_width) break;
+      const Vec gradient = load(gradients + j * channels + o);
+      for (int t = 0; t < K; ++t) {
+        const int column = j * d.stride_width + t - d.left;
+        if (column < 0 || column >= d.width) continue;
+        for (int r = 0; r < R; ++r) sums[r][t] += gradient * load(met[r].inputs + column * channels + o);
+      }
+    }
+    for (int r = 0; r < R; ++r)
+      for (int t = 0; t < K; ++t) store(total + (met[r].kernel_row * K + t) * between + v * kLanes, sums[r][t]);
+  }
+}
+
+// total += dy * x for the rows [begin, end) of all outputs, a row being (image, y).
+template <class T, int K, int S>
+void add_all(const Depthwise& d, const T* x, const T* dy, float* total, int64_t begin, int64_t end) {
+  const int64_t x_row = d.width * int64_t(d.channels), dy_row = d.out_width * int64_t(d.channels);
+  std::vector<Met<T>> met;
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t image = row / d.out_height;
+    const int top = int(row % d.out_height) * d.stride_height - d.top;
+    met.clear();
+    for (int ky = 0; ky < d.kernel_height; ++ky)
+      if (top + ky >= 0 && top + ky < d.height) met.push_back({ky, x + (image * d.height + top + ky) * x_row});
+    const T* gradients = dy + row * dy_row;
+    size_t i = 0;
+    for (; i + kTogether <= met.size(); i += kTogether)
+      add_rows<T, K, S, kTogether>(d, &met[i], gradients, total);
+    if (kTogether > 2 && i + 2 == met.size()) add_rows<T, K, S, 2>(d, &met[i], gradients, total), i += 2;
+    for (; i < met.size(); ++i) add_rows<T, K, S, 1>(d, &met[i], gradients, total);
+  }
+}
+
+template <class T, int K>
+void add_all(const Depthwise& d, const T* x, const T* dy, float* total, int64_t begin, int64_t end) {
+  if (d.stride_width == 1) return add_all<T, K, 1>(d, x, dy, total, begin, end);
+  if (d.stride_width == 2) return add_all<T, K, 2>(d, x, dy, total, begin, end);
+  add_all<T, K, 0>(d, x, dy, total, begin, end);
 }
 
 template <class T>
-void filter_rows_of(const Depthwise& d, const T* x, const T* dy, float* total, int64_t begin, int64_t end) {
+void add_all(const Depthwise& d, const T* x, const T* dy, float* total, int64_t begin, int64_t end) {
   switch (d.kernel_width) {
-    case 1: return filter_rows<T, 1>(d, x, dy, total, begin, end);
-    case 2: return filter_rows<T, 2>(d, x, dy, total, begin, end);
-    case 3: return filter_rows<T, 3>(d, x, dy, total, begin, end);
-    case 4: return filter_rows<T, 4>(d, x, dy, total, begin, end);
-    case 5: return filter_rows<T, 5>(d, x, dy, total, begin, end);
-    case 6: return filter_rows<T, 6>(d, x, dy, total, begin, end);
-    case 7: return filter_rows<T, 7>(d, x, dy, total, begin, end);
-    case 8: return filter_rows<T, 8>(d, x, dy, total, begin, end);
-    case 9: return filter_rows<T, 9>(d, x, dy, total, begin, end);
-    case 10: return filter_rows<T, 10>(d, x, dy, total, begin, end);
-    default: return filter_rows<T, 11>(d, x, dy, total, begin, end);  // the largest that the operation admits
+    case 1: return add_all<T, 1, 0>(d, x, dy, total, begin, end);
+    case 2: return add_all<T, 2, 0>(d, x, dy, total, begin, end);
+    case 3: return add_all<T, 3>(d, x, dy, total, begin, end);
+    case 4: return add_all<T, 4, 0>(d, x, dy, total, begin, end);
+    case 5: return add_all<T, 5>(d, x, dy, total, begin, end);
+    case 6: return add_all<T, 6, 0>(d, x, dy, total, begin, end);
+    case 7: return add_all<T, 7>(d, x, dy, total, begin, end);
+    case 8: return add_all<T, 8, 0>(d, x, dy, total, begin, end);
+    case 9: return add_all<T, 9, 0>(d, x, dy, total, begin, end);
+    case 10: return add_all<T, 10, 0>(d, x, dy, total, begin, end);
+    default: return add_all<T, 11, 0>(d, x, dy, total, begin, end);  // the largest that the operation admits
   }
 }
 
@@ -80,7 +152,7 @@ void depthwise_filter_gradient(const Depthwise& d, const T* x, const T* dy, floa
   float* parts = scratch(kShared, tasks * size);
   parallel.run(tasks, [&](int64_t task) {
     std::memset(parts + task * size, 0, sizeof(float) * size);
-    filter_rows_of(d, x, dy, parts + task * size, rows * task / tasks, rows * (task + 1) / tasks);
+    add_all(d, x, dy, parts + task * size, rows * task / tasks, rows * (task + 1) / tasks);
   });
   for (int tap = 0; tap < taps; ++tap) {
     for (int v = 0; v < count; ++v) {
