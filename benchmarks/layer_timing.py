@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from shapes import Shape
 from sides import SideError, Sides
 
-TURN = 0.02  # seconds of work in one timing, at least
+TURN = 0.03  # seconds of work in one timing, at least
 MEASURED = "measured"
 
 

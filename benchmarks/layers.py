@@ -5,9 +5,9 @@ usage: python benchmarks/layers.py [--batch 16] [--only TEXT] [--sides zoo,keras
                                    [--torch PYTHON] [--csv FILE]
 
 The shapes are those of `shapes.py`. Each side has a process of its own, and they take turns. A turn has as many calls,
-one after the other, as take 20 ms; the time of a call is the median over the turns. "gradients" is forward and
-backward: of sum(outputs * cotangent) with respect to inputs and kernel. Inputs, kernels and outputs are all of the
-type that is compared, channels last. No side gives memory back to the system between calls.
+one after the other, as take 30 ms, after as many that are not timed; the time of a call is the median over the turns.
+"gradients" is forward and backward: of sum(outputs * cotangent) with respect to inputs and kernel. Inputs, kernels and
+outputs are all of the type that is compared, channels last. No side gives memory back to the system between calls.
 """
 
 import argparse

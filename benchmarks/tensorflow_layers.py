@@ -152,13 +152,11 @@ def loop(
         """The body of a loop with so many calls in it."""
 
         def body(count, x, found):
-            firsts = []
             for _ in range(calls):
-                results = once(x)
-                firsts += [tf.cast(tf.reshape(result, (-1,))[0], tf.float32) for result in results]
-                with tf.control_dependencies(results):
+                found += tf.add_n([tf.cast(tf.reshape(result, (-1,))[0], tf.float32) for result in once(x)])
+                with tf.control_dependencies([found]):
                     x = tf.identity(x)  # the next call waits for this one, and cannot be moved out of the loop
-            return count - calls, x, found + tf.add_n(firsts)
+            return count - calls, x, found
 
         return body
 

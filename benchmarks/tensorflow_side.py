@@ -12,6 +12,9 @@ CLASSES = 1000
 
 def load() -> tuple[dict, dict]:
     """Import TensorFlow; the commands of this worker and what it says first."""
+    from zoo import tensorflow_process
+
+    tensorflow_process.prepare()  # as in `train.py`; the stock layers gain by it too
     import keras
     import tensorflow as tf
     from ceilings import tensorflow_ceilings

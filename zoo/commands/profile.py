@@ -1,13 +1,12 @@
 """`zoo profile`: what every layer of a network costs, and how long it takes on this machine."""
 
 import contextlib
-import logging
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from zoo import tensorflow_process
 from zoo.commands.arguments import SIZE, WHOLE, complete_groups, complete_network, network
 from zoo.commands.output import (
     Column,
@@ -110,8 +109,7 @@ def profile(
 
 def _build(name: str, groups: int | None, shape: tuple[int, int, int], classes: int | None, fused: bool, timed: bool):
     """The network; with weights of zeros where it is not going to be timed."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it while it is imported
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    tensorflow_process.prepare()
     import tensorflow as tf
 
     import zoo

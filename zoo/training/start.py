@@ -1,13 +1,12 @@
 """A run from its configuration to its result. Nothing slow is imported until the settings have been checked."""
 
-import logging
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from zoo import tensorflow_process
 from zoo.training.errors import UserError
 from zoo.training.settings import Settings, check
 
@@ -31,8 +30,7 @@ def start(cfg: DictConfig, directory: Path, sweep_id: str | None = None, swept: 
         KeyboardInterrupt: the user stopped the run; what was learnt has been saved.
     """
     settings = checked(cfg)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it while it is imported
-    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS tells there of every file that it opens
+    tensorflow_process.prepare()
     from zoo.training.run import Sweep, train
 
     return train(settings, OmegaConf.to_container(cfg, resolve=True), directory, Sweep(sweep_id, swept))
