@@ -152,7 +152,8 @@ def _library_convolves(s: Situation) -> bool:
     """
     if s.pointwise or s.depthwise or not s.onednn:
         return False
-    return max(s.inputs, s.outputs) > (16 if s.strides == (1, 1) else 64) or max(s.kernel_size) > 3
+    most = 48 if s.strides == (1, 1) and s.dtype == "float32" else 64
+    return max(s.inputs, s.outputs) > most or max(s.kernel_size) > 3
 
 
 def _choose_dense_pointwise(s: Situation) -> str:
