@@ -145,7 +145,8 @@ def test_it_is_chosen_and_traced():
     [
         ({}, "kernel"),
         ({"inputs": 16, "outputs": 16}, "kernel"),
-        ({"inputs": 16, "outputs": 32}, "native"),
+        ({"inputs": 16, "outputs": 48}, "kernel"),
+        ({"inputs": 16, "outputs": 49}, "native"),
         ({"inputs": 32, "outputs": 64, "strides": (2, 2)}, "kernel"),
         ({"inputs": 32, "outputs": 64, "onednn": False}, "kernel"),
         ({"kernel_size": (5, 5)}, "native"),
