@@ -92,8 +92,10 @@ def _kernel_obstacle(s: Situation) -> str | None:
         return f"it takes float32 and bfloat16, not {s.dtype}"
     if s.pointwise:
         return None
-    if s.groups == 1 or s.dilation != (1, 1) or max(s.kernel_size) > 11:
-        return "it takes 1 x 1 kernels, or ones up to 11 x 11 of several groups, undilated"
+    if s.dilation != (1, 1) or max(s.kernel_size) > 11:
+        return "it takes kernels up to 11 x 11, undilated"
+    if s.groups == 1:
+        return None
     if s.depthwise and (s.outputs != 1 or s.groups < s.kernels):
         return f"of depthwise kernels it takes those of one filter an input channel, {s.kernels} channels or more"
     if not s.depthwise and min(s.inputs, s.outputs) <= 8 and (s.inputs not in (2, 4, 8) or s.inputs != s.outputs):
@@ -146,11 +148,16 @@ def _library_multiplies(s: Situation) -> bool:
 
 
 def _library_convolves(s: Situation) -> bool:
-    """Whether oneDNN's convolution in groups is as fast as ours: of large groups, and of kernels beyond 3 x 3.
+    """Whether TensorFlow's convolution is as fast as ours: of large groups, and in groups of kernels beyond 3 x 3.
 
     Ours reads less memory, which counts most where a group has few channels, and differentiates strided ones faster.
     """
-    if s.pointwise or s.depthwise or not s.onednn:
+    if s.pointwise or s.depthwise:
+        return False
+    if s.groups == 1:
+        most = 256 if not s.onednn else 128 if s.dtype == "bfloat16" or s.strides != (1, 1) else 0
+        return s.inputs > 4 and max(s.inputs, s.outputs) > most
+    if not s.onednn:
         return False
     most = 48 if s.strides == (1, 1) and s.dtype == "float32" else 64
     return max(s.inputs, s.outputs) > most or max(s.kernel_size) > 3

@@ -1,4 +1,4 @@
-"""The CPU kernels of spatial convolutions in groups: values and gradients are those of the definition."""
+"""The CPU kernels of spatial convolutions, in groups and of one: values and gradients are those of the definition."""
 
 import dataclasses
 
@@ -32,6 +32,15 @@ CASES = {
     "11 x 2": (2, 12, 6, 32, 32, (11, 2), (1, 1), 8, ((5, 5), (0, 1))),
     "7 x 7": (1, 9, 9, 36, 24, (7, 7), (2, 2), 2, ((3, 3), (3, 3))),
     "few channels in all": (2, 5, 5, 8, 8, (3, 3), (1, 1), 2, ((1, 1), (1, 1))),
+    "one group, 3 channels": (3, 19, 33, 3, 32, (3, 3), (2, 2), 1, ((0, 1), (0, 1))),
+    "one group, 7 x 7": (2, 15, 14, 3, 40, (7, 7), (2, 2), 1, ((2, 3), (3, 2))),
+    "one group, side by side": (2, 8, 12, 3, 5, (4, 4), (4, 4), 1, ((0, 0), (0, 0))),
+    "one group, with gaps": (2, 9, 10, 5, 17, (2, 3), (3, 4), 1, ((0, 0), (0, 0))),
+    "one group, 16 to 19": (1, 6, 7, 16, 19, (3, 3), (1, 1), 1, ((1, 1), (1, 1))),
+    "one group, 512 values a patch": (2, 5, 5, 128, 33, (2, 2), (1, 1), 1, ((0, 0), (0, 0))),
+    "one group, one channel": (5, 4, 3, 1, 1, (3, 3), (1, 1), 1, ((1, 1), (1, 1))),
+    "one group, far padding": (2, 4, 5, 4, 32, (3, 3), (2, 2), 1, ((3, 4), (4, 3))),
+    "one group, narrower than the kernel": (2, 3, 2, 6, 8, (3, 5), (1, 1), 1, ((1, 1), (2, 2))),
 }
 
 
@@ -75,7 +84,7 @@ def test_values_and_gradients_are_those_of_the_definition(case, dtype, tolerance
 
 @pytest.mark.parametrize("activation", [None, "relu", "relu6", "hard_silu", "silu", "sigmoid"])
 @pytest.mark.parametrize("more", ["", "bias", "residual", "bias and residual"])
-@pytest.mark.parametrize("channels, groups", [(32, 8), (36, 3)])
+@pytest.mark.parametrize("channels, groups", [(32, 8), (36, 3), (20, 1)])
 def test_bias_activation_and_residual(channels, groups, more, activation):
     images, kernel = drawn((3, 6, 5, channels), "float32"), drawn((3, 3, channels // groups, channels), "float32") / 5
     added = {"bias": drawn((channels,), "float32"), "residual": drawn((3, 6, 5, channels), "float32", seed=1)}
@@ -100,7 +109,7 @@ def test_bias_activation_and_residual(channels, groups, more, activation):
     same(results(ours, tuple(tf.cast(each, "float32") for each in arguments), weights), expected, 5e-6)
 
 
-@pytest.mark.parametrize("channels, groups", [(32, 8), (24, 2)])
+@pytest.mark.parametrize("channels, groups", [(32, 8), (24, 2), (3, 1)])
 def test_second_derivatives(channels, groups):
     images, kernel = drawn((2, 5, 6, channels), "float32"), drawn((3, 3, channels // groups, channels), "float32") / 5
     padding = ((1, 1), (1, 1))
@@ -155,6 +164,12 @@ def test_it_is_chosen_and_traced():
         ({"dilation": (2, 2)}, "native"),
         ({"kernel_size": (13, 13), "onednn": False}, "split"),
         ({"groups": 1, "inputs": 64, "outputs": 64}, "native"),
+        ({"groups": 1, "inputs": 3, "outputs": 64, "kernel_size": (7, 7)}, "kernel"),
+        ({"groups": 1, "inputs": 64, "outputs": 128, "strides": (2, 2)}, "kernel"),
+        ({"groups": 1, "inputs": 64, "outputs": 129, "strides": (2, 2)}, "native"),
+        ({"groups": 1, "inputs": 64, "outputs": 64, "dtype": "bfloat16"}, "kernel"),
+        ({"groups": 1, "inputs": 256, "outputs": 256, "onednn": False}, "kernel"),
+        ({"groups": 1, "inputs": 3, "outputs": 64, "dilation": (2, 2)}, "native"),
         ({"dtype": "bfloat16"}, "kernel"),
         ({"dtype": "bfloat16", "matrix_units": True}, "merge"),
         ({"dtype": "bfloat16", "matrix_units": True, "inputs": 16, "outputs": 16}, "native"),

@@ -19,8 +19,8 @@ from pathlib import Path
 SOURCES = Path(__file__).parent
 # Compiled for this very processor.
 ARITHMETIC = (
-    "norm", "spatial", "spatial_gradient", "depthwise", "depthwise_gradient", "product", "product_gradient", "sampling",
-    "team",
+    "norm", "spatial", "spatial_gradient", "depthwise", "depthwise_gradient", "dense", "product", "product_gradient",
+    "sampling", "team",
 )  # fmt: skip
 # Compiled as TensorFlow is: its headers depend on the flags.
 GLUE = ("convolutions", "spatial_convolutions", "operations", "registration")

@@ -83,6 +83,16 @@ void spatial_input_gradient(const Spatial& s, const T* dy, const float* kernel, 
 template <class T>
 void spatial_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_kernel, const Parallel& parallel);
 
+// ---- spatial convolution of one group: dense.cc -------------------------------------------------------------------
+
+template <class T>
+void dense(const Spatial& s, const T* x, const float* kernel, const float* bias, const T* residual, T* y,
+           Activation activation, const Parallel& parallel);
+template <class T>
+void dense_input_gradient(const Spatial& s, const T* dy, const float* kernel, T* dx, const Parallel& parallel);
+template <class T>
+void dense_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_kernel, const Parallel& parallel);
+
 // ---- pointwise convolution: product.cc ----------------------------------------------------------------------------
 
 // x (rows, groups * inputs), kernel (inputs, groups * outputs), y (rows, groups * outputs).

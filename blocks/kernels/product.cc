@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "tile.h"
+#include "rows.h"
 
 namespace blocks {
 
@@ -17,68 +17,6 @@ float* scratch(int slot, int64_t floats) {
 }
 
 namespace {
-
-template <class T>
-struct Epilogue {
-  const float* bias;
-  const T* residual;
-  int64_t residual_row;
-};
-
-// Writes a tile of `rows` x `columns` from its buffer: bias, residual, activation. Whole: columns fill V vectors.
-template <class T, Activation A, int V, bool Whole>
-void finish(const float* buffer, int rows, int columns, T* y, int64_t y_row, const Epilogue<T>& e, int first) {
-  for (int r = 0; r < rows; ++r) {
-    for (int v = 0; v < V; ++v) {
-      const int c = v * kLanes, some = Whole ? kLanes : std::min(kLanes, columns - c);
-      Vec z = load(buffer + r * kColumns + c);
-      if (e.bias) z += some == kLanes ? load(e.bias + first + c) : load_some(e.bias + first + c, some);
-      if (e.residual) {
-        const T* from = e.residual + r * e.residual_row + first + c;
-        z += some == kLanes ? load(from) : load_some(from, some);
-      }
-      z = activate<A>(z);
-      if (some == kLanes) store(y + r * y_row + c, z);
-      else store_some(y + r * y_row + c, z, some);
-    }
-  }
-}
-
-inline float* direct(float* y) { return y; }
-inline float* direct(bf16*) { return nullptr; }
-
-// Rows of y = a * B for one panel of B, of V vectors.
-template <class T, int V>
-void rows_of_panel(const float* a, int64_t a_row, int64_t depth, const float* panel, int columns, T* y, int64_t y_row,
-                   int64_t rows, const Epilogue<T>& e, int first, Activation activation) {
-  alignas(64) float buffer[kRows * kColumns];
-  const int step = even_rows(rows);
-  const bool whole = columns == V * kLanes;
-  float* out = direct(y);
-  if (out && whole && activation == Activation::kNone && !e.bias && !e.residual) {
-    for (int64_t row = 0; row < rows; row += step)
-      tile_of<V, false>(int(std::min<int64_t>(step, rows - row)))(depth, a + row * a_row, a_row, 1, panel, kColumns,
-                                                                  out + row * y_row, y_row);
-    return;
-  }
-  with_activation(activation, [&](auto act) {
-    constexpr Activation A = decltype(act)::value;
-    for (int64_t row = 0; row < rows; row += step) {
-      const int some = int(std::min<int64_t>(step, rows - row));
-      tile_of<V, false>(some)(depth, a + row * a_row, a_row, 1, panel, kColumns, buffer, kColumns);
-      const Epilogue<T> here{e.bias, e.residual ? e.residual + row * e.residual_row : nullptr, e.residual_row};
-      (whole ? finish<T, A, V, true> : finish<T, A, V, false>)(buffer, some, columns, y + row * y_row, y_row, here,
-                                                               first);
-    }
-  });
-}
-
-template <class T>
-void rows_of_panel(const float* a, int64_t a_row, int64_t depth, const float* panel, int columns, T* y, int64_t y_row,
-                   int64_t rows, const Epilogue<T>& e, int first, Activation activation) {
-  (columns > kLanes ? rows_of_panel<T, 2> : rows_of_panel<T, 1>)(a, a_row, depth, panel, columns, y, y_row, rows, e,
-                                                                 first, activation);
-}
 
 // y (rows, groups * columns) = x (rows, groups * depth) times one matrix a group.
 // Entry (k, c) of group g's matrix is b[g * apart + k * down + c * across].
@@ -112,10 +50,12 @@ void products(int64_t rows, int groups, int depth, int columns, const T* x, cons
       float* panel = scratch(2, some * panel_size);
       pack_several(b + group * apart, depth, columns, down, across, begin, end, panel);
       const float* a = (ready ? as_is(x) : wide) + int64_t(group) * depth;
-      for (int i = begin; i < end; ++i)
-        rows_of_panel(a, a_row, depth, panel + (i - begin) * panel_size, std::min(kColumns, columns - i * kColumns),
+      for (int i = begin; i < end; ++i) {
+        const Stretch stretch{a, panel + (i - begin) * panel_size};
+        rows_of_panel({&stretch, 1, depth, a_row, 1, kColumns}, std::min(kColumns, columns - i * kColumns),
                       y + int64_t(group) * columns + i * kColumns, y_row, rows, epilogue,
                       group * columns + i * kColumns, activation);
+      }
     });
     return;
   }
@@ -139,11 +79,12 @@ void products(int64_t rows, int groups, int depth, int columns, const T* x, cons
     }
     const Epilogue<T> here{bias, residual ? residual + begin * y_row : nullptr, y_row};
     for (int group = 0; group < groups; ++group)
-      for (int panel = 0; panel < count; ++panel)
-        rows_of_panel(a + int64_t(group) * depth, a_row, depth, packed + (int64_t(group) * count + panel) * panel_size,
-                      std::min(kColumns, columns - panel * kColumns),
+      for (int panel = 0; panel < count; ++panel) {
+        const Stretch stretch{a + int64_t(group) * depth, packed + (int64_t(group) * count + panel) * panel_size};
+        rows_of_panel({&stretch, 1, depth, a_row, 1, kColumns}, std::min(kColumns, columns - panel * kColumns),
                       y + begin * y_row + int64_t(group) * columns + panel * kColumns, y_row, some, here,
                       group * columns + panel * kColumns, activation);
+      }
   });
 }
 

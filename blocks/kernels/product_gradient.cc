@@ -36,8 +36,9 @@ void accumulate(const T* x, int64_t x_row, int64_t inputs, const T* dy, int64_t 
     for (int k = first; k < last; k += step) {
       const int some = std::min(step, last - k);
       const Tile run = columns - c > kLanes ? tile_of<2, true>(some) : tile_of<1, true>(some);
-      run(rows, x_direct ? x_direct + k : packed + rows * (k - first), 1, x_direct ? x_row : some,
-          dy_direct ? dy_direct + c : panel, dy_direct ? dy_row : kColumns, total + k * total_row + c, total_row);
+      const Stretch stretch{x_direct ? x_direct + k : packed + rows * (k - first), dy_direct ? dy_direct + c : panel};
+      run({&stretch, 1, rows, 1, x_direct ? x_row : some, dy_direct ? dy_row : kColumns}, 0, total + k * total_row + c,
+          total_row);
     }
   }
 }

@@ -1,4 +1,4 @@
-// The operations of spatial.cc and spatial_gradient.cc: what they check, allocate and call.
+// The operations of spatial.cc, spatial_gradient.cc and dense.cc: what they check, allocate and call.
 #include "tensorflow_side.h"
 
 namespace blocks {
@@ -45,6 +45,8 @@ class SpatialOp : public OpKernel {
 
 template <class T>
 class SpatialForward : public SpatialOp {
+  using Entry = typename Stored<T>::type;
+
  public:
   explicit SpatialForward(OpKernelConstruction* c) : SpatialOp(c), activation_(activation_of(c)) {
     OP_REQUIRES_OK(c, c->GetAttr("biases", &biases_));
@@ -58,8 +60,9 @@ class SpatialForward : public SpatialOp {
                 InvalidArgument("the residual's shape is not that of the outputs"));
     auto* y = out<T>(c, 0, outputs(s));
     if (!c->status().ok() || s.batch == 0) return;
-    spatial(s, in<T>(c, 0), in<float>(c, 1), biases_ ? in<float>(c, 2) : nullptr,
-            residual ? in<T>(c, 2 + biases_) : nullptr, y, activation_, parallel_of(c));
+    const auto run = s.groups == 1 ? dense<Entry> : spatial<Entry>;
+    run(s, in<T>(c, 0), in<float>(c, 1), biases_ ? in<float>(c, 2) : nullptr,
+        residual ? in<T>(c, 2 + biases_) : nullptr, y, activation_, parallel_of(c));
   }
 
  private:
@@ -69,6 +72,8 @@ class SpatialForward : public SpatialOp {
 
 template <class T>
 class SpatialInputGrad : public SpatialOp {
+  using Entry = typename Stored<T>::type;
+
  public:
   using SpatialOp::SpatialOp;
   void Compute(OpKernelContext* c) override {  // dy, kernel, shape of x
@@ -78,13 +83,15 @@ class SpatialInputGrad : public SpatialOp {
     if (!geometry(c, shape, c->input(1).shape(), s)) return;
     OP_REQUIRES(c, c->input(0).shape() == outputs(s), InvalidArgument("gradients of a wrong shape"));
     auto* dx = out<T>(c, 0, shape);
-    if (dx && s.batch && s.height && s.width)
-      spatial_input_gradient(s, in<T>(c, 0), in<float>(c, 1), dx, parallel_of(c));
+    const auto run = s.groups == 1 ? dense_input_gradient<Entry> : spatial_input_gradient<Entry>;
+    if (dx && s.batch && s.height && s.width) run(s, in<T>(c, 0), in<float>(c, 1), dx, parallel_of(c));
   }
 };
 
 template <class T>
 class SpatialFilterGrad : public SpatialOp {
+  using Entry = typename Stored<T>::type;
+
  public:
   using SpatialOp::SpatialOp;
   void Compute(OpKernelContext* c) override {  // x, dy, shape of the kernel
@@ -94,7 +101,8 @@ class SpatialFilterGrad : public SpatialOp {
     if (!geometry(c, c->input(0).shape(), shape, s)) return;
     OP_REQUIRES(c, c->input(1).shape() == outputs(s), InvalidArgument("gradients of a wrong shape"));
     auto* d_kernel = out<float>(c, 0, shape);
-    if (d_kernel) spatial_filter_gradient(s, in<T>(c, 0), in<T>(c, 1), d_kernel, parallel_of(c));
+    const auto run = s.groups == 1 ? dense_filter_gradient<Entry> : spatial_filter_gradient<Entry>;
+    if (d_kernel) run(s, in<T>(c, 0), in<T>(c, 1), d_kernel, parallel_of(c));
   }
 };
 

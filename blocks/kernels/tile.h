@@ -12,24 +12,40 @@ constexpr int64_t kNear = 1 << 18;    // floats that stay in a core's second-lev
 
 inline int panels(int columns) { return (columns + kColumns - 1) / kColumns; }
 
-// out[r] (V vectors) = sum over k of a[r * row + k * next] * b[k * width ...], added to what is there if Add.
+// What a tile sums up: products over one or several stretches of `depth` steps, each of which begins at its a and b.
+struct Stretch {
+  const float *a, *b;
+};
+struct Sum {
+  const Stretch* stretches;
+  int count;
+  int64_t depth;
+  int64_t row, next;   // of a, from one row of the tile, and one step, to the next
+  int64_t width;       // of b, from one step to the next
+};
+
+// out[r] (V vectors) = sum over stretches and k of a[shift + r * row + k * next] * b[k * width ...], added to what is
+// there if Add.
 template <int R, int V, bool Add>
-void tile(int64_t depth, const float* a, int64_t row, int64_t next, const float* b, int64_t width, float* out,
-          int64_t out_row) {
+void tile(const Sum& sum, int64_t shift, float* out, int64_t out_row) {
   Vec acc[R][V];  // in registers, once every loop over it is unrolled
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) acc[r][v] = Add ? load(out + r * out_row + v * kLanes) : Vec{};
-  for (int64_t k = 0; k < depth; ++k, b += width, a += next) {
-    Vec values[V];
+  const int64_t row = sum.row, next = sum.next, width = sum.width;
+  for (int i = 0; i < sum.count; ++i) {
+    const float *a = sum.stretches[i].a + shift, *b = sum.stretches[i].b;
+    for (int64_t k = sum.depth; k > 0; --k, b += width, a += next) {
+      Vec values[V];
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) values[v] = load(b + v * kLanes);
+      for (int v = 0; v < V; ++v) values[v] = load(b + v * kLanes);
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const Vec value = splat(a[r * row]);
+      for (int r = 0; r < R; ++r) {
+        const Vec value = splat(a[r * row]);
 #pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) acc[r][v] += value * values[v];
+        for (int v = 0; v < V; ++v) acc[r][v] += value * values[v];
+      }
     }
   }
 #pragma GCC unroll 16
@@ -38,7 +54,7 @@ void tile(int64_t depth, const float* a, int64_t row, int64_t next, const float*
     for (int v = 0; v < V; ++v) store(out + r * out_row + v * kLanes, acc[r][v]);
 }
 
-typedef void (*Tile)(int64_t, const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t);
+typedef void (*Tile)(const Sum&, int64_t, float*, int64_t);
 
 template <int V, bool Add>
 Tile tile_of(int rows) {
