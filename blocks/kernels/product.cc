@@ -81,7 +81,8 @@ void products(int64_t rows, int groups, int depth, int columns, const T* x, cons
     for (int group = 0; group < groups; ++group)
       for (int panel = 0; panel < count; ++panel) {
         const Stretch stretch{a + int64_t(group) * depth, packed + (int64_t(group) * count + panel) * panel_size};
-        rows_of_panel({&stretch, 1, depth, a_row, 1, kColumns}, std::min(kColumns, columns - panel * kColumns),
+        const Fetched ahead = ready && groups == 1 && panel == 0 ? Fetched(a) : Fetched();
+        rows_of_panel({&stretch, 1, depth, a_row, 1, kColumns, ahead}, std::min(kColumns, columns - panel * kColumns),
                       y + begin * y_row + int64_t(group) * columns + panel * kColumns, y_row, some, here,
                       group * columns + panel * kColumns, activation);
       }

@@ -20,10 +20,27 @@ void pack_rows(const T* x, int64_t x_row, int64_t rows, int first, int width, in
 inline const float* unpacked(const float* from, bool enough) { return enough ? nullptr : from; }
 inline const float* unpacked(const bf16*, bool) { return nullptr; }
 
+// What the next rows are made of, for the tiles of those before them to fetch, each some lines.
+struct NextRows {
+  const void *x, *dy;
+  int64_t x_lines, dy_lines;
+
+  Fetched take(int64_t lines) {
+    const bool of_x = x_lines > 0;
+    int64_t& left = of_x ? x_lines : dy_lines;
+    const void*& from = of_x ? x : dy;
+    if (left <= 0) return {};
+    const Fetched result(from);
+    from = result.after(lines).next;
+    left -= lines;
+    return result;
+  }
+};
+
 // total[k][c] += sum over rows of x[row][k] * dy[row][c], for k in [first, last): one group's part.
 template <class T>
 void accumulate(const T* x, int64_t x_row, int64_t inputs, const T* dy, int64_t dy_row, int64_t rows, int first,
-                int last, int columns, float* total, int64_t total_row) {
+                int last, int columns, NextRows next, float* total, int64_t total_row) {
   const int step = even_rows(last - first);
   const float* x_direct = unpacked(x, columns > 2 * kColumns && inputs > 64);
   const float* dy_direct = unpacked(dy, last - first > 2 * step || columns % kLanes);
@@ -37,7 +54,8 @@ void accumulate(const T* x, int64_t x_row, int64_t inputs, const T* dy, int64_t 
       const int some = std::min(step, last - k);
       const Tile run = columns - c > kLanes ? tile_of<2, true>(some) : tile_of<1, true>(some);
       const Stretch stretch{x_direct ? x_direct + k : packed + rows * (k - first), dy_direct ? dy_direct + c : panel};
-      run({&stretch, 1, rows, 1, x_direct ? x_row : some, dy_direct ? dy_row : kColumns}, 0, total + k * total_row + c,
+      run({&stretch, 1, rows, 1, x_direct ? x_row : some, dy_direct ? dy_row : kColumns, next.take(rows)}, 0,
+          total + k * total_row + c,
           total_row);
     }
   }
@@ -68,8 +86,12 @@ void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, floa
     const int64_t end = p.rows * (part + 1) / row_tasks;
     for (int64_t row = p.rows * part / row_tasks; row < end; row += block) {
       const int64_t some = std::min(block, end - row);
+      // Only what lies in one piece.
+      const int64_t lines = p.groups > 1 || row + some >= end ? 0 : some * int64_t(sizeof(T));
+      const NextRows next{x + (row + some) * x_row, dy + (row + some) * dy_row,
+                          slices > 1 ? 0 : lines * x_row / Fetched::kLine, lines * dy_row / Fetched::kLine};
       accumulate(x + row * x_row + int64_t(group) * p.inputs, x_row, p.inputs,
-                 dy + row * dy_row + int64_t(group) * p.outputs, dy_row, some, first, last, p.outputs,
+                 dy + row * dy_row + int64_t(group) * p.outputs, dy_row, some, first, last, p.outputs, next,
                  totals + part * size + group * p.inputs * width, width);
     }
   });

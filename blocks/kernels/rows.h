@@ -44,16 +44,21 @@ void rows_of_panel(const Sum& sum, int columns, T* y, int64_t y_row, int64_t row
   const int step = even_rows(rows);
   const bool whole = columns == V * kLanes;
   float* out = direct(y);
+  Sum of = sum;
+  const auto next = [&](int64_t row) -> const Sum& {  // fetches the rows after those of the tile
+    of.ahead = sum.ahead.after((row + step) * sum.row / (Fetched::kLine / 4));
+    return of;
+  };
   if (out && whole && activation == Activation::kNone && !e.bias && !e.residual) {
     for (int64_t row = 0; row < rows; row += step)
-      tile_of<V, false>(int(std::min<int64_t>(step, rows - row)))(sum, row * sum.row, out + row * y_row, y_row);
+      tile_of<V, false>(int(std::min<int64_t>(step, rows - row)))(next(row), row * sum.row, out + row * y_row, y_row);
     return;
   }
   with_activation(activation, [&](auto act) {
     constexpr Activation A = decltype(act)::value;
     for (int64_t row = 0; row < rows; row += step) {
       const int some = int(std::min<int64_t>(step, rows - row));
-      tile_of<V, false>(some)(sum, row * sum.row, buffer, kColumns);
+      tile_of<V, false>(some)(next(row), row * sum.row, buffer, kColumns);
       const Epilogue<T> here{e.bias, e.residual ? e.residual + row * e.residual_row : nullptr, e.residual_row};
       (whole ? finish<T, A, V, true> : finish<T, A, V, false>)(buffer, some, columns, y + row * y_row, y_row, here,
                                                                first);

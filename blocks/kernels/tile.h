@@ -12,6 +12,23 @@ constexpr int64_t kNear = 1 << 18;    // floats that stay in a core's second-lev
 
 inline int panels(int columns) { return (columns + kColumns - 1) / kColumns; }
 
+// Memory that is needed soon: a tile fetches a line of it at each of its steps.
+struct Fetched {
+  const char* next = kNothing;
+  int64_t step = 0;
+
+  static constexpr int64_t kLine = 64;
+  static constexpr char kNothing[kLine] = {};  // where there is nothing to fetch
+  Fetched() = default;
+  explicit Fetched(const void* from) : next(static_cast<const char*>(from)), step(kLine) {}
+  // The same, `lines` further on.
+  Fetched after(int64_t lines) const {
+    Fetched result = *this;
+    result.next += lines * step;
+    return result;
+  }
+};
+
 // What a tile sums up: products over one or several stretches of `depth` steps, each of which begins at its a and b.
 struct Stretch {
   const float *a, *b;
@@ -22,6 +39,7 @@ struct Sum {
   int64_t depth;
   int64_t row, next;   // of a, from one row of the tile, and one step, to the next
   int64_t width;       // of b, from one step to the next
+  Fetched ahead = {};
 };
 
 // out[r] (V vectors) = sum over stretches and k of a[shift + r * row + k * next] * b[k * width ...], added to what is
@@ -33,11 +51,14 @@ void tile(const Sum& sum, int64_t shift, float* out, int64_t out_row) {
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) acc[r][v] = Add ? load(out + r * out_row + v * kLanes) : Vec{};
-  const int64_t row = sum.row, next = sum.next, width = sum.width;
+  const int64_t row = sum.row, next = sum.next, width = sum.width, ahead_step = sum.ahead.step;
+  const char* ahead = sum.ahead.next;
   for (int i = 0; i < sum.count; ++i) {
     const float *a = sum.stretches[i].a + shift, *b = sum.stretches[i].b;
     for (int64_t k = sum.depth; k > 0; --k, b += width, a += next) {
       Vec values[V];
+      __builtin_prefetch(ahead);
+      ahead += ahead_step;
 #pragma GCC unroll 2
       for (int v = 0; v < V; ++v) values[v] = load(b + v * kLanes);
 #pragma GCC unroll 16
