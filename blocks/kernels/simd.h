@@ -63,6 +63,32 @@ inline void store(bf16* to, Vec value) {
 #endif
 }
 
+// The first, or the second, halves of two vectors, one entry of each in turn.
+template <bool Second>
+inline Vec interleave(Vec a, Vec b) {
+  Bits index;
+  for (int i = 0; i < kLanes; ++i) index[i] = (Second ? kLanes / 2 : 0) + i / 2 + i % 2 * kLanes;
+#if defined(__clang__)
+  Vec result;
+  for (int i = 0; i < kLanes; ++i) result[i] = index[i] < kLanes ? a[index[i]] : b[index[i] - kLanes];
+  return result;
+#else
+  return __builtin_shuffle(a, b, index);
+#endif
+}
+
+// Entry j of vector i becomes entry i of vector j.
+inline void transpose(Vec* vectors) {
+  for (int stage = 1; stage < kLanes; stage *= 2) {
+    Vec next[kLanes];
+    for (int i = 0; i < kLanes / 2; ++i) {
+      next[2 * i] = interleave<false>(vectors[i], vectors[i + kLanes / 2]);
+      next[2 * i + 1] = interleave<true>(vectors[i], vectors[i + kLanes / 2]);
+    }
+    for (int i = 0; i < kLanes; ++i) vectors[i] = next[i];
+  }
+}
+
 inline float scalar(float value) { return value; }
 inline float scalar(bf16 value) {
   uint32_t bits = uint32_t(value.bits) << 16;

@@ -132,14 +132,19 @@ void pack(const T* b, int64_t depth, int columns, int64_t down, int64_t across, 
     return;
   }
   if (count < kColumns) std::memset(out, 0, sizeof(float) * depth * kColumns);
-  constexpr int64_t kStrip = 32;  // rows of the transposed panel written at once: they stay in the first-level cache
-  for (int64_t start = 0; start < depth; start += kStrip) {
-    const int64_t stop = std::min(depth, start + kStrip);
-    for (int c = 0; c < count; ++c) {
-      const T* from = b + (first + c) * across;
-      for (int64_t k = start; k < stop; ++k) out[k * kColumns + c] = scalar(from[k * down]);
+  // Blocks of kLanes x kLanes where the entries of a column lie side by side, and the rest one by one.
+  const int64_t whole = down == 1 ? depth / kLanes * kLanes : 0;
+  const int columns_whole = count / kLanes * kLanes;
+  for (int64_t k = 0; k < whole; k += kLanes)
+    for (int c = 0; c < columns_whole; c += kLanes) {
+      Vec block[kLanes];
+      for (int i = 0; i < kLanes; ++i) block[i] = load(b + (first + c + i) * across + k);
+      transpose(block);
+      for (int i = 0; i < kLanes; ++i) store(out + (k + i) * kColumns + c, block[i]);
     }
-  }
+  for (int64_t k = 0; k < depth; ++k)
+    for (int c = k < whole ? columns_whole : 0; c < count; ++c)
+      out[k * kColumns + c] = scalar(b[(first + c) * across + k * down]);
 }
 
 // Panels [begin, end), one after the other; strips of rows at a time, so that neighbouring panels share what is read.
