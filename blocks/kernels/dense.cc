@@ -38,6 +38,14 @@ struct Pieces {
   }
 };
 
+// Entries of one type as those of another.
+template <class From, class To>
+void copy(const From* from, int64_t count, To* to) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(to + i, load(from + i));
+  if (i < count) store_some(to + i, load_some(from + i, int(count - i)), int(count - i));
+}
+
 // One piece, its input rows copied into the calling thread's memory.
 struct Piece {
   const Spatial& s;
@@ -71,13 +79,6 @@ struct Piece {
     const int at = y * s.stride_height + ky - s.top;
     return at < lowest || at >= above ? nullptr : copied + (at - lowest) * pieces.row;
   }
-
-  template <class T>
-  static void copy(const T* from, int64_t count, float* to) {
-    int64_t i = 0;
-    for (; i + kLanes <= count; i += kLanes) store(to + i, load(from + i));
-    if (i < count) store_some(to + i, load_some(from + i, int(count - i)), int(count - i));
-  }
 };
 
 // image += what the products hold of each pixel: those of output row `out_row`, (out_width, depth).
@@ -97,10 +98,6 @@ void scatter(const Spatial& s, const Pieces& p, const float* products, int out_r
     }
   }
 }
-
-// Gradients in place where they are floats and whole vectors, else a copy: a panel of `rows` rows.
-inline const float* in_vectors(const float* dy, int columns) { return columns % kLanes ? nullptr : dy; }
-inline const float* in_vectors(const bf16*, int) { return nullptr; }
 
 }  // namespace
 
@@ -147,9 +144,6 @@ void dense_input_gradient(const Spatial& s, const T* dy, const float* kernel, T*
                     dy, turned.data(), nullptr, nullptr, dx, Activation::kNone, parallel);
   }
   const Pieces p(s, parallel.threads);
-  std::vector<float> transposed(int64_t(p.depth) * s.outputs);
-  for (int64_t k = 0; k < p.depth; ++k)
-    for (int64_t c = 0; c < s.outputs; ++c) transposed[c * p.depth + k] = kernel[k * s.outputs + c];
   const int64_t size = int64_t(s.height) * s.width * s.inputs, row = int64_t(s.out_width) * s.outputs;
   const int at_once = (kPositions + s.out_width - 1) / s.out_width;
   parallel.run(s.batch, [&](int64_t image) {
@@ -158,15 +152,12 @@ void dense_input_gradient(const Spatial& s, const T* dy, const float* kernel, T*
     std::memset(sum, 0, sizeof(float) * size);
     for (int begin = 0; begin < s.out_height; begin += at_once) {
       const int rows = std::min(at_once, s.out_height - begin);
-      Piece::copy(dy + (image * s.out_height + begin) * row, rows * row, room);
-      pointwise<float>({int64_t(rows) * s.out_width, 1, s.outputs, p.depth}, room, transposed.data(), nullptr, nullptr,
-                       products, Activation::kNone, kAlone);
+      copy(dy + (image * s.out_height + begin) * row, rows * row, room);
+      pointwise_input_gradient<float>({int64_t(rows) * s.out_width, 1, p.depth, s.outputs}, room, kernel, products,
+                                      kAlone);
       for (int i = 0; i < rows; ++i) scatter(s, p, products + int64_t(i) * s.out_width * p.depth, begin + i, sum);
     }
-    int64_t i = 0;
-    T* to = dx + image * size;
-    for (; i + kLanes <= size; i += kLanes) store(to + i, load(sum + i));
-    if (i < size) store_some(to + i, load(sum + i), int(size - i));
+    copy(sum, size, dx + image * size);
   });
 }
 
@@ -175,7 +166,7 @@ void dense_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_k
   const Pieces p(s, parallel.threads);
   const int64_t width = int64_t(panels(s.outputs)) * kColumns, size = p.depth * width;  // of the totals
   const int64_t dy_row = int64_t(s.out_width) * s.outputs;
-  const int at_once = std::max(1, kPositions / s.out_width);
+  const int at_once = std::max(1, kPositions / s.out_width), step = even_rows(p.wide);
   const int64_t tasks = std::max<int64_t>(1, std::min<int64_t>(parallel.threads, p.count));
   std::vector<float> totals(tasks * size);
   parallel.run(tasks, [&](int64_t task) {
@@ -187,7 +178,7 @@ void dense_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_k
       for (int top = piece.top; top < piece.bottom; top += at_once) {
         const int bottom = std::min(top + at_once, piece.bottom);
         const T* gradients = dy + (piece.image * s.out_height + top) * dy_row;
-        const float* direct = in_vectors(gradients, s.outputs);
+        const float* direct = s.outputs % kLanes ? nullptr : as_is(gradients);  // else a copy of each panel
         for (int c = 0; c < s.outputs; c += kColumns) {
           if (!direct) pack(gradients, int64_t(bottom - top) * s.out_width, s.outputs, s.outputs, 1, c, panel);
           const float* from = direct ? direct + c : panel;
@@ -198,7 +189,6 @@ void dense_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_k
               if (const float* met = piece.met(y, ky))
                 stretches[some++] = {met, from + int64_t(y - top) * s.out_width * from_row};
             const Sum sum{stretches.data(), some, s.out_width, 1, p.step, from_row};
-            const int step = even_rows(p.wide);
             for (int k = 0; k < p.wide && some; k += step) {
               const int rows = std::min(step, p.wide - k);
               (s.outputs - c > kLanes ? tile_of<2, true> : tile_of<1, true>)(rows)(
