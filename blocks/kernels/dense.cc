@@ -144,6 +144,9 @@ void dense_input_gradient(const Spatial& s, const T* dy, const float* kernel, T*
                     dy, turned.data(), nullptr, nullptr, dx, Activation::kNone, parallel);
   }
   const Pieces p(s, parallel.threads);
+  std::vector<float> transposed(int64_t(p.depth) * s.outputs);  // once, not at every product
+  for (int64_t k = 0; k < p.depth; ++k)
+    for (int64_t c = 0; c < s.outputs; ++c) transposed[c * p.depth + k] = kernel[k * s.outputs + c];
   const int64_t size = int64_t(s.height) * s.width * s.inputs, row = int64_t(s.out_width) * s.outputs;
   const int at_once = (kPositions + s.out_width - 1) / s.out_width;
   parallel.run(s.batch, [&](int64_t image) {
@@ -153,8 +156,8 @@ void dense_input_gradient(const Spatial& s, const T* dy, const float* kernel, T*
     for (int begin = 0; begin < s.out_height; begin += at_once) {
       const int rows = std::min(at_once, s.out_height - begin);
       copy(dy + (image * s.out_height + begin) * row, rows * row, room);
-      pointwise_input_gradient<float>({int64_t(rows) * s.out_width, 1, p.depth, s.outputs}, room, kernel, products,
-                                      kAlone);
+      pointwise<float>({int64_t(rows) * s.out_width, 1, s.outputs, p.depth}, room, transposed.data(), nullptr, nullptr,
+                       products, Activation::kNone, kAlone);
       for (int i = 0; i < rows; ++i) scatter(s, p, products + int64_t(i) * s.out_width * p.depth, begin + i, sum);
     }
     copy(sum, size, dx + image * size);
