@@ -89,7 +89,7 @@ void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, floa
       // Only what lies in one piece.
       const int64_t lines = p.groups > 1 || row + some >= end ? 0 : some * int64_t(sizeof(T));
       const NextRows next{x + (row + some) * x_row, dy + (row + some) * dy_row,
-                          slices > 1 ? 0 : lines * x_row / Fetched::kLine, lines * dy_row / Fetched::kLine};
+                          slices > 1 ? 0 : lines * x_row / kLine, lines * dy_row / kLine};
       accumulate(x + row * x_row + int64_t(group) * p.inputs, x_row, p.inputs,
                  dy + row * dy_row + int64_t(group) * p.outputs, dy_row, some, first, last, p.outputs, next,
                  totals + part * size + group * p.inputs * width, width);

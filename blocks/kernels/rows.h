@@ -46,7 +46,7 @@ void rows_of_panel(const Sum& sum, int columns, T* y, int64_t y_row, int64_t row
   float* out = direct(y);
   Sum of = sum;
   const auto next = [&](int64_t row) -> const Sum& {  // fetches the rows after those of the tile
-    of.ahead = sum.ahead.after((row + step) * sum.row / (Fetched::kLine / 4));
+    of.ahead = sum.ahead.after((row + step) * sum.row / (kLine / 4));
     return of;
   };
   if (out && whole && activation == Activation::kNone && !e.bias && !e.residual) {

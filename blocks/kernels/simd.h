@@ -24,6 +24,8 @@ constexpr int kLanes = 4;
 constexpr int kRows = 6;
 #endif
 
+constexpr int64_t kLine = 64;  // bytes that a cache fetches at once
+
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef uint32_t Bits __attribute__((vector_size(kLanes * 4)));
 typedef uint16_t Half __attribute__((vector_size(kLanes * 2)));

@@ -9,88 +9,13 @@
 #include <vector>
 
 #include "plan.h"
-#include "window.h"
+#include "spatial_tiles.h"
 
 namespace blocks {
 namespace {
 
-// A tile's shape: rows, columns and vectors, 16 sums or a few less. What lies beyond the outputs is computed in vain.
-struct Shape {
-  int rows, columns, vectors;
-};
-
 constexpr int64_t kStagedFloats = 1 << 16;  // that are staged at a time, or one block's
 constexpr int64_t kNearest = 4 << 10;  // floats that stay in a core's first-level cache (32 KiB)
-
-constexpr Shape kShapes[] = {{1, 16, 1}, {1, 14, 1}, {2, 8, 1}, {2, 7, 1}, {4, 4, 1}, {1, 8, 2}, {1, 7, 2}, {2, 4, 2}};
-
-Shape shape_of(int columns, int rows, int vectors) {
-  Shape best = kShapes[0];
-  double least = 1e300;
-  for (const auto& shape : kShapes) {
-    if (shape.vectors != vectors) continue;
-    const double cost = double((columns + shape.columns - 1) / shape.columns) * ((rows + shape.rows - 1) / shape.rows) *
-                        (shape.rows * shape.columns + 1);
-    if (cost < least) best = shape, least = cost;
-  }
-  return best;
-}
-
-// What is written: where, and what it is made of.
-template <class T>
-struct Target {
-  const Finish<T>& finish;
-  T* y;
-  int64_t step, row_step;   // from one output to the next
-  int channel, second;      // first of the outputs, and from the first vector's channel to that of the second
-  int lanes;
-};
-
-// `rows` by `count` outputs of a tile from `start` on.
-template <class T, int R, int J, int V, bool Spread>
-void run_tile(const Target<T>& target, const Window& window, Place place, int taps, int stride, int64_t start,
-              int rows, int count, Ahead& ahead) {
-  start += target.channel;
-  if (Spread)  // so little work that writing would have to wait for the memory
-    for (int r = 0; r < rows; ++r)
-      for (int i = 0; i < count; ++i)
-        __builtin_prefetch(target.y + start + r * target.row_step + i * target.step, 1);
-  Vec first[V] = {}, sums[R * J * V];
-  if (const float* bias = target.finish.bias)
-    for (int v = 0; v < V; ++v) first[v] = load_some(bias + target.channel + v * target.second, target.lanes);
-  accumulate<R, J, V, Spread>(window, place, first, sums, taps, stride, ahead);
-  const T* residual = target.finish.residual;
-  with_activation(target.finish.activation, [&](auto act) {
-    for (int r = 0; r < rows; ++r)
-      for (int v = 0; v < V; ++v) {
-        int64_t at = start + r * target.row_step + v * target.second;
-        for (int i = 0; i < count; ++i, at += target.step) {
-          Vec sum = sums[(r * J + i) * V + v];
-          if (target.lanes == kLanes) {
-            if (residual) sum += load(residual + at);
-            store(target.y + at, activate<decltype(act)::value>(sum));
-          } else {
-            if (residual) sum += load_some(residual + at, target.lanes);
-            store_some(target.y + at, activate<decltype(act)::value>(sum), target.lanes);
-          }
-        }
-      }
-  });
-}
-
-template <class T, bool Spread>
-auto tile_of(Shape shape) {
-  switch (shape.columns * 10 + shape.vectors) {
-    case 161: return run_tile<T, 1, 16, 1, Spread>;
-    case 141: return run_tile<T, 1, 14, 1, Spread>;
-    case 81: return run_tile<T, 2, 8, 1, Spread>;
-    case 71: return run_tile<T, 2, 7, 1, Spread>;
-    case 41: return run_tile<T, 4, 4, 1, Spread>;
-    case 82: return run_tile<T, 1, 8, 2, false>;
-    case 72: return run_tile<T, 1, 7, 2, false>;
-    default: return run_tile<T, 2, 4, 2, false>;
-  }
-}
 
 // A row of tiles: its outputs, and what they read in any block of channels.
 struct TileRow {
@@ -183,65 +108,59 @@ void run_rows(const Spatial& s, const Plan& plan, const Vectors& found, const T*
     }
   const int64_t row_step = int64_t(between) * plan.out_width * plan.out_channels;
   std::vector<std::vector<TileRow>> tile_rows;  // of each width and phase
-  for (int64_t row = begin; row < end;) {
-    const int64_t image = row / plan.out_height;
-    const int first = int(row % plan.out_height);
-    const int last = int(std::min<int64_t>(plan.out_height, first + end - row));
-    for (int block = 0; block < found.blocks; block += staged.blocks) {
-      const int blocks = std::min(staged.blocks, found.blocks - block);
-      int ready = 0;  // rows before this one are staged, or not needed
-      for (int top = first; top < last; top += span) {
-        const int bottom = std::min(top + span, last);
-        const auto [lowest, highest] = source_rows(s, plan, top, bottom);
-        for (int from = std::max(ready, lowest); from <= highest; ++from)
-          staged.fill<Spread>(x + (image * plan.height + from) * plan.width * int64_t(plan.channels), from, plan.width,
-                              plan.channels, block, blocks);
-        ready = std::max(ready, highest + 1);
-        const T* next = nullptr;  // rows that are staged next
-        int next_rows = 0, next_block = block;
-        if (bottom < last) {
-          next_rows = source_rows(s, plan, bottom, std::min(bottom + span, last)).second - highest;
-          next = x + (image * plan.height + highest + 1) * plan.width * int64_t(plan.channels);
-        } else if (block + blocks < found.blocks || row + last - first < end) {
-          const bool same = block + blocks < found.blocks;
-          next_block = same ? block + blocks : 0;
-          const auto [low, high] = source_rows(s, plan, same ? first : 0, std::min(span, last));
-          next_rows = high - low + 1;
-          next = x + ((image + !same) * plan.height + low) * plan.width * int64_t(plan.channels);
-        }
-        tile_rows.clear();
-        for (const auto& shape : shapes)
-          for (const auto& phase : plan.phases) {
-            tile_rows.emplace_back();
-            find_rows(s, plan, phase, shape, staged, image, top, bottom, tile_rows.back());
-          }
-        for (int i = block; i < block + blocks; ++i) {
-          const int ahead_block = next_block + i - block;
-          const int source = Spread ? offset_of(ahead_block, plan.channels) : ahead_block * plan.depth;
-          Ahead ahead(next + source, next_rows * plan.width, plan.channels * sizeof(T), tiles,
-                      plan.depth * s.kernel_height);
-          for (int run = 0; run < found.runs; ++run) {
-            const int width = found.width(run);
-            const Shape& shape = shapes[width - 1];
-            const auto tile = tile_of<T, Spread>(shape);
-            const float* weights = packed + places[i * found.runs + run];
-            for (size_t p = 0; p < plan.phases.size(); ++p) {
-              const Phase& phase = plan.phases[p];
-              const int taps = int(phase.taps.size());
-              const int64_t step = int64_t(phase.step) * plan.out_channels;
-              const Target<T> target = {finish, y, step, row_step, found.channel(i, run), found.second(run),
-                                        found.lanes()};
-              for (const auto& row : tile_rows[(width - 1) * plan.phases.size() + p])
-                for (int j = 0; j < phase.count; j += shape.columns)
-                  tile(target, row.window, {staged.block(i - block) + j * plan.stride * staged.pixel, weights}, taps,
-                       plan.stride, row.start + j * step, row.rows, std::min(shape.columns, phase.count - j), ahead);
-              weights += int64_t(s.kernel_height) * plan.depth * taps * width * kLanes;
-            }
-          }
+  const int goes = plan.depth * std::max(1, plan.transposed ? s.kernel_height / s.stride_height : s.kernel_height);
+  const std::vector<Step> steps =
+      steps_of(begin, end, plan.out_height, span, 0, found.blocks, staged.blocks);
+  const Step* const behind = steps.data() + steps.size();
+  int ready = 0;  // rows before this one are staged, or not needed
+  for (const Step& now : steps) {
+    const auto [lowest, highest] = source_rows(s, plan, now.top, now.bottom);
+    for (int row = now.fresh ? lowest : std::max(ready, lowest); row <= highest; ++row)
+      staged.fill<Spread>(x + (now.image * plan.height + row) * plan.width * int64_t(plan.channels), row, plan.width,
+                          plan.channels, now.block, now.blocks);
+    ready = now.fresh ? highest + 1 : std::max(ready, highest + 1);
+    Ahead reads;
+    Upcoming upcoming;
+    const Step& next = &now + 1 < behind ? *(&now + 1) : now;
+    if (&next != &now) {
+      auto [low, high] = source_rows(s, plan, next.top, next.bottom);
+      if (!next.fresh) low = std::max(ready, low);
+      reads = Ahead(x + (next.image * plan.height + low) * plan.width * int64_t(plan.channels),
+                    std::max(0, high - low + 1) * plan.width, plan.channels * sizeof(T));
+      const int64_t out_row = int64_t(plan.out_width) * plan.out_channels;
+      const int rows = next.block == 0 ? next.bottom - next.top : 0;  // else they were written a moment ago
+      upcoming.second = Ahead(y + (next.image * plan.out_height + next.top) * out_row,
+                              rows * out_row * int64_t(sizeof(T)) / kLine, kLine);
+      upcoming.divide(reads.pieces + upcoming.second.pieces / now.blocks, tiles, goes);
+    }
+    tile_rows.clear();
+    for (const auto& shape : shapes)
+      for (const auto& phase : plan.phases) {
+        tile_rows.emplace_back();
+        find_rows(s, plan, phase, shape, staged, now.image, now.top, now.bottom, tile_rows.back());
+      }
+    for (int i = 0; i < now.blocks; ++i) {
+      const int source = Spread ? offset_of(next.block + i, plan.channels) : (next.block + i) * plan.depth;
+      upcoming.first = reads.shifted(source * int64_t(sizeof(T)));
+      for (int run = 0; run < found.runs; ++run) {
+        const int width = found.width(run), block = now.block + i;
+        const Shape& shape = shapes[width - 1];
+        const auto tile = tile_of<T, Spread>(shape);
+        const float* weights = packed + places[block * found.runs + run];
+        for (size_t p = 0; p < plan.phases.size(); ++p) {
+          const Phase& phase = plan.phases[p];
+          const int taps = int(phase.taps.size());
+          const int64_t step = int64_t(phase.step) * plan.out_channels;
+          const Target<T> target = {finish, y, step, row_step, found.channel(block, run), found.second(run),
+                                    found.lanes()};
+          for (const auto& row : tile_rows[(width - 1) * plan.phases.size() + p])
+            for (int j = 0; j < phase.count; j += shape.columns)
+              tile(target, row.window, {staged.block(i) + j * plan.stride * staged.pixel, weights}, taps, plan.stride,
+                   row.start + j * step, row.rows, std::min(shape.columns, phase.count - j), upcoming);
+          weights += int64_t(s.kernel_height) * plan.depth * taps * width * kLanes;
         }
       }
     }
-    row += last - first;
   }
 }
 

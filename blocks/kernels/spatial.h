@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <vector>
 
 #include "simd.h"
 
@@ -59,12 +60,26 @@ struct Staged {
   }
 };
 
-// What is added to a sum, and how it is written.
-template <class T>
-struct Finish {
-  const float* bias;
-  const T* residual;
-  Activation activation;
+// A task's work in the order in which it is done: rows [top, bottom) of an image, for some blocks of channels.
+struct Step {
+  int64_t image;
+  int block, blocks;
+  int top, bottom;
+  bool fresh;  // no row of this image and these blocks was staged before
 };
+
+// For rows [begin, end) of all images and blocks [first, last), `span` rows and `at_once` blocks at a time.
+inline std::vector<Step> steps_of(int64_t begin, int64_t end, int height, int span, int first, int last, int at_once) {
+  std::vector<Step> steps;
+  for (int64_t row = begin; row < end;) {
+    const int64_t image = row / height;
+    const int from = int(row % height), to = int(std::min<int64_t>(height, from + end - row));
+    for (int block = first; block < last; block += at_once)
+      for (int top = from; top < to; top += span)
+        steps.push_back({image, block, std::min(at_once, last - block), top, std::min(top + span, to), top == from});
+    row += to - from;
+  }
+  return steps;
+}
 
 }  // namespace blocks

@@ -14,7 +14,8 @@ namespace {
 constexpr int kPositions = 4;                      // that are summed at a time; gradients beyond a row are zeros
 constexpr int kChannels = kLanes == 16 ? 8 : 4;    // input channels whose sums are in registers
 constexpr int64_t kStagedFloats = 1 << 15;          // of each side, that are staged at a time, or one block's
-constexpr int kEnough = 128;                       // positions that outweigh moving the sums
+constexpr int kEnough = 128;                       // columns of either side that outweigh moving the sums
+constexpr int kFewest = 8;                         // steps of kPositions, below which asking ahead costs more than it saves
 
 // Staged rows that meet in one row of the kernel: offsets in any block of channels.
 struct Meeting {
@@ -27,6 +28,7 @@ struct Sides {
   int x_pixel, dy_pixel;       // floats from one pixel to the next
   int columns, step;           // of the gradients, and columns of x between neighbours
   int depth;                   // input channels of a group
+  Upcoming* next;
 };
 
 // sums[c][t] += sum over meetings and columns j of x[j * S + t][channel + c] * dy[j]
@@ -38,9 +40,11 @@ void add_rows(const Sides& sides, int channel, float* sums) {
   for (int i = 0; i < C * K; ++i) acc[i / K][i % K] = load(sums + i * kLanes);
   const Bits first = Spread ? first_of_group(sides.depth) + channel : Bits{};
   const int64_t x_pixel = Pixel ? Pixel : sides.x_pixel, dy_pixel = Pixel ? Pixel : sides.dy_pixel;
+  Upcoming::Share ahead = sides.next->next();
   for (const auto& meeting : *sides.meetings) {
     const float *x = sides.x + meeting.x + (Spread ? 0 : channel), *dy = sides.dy + meeting.dy;
     for (int j = 0; j < sides.columns; j += kPositions, x += kPositions * S * x_pixel, dy += kPositions * dy_pixel) {
+      ahead.ask();
       Vec gradients[kPositions];
 #pragma GCC unroll 4
       for (int i = 0; i < kPositions; ++i) gradients[i] = load(dy + i * dy_pixel);
@@ -125,45 +129,68 @@ template <class T, bool Spread>
 void add_images(const Spatial& s, const Units& units, const T* x, const T* dy, float* sums, int64_t begin, int64_t end,
                 int first, int last) {
   const int columns = (s.out_width + kPositions - 1) / kPositions * kPositions;
-  const int span = std::min(s.out_height, (kEnough + s.out_width - 1) / s.out_width);
+  const int enough = kEnough / s.stride_width;
+  const int span = std::min(s.out_height, (enough + s.out_width - 1) / s.out_width);
   const int needed = std::max(0, std::min(s.width, (s.out_width - 1) * s.stride_width + s.kernel_width - s.left));
   Staged inputs(0, Spread ? kLanes : s.inputs, s.left, (columns - 1) * s.stride_width + s.kernel_width,
                 span * s.stride_height + s.kernel_height, last - first, kStagedFloats);
   Staged gradients(1, Spread ? kLanes : s.outputs, 0, columns, span, inputs.blocks, kStagedFloats);
   std::vector<std::vector<Meeting>> meetings(s.kernel_height);
-  Sides sides = {nullptr, nullptr, nullptr, inputs.pixel, gradients.pixel, columns, s.stride_width, s.inputs};
-  const int64_t x_row = int64_t(s.width) * s.groups * s.inputs, dy_row = int64_t(s.out_width) * s.groups * s.outputs;
-  for (int64_t image = begin; image < end; ++image)
-    for (int block = first; block < last; block += gradients.blocks) {
-      const int count = std::min(gradients.blocks, last - block);
-      int ready = 0;  // rows of x before this one are staged, or not needed
-      for (int top = 0; top < s.out_height; top += span) {
-        const int bottom = std::min(top + span, s.out_height);
-        const int behind = std::min(s.height, (bottom - 1) * s.stride_height + s.kernel_height - s.top);
-        for (int y = std::max(ready, top * s.stride_height - s.top); y < behind; ++y)
-          inputs.fill<Spread>(x + (image * s.height + y) * x_row, y, needed, s.groups * s.inputs, block, count);
-        ready = std::max(ready, behind);
-        for (int y = top; y < bottom; ++y)
-          gradients.fill<Spread>(dy + (image * s.out_height + y) * dy_row, y, s.out_width, s.groups * s.outputs, block,
-                                 count);
-        for (int ky = 0; ky < s.kernel_height; ++ky) {
-          meetings[ky].clear();
-          for (int y = top; y < bottom; ++y) {
-            const int met = y * s.stride_height + ky - s.top;
-            if (met >= 0 && met < s.height) meetings[ky].push_back({inputs.row(met), gradients.row(y)});
-          }
-        }
-        for (int i = 0; i < count; ++i)
-          for (int v = 0; v < units.each; ++v)
-            for (int ky = 0; ky < s.kernel_height; ++ky) {
-              sides.x = inputs.block(i);
-              sides.dy = gradients.block(i) + (Spread ? 0 : offset_in_group(v, s.outputs));
-              sides.meetings = &meetings[ky];
-              add_channels<Spread>(sides, s.kernel_width,
-                                   sums + ((block + i) * units.each + v) * units.size + ky * units.row);
-            }
+  const int goes = span * columns / kPositions;
+  const int shares = units.each * s.kernel_height * ((s.inputs + kChannels - 1) / kChannels);
+  Upcoming upcoming;
+  Sides sides = {nullptr, nullptr, nullptr, inputs.pixel, gradients.pixel, columns, s.stride_width, s.inputs,
+                 &upcoming};
+  const int x_channels = s.groups * s.inputs, dy_channels = s.groups * s.outputs;
+  const auto x_row = [&](int64_t image, int y) { return x + (image * s.height + y) * s.width * x_channels; };
+  const auto dy_row = [&](int64_t image, int y) { return dy + (image * s.out_height + y) * s.out_width * dy_channels; };
+  const auto met_by = [&](const Step& step) {  // first row of x that these gradients meet, and the one behind
+    return std::make_pair(std::max(0, step.top * s.stride_height - s.top),
+                          std::min(s.height, (step.bottom - 1) * s.stride_height + s.kernel_height - s.top));
+  };
+  const std::vector<Step> steps =
+      steps_of(begin * s.out_height, end * s.out_height, s.out_height, span, first, last, gradients.blocks);
+  int ready = 0;  // rows of x before this one are staged, or not needed
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const Step& now = steps[i];
+    const auto [low, behind] = met_by(now);
+    for (int y = now.fresh ? low : std::max(ready, low); y < behind; ++y)
+      inputs.fill<Spread>(x_row(now.image, y), y, needed, x_channels, now.block, now.blocks);
+    ready = now.fresh ? behind : std::max(ready, behind);
+    for (int y = now.top; y < now.bottom; ++y)
+      gradients.fill<Spread>(dy_row(now.image, y), y, s.out_width, dy_channels, now.block, now.blocks);
+    for (int ky = 0; ky < s.kernel_height; ++ky) {
+      meetings[ky].clear();
+      for (int y = now.top; y < now.bottom; ++y) {
+        const int met = y * s.stride_height + ky - s.top;
+        if (met >= 0 && met < s.height) meetings[ky].push_back({inputs.row(met), gradients.row(y)});
       }
     }
+    Ahead next_x, next_dy;
+    int following = 0;
+    if (i + 1 < steps.size()) {
+      const Step& next = steps[i + 1];
+      const auto [lowest, beyond] = met_by(next);
+      const int from = next.fresh ? lowest : std::max(ready, lowest);
+      following = next.block;
+      next_x = Ahead(x_row(next.image, from), std::max(0, beyond - from) * s.width, x_channels * sizeof(T));
+      next_dy = Ahead(dy_row(next.image, next.top), (next.bottom - next.top) * s.out_width, dy_channels * sizeof(T));
+      if (goes >= kFewest) upcoming.divide(next_x.pieces + next_dy.pieces, shares, goes);
+    }
+    for (int block = 0; block < now.blocks; ++block) {
+      const int at = following + block;
+      upcoming.first = next_x.shifted((Spread ? offset_of(at, x_channels) : at * s.inputs) * int64_t(sizeof(T)));
+      upcoming.second = next_dy.shifted((Spread ? offset_of(at, dy_channels) : at * s.outputs) * int64_t(sizeof(T)));
+      for (int v = 0; v < units.each; ++v)
+        for (int ky = 0; ky < s.kernel_height; ++ky) {
+          sides.x = inputs.block(block);
+          sides.dy = gradients.block(block) + (Spread ? 0 : offset_in_group(v, s.outputs));
+          sides.meetings = &meetings[ky];
+          add_channels<Spread>(sides, s.kernel_width,
+                               sums + ((now.block + block) * units.each + v) * units.size + ky * units.row);
+        }
+    }
+  }
 }
 
 }  // namespace

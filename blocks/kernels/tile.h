@@ -17,7 +17,6 @@ struct Fetched {
   const char* next = kNothing;
   int64_t step = 0;
 
-  static constexpr int64_t kLine = 64;
   static constexpr char kNothing[kLine] = {};  // where there is nothing to fetch
   Fetched() = default;
   explicit Fetched(const void* from) : next(static_cast<const char*>(from)), step(kLine) {}

@@ -11,25 +11,52 @@ namespace blocks {
 constexpr int kMostRows = 4;     // of a tile
 constexpr int kMostTaps = 11;    // rows of a kernel
 
-// Pixels that will be staged after these tiles: memory is asked for them while the tiles are computed.
+// Memory that is needed next: pieces of it, `step` bytes apart.
 struct Ahead {
-  const char* at;
-  int64_t step;             // bytes from one pixel to the next
-  int pixels;               // that are left
-  int of_tile, at_a_time;   // how many one tile asks for, and at each of its channels
+  const char* at = nullptr;
+  int64_t step = 0;
+  int pieces = 0;  // none are left where it is not positive
 
-  // `tiles` tiles of `channels` each, counted once for every row of the kernel
-  Ahead(const void* from, int pixels_, int64_t step_, int tiles, int channels)
-      : at(static_cast<const char*>(from)), step(step_), pixels(pixels_),
-        of_tile((pixels + tiles - 1) / tiles), at_a_time((of_tile + channels - 1) / channels) {}
-
-  // The first of the next tile's pixels, and their number.
-  std::pair<const char*, int> next() {
-    const int count = std::min(pixels, of_tile);
-    const std::pair<const char*, int> result = {at, count};
-    at += count * step;
-    pixels -= count;
+  Ahead() = default;
+  Ahead(const void* from, int64_t pieces_, int64_t step_)
+      : at(static_cast<const char*>(from)), step(step_), pieces(int(pieces_)) {}
+  // As many pieces, `bytes` further on.
+  Ahead shifted(int64_t bytes) const {
+    Ahead result = *this;
+    result.at += bytes;
     return result;
+  }
+};
+
+// Two of these, one after the other, are fetched into the second-level cache while other things are computed. Each of
+// these, a tile say, asks for a few pieces of one of them at a time, `goes` times: nothing has to be counted meanwhile.
+struct Upcoming {
+  Ahead first, second;
+  int goes = 1, at_a_time = 0;
+
+  struct Share {
+    const char* at = nullptr;
+    int64_t step = 0;
+    int at_a_time = 0;
+
+    void ask() {
+      for (int n = at_a_time; n > 0; --n, at += step) __builtin_prefetch(at, 0, 2);
+    }
+  };
+
+  // Sets how many are asked for at a time, so that `shares` shares are enough for so many pieces.
+  void divide(int pieces, int shares, int goes_) {
+    goes = goes_, at_a_time = (pieces + shares * goes - 1) / (shares * goes);
+  }
+  Share next() {
+    Ahead& of = first.pieces > 0 ? first : second;
+    Share share;
+    const int pieces = goes * at_a_time;
+    if (of.pieces * 4 < pieces) return share;  // more trouble than they are worth
+    share.at = of.at, share.step = of.step, share.at_a_time = at_a_time;
+    of.at += pieces * of.step;
+    of.pieces -= pieces;
+    return share;
   }
 };
 
@@ -75,20 +102,20 @@ struct Place {
 // sums[r][j][v] = first[v] + sum over taps t and values c of rows[r][j * S + t][c] * weights[c][t][v]
 // `Pixel` is the window's where it is known beforehand, else 0.
 template <int K, int S, int R, int J, int V, bool Spread, int Pixel>
-void accumulate(const Window& window, Place place, const Vec* first, Vec* sums, Ahead& next) {
+void accumulate(const Window& window, Place place, const Vec* first, Vec* sums, Upcoming& next) {
   Vec acc[R][J][V];  // in registers, once every loop over it is unrolled
 #pragma GCC unroll 16
   for (int i = 0; i < R * J * V; ++i) acc[i / (J * V)][i / V % J][i % V] = first[i % V];
   const Bits lane = Spread ? first_of_group(window.depth) : Bits{};
   const int64_t pixel = Pixel ? Pixel : window.pixel;
-  auto [ahead, left] = next.next();
+  Upcoming::Share ahead = next.next();
   for (int i = 0; i < window.count; ++i) {
     const float* weights = place.weights + window.weights[i];
     const float* rows[R];
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) rows[r] = place.pixels + window.rows[i][r];
     for (int c = 0; c < window.depth; ++c, weights += K * V * kLanes) {
-      for (int n = std::min(left, next.at_a_time); n > 0; --n, --left, ahead += next.step) __builtin_prefetch(ahead);
+      ahead.ask();
       Vec taps[K][V];
 #pragma GCC unroll 16
       for (int t = 0; t < K * V; ++t) taps[t / V][t % V] = load(weights + t * kLanes);
@@ -130,7 +157,7 @@ void accumulate_any(const Window& window, Place place, const Vec* first, Vec* su
 }
 
 template <int K, int S, int R, int J, int V, bool Spread>
-void accumulate(const Window& window, Place place, const Vec* first, Vec* sums, Ahead& next) {
+void accumulate(const Window& window, Place place, const Vec* first, Vec* sums, Upcoming& next) {
   if (Spread || window.pixel == kLanes)
     return accumulate<K, S, R, J, V, Spread, kLanes>(window, place, first, sums, next);
   if (window.pixel == 2 * kLanes)
@@ -139,7 +166,7 @@ void accumulate(const Window& window, Place place, const Vec* first, Vec* sums, 
 }
 
 template <int R, int J, int V, bool Spread>
-void accumulate(const Window& window, Place place, const Vec* first, Vec* sums, int taps, int step, Ahead& next) {
+void accumulate(const Window& window, Place place, const Vec* first, Vec* sums, int taps, int step, Upcoming& next) {
   switch (step * 100 + taps) {
     case 101: return accumulate<1, 1, R, J, V, Spread>(window, place, first, sums, next);
     case 102: return accumulate<2, 1, R, J, V, Spread>(window, place, first, sums, next);
