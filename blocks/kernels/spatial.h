@@ -45,18 +45,18 @@ struct Staged {
   void fill(const T* from, int number, int width, int channels, int first, int count) {
     const int some = std::min(width, columns - before);  // the rest is not needed
     float* to = start + number % rows * row_size + before * pixel;
-    for (int x = 0; x < some; ++x, from += channels, to += pixel)
-      for (int i = 0; i < count; ++i) {
-        float* at = to + i * block_size;
-        if (Spread) {
-          store(at, load(from + offset_of(first + i, channels)));
-          continue;
-        }
-        const T* of = from + (first + i) * depth;
-        int c = 0;
-        for (; c + kLanes <= depth; c += kLanes) store(at + c, load(of + c));
-        if (c < depth) store_some(at + c, load_some(of + c, depth - c), depth - c);
+    for (int i = 0; i < count; ++i, to += block_size) {
+      const T* of = from + (Spread ? offset_of(first + i, channels) : (first + i) * depth);
+      for (int c = 0; c < depth; c += kLanes) {
+        const int lanes = std::min(kLanes, depth - c);
+        if (lanes == kLanes)
+#pragma GCC unroll 4
+          for (int x = 0; x < some; ++x) store(to + c + x * pixel, load(of + c + int64_t(x) * channels));
+        else
+          for (int x = 0; x < some; ++x)
+            store_some(to + c + x * pixel, load_some(of + c + int64_t(x) * channels, lanes), lanes);
       }
+    }
   }
 };
 
