@@ -171,7 +171,8 @@ def _choose_dense_pointwise(s: Situation) -> str:
 
 
 def _choose_for_xla(s: Situation) -> str:
-    """XLA's own grouped gradients take seconds on a CPU."""
+    """XLA's own grouped gradients take seconds on a CPU, and its strided float32 ones of one group up to 1.6 times taps."""
     if s.groups == 1:
         return "native"
-    return "taps" if (s.depthwise or s.pointwise) and s.positions is not None else "split"
+    strided = s.strides != (1, 1) and s.dtype == "float32"
+    return "taps" if (s.depthwise or s.pointwise or strided) and s.positions is not None else "split"

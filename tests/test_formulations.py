@@ -122,6 +122,8 @@ def test_every_way_is_tried_by_some_shape():
         (dataclasses.replace(PLAIN, onednn=False, kernels=0, dtype="bfloat16"), "float32"),
         (dataclasses.replace(DEPTHWISE, onednn=False, kernels=0), "depthwise"),
         (dataclasses.replace(PLAIN, xla=True, kernels=0), "split"),
+        (dataclasses.replace(PLAIN, xla=True, kernels=0, strides=(2, 2)), "taps"),
+        (dataclasses.replace(PLAIN, xla=True, kernels=0, strides=(2, 2), dtype="bfloat16"), "split"),
         (dataclasses.replace(DEPTHWISE, xla=True, kernels=0), "taps"),
         (dataclasses.replace(DEPTHWISE, xla=True, kernels=0, positions=None), "split"),
         (dataclasses.replace(DEPTHWISE, device="GPU", kernels=0), "native"),
@@ -188,7 +190,10 @@ def test_xla_is_seen_while_it_is_traced():
     assert seen == [True, False] and not tensorflow_ops.in_xla()
 
 
-@pytest.mark.parametrize("shape", [(32, 32, 3, 1, 8), (24, 24, 3, 2, 24), (24, 36, 1, 1, 3)], ids=str)
+SHAPES_IN_XLA = [(32, 32, 3, 1, 8), (32, 64, 3, 2, 8), (24, 24, 3, 2, 24), (24, 36, 1, 1, 3)]
+
+
+@pytest.mark.parametrize("shape", SHAPES_IN_XLA, ids=str)
 def test_training_inside_xla_gives_the_same(shape):
     channels, filters, size, stride, groups = shape
     layer = GroupedConv2D(filters, size, stride, "same", groups=groups)
