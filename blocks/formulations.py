@@ -171,7 +171,7 @@ def _choose_dense_pointwise(s: Situation) -> str:
 
 
 def _choose_for_xla(s: Situation) -> str:
-    """XLA's own grouped gradients take seconds on a CPU, and its strided float32 ones of one group up to 1.6 times taps."""
+    """XLA's own grouped gradients take seconds on a CPU, its strided float32 ones of a group up to 1.6 times taps."""
     if s.groups == 1:
         return "native"
     strided = s.strides != (1, 1) and s.dtype == "float32"

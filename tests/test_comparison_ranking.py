@@ -165,3 +165,14 @@ def test_an_unknown_metric_names_the_nearest():
 def test_texts_cannot_command_the_terminal():
     assert printable("\x1b[31mred\x07\n\u202e \ud800 é 日本") == "\ufffd[31mred\ufffd\ufffd\ufffd \ufffd é 日本"
     assert groups(run(groups=[13, 13, 12])) == "13+13+12" and groups(run(groups=None)) == "-"
+
+
+def test_a_label_tells_a_setting_once():
+    def told(groups, model):
+        config = {"groups": groups, "model": {"groups": groups} | model}
+        return [Run(f"runs/{groups}", "net", "finished", {"name": "net", "config": config}, {}, None)]
+
+    rows = [told(1, {"width": 8}), told(2, {"width": 4})]
+    assert configuration.labels(rows) == ["net (groups=1, width=8)", "net (groups=2, width=4)"]
+    rows = [told(1, {}), told(2, {"groups": 3})]
+    assert configuration.labels(rows) == ["net (groups=1, model.groups=1)", "net (groups=2, model.groups=3)"]

@@ -66,14 +66,25 @@ def labels(rows: Sequence[Sequence[Run]]) -> list[str]:
     return made
 
 
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
 def _set_apart(name: str, rows: Sequence[Sequence[Run]]) -> list[str]:
     if len(rows) == 1:
         return [name]
     each = [settings(runs[0]) for runs in rows]
-    keys = [key for key in differing(each) if key != SEED and not key.startswith(ELSEWHERE)][:LONGEST_LABEL]
+    keys = [key for key in differing(each) if key != SEED and not key.startswith(ELSEWHERE)]
+    # Interpolated settings, as `groups` and `model.groups` are, tell the same under one name: once is enough.
+    told = {(_last(key), *(values.get(key, "-") for values in each)): key for key in reversed(keys)}
+    keys = [key for key in keys if key in told.values()][:LONGEST_LABEL]
+    names = [_last(key) for key in keys]
     made = []
     for runs, values in zip(rows, each, strict=True):
-        parts = [f"{key.rpartition('.')[2]}={values.get(key, '-')}" for key in keys]
+        parts = [
+            f"{last if names.count(last) == 1 else key}={values.get(key, '-')}"
+            for key, last in zip(keys, names, strict=True)
+        ]
         if len(runs) == 1 and runs[0].result.get(SEED) is not None:
             parts.append(f"{SEED}={runs[0].result[SEED]}")
         made.append(f"{name} ({', '.join(parts)})" if parts else name)
