@@ -37,8 +37,9 @@ struct NextRows {
   }
 };
 
-// total[k][c] += sum over rows of x[row][k] * dy[row][c], for k in [first, last): one group's part.
-template <class T>
+// total[k][c] = sum over rows of x[row][k] * dy[row][c], for k in [first, last), added to what is there if Add: one
+// group's part.
+template <bool Add, class T>
 void accumulate(const T* x, int64_t x_row, int64_t inputs, const T* dy, int64_t dy_row, int64_t rows, int first,
                 int last, int columns, NextRows next, float* total, int64_t total_row) {
   const int step = even_rows(last - first);
@@ -52,11 +53,10 @@ void accumulate(const T* x, int64_t x_row, int64_t inputs, const T* dy, int64_t 
     if (!dy_direct) pack(dy, rows, columns, dy_row, 1, c, panel);
     for (int k = first; k < last; k += step) {
       const int some = std::min(step, last - k);
-      const Tile run = columns - c > kLanes ? tile_of<2, true>(some) : tile_of<1, true>(some);
+      const Tile run = columns - c > kLanes ? tile_of<2, Add>(some) : tile_of<1, Add>(some);
       const Stretch stretch{x_direct ? x_direct + k : packed + rows * (k - first), dy_direct ? dy_direct + c : panel};
       run({&stretch, 1, rows, 1, x_direct ? x_row : some, dy_direct ? dy_row : kColumns, next.take(rows)}, 0,
-          total + k * total_row + c,
-          total_row);
+          total + k * total_row + c, total_row);
     }
   }
 }
@@ -75,26 +75,29 @@ void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, floa
   const int slices = row_tasks > 1 ? 1 : int(std::min<int64_t>((p.inputs + kRows - 1) / kRows, most));
   const int slice = ((p.inputs + slices - 1) / slices + kRows - 1) / kRows * kRows;
   const int64_t block = 128;  // rows whose share of a panel stays in the first-level cache
-  float* totals = scratch(kShared, row_tasks * size);
+  // Where one task sums whole vectors of an input's filters, it does so in their place.
+  const bool in_place = row_tasks == 1 && p.groups == 1 && p.outputs % kLanes == 0 &&
+                        (!aliased(p.outputs) || p.rows <= 2 * block);
+  float* totals = in_place ? d_kernel : scratch(kShared, row_tasks * size);
+  const int64_t total_row = in_place ? p.outputs : width;
   parallel.run(row_tasks * p.groups * slices, [&](int64_t task) {
     const int64_t part = task / (int64_t(p.groups) * slices);
     const int group = int(task / slices % p.groups), first = int(task % slices) * slice;
     const int last = std::min(p.inputs, first + slice);
     if (first >= last) return;
-    std::memset(totals + part * size + (int64_t(group) * p.inputs + first) * width, 0,
-                sizeof(float) * (last - first) * width);
-    const int64_t end = p.rows * (part + 1) / row_tasks;
-    for (int64_t row = p.rows * part / row_tasks; row < end; row += block) {
+    const int64_t begin = p.rows * part / row_tasks, end = p.rows * (part + 1) / row_tasks;
+    for (int64_t row = begin; row < end; row += block) {
       const int64_t some = std::min(block, end - row);
       // Only what lies in one piece.
       const int64_t lines = p.groups > 1 || row + some >= end ? 0 : some * int64_t(sizeof(T));
       const NextRows next{x + (row + some) * x_row, dy + (row + some) * dy_row,
                           slices > 1 ? 0 : lines * x_row / kLine, lines * dy_row / kLine};
-      accumulate(x + row * x_row + int64_t(group) * p.inputs, x_row, p.inputs,
-                 dy + row * dy_row + int64_t(group) * p.outputs, dy_row, some, first, last, p.outputs, next,
-                 totals + part * size + group * p.inputs * width, width);
+      (row > begin ? accumulate<true, T> : accumulate<false, T>)(
+          x + row * x_row + int64_t(group) * p.inputs, x_row, p.inputs, dy + row * dy_row + int64_t(group) * p.outputs,
+          dy_row, some, first, last, p.outputs, next, totals + part * size + group * p.inputs * total_row, total_row);
     }
   });
+  if (in_place) return;
   parallel.run(std::min(p.inputs, parallel.threads), [&](int64_t task) {
     const int tasks = std::min(p.inputs, parallel.threads);
     for (int64_t k = p.inputs * task / tasks; k < p.inputs * (task + 1) / tasks; ++k)
