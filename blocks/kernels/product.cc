@@ -18,6 +18,18 @@ float* scratch(int slot, int64_t floats) {
 
 namespace {
 
+// While a tile sums up its rows, those of the next tile are fetched;
+Fetched next_rows(const float* a, int64_t a_row, int64_t rows) {
+  const int64_t tile = even_rows(rows) * a_row;
+  return Fetched(a + tile, kLine, tile * 4);
+}
+
+// or the panel after this one, a part by each of the tiles.
+Fetched next_panel(const float* panel, int64_t depth, int64_t rows) {
+  const int64_t tiles = (rows + kRows - 1) / kRows, step = std::min<int64_t>(kLine, kColumns * 4 / tiles);
+  return Fetched(panel + depth * kColumns, step, depth * step);
+}
+
 // y (rows, groups * columns) = x (rows, groups * depth) times one matrix a group.
 // Entry (k, c) of group g's matrix is b[g * apart + k * down + c * across].
 template <class T>
@@ -32,7 +44,7 @@ void products(int64_t rows, int groups, int depth, int columns, const T* x, cons
   if (few_rows) {
     // The weights outweigh the images: a task packs some panels, a few at a time so that it reads long pieces of the
     // weights' rows, and takes all images through them.
-    const bool ready = in_place(x, x_row);
+    const bool ready = as_is(x) && !aliased(x_row);
     const int64_t a_row = ready ? x_row : padded_row(x_row);
     float* wide = ready ? nullptr : scratch(kShared, rows * a_row);
     if (!ready) {
@@ -52,7 +64,8 @@ void products(int64_t rows, int groups, int depth, int columns, const T* x, cons
       const float* a = (ready ? as_is(x) : wide) + int64_t(group) * depth;
       for (int i = begin; i < end; ++i) {
         const Stretch stretch{a, panel + (i - begin) * panel_size};
-        rows_of_panel({&stretch, 1, depth, a_row, 1, kColumns}, std::min(kColumns, columns - i * kColumns),
+        const Fetched ahead = groups == 1 ? next_rows(a, a_row, rows) : Fetched();
+        rows_of_panel({&stretch, 1, depth, a_row, 1, kColumns, ahead}, std::min(kColumns, columns - i * kColumns),
                       y + int64_t(group) * columns + i * kColumns, y_row, rows, epilogue,
                       group * columns + i * kColumns, activation);
       }
@@ -69,7 +82,7 @@ void products(int64_t rows, int groups, int depth, int columns, const T* x, cons
   chunk = std::min(chunk, std::max<int64_t>(kRows, rows / (parallel.threads * 4) / kRows * kRows));
   parallel.run((rows + chunk - 1) / chunk, [&](int64_t task) {
     const int64_t begin = task * chunk, some = std::min(chunk, rows - begin);
-    const bool ready = in_place(x, x_row);
+    const bool ready = as_is(x) && !aliased(x_row);
     const int64_t a_row = ready ? x_row : padded_row(x_row);
     const float* a = ready ? as_is(x) + begin * x_row : nullptr;
     if (!ready) {
@@ -81,7 +94,8 @@ void products(int64_t rows, int groups, int depth, int columns, const T* x, cons
     for (int group = 0; group < groups; ++group)
       for (int panel = 0; panel < count; ++panel) {
         const Stretch stretch{a + int64_t(group) * depth, packed + (int64_t(group) * count + panel) * panel_size};
-        const Fetched ahead = ready && groups == 1 && panel == 0 ? Fetched(a) : Fetched();
+        const bool first = ready && groups == 1 && panel == 0;  // whose rows have not been copied, so not seen
+        const Fetched ahead = first ? next_rows(a, a_row, some) : next_panel(stretch.b, depth, some);
         rows_of_panel({&stretch, 1, depth, a_row, 1, kColumns, ahead}, std::min(kColumns, columns - panel * kColumns),
                       y + begin * y_row + int64_t(group) * columns + panel * kColumns, y_row, some, here,
                       group * columns + panel * kColumns, activation);

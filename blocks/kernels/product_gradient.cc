@@ -16,10 +16,6 @@ void pack_rows(const T* x, int64_t x_row, int64_t rows, int first, int width, in
   }
 }
 
-// Whether float rows are read in place: not worth a copy where few tiles use it.
-inline const float* unpacked(const float* from, bool enough) { return enough ? nullptr : from; }
-inline const float* unpacked(const bf16*, bool) { return nullptr; }
-
 // What the next rows are made of, for the tiles of those before them to fetch, each some lines.
 struct NextRows {
   const void *x, *dy;
@@ -31,7 +27,7 @@ struct NextRows {
     const void*& from = of_x ? x : dy;
     if (left <= 0) return {};
     const Fetched result(from);
-    from = result.after(lines).next;
+    from = result.next + lines * kLine;
     left -= lines;
     return result;
   }
@@ -43,8 +39,9 @@ template <bool Add, class T>
 void accumulate(const T* x, int64_t x_row, int64_t inputs, const T* dy, int64_t dy_row, int64_t rows, int first,
                 int last, int columns, NextRows next, float* total, int64_t total_row) {
   const int step = even_rows(last - first);
-  const float* x_direct = unpacked(x, columns > 2 * kColumns && inputs > 64);
-  const float* dy_direct = unpacked(dy, last - first > 2 * step || columns % kLanes);
+  // A copy, where many tiles use it.
+  const float* x_direct = columns > 2 * kColumns && inputs > 64 ? nullptr : as_is(x);
+  const float* dy_direct = last - first > 2 * step || columns % kLanes ? nullptr : as_is(dy);
   float* packed = scratch(1, rows * (last - first + step) + kLanes);
   for (int k = first; k < last && !x_direct; k += step)
     pack_rows(x, x_row, rows, k, std::min(step, last - k), inputs, packed + rows * (k - first));

@@ -33,9 +33,6 @@ void finish(const float* buffer, int rows, int columns, T* y, int64_t y_row, con
   }
 }
 
-inline float* direct(float* y) { return y; }
-inline float* direct(bf16*) { return nullptr; }
-
 // Rows of y = a * B for one panel of B, of V vectors.
 template <class T, int V>
 void rows_of_panel(const Sum& sum, int columns, T* y, int64_t y_row, int64_t rows, const Epilogue<T>& e, int first,
@@ -43,10 +40,10 @@ void rows_of_panel(const Sum& sum, int columns, T* y, int64_t y_row, int64_t row
   alignas(64) float buffer[kRows * kColumns];
   const int step = even_rows(rows);
   const bool whole = columns == V * kLanes;
-  float* out = direct(y);
+  float* out = as_is(y);
   Sum of = sum;
-  const auto next = [&](int64_t row) -> const Sum& {  // fetches the rows after those of the tile
-    of.ahead = sum.ahead.after((row + step) * sum.row / (kLine / 4));
+  const auto next = [&](int64_t row) -> const Sum& {
+    of.ahead.next = sum.ahead.next + row / step * sum.ahead.tile;
     return of;
   };
   if (out && whole && activation == Activation::kNone && !e.bias && !e.residual) {

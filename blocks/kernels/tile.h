@@ -12,20 +12,16 @@ constexpr int64_t kNear = 1 << 18;    // floats that stay in a core's second-lev
 
 inline int panels(int columns) { return (columns + kColumns - 1) / kColumns; }
 
-// Memory that is needed soon: a tile fetches a line of it at each of its steps.
+// Memory that is needed soon: at each of its steps a tile fetches the line at `next`, and goes `step` bytes further.
 struct Fetched {
   const char* next = kNothing;
   int64_t step = 0;
+  int64_t tile = 0;  // bytes from what one tile fetches to what the next one does
 
   static constexpr char kNothing[kLine] = {};  // where there is nothing to fetch
   Fetched() = default;
-  explicit Fetched(const void* from) : next(static_cast<const char*>(from)), step(kLine) {}
-  // The same, `lines` further on.
-  Fetched after(int64_t lines) const {
-    Fetched result = *this;
-    result.next += lines * step;
-    return result;
-  }
+  explicit Fetched(const void* from, int64_t step = kLine, int64_t tile = 0)
+      : next(static_cast<const char*>(from)), step(step), tile(tile) {}
 };
 
 // What a tile sums up: products over one or several stretches of `depth` steps, each of which begins at its a and b.
@@ -110,10 +106,10 @@ void widen(const T* from, int64_t rows, int64_t columns, int64_t stride, float* 
   }
 }
 
-// Whether a tile may read the rows where they are.
-inline bool in_place(const float*, int64_t stride) { return !aliased(stride); }
-inline bool in_place(const bf16*, int64_t) { return false; }
-inline const float* as_is(const float* from) { return from; }
+// The values where they lie, for a tile to read or write; nothing where they have to be converted.
+inline float* as_is(float* values) { return values; }
+inline float* as_is(bf16*) { return nullptr; }
+inline const float* as_is(const float* values) { return values; }
 inline const float* as_is(const bf16*) { return nullptr; }
 
 // One panel of kColumns columns: out[k][column] = b[k * down + (first + column) * across], zeros past the last.
