@@ -12,7 +12,9 @@
 namespace blocks {
 namespace {
 
-constexpr auto kPatience = std::chrono::microseconds(30);  // that a helper looks for work before it sleeps
+// How long a helper looks for work before it sleeps: first without a break, then letting other threads go first. Where
+// many virtual machines share a processor, one that sleeps between two kernels may wait long for its turn.
+constexpr auto kEager = std::chrono::microseconds(30), kPatient = std::chrono::microseconds(1000);
 
 inline void pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -82,13 +84,15 @@ class Team {
 
   // Until a round after `seen` has begun.
   void await(int64_t seen) {
-    const auto end = std::chrono::steady_clock::now() + kPatience;
-    do {
-      for (int i = 0; i < 64; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (std::chrono::steady_clock::duration passed{}; passed < kPatient;
+         passed = std::chrono::steady_clock::now() - begin) {
+      if (passed > kEager) std::this_thread::yield();
+      for (int i = 0; i < 32; ++i) {
         if (round_.load() != seen) return;
         pause();
       }
-    } while (std::chrono::steady_clock::now() < end);
+    }
     std::unique_lock<std::mutex> lock(state_);
     ++sleeping_;
     wake_.wait(lock, [&] { return round_.load() != seen; });
