@@ -126,6 +126,27 @@ def small_network():
     return keras.Model(images, x)
 
 
+@pytest.mark.parametrize("wanted", ["both", "inputs", "kernel"])
+@pytest.mark.parametrize("groups, size", [(1, 1), (4, 3), (32, 3)])
+def test_a_convolution_waits_for_both_gradients_and_computes_no_other(groups, size, wanted):
+    """Else TensorFlow leaves the kernels' gradients, and all that they need, for the end."""
+    images, kernel = drawn(2, 8, 8, 32), drawn(size, size, 32 // groups, 32)
+    watched = {"both": [images, kernel], "inputs": [images], "kernel": [kernel]}[wanted]
+
+    def gradients():
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(watched)
+            outputs = tensorflow_ops.convolve(images, kernel, (1, 1), "same", (1, 1), implementation="kernel")
+        return tape.gradient(outputs, watched)
+
+    found = kinds(gradients)
+    assert any(kind.endswith("InputGrad") for kind in found) == (wanted != "kernel")
+    assert any(kind.endswith("FilterGrad") for kind in found) == (wanted != "inputs")
+    assert ("BlocksTogether" in found) == (wanted == "both")
+    for eager, traced in zip(gradients(), tf.function(gradients, jit_compile=False)(), strict=True):
+        np.testing.assert_allclose(eager, traced, rtol=1e-4, atol=1e-4)
+
+
 def test_second_derivatives_equal_tensorflow(monkeypatch):
     keras.utils.set_random_seed(1)
     model, images = small_network(), drawn(4, 8, 8, 16)

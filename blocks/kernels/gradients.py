@@ -1,5 +1,7 @@
 """Gradients of the kernels' operations, and of those gradients. Imported once the library is loaded."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from blocks.kernels.build import library
@@ -34,15 +36,37 @@ def _sum(gradient):
     return tf.reduce_sum(tf.cast(gradient, tf.float32), axis=range(len(gradient.shape) - 1))
 
 
+def _both(op, of_inputs: Callable, of_kernel: Callable) -> list:
+    """The gradients of a convolution's inputs and kernel; one that nobody asked for may be None.
+
+    TensorFlow left alone follows the inputs' gradients down to the first layer and sums up the kernels' after that;
+    until then, all that they need stays in memory. Here no layer goes on before both of its gradients are there.
+    """
+    if not hasattr(op, "skip_input_indices"):  # without a GradientTape; what is not wanted is pruned
+        return [of_inputs(), of_kernel()]
+    unwanted = op.skip_input_indices or ()
+    if 0 in unwanted or 1 in unwanted:
+        return [None if 0 in unwanted else of_inputs(), None if 1 in unwanted else of_kernel()]
+    return list(library().blocks_together(of_inputs(), of_kernel()))
+
+
+@tf.RegisterGradient("BlocksTogether")
+def _(_op, *gradients):
+    return gradients
+
+
 @tf.RegisterGradient("BlocksDepthwise")
 def _(op, gradient):
     inputs, kernel, *bias = op.inputs
     if _name(op):
         linear = library().blocks_depthwise(inputs, kernel, bias, **_geometry(op))
         gradient = activation_gradient(_name(op), linear, gradient)
-    d_inputs = library().blocks_depthwise_input_grad(gradient, kernel, tf.shape(inputs), **_geometry(op))
-    d_kernel = library().blocks_depthwise_filter_grad(inputs, gradient, tf.shape(kernel), **_geometry(op))
-    return [d_inputs, d_kernel, *(_sum(gradient) for _ in bias)]
+    gradients = _both(
+        op,
+        lambda: library().blocks_depthwise_input_grad(gradient, kernel, tf.shape(inputs), **_geometry(op)),
+        lambda: library().blocks_depthwise_filter_grad(inputs, gradient, tf.shape(kernel), **_geometry(op)),
+    )
+    return [*gradients, *(_sum(gradient) for _ in bias)]
 
 
 @tf.RegisterGradient("BlocksDepthwiseInputGrad")
@@ -67,9 +91,13 @@ def _(op, gradient):
     if _name(op):
         linear = library().blocks_spatial(inputs, kernel, more[:biases], more[biases:], **_geometry(op))
         gradient = activation_gradient(_name(op), linear, gradient)
+    gradients = _both(
+        op,
+        lambda: library().blocks_spatial_input_grad(gradient, kernel, tf.shape(inputs), **_geometry(op)),
+        lambda: library().blocks_spatial_filter_grad(inputs, gradient, tf.shape(kernel), **_geometry(op)),
+    )
     return [
-        library().blocks_spatial_input_grad(gradient, kernel, tf.shape(inputs), **_geometry(op)),
-        library().blocks_spatial_filter_grad(inputs, gradient, tf.shape(kernel), **_geometry(op)),
+        *gradients,
         *(_sum(gradient) for _ in more[:biases]),
         *(gradient for _ in more[biases:]),
     ]
@@ -98,9 +126,13 @@ def _(op, gradient):
         linear = library().blocks_pointwise(inputs, kernel, more[:biases], more[biases:])
         gradient = activation_gradient(_name(op), linear, gradient)
     groups = inputs.shape[-1] // kernel.shape[2]
+    gradients = _both(
+        op,
+        lambda: library().blocks_pointwise_input_grad(gradient, kernel, groups=groups),
+        lambda: library().blocks_pointwise_filter_grad(inputs, gradient, groups=groups),
+    )
     return [
-        library().blocks_pointwise_input_grad(gradient, kernel, groups=groups),
-        library().blocks_pointwise_filter_grad(inputs, gradient, groups=groups),
+        *gradients,
         *(_sum(gradient) for _ in more[:biases]),
         *(gradient for _ in more[biases:]),
     ]

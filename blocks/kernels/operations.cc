@@ -179,6 +179,16 @@ class Unshuffle : public OpKernel {
   std::vector<int> sizes_;
 };
 
+// Passes on all of its inputs once the last of them is there.
+template <class T>
+class Together : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* c) override {
+    for (int i = 0; i < c->num_inputs(); ++i) c->set_output(i, c->input(i));
+  }
+};
+
 class FewestChannels : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -194,6 +204,7 @@ BLOCKS_KERNEL("BlocksSubsample", SubsampleForward)
 BLOCKS_KERNEL("BlocksSubsampleGrad", SubsampleGrad)
 BLOCKS_KERNEL("BlocksShuffle", ShuffleForward)
 BLOCKS_KERNEL("BlocksUnshuffle", Unshuffle)
+BLOCKS_KERNEL("BlocksTogether", Together)
 BLOCKS_KERNEL("BlocksNormTrain", NormTrain)
 BLOCKS_KERNEL("BlocksNormTrainGrad", NormTrainGrad)
 BLOCKS_KERNEL("BlocksAffine", Affine)

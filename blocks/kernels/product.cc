@@ -18,13 +18,13 @@ float* scratch(int slot, int64_t floats) {
 
 namespace {
 
-// While a tile sums up its rows, those of the next tile are fetched;
+// What a tile fetches while it sums up its rows: the rows of the next tile.
 Fetched next_rows(const float* a, int64_t a_row, int64_t rows) {
   const int64_t tile = even_rows(rows) * a_row;
   return Fetched(a + tile, kLine, tile * 4);
 }
 
-// or the panel after this one, a part by each of the tiles.
+// What a tile fetches where the rows are near already: its part of the next panel of weights.
 Fetched next_panel(const float* panel, int64_t depth, int64_t rows) {
   const int64_t tiles = (rows + kRows - 1) / kRows, step = std::min<int64_t>(kLine, kColumns * 4 / tiles);
   return Fetched(panel + depth * kColumns, step, depth * step);
@@ -40,12 +40,12 @@ void products(int64_t rows, int groups, int depth, int columns, const T* x, cons
   const int count = panels(columns);
   const int64_t panel_size = int64_t(depth) * kColumns;
   const Epilogue<T> epilogue{bias, residual, y_row};
+  const bool ready = as_is(x) && !aliased(x_row);  // to be read in place
+  const int64_t a_row = ready ? x_row : padded_row(x_row);
   const bool few_rows = rows * x_row < int64_t(groups) * depth * columns && rows * depth <= 4 * kNear;
   if (few_rows) {
     // The weights outweigh the images: a task packs some panels, a few at a time so that it reads long pieces of the
     // weights' rows, and takes all images through them.
-    const bool ready = as_is(x) && !aliased(x_row);
-    const int64_t a_row = ready ? x_row : padded_row(x_row);
     float* wide = ready ? nullptr : scratch(kShared, rows * a_row);
     if (!ready) {
       const int64_t tasks = std::min<int64_t>(rows, parallel.threads);
@@ -82,8 +82,6 @@ void products(int64_t rows, int groups, int depth, int columns, const T* x, cons
   chunk = std::min(chunk, std::max<int64_t>(kRows, rows / (parallel.threads * 4) / kRows * kRows));
   parallel.run((rows + chunk - 1) / chunk, [&](int64_t task) {
     const int64_t begin = task * chunk, some = std::min(chunk, rows - begin);
-    const bool ready = as_is(x) && !aliased(x_row);
-    const int64_t a_row = ready ? x_row : padded_row(x_row);
     const float* a = ready ? as_is(x) + begin * x_row : nullptr;
     if (!ready) {
       float* wide = scratch(1, some * a_row);

@@ -17,6 +17,11 @@ absl::Status like_first(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+absl::Status like_both(InferenceContext* c) {
+  c->set_output(1, c->input(1));
+  return like_first(c);
+}
+
 absl::Status norm_shape(InferenceContext* c) {
   for (int i = 1; i < 5; ++i) c->set_output(i, c->input(1));
   return like_first(c);
@@ -126,6 +131,8 @@ REGISTER_OP("BlocksShuffle").Attr(kTypes).Attr("N: int >= 1").Attr("groups: int"
     .SetShapeFn(shuffle_shape);
 REGISTER_OP("BlocksUnshuffle").Attr(kTypes).Attr("N: int >= 1").Attr("groups: int").Attr("sizes: list(int)")
     .Input("y: T").Output("parts: N * T").SetShapeFn(unshuffle_shape);
+REGISTER_OP("BlocksTogether").Attr(kTypes).Input("dx: T").Input("d_kernel: float").Output("dx_too: T")
+    .Output("d_kernel_too: float").SetShapeFn(like_both);
 REGISTER_OP("BlocksFewestChannels").Output("channels: int32").SetShapeFn(tensorflow::shape_inference::ScalarShape);
 REGISTER_OP("BlocksNormTrain").Attr(kTypes).Attr("N: int >= 0").Attr("epsilon: float").Attr("rate: float").Attr(kActivations)
     .Input("x: T").Input("gamma: float").Input("beta: float").Input("running_mean: float")
@@ -159,7 +166,6 @@ REGISTER_OP("BlocksPointwiseInputGrad").Attr(kTypes).Attr("groups: int").Input("
     .Output("dx: T").SetShapeFn(pointwise_input_gradient_shape);
 REGISTER_OP("BlocksPointwiseFilterGrad").Attr(kTypes).Attr("groups: int").Input("x: T").Input("dy: T")
     .Output("d_kernel: float").SetShapeFn(pointwise_filter_gradient_shape);
-
 
 }  // namespace
 }  // namespace blocks
