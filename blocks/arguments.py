@@ -42,10 +42,11 @@ def sizes_text(channels: int, groups: int) -> str:
     return f"split_channels({channels}, {groups})" if groups > MANY else str(spread(channels, groups))
 
 
-def check_groups(groups: int, channels: int, what: str, uneven: str | None = None) -> None:
+def check_groups(groups: int, channels: int, what: str, uneven: str | None = None, name: str = "groups") -> None:
     """Raise ValueError unless `groups` divides `channels`; `what` says which channels they are.
 
-    `uneven` names the argument that takes one size for each group, where there is one: the error shows how.
+    `uneven` names the argument that takes one size for each group, where there is one: the error shows how. `name` is
+    that of the argument `groups` comes from.
     """
     if channels % groups:
         near = nearest(groups, divisors(channels))
@@ -58,7 +59,7 @@ def check_groups(groups: int, channels: int, what: str, uneven: str | None = Non
         if uneven and groups < channels:
             what_to_pass = "their sizes" if uneven == "groups" else f"the {uneven} of each"
             advice = f" For uneven groups pass {what_to_pass}, e.g. {uneven}={sizes_text(channels, groups)}."
-        raise ValueError(f"groups={groups} does not divide {channels} {what}; the {found}.{advice}")
+        raise ValueError(f"{name}={groups} does not divide {channels} {what}; the {found}.{advice}")
 
 
 def positive(value: object, name: str) -> int:

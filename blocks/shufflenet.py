@@ -48,31 +48,46 @@ def shufflenet_v1_unit(
     return layers.Concatenate(name=name)([x, activation(pooled, "relu")])
 
 
-def shufflenet_v2_unit(inputs, filters: int, strides: int = 1, groups: int | None = None, *, name: str | None = None):
+def shufflenet_v2_unit(
+    inputs,
+    filters: int,
+    strides: int = 1,
+    groups: int | None = None,
+    *,
+    halves: bool = False,
+    name: str | None = None,
+):
     """ShuffleNet v2 unit: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     At stride 1 half of the channels pass unchanged and the other half go through 1x1, spatial 3x3, 1x1; at stride 2
     both branches see the whole input. Concatenated, then shuffled over 2 groups.
 
     Args:
+        inputs: images; for a unit of stride 1 also a list of the two halves of their channels.
         groups: of the spatial convolutions; None is depthwise.
+        halves: return such a list, for another unit of stride 1: faster than to join the halves and split them again.
 
     Raises:
         ValueError: where filters is odd, `groups` does not divide a branch, or stride 1 would change the channels.
 
     Source: Ma et al. 2018, ShuffleNet V2, section 3 and figure 3, arXiv:1807.11164.
     """
-    channels = inputs.shape[-1]
+    parts = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    channels = sum(part.shape[-1] for part in parts)
     check_groups(2, filters, "filters, one half for each branch")
+    sizes = [part.shape[-1] for part in parts]
+    if len(parts) > 1 and (strides != 1 or sizes != [channels // 2] * 2):
+        raise ValueError(f"Two halves of equal size can go into a unit of stride 1; got {sizes} for strides={strides}.")
     if strides == 1 and channels != filters:
         raise ValueError(f"A unit of stride 1 keeps its {channels} channels; filters={filters} needs strides=2.")
     half = filters // 2
     if strides == 1:
-        kept, x = ops.split(inputs, 2, axis=-1)
+        kept, x = parts if len(parts) == 2 else ops.split(parts[0], 2, axis=-1)
     else:
+        x = parts[0]
         first = child(name, "branch1")
         kept = conv_norm(
-            inputs,
+            x,
             channels,
             3,
             strides,
@@ -81,11 +96,10 @@ def shufflenet_v2_unit(inputs, filters: int, strides: int = 1, groups: int | Non
             norm_name=child(first, "1"),
         )
         kept = conv_norm(kept, half, act="relu", name=child(first, "2"), norm_name=child(first, "3"))
-        x = inputs
     second = child(name, "branch2")
     x = conv_norm(x, half, act="relu", name=child(second, "0"), norm_name=child(second, "1"))
     x = conv_norm(
         x, half, 3, strides, half if groups is None else groups, name=child(second, "3"), norm_name=child(second, "4")
     )
     x = conv_norm(x, half, act="relu", name=child(second, "5"), norm_name=child(second, "6"))
-    return ChannelShuffle(2, "channels_last", name=name)([kept, x])
+    return ChannelShuffle(2, "channels_last", pieces=2 if halves else 1, name=name)([kept, x])

@@ -147,15 +147,16 @@ def convolve(
     return tf.cast(outputs, inputs.dtype)
 
 
-def shuffle(parts: list, groups: int):
-    """Channel shuffle of the concatenation of `parts`, each (B, H, W, C_i): (B, H, W, sum of C_i)."""
+def shuffle(parts: list, groups: int, pieces: int = 1) -> list:
+    """Channel shuffle of the concatenation of `parts`, (B, H, W, C_i) each, in `pieces` of equal size."""
     operations = kernels()
     if operations and parts[0].dtype in (tf.float32, tf.bfloat16):
-        return operations.blocks_shuffle(parts, groups=groups)
+        return operations.blocks_shuffle(parts, M=pieces, groups=groups)
     images = tf.concat(parts, axis=-1) if len(parts) > 1 else parts[0]
     batch, height, width, channels = (*tf.unstack(tf.shape(images)[:3]), images.shape[-1])
     grouped = tf.reshape(images, (batch, height, width, groups, channels // groups))
-    return tf.reshape(tf.transpose(grouped, (0, 1, 2, 4, 3)), tf.shape(images))
+    mixed = tf.reshape(tf.transpose(grouped, (0, 1, 2, 4, 3)), tf.shape(images))
+    return tf.split(mixed, pieces, axis=-1) if pieces > 1 else [mixed]
 
 
 def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon, rate, training, activation=None, residual=None):

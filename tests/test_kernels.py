@@ -99,17 +99,17 @@ def test_not_a_number_and_infinity_pass_through():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("sizes, groups", [((58, 58), 2), ((60,), 3), ((10, 14), 4), ((7, 8), 5), ((6, 6, 6), 3)])
-def test_shuffle_equals_tensorflow(monkeypatch, sizes, groups, dtype):
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+@pytest.mark.parametrize("sizes, groups", [((60, 60), 2), ((60,), 3), ((10, 14), 4), ((7, 5, 18), 5), ((6, 6, 6), 3)])
+def test_shuffle_equals_tensorflow(monkeypatch, sizes, groups, pieces, dtype):
     parts = [drawn(3, 5, 7, size, dtype=dtype, seed=size) for size in sizes]
-    weights = drawn(3, 5, 7, sum(sizes), dtype=dtype)
+    weights = [drawn(3, 5, 7, sum(sizes) // pieces, dtype=dtype, seed=piece) for piece in range(pieces)]
 
     def results():
         with tf.GradientTape() as tape:
             tape.watch(parts)
-            outputs = tensorflow_ops.shuffle(parts, groups)
-            total = tf.reduce_sum(outputs * weights)
-        return [outputs, *tape.gradient(total, parts)]
+            outputs = tensorflow_ops.shuffle(parts, groups, pieces)
+        return [*outputs, *tape.gradient(outputs, parts, weights)]
 
     found = results()
     plainly(monkeypatch)

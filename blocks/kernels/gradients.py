@@ -164,14 +164,14 @@ def _(op, gradient):
 
 
 @tf.RegisterGradient("BlocksShuffle")
-def _(op, gradient):
+def _(op, *gradients):
     sizes = [part.shape[-1] for part in op.inputs]
-    return library().blocks_unshuffle(gradient, N=len(sizes), groups=op.get_attr("groups"), sizes=sizes)
+    return library().blocks_unshuffle(list(gradients), N=len(sizes), groups=op.get_attr("groups"), sizes=sizes)
 
 
 @tf.RegisterGradient("BlocksUnshuffle")
 def _(op, *gradients):
-    return library().blocks_shuffle(list(gradients), groups=op.get_attr("groups"))
+    return library().blocks_shuffle(list(gradients), M=len(op.inputs), groups=op.get_attr("groups"))
 
 
 @tf.RegisterGradient("BlocksAffine")

@@ -125,14 +125,16 @@ void subsample(const Sampling& s, const char* x, char* y, const Parallel& parall
 void subsample_gradient(const Sampling& s, const char* dy, char* dx, const Parallel& parallel);
 
 // Channel shuffle of images whose channels lie in several parts, one after the other: with n channels a group,
-// channel i * groups + j of y is channel j * n + i of the parts.
+// channel i * groups + j of the result is channel j * n + i of the parts. The result comes in pieces of equal size.
 struct Shuffle {
   int64_t pixels;
   int channels, groups, entry_bytes;   // entries of 2 or 4 bytes
   std::vector<int> sizes;              // channels of each part
 };
 
-void shuffle(const Shuffle& s, const std::vector<const char*>& parts, char* y, const Parallel& parallel);
-void unshuffle(const Shuffle& s, const char* y, const std::vector<char*>& parts, const Parallel& parallel);
+void shuffle(const Shuffle& s, const std::vector<const char*>& parts, const std::vector<char*>& pieces,
+             const Parallel& parallel);
+void unshuffle(const Shuffle& s, const std::vector<const char*>& pieces, const std::vector<char*>& parts,
+               const Parallel& parallel);
 
 }  // namespace blocks

@@ -124,60 +124,60 @@ using SubsampleForward = Subsample<T, false>;
 template <class T>
 using SubsampleGrad = Subsample<T, true>;
 
-template <class T>
-class ShuffleForward : public OpKernel {
- public:
-  explicit ShuffleForward(OpKernelConstruction* c) : OpKernel(c) { OP_REQUIRES_OK(c, c->GetAttr("groups", &groups_)); }
-  void Compute(OpKernelContext* c) override {
-    TensorShape shape = c->input(0).shape();
-    const int last = shape.dims() - 1;
-    Shuffle s{0, 0, groups_, int(sizeof(T)), {}};
-    std::vector<const char*> parts;
-    for (int i = 0; i < c->num_inputs(); ++i) {
-      const TensorShape& part = c->input(i).shape();
-      OP_REQUIRES(c, part.dims() == last + 1 && part.dim_size(last) > 0 &&
-                         with_channels(part, 1) == with_channels(shape, 1),
-                  InvalidArgument("parts to be shuffled differ in more than their channels"));
-      s.sizes.push_back(int(part.dim_size(last)));
-      s.channels += s.sizes.back();
-      parts.push_back(static_cast<const char*>(c->input(i).data()));
+// Parts and pieces of the same images: the inputs, checked to differ in their channels only.
+inline std::vector<const char*> alike(OpKernelContext* c, Shuffle& s, std::vector<int>& sizes) {
+  std::vector<const char*> all;
+  const TensorShape& shape = c->input(0).shape();
+  const int last = shape.dims() - 1;
+  for (int i = 0; i < c->num_inputs(); ++i) {
+    const TensorShape& part = c->input(i).shape();
+    if (part.dims() != last + 1 || part.dim_size(last) <= 0 || with_channels(part, 1) != with_channels(shape, 1)) {
+      c->CtxFailure(InvalidArgument("parts to be shuffled differ in more than their channels"));
+      return all;
     }
-    OP_REQUIRES(c, groups_ > 0 && s.channels % groups_ == 0,
-                InvalidArgument(groups_, " groups do not divide ", s.channels, " channels"));
-    s.pixels = with_channels(shape, 1).num_elements();
-    auto* y = reinterpret_cast<char*>(out<T>(c, 0, with_channels(shape, s.channels)));
-    if (y && s.pixels) shuffle(s, parts, y, parallel_of(c));
+    sizes.push_back(int(part.dim_size(last)));
+    s.channels += sizes.back();
+    all.push_back(static_cast<const char*>(c->input(i).data()));
   }
+  s.pixels = with_channels(shape, 1).num_elements();
+  if (s.groups <= 0 || s.channels % s.groups)
+    c->CtxFailure(InvalidArgument(s.groups, " groups do not divide ", s.channels, " channels"));
+  return all;
+}
 
- private:
-  int groups_;
-};
-
-template <class T>
-class Unshuffle : public OpKernel {
+template <class T, bool Back>
+class ShuffleEither : public OpKernel {
  public:
-  explicit Unshuffle(OpKernelConstruction* c) : OpKernel(c) {
+  explicit ShuffleEither(OpKernelConstruction* c) : OpKernel(c) {
     OP_REQUIRES_OK(c, c->GetAttr("groups", &groups_));
-    OP_REQUIRES_OK(c, c->GetAttr("sizes", &sizes_));
+    if (Back) OP_REQUIRES_OK(c, c->GetAttr("sizes", &sizes_));
   }
   void Compute(OpKernelContext* c) override {
-    const TensorShape& shape = c->input(0).shape();
-    Shuffle s{0, int(shape.dim_size(shape.dims() - 1)), groups_, int(sizeof(T)), sizes_};
+    Shuffle s{0, 0, groups_, int(sizeof(T)), {}};
+    std::vector<int> sizes;
+    const auto from = alike(c, s, sizes);
+    if (!c->status().ok()) return;
+    const int count = c->num_outputs();
     int total = 0;
-    for (int size : sizes_) total += size;
-    OP_REQUIRES(c, total == s.channels && groups_ > 0 && total % groups_ == 0, InvalidArgument("parts of a wrong size"));
-    std::vector<char*> parts;
-    for (size_t i = 0; i < sizes_.size() && c->status().ok(); ++i)
-      parts.push_back(reinterpret_cast<char*>(out<T>(c, int(i), with_channels(shape, sizes_[i]))));
-    s.pixels = with_channels(shape, 1).num_elements();
-    if (c->status().ok() && s.pixels)
-      unshuffle(s, static_cast<const char*>(c->input(0).data()), parts, parallel_of(c));
+    for (int i = 0; i < count; ++i) total += Back ? sizes_[i] : s.channels / count;
+    OP_REQUIRES(c, total == s.channels && (!Back || s.channels == sizes[0] * c->num_inputs()),
+                InvalidArgument("pieces of a shuffle are of one size, and its parts as wide together"));
+    std::vector<char*> to;
+    for (int i = 0; i < count && c->status().ok(); ++i)
+      to.push_back(reinterpret_cast<char*>(
+          out<T>(c, i, with_channels(c->input(0).shape(), Back ? sizes_[i] : s.channels / count))));
+    s.sizes = Back ? sizes_ : sizes;
+    if (c->status().ok() && s.pixels) (Back ? unshuffle : shuffle)(s, from, to, parallel_of(c));
   }
 
  private:
   int groups_;
   std::vector<int> sizes_;
 };
+template <class T>
+using ShuffleForward = ShuffleEither<T, false>;
+template <class T>
+using Unshuffle = ShuffleEither<T, true>;
 
 // Passes on all of its inputs once the last of them is there.
 template <class T>

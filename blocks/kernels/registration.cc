@@ -103,6 +103,11 @@ absl::Status subsample_shape(InferenceContext* c) {
 absl::Status shuffle_shape(InferenceContext* c) {
   DimensionHandle channels = c->MakeDim(int64_t{0});
   for (int i = 0; i < c->num_inputs(); ++i) TF_RETURN_IF_ERROR(c->Add(channels, c->Dim(c->input(i), -1), &channels));
+  TF_RETURN_IF_ERROR(c->Divide(channels, int64_t{c->num_outputs()}, true, &channels));
+  for (int i = c->num_outputs() - 1; i > 0; --i) {
+    TF_RETURN_IF_ERROR(last_axis(c, channels));
+    c->set_output(i, c->output(0));
+  }
   return last_axis(c, channels);
 }
 
@@ -127,10 +132,10 @@ REGISTER_OP("BlocksSubsample").Attr(kTypes).Attr("strides: list(int) >= 2").Inpu
     .SetShapeFn(subsample_shape);
 REGISTER_OP("BlocksSubsampleGrad").Attr(kTypes).Attr("strides: list(int) >= 2").Input("dy: T").Input("shape: int32")
     .Output("dx: T").SetShapeFn(from_shape_input);
-REGISTER_OP("BlocksShuffle").Attr(kTypes).Attr("N: int >= 1").Attr("groups: int").Input("parts: N * T").Output("y: T")
-    .SetShapeFn(shuffle_shape);
-REGISTER_OP("BlocksUnshuffle").Attr(kTypes).Attr("N: int >= 1").Attr("groups: int").Attr("sizes: list(int)")
-    .Input("y: T").Output("parts: N * T").SetShapeFn(unshuffle_shape);
+REGISTER_OP("BlocksShuffle").Attr(kTypes).Attr("N: int >= 1").Attr("M: int >= 1").Attr("groups: int")
+    .Input("parts: N * T").Output("pieces: M * T").SetShapeFn(shuffle_shape);
+REGISTER_OP("BlocksUnshuffle").Attr(kTypes).Attr("N: int >= 1").Attr("M: int >= 1").Attr("groups: int")
+    .Attr("sizes: list(int)").Input("pieces: M * T").Output("parts: N * T").SetShapeFn(unshuffle_shape);
 REGISTER_OP("BlocksTogether").Attr(kTypes).Input("dx: T").Input("d_kernel: float").Output("dx_too: T")
     .Output("d_kernel_too: float").SetShapeFn(like_both);
 REGISTER_OP("BlocksFewestChannels").Output("channels: int32").SetShapeFn(tensorflow::shape_inference::ScalarShape);
