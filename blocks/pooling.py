@@ -38,6 +38,12 @@ class PaddedPooling2D(keras.layers.Layer):
         self.compute_output_shape(input_shape)
 
     def call(self, inputs):
+        if keras.backend.backend() == "tensorflow" and self.data_format == "channels_last":
+            from blocks.tensorflow_ops import pool
+
+            outputs = pool(self.mode, ops.convert_to_tensor(inputs), self.pool_size, self.strides, self.padding)
+            if outputs is not None:
+                return outputs
         padding = self.padding
         if not isinstance(padding, str):
             last = self.data_format == "channels_last"

@@ -58,7 +58,7 @@ def by_kernel(operations, s: Situation, inputs, kernel, padding: Padding, bias, 
             inputs = operations.blocks_subsample(inputs, strides=s.strides)
         outputs = operations.blocks_pointwise(inputs, kernel, biases, residuals, activation=fused)
         return finish(outputs, None, None if fused else activation, None)
-    geometry = {"strides": s.strides, "margins": margins(padding, inputs.shape, s)}
+    geometry = {"strides": s.strides, "margins": margins(padding, inputs.shape, s.kernel_size, s.strides, s.dilation)}
     if not s.depthwise:
         outputs = operations.blocks_spatial(inputs, kernel, biases, residuals, activation=fused, **geometry)
         return finish(outputs, None, None if fused else activation, None)
@@ -86,22 +86,22 @@ def apply_padding(inputs, s: Situation, padding: Padding):
         return inputs, padding.upper()
     if not any(padding[0]) and not any(padding[1]):
         return inputs, "VALID"
-    if tuple(padding) == _same(inputs.shape, s):
+    if tuple(padding) == _same(inputs.shape, s.kernel_size, s.strides, s.dilation):
         return inputs, "SAME"  # the same zeros, without a copy of the tensor
     return tf.pad(inputs, ((0, 0), *padding, (0, 0))), "VALID"
 
 
-def margins(padding: Padding, shape, s: Situation) -> tuple[int, ...] | None:
+def margins(padding: Padding, shape, kernel_size, strides, dilation=(1, 1)) -> tuple[int, ...] | None:
     """(top, bottom, left, right) that `padding` adds to images of `shape`; None where an open size leaves it open."""
     if padding == "valid":
         return 0, 0, 0, 0
-    sides = _same(shape, s) if padding == "same" else padding
+    sides = _same(shape, kernel_size, strides, dilation) if padding == "same" else padding
     return None if None in sides else (*sides[0], *sides[1])
 
 
-def _same(shape, s: Situation) -> tuple:
+def _same(shape, kernel_size, strides, dilation) -> tuple:
     """What "same" pads before and after each axis of images of `shape`; None where that depends on an open size."""
-    return tuple(_same_axis(*axis) for axis in zip(shape[1:3], s.kernel_size, s.strides, s.dilation, strict=True))
+    return tuple(_same_axis(*axis) for axis in zip(shape[1:3], kernel_size, strides, dilation, strict=True))
 
 
 def _same_axis(size, kernel: int, stride: int, dilation: int) -> tuple[int, int] | None:
@@ -154,7 +154,7 @@ def _depthwise(s: Situation, inputs, kernel, padding: str):
 
 def _taps(s: Situation, inputs, kernel, padding: str):
     """A sum over the kernel's taps of shifted inputs times one matrix a group: what XLA makes one loop of."""
-    top, bottom, left, right = margins(padding.lower(), inputs.shape, s)
+    top, bottom, left, right = margins(padding.lower(), inputs.shape, s.kernel_size, s.strides, s.dilation)
     inputs = tf.pad(inputs, ((0, 0), (top, bottom), (left, right), (0, 0)))
     spans = [
         size - (taps - 1) * dilation

@@ -132,7 +132,7 @@ def convolve(
         kernels=fewest_channels() if operations else 0,
         matrix_units=matrix_units(),
     )
-    if s.kernels and ways.margins(padding, inputs.shape, s) is None:
+    if s.kernels and ways.margins(padding, inputs.shape, s.kernel_size, s.strides, s.dilation) is None:
         s = dataclasses.replace(s, kernels=0)  # they must know the padding beforehand
     if implementation is None:
         name = formulations.choose(s)
@@ -157,6 +157,23 @@ def shuffle(parts: list, groups: int, pieces: int = 1) -> list:
     grouped = tf.reshape(images, (batch, height, width, groups, channels // groups))
     mixed = tf.reshape(tf.transpose(grouped, (0, 1, 2, 4, 3)), tf.shape(images))
     return tf.split(mixed, pieces, axis=-1) if pieces > 1 else [mixed]
+
+
+def pool(mode: str, inputs, window, strides, padding: Padding):
+    """What `PaddedPooling2D` computes of `inputs` (B, H, W, C), by our kernels; None where they can't be used."""
+    operations = kernels()
+    if not operations or inputs.dtype not in (tf.float32, tf.bfloat16) or inputs.shape[-1] < fewest_channels():
+        return None
+    margins = ways.margins(padding, inputs.shape, window, strides)
+    sides = margins and [
+        margin < size for margin, size in zip(margins, (window[0],) * 2 + (window[1],) * 2, strict=True)
+    ]
+    if not margins or not all(sides) or window[0] * window[1] > 256:
+        return None  # an open size, a window of padding alone, or more taps than a byte can tell
+    average = mode == "average"
+    if average and padding == "same" and any(margins):
+        return None  # which leaves padding out of the average
+    return operations.blocks_pool(inputs, average=average, window=window, strides=strides, margins=margins).y
 
 
 def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon, rate, training, activation=None, residual=None):

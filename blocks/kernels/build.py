@@ -20,10 +20,12 @@ SOURCES = Path(__file__).parent
 # Compiled for this very processor.
 ARITHMETIC = (
     "norm", "spatial", "spatial_gradient", "depthwise", "depthwise_gradient", "dense", "product", "product_gradient",
-    "sampling", "team",
+    "pooling", "sampling", "team",
 )  # fmt: skip
 # Compiled as TensorFlow is: its headers depend on the flags.
-GLUE = ("convolutions", "spatial_convolutions", "operations", "registration")
+GLUE = (
+    "convolutions", "spatial_convolutions", "normalization_operations", "sampling_operations", "registration",
+)  # fmt: skip
 OFF = ("off", "0", "no", "false")
 
 

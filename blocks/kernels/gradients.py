@@ -174,6 +174,29 @@ def _(op, *gradients):
     return library().blocks_shuffle(list(gradients), M=len(op.inputs), groups=op.get_attr("groups"))
 
 
+def _window(op) -> dict:
+    return {"average": op.get_attr("average"), "window": list(op.get_attr("window")), **_geometry(op)}
+
+
+@tf.RegisterGradient("BlocksPool")
+def _(op, gradient, _where):
+    return library().blocks_pool_grad(gradient, op.outputs[1], tf.shape(op.inputs[0]), **_window(op))
+
+
+@tf.RegisterGradient("BlocksPoolPick")
+def _(op, gradient):
+    inputs, where = op.inputs
+    return [library().blocks_pool_grad(gradient, where, tf.shape(inputs), **_window(op)), None]
+
+
+@tf.RegisterGradient("BlocksPoolGrad")
+def _(op, gradient):
+    where, window = op.inputs[1], _window(op)
+    if window["average"]:
+        return [library().blocks_pool(gradient, **window)[0], None, None]
+    return [library().blocks_pool_pick(gradient, where, **window), None, None]
+
+
 @tf.RegisterGradient("BlocksAffine")
 def _(op, gradient):
     inputs, scale, offset, *residual = op.inputs

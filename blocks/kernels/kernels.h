@@ -110,6 +110,28 @@ template <class T>
 void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, float* d_kernel,
                                const Parallel& parallel);
 
+// ---- pooling: pooling.cc ------------------------------------------------------------------------------------------
+
+constexpr int kWindowTaps = 256;  // of a window: a byte tells which
+
+// Every window holds at least one pixel of the images.
+struct Pooling {
+  int64_t batch;
+  int height, width, channels;  // of the inputs
+  int window_height, window_width, stride_height, stride_width, top, left;
+  int out_height, out_width;
+};
+
+// The maximum, and which tap of the window it was; what a window has at the tap that `where` says; or the average,
+// which counts what lies beside the images as zeros.
+enum class Pool { kMax, kPick, kAverage };
+
+// `where` (batch, out_height, out_width, channels) is written for maxima, read for picks, unused for averages.
+template <class T>
+void pool(const Pooling& p, Pool kind, const T* x, uint8_t* where, T* y, const Parallel& parallel);
+template <class T>
+void pool_gradient(const Pooling& p, Pool kind, const T* dy, const uint8_t* where, T* dx, const Parallel& parallel);
+
 // ---- what only moves pixels and channels: sampling.cc -------------------------------------------------------------
 
 // Every stride-th row and column.

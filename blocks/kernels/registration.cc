@@ -100,6 +100,24 @@ absl::Status subsample_shape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+absl::Status pool_shape(InferenceContext* c) {
+  bool average;
+  std::vector<int32_t> window, strides, margins;
+  TF_RETURN_IF_ERROR(c->GetAttr("average", &average));
+  TF_RETURN_IF_ERROR(c->GetAttr("window", &window));
+  TF_RETURN_IF_ERROR(c->GetAttr("strides", &strides));
+  TF_RETURN_IF_ERROR(c->GetAttr("margins", &margins));
+  std::vector<DimensionHandle> sizes(4);
+  for (int axis = 0; axis < 4; ++axis) sizes[axis] = c->Dim(c->input(0), axis);
+  for (int axis = 0; axis < 2; ++axis)
+    if (c->ValueKnown(sizes[axis + 1]))
+      sizes[axis + 1] = c->MakeDim(
+          (c->Value(sizes[axis + 1]) + margins[axis * 2] + margins[axis * 2 + 1] - window[axis]) / strides[axis] + 1);
+  c->set_output(0, c->MakeShape(sizes));
+  if (c->num_outputs() > 1) c->set_output(1, average ? c->Vector(0) : c->output(0));
+  return absl::OkStatus();
+}
+
 absl::Status shuffle_shape(InferenceContext* c) {
   DimensionHandle channels = c->MakeDim(int64_t{0});
   for (int i = 0; i < c->num_inputs(); ++i) TF_RETURN_IF_ERROR(c->Add(channels, c->Dim(c->input(i), -1), &channels));
@@ -136,6 +154,12 @@ REGISTER_OP("BlocksShuffle").Attr(kTypes).Attr("N: int >= 1").Attr("M: int >= 1"
     .Input("parts: N * T").Output("pieces: M * T").SetShapeFn(shuffle_shape);
 REGISTER_OP("BlocksUnshuffle").Attr(kTypes).Attr("N: int >= 1").Attr("M: int >= 1").Attr("groups: int")
     .Attr("sizes: list(int)").Input("pieces: M * T").Output("parts: N * T").SetShapeFn(unshuffle_shape);
+#define BLOCKS_POOL(NAME) BLOCKS_SPATIAL(NAME).Attr("average: bool").Attr("window: list(int) >= 2")
+
+BLOCKS_POOL("BlocksPool").Input("x: T").Output("y: T").Output("where: uint8").SetShapeFn(pool_shape);
+BLOCKS_POOL("BlocksPoolPick").Input("x: T").Input("where: uint8").Output("y: T").SetShapeFn(pool_shape);
+BLOCKS_POOL("BlocksPoolGrad").Input("dy: T").Input("where: uint8").Input("shape: int32").Output("dx: T")
+    .SetShapeFn(from_shape_input);
 REGISTER_OP("BlocksTogether").Attr(kTypes).Input("dx: T").Input("d_kernel: float").Output("dx_too: T")
     .Output("d_kernel_too: float").SetShapeFn(like_both);
 REGISTER_OP("BlocksFewestChannels").Output("channels: int32").SetShapeFn(tensorflow::shape_inference::ScalarShape);

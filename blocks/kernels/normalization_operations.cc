@@ -1,4 +1,4 @@
-// The operations of norm.cc and sampling.cc: what they check, allocate and call.
+// The operations of norm.cc: what they check, allocate and call.
 #include "tensorflow_side.h"
 
 namespace blocks {
@@ -96,99 +96,6 @@ class Affine : public OpKernel {
   Activation activation_;
 };
 
-template <class T, bool Gradient>
-class Subsample : public OpKernel {
- public:
-  explicit Subsample(OpKernelConstruction* c) : OpKernel(c) {
-    OP_REQUIRES_OK(c, c->GetAttr("strides", &strides_));
-    OP_REQUIRES(c, strides_.size() == 2 && strides_[0] > 0 && strides_[1] > 0, InvalidArgument("two strides, positive"));
-  }
-  void Compute(OpKernelContext* c) override {
-    TensorShape full = c->input(0).shape();
-    if (Gradient && (full.Clear(), !shape_input(c, full))) return;
-    OP_REQUIRES(c, full.dims() == 4, InvalidArgument("images are (B, H, W, C)"));
-    const Sampling s{full.dim_size(0), int(full.dim_size(1)), int(full.dim_size(2)), strides_[0], strides_[1],
-                     full.dim_size(3) * int64_t(sizeof(T))};
-    const TensorShape small({s.batch, s.out_height(), s.out_width(), full.dim_size(3)});
-    OP_REQUIRES(c, !Gradient || c->input(0).shape() == small, InvalidArgument("gradients of a wrong shape"));
-    auto* to = reinterpret_cast<char*>(out<T>(c, 0, Gradient ? full : small));
-    const auto* from = reinterpret_cast<const char*>(in<T>(c, 0));
-    if (to && full.num_elements()) (Gradient ? subsample_gradient : subsample)(s, from, to, parallel_of(c));
-  }
-
- private:
-  std::vector<int32_t> strides_;
-};
-template <class T>
-using SubsampleForward = Subsample<T, false>;
-template <class T>
-using SubsampleGrad = Subsample<T, true>;
-
-// Parts and pieces of the same images: the inputs, checked to differ in their channels only.
-inline std::vector<const char*> alike(OpKernelContext* c, Shuffle& s, std::vector<int>& sizes) {
-  std::vector<const char*> all;
-  const TensorShape& shape = c->input(0).shape();
-  const int last = shape.dims() - 1;
-  for (int i = 0; i < c->num_inputs(); ++i) {
-    const TensorShape& part = c->input(i).shape();
-    if (part.dims() != last + 1 || part.dim_size(last) <= 0 || with_channels(part, 1) != with_channels(shape, 1)) {
-      c->CtxFailure(InvalidArgument("parts to be shuffled differ in more than their channels"));
-      return all;
-    }
-    sizes.push_back(int(part.dim_size(last)));
-    s.channels += sizes.back();
-    all.push_back(static_cast<const char*>(c->input(i).data()));
-  }
-  s.pixels = with_channels(shape, 1).num_elements();
-  if (s.groups <= 0 || s.channels % s.groups)
-    c->CtxFailure(InvalidArgument(s.groups, " groups do not divide ", s.channels, " channels"));
-  return all;
-}
-
-template <class T, bool Back>
-class ShuffleEither : public OpKernel {
- public:
-  explicit ShuffleEither(OpKernelConstruction* c) : OpKernel(c) {
-    OP_REQUIRES_OK(c, c->GetAttr("groups", &groups_));
-    if (Back) OP_REQUIRES_OK(c, c->GetAttr("sizes", &sizes_));
-  }
-  void Compute(OpKernelContext* c) override {
-    Shuffle s{0, 0, groups_, int(sizeof(T)), {}};
-    std::vector<int> sizes;
-    const auto from = alike(c, s, sizes);
-    if (!c->status().ok()) return;
-    const int count = c->num_outputs();
-    int total = 0;
-    for (int i = 0; i < count; ++i) total += Back ? sizes_[i] : s.channels / count;
-    OP_REQUIRES(c, total == s.channels && (!Back || s.channels == sizes[0] * c->num_inputs()),
-                InvalidArgument("pieces of a shuffle are of one size, and its parts as wide together"));
-    std::vector<char*> to;
-    for (int i = 0; i < count && c->status().ok(); ++i)
-      to.push_back(reinterpret_cast<char*>(
-          out<T>(c, i, with_channels(c->input(0).shape(), Back ? sizes_[i] : s.channels / count))));
-    s.sizes = Back ? sizes_ : sizes;
-    if (c->status().ok() && s.pixels) (Back ? unshuffle : shuffle)(s, from, to, parallel_of(c));
-  }
-
- private:
-  int groups_;
-  std::vector<int> sizes_;
-};
-template <class T>
-using ShuffleForward = ShuffleEither<T, false>;
-template <class T>
-using Unshuffle = ShuffleEither<T, true>;
-
-// Passes on all of its inputs once the last of them is there.
-template <class T>
-class Together : public OpKernel {
- public:
-  using OpKernel::OpKernel;
-  void Compute(OpKernelContext* c) override {
-    for (int i = 0; i < c->num_inputs(); ++i) c->set_output(i, c->input(i));
-  }
-};
-
 class FewestChannels : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -200,11 +107,6 @@ class FewestChannels : public OpKernel {
 };
 
 REGISTER_KERNEL_BUILDER(Name("BlocksFewestChannels").Device(tensorflow::DEVICE_CPU), FewestChannels);
-BLOCKS_KERNEL("BlocksSubsample", SubsampleForward)
-BLOCKS_KERNEL("BlocksSubsampleGrad", SubsampleGrad)
-BLOCKS_KERNEL("BlocksShuffle", ShuffleForward)
-BLOCKS_KERNEL("BlocksUnshuffle", Unshuffle)
-BLOCKS_KERNEL("BlocksTogether", Together)
 BLOCKS_KERNEL("BlocksNormTrain", NormTrain)
 BLOCKS_KERNEL("BlocksNormTrainGrad", NormTrainGrad)
 BLOCKS_KERNEL("BlocksAffine", Affine)
