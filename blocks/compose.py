@@ -5,9 +5,10 @@ Names follow the caller: `name` reaches the layers that hold weights, and withou
 
 import math
 
-from keras import layers, ops
+from keras import layers
 
 from blocks.convolution import GroupedConv2D
+from blocks.excitation import ChannelGate, ImageMean
 from blocks.initializers import Normal
 from blocks.normalization import BatchNormalization
 
@@ -131,10 +132,10 @@ def squeeze_excite(
     `layer_names` are those of the two convolutions below `name`.
     Source: Hu et al. 2018, Squeeze-and-Excitation Networks, section 3, arXiv:1709.01507.
     """
-    x = ops.mean(inputs, axis=(1, 2), keepdims=True)
+    x, inputs = ImageMean()(inputs)
     x = activation(convolution(x, reduced, use_bias=True, name=child(name, layer_names[0])), act)
     x = convolution(x, inputs.shape[-1], use_bias=True, name=child(name, layer_names[1]))
-    return ops.multiply(inputs, activation(x, gate))
+    return ChannelGate()(inputs, activation(x, gate))
 
 
 def global_average(inputs, keepdims: bool = False):

@@ -162,7 +162,7 @@ def shuffle(parts: list, groups: int, pieces: int = 1) -> list:
 def pool(mode: str, inputs, window, strides, padding: Padding):
     """What `PaddedPooling2D` computes of `inputs` (B, H, W, C), by our kernels; None where they can't be used."""
     operations = kernels()
-    if not operations or inputs.dtype not in (tf.float32, tf.bfloat16) or inputs.shape[-1] < fewest_channels():
+    if not _fits(operations, inputs):
         return None
     margins = ways.margins(padding, inputs.shape, window, strides)
     sides = margins and [
@@ -174,6 +174,25 @@ def pool(mode: str, inputs, window, strides, padding: Padding):
     if average and padding == "same" and any(margins):
         return None  # which leaves padding out of the average
     return operations.blocks_pool(inputs, average=average, window=window, strides=strides, margins=margins).y
+
+
+def _fits(operations, inputs) -> bool:
+    """Whether the kernels of pooling, squeeze and excitation take `inputs` (B, H, W, C)."""
+    return operations and inputs.dtype in (tf.float32, tf.bfloat16) and inputs.shape[-1] >= fewest_channels()
+
+
+def image_mean(inputs) -> tuple:
+    """Mean of `inputs` (B, H, W, C) over the image, (B, 1, 1, C), and the inputs, to be used from here on."""
+    operations = kernels()
+    if _fits(operations, inputs):
+        return tuple(operations.blocks_image_means(inputs))
+    return tf.reduce_mean(inputs, axis=(1, 2), keepdims=True), inputs
+
+
+def gate(inputs, gates):
+    """`inputs` (B, H, W, C) times `gates` (B, 1, 1, C)."""
+    operations = kernels()
+    return operations.blocks_gate(inputs, gates) if _fits(operations, inputs) else inputs * gates
 
 
 def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon, rate, training, activation=None, residual=None):

@@ -20,7 +20,7 @@ SOURCES = Path(__file__).parent
 # Compiled for this very processor.
 ARITHMETIC = (
     "norm", "spatial", "spatial_gradient", "depthwise", "depthwise_gradient", "dense", "product", "product_gradient",
-    "pooling", "sampling", "team",
+    "excitation", "pooling", "sampling", "team",
 )  # fmt: skip
 # Compiled as TensorFlow is: its headers depend on the flags.
 GLUE = (

@@ -174,6 +174,31 @@ def _(op, *gradients):
     return library().blocks_shuffle(list(gradients), M=len(op.inputs), groups=op.get_attr("groups"))
 
 
+@tf.RegisterGradient("BlocksImageMeans")
+def _(_op, d_means, d_images):
+    return library().blocks_image_means_grad(d_means, d_images)
+
+
+@tf.RegisterGradient("BlocksImageMeansGrad")
+def _(_op, gradient):
+    return list(library().blocks_image_means(gradient))
+
+
+@tf.RegisterGradient("BlocksGate")
+def _(op, gradient):
+    return list(library().blocks_gate_grad(gradient, *op.inputs))
+
+
+@tf.RegisterGradient("BlocksGateGrad")
+def _(op, d_d_inputs, d_d_gates):
+    gradient, inputs, gates = op.inputs
+    return [
+        library().blocks_gate(d_d_inputs, gates) + library().blocks_gate(inputs, d_d_gates),
+        library().blocks_gate(gradient, d_d_gates),
+        tf.reduce_sum(d_d_inputs * gradient, axis=(1, 2), keepdims=True),
+    ]
+
+
 def _window(op) -> dict:
     return {"average": op.get_attr("average"), "window": list(op.get_attr("window")), **_geometry(op)}
 

@@ -110,6 +110,26 @@ template <class T>
 void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, float* d_kernel,
                                const Parallel& parallel);
 
+// ---- squeeze and excitation: excitation.cc -----------------------------------------------------------------------
+
+struct Gating {
+  int64_t batch, pixels;
+  int channels;
+};
+
+// means (batch, channels) over the pixels of each image.
+template <class T>
+void image_means(const Gating& g, const T* x, T* means, const Parallel& parallel);
+// The gradient of the means' inputs, and dx: another of the same inputs. `sum` may be dx.
+template <class T>
+void add_image_means_gradient(const Gating& g, const T* d_means, const T* dx, T* sum, const Parallel& parallel);
+// Products with gates (batch, channels).
+template <class T>
+void gate(const Gating& g, const T* x, const T* gates, T* y, const Parallel& parallel);
+template <class T>
+void gate_gradient(const Gating& g, const T* dy, const T* x, const T* gates, T* dx, T* d_gates,
+                   const Parallel& parallel);
+
 // ---- pooling: pooling.cc ------------------------------------------------------------------------------------------
 
 constexpr int kWindowTaps = 256;  // of a window: a byte tells which

@@ -17,6 +17,22 @@ absl::Status like_first(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+absl::Status like_second(InferenceContext* c) {
+  c->set_output(0, c->input(1));
+  return absl::OkStatus();
+}
+
+absl::Status image_means_shape(InferenceContext* c) {
+  c->set_output(0, c->MakeShape({c->Dim(c->input(0), 0), c->MakeDim(1), c->MakeDim(1), c->Dim(c->input(0), 3)}));
+  c->set_output(1, c->input(0));
+  return absl::OkStatus();
+}
+
+absl::Status gate_gradient_shape(InferenceContext* c) {
+  c->set_output(1, c->input(2));
+  return like_first(c);
+}
+
 absl::Status like_both(InferenceContext* c) {
   c->set_output(1, c->input(1));
   return like_first(c);
@@ -160,6 +176,13 @@ BLOCKS_POOL("BlocksPool").Input("x: T").Output("y: T").Output("where: uint8").Se
 BLOCKS_POOL("BlocksPoolPick").Input("x: T").Input("where: uint8").Output("y: T").SetShapeFn(pool_shape);
 BLOCKS_POOL("BlocksPoolGrad").Input("dy: T").Input("where: uint8").Input("shape: int32").Output("dx: T")
     .SetShapeFn(from_shape_input);
+REGISTER_OP("BlocksImageMeans").Attr(kTypes).Input("x: T").Output("means: T").Output("x_too: T")
+    .SetShapeFn(image_means_shape);
+REGISTER_OP("BlocksImageMeansGrad").Attr(kTypes).Input("d_means: T").Input("d_x_too: T").Output("dx: T")
+    .SetShapeFn(like_second);
+REGISTER_OP("BlocksGate").Attr(kTypes).Input("x: T").Input("gates: T").Output("y: T").SetShapeFn(like_first);
+REGISTER_OP("BlocksGateGrad").Attr(kTypes).Input("dy: T").Input("x: T").Input("gates: T").Output("dx: T")
+    .Output("d_gates: T").SetShapeFn(gate_gradient_shape);
 REGISTER_OP("BlocksTogether").Attr(kTypes).Input("dx: T").Input("d_kernel: float").Output("dx_too: T")
     .Output("d_kernel_too: float").SetShapeFn(like_both);
 REGISTER_OP("BlocksFewestChannels").Output("channels: int32").SetShapeFn(tensorflow::shape_inference::ScalarShape);
