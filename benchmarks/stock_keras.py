@@ -1,7 +1,8 @@
 """A network of the zoo with stock Keras layers only: what a user of Keras alone would have written.
 
 `Conv2D(groups=)` and `DepthwiseConv2D` where ours has `GroupedConv2D`, "same" padding where that is the same thing and
-`ZeroPadding2D` where not, Keras's batch normalisation, sums, activations, pooling and reshapes. Weights are ours.
+`ZeroPadding2D` where not, Keras's batch normalisation, sums, products, activations, pooling and reshapes. Weights are
+ours.
 """
 
 from collections.abc import Sequence
@@ -33,6 +34,39 @@ class Chain(layers.Layer):
         if residual is not None:
             inputs = self.sum([inputs, residual])
         return inputs if self.activation is None else self.activation(inputs)
+
+
+class Pieces(layers.Layer):
+    """Images split into as many of equal numbers of channels."""
+
+    def __init__(self, count: int):
+        super().__init__()
+        self.count = count
+
+    def call(self, inputs):
+        return list(keras.ops.split(inputs, self.count, axis=-1))
+
+
+class Mean(layers.Layer):
+    """The mean of each channel, and the images again."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean = layers.GlobalAveragePooling2D("channels_last", keepdims=True)
+
+    def call(self, inputs):
+        return self.mean(inputs), inputs
+
+
+class Product(layers.Layer):
+    """The product of images and their gates."""
+
+    def __init__(self):
+        super().__init__()
+        self.product = layers.Multiply()
+
+    def call(self, inputs, gates):
+        return self.product([inputs, gates])
 
 
 def convolution(
@@ -74,10 +108,16 @@ def stand_in(layer: layers.Layer) -> layers.Layer:
         # Zeros also before a maximum: those of the networks here are of activations that are never negative.
         return Chain([layers.ZeroPadding2D(layer.padding), kind(layer.pool_size, layer.strides)])
     if isinstance(layer, blocks.ChannelShuffle):
-        height, width, channels = layer.output.shape[1:]
+        _, height, width, each = layer.output[0].shape if layer.pieces > 1 else layer.output.shape
+        channels = each * layer.pieces
         together = [layers.Concatenate()] if isinstance(layer.input, (list, tuple)) else []
         apart = layers.Reshape((height, width, layer.groups, channels // layer.groups))
-        return Chain([*together, apart, layers.Permute((1, 2, 4, 3)), layers.Reshape((height, width, channels))])
+        mixed = [*together, apart, layers.Permute((1, 2, 4, 3)), layers.Reshape((height, width, channels))]
+        return Chain([*mixed, Pieces(layer.pieces)] if layer.pieces > 1 else mixed)
+    if isinstance(layer, blocks.ImageMean):
+        return Mean()
+    if isinstance(layer, blocks.ChannelGate):
+        return Product()
     if isinstance(layer, (blocks.Dense, blocks.LayerNormalization)):  # Keras's own but for the dots in their names
         stock = getattr(layers, type(layer).__name__)
         config = layer.get_config()

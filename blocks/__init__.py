@@ -10,6 +10,7 @@ from blocks.convnext import LayerScale, convnext_block
 from blocks.convolution import GroupedConv1D, GroupedConv2D, GroupedConv3D
 from blocks.dotted import Dense, LayerNormalization
 from blocks.dpn import dual_path_block
+from blocks.excitation import ChannelGate, ImageMean
 from blocks.ghostnet import ResizeLike, dfc_attention, ghost_bottleneck, ghost_module
 from blocks.grouped import grouped_convolution
 from blocks.igcv3 import igcv3_unit
@@ -34,6 +35,7 @@ from blocks.xception import preactivated_xception_module, xception_module
 __all__ = [
     "AdaptiveAveragePooling2D",
     "BatchNormalization",
+    "ChannelGate",
     "ChannelSelection",
     "ChannelShuffle",
     "Dense",
@@ -41,6 +43,7 @@ __all__ = [
     "GroupedConv1D",
     "GroupedConv2D",
     "GroupedConv3D",
+    "ImageMean",
     "LayerNormalization",
     "LayerScale",
     "LocalResponseNormalization",
