@@ -46,6 +46,9 @@ class Pieces(layers.Layer):
     def call(self, inputs):
         return list(keras.ops.split(inputs, self.count, axis=-1))
 
+    def compute_output_shape(self, input_shape):
+        return [(*input_shape[:-1], input_shape[-1] // self.count)] * self.count
+
 
 class Mean(layers.Layer):
     """The mean of each channel, and the images again."""
