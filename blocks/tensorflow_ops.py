@@ -159,26 +159,26 @@ def shuffle(parts: list, groups: int, pieces: int = 1) -> list:
     return tf.split(mixed, pieces, axis=-1) if pieces > 1 else [mixed]
 
 
+def _fits(operations, inputs) -> bool:
+    """Whether `operations`, our kernels, are there and those of whole images take `inputs` (B, H, W, C)."""
+    known = operations is not None and inputs.dtype in (tf.float32, tf.bfloat16)
+    return known and inputs.shape[-1] >= fewest_channels()
+
+
 def pool(mode: str, inputs, window, strides, padding: Padding):
     """What `PaddedPooling2D` computes of `inputs` (B, H, W, C), by our kernels; None where they can't be used."""
     operations = kernels()
     if not _fits(operations, inputs):
         return None
     margins = ways.margins(padding, inputs.shape, window, strides)
-    sides = margins and [
-        margin < size for margin, size in zip(margins, (window[0],) * 2 + (window[1],) * 2, strict=True)
-    ]
-    if not margins or not all(sides) or window[0] * window[1] > 256:
-        return None  # an open size, a window of padding alone, or more taps than a byte can tell
+    if margins is None or window[0] * window[1] > 256:
+        return None  # an open size, or more taps than a byte can tell
+    if max(margins[:2]) >= window[0] or max(margins[2:]) >= window[1]:
+        return None  # a window may hold padding alone
     average = mode == "average"
     if average and padding == "same" and any(margins):
         return None  # which leaves padding out of the average
     return operations.blocks_pool(inputs, average=average, window=window, strides=strides, margins=margins).y
-
-
-def _fits(operations, inputs) -> bool:
-    """Whether the kernels of pooling, squeeze and excitation take `inputs` (B, H, W, C)."""
-    return operations and inputs.dtype in (tf.float32, tf.bfloat16) and inputs.shape[-1] >= fewest_channels()
 
 
 def image_mean(inputs) -> tuple:
@@ -202,7 +202,7 @@ def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon, rate, tra
     for both otherwise.
     """
     operations = kernels()
-    if operations and inputs.dtype.name in ("float32", "bfloat16") and inputs.shape[-1] >= fewest_channels():
+    if _fits(operations, inputs):
         residuals = [] if residual is None else [residual]
         derivable = residual is None or activation in (None, "linear", "relu", "relu6")
         fused = activation if activation in ways.FUSED and derivable else ""

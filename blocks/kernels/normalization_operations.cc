@@ -96,7 +96,7 @@ class Affine : public OpKernel {
   Activation activation_;
 };
 
-// Images (B, H, W, C), not empty, and, where there is one, a vector for each of them: (B, 1, 1, C).
+// Images (B, H, W, C) and, where there is one, a vector for each of them: (B, 1, 1, C).
 inline bool gating_of(OpKernelContext* c, const Tensor& x, const Tensor* each, Gating& g) {
   if (x.dims() != 4 || (each && each->shape() != TensorShape({x.dim_size(0), 1, 1, x.dim_size(3)}))) {
     c->CtxFailure(InvalidArgument("images are (B, H, W, C), and what belongs to each of them (B, 1, 1, C)"));
