@@ -39,18 +39,22 @@ class PaddedPooling2D(keras.layers.Layer):
 
     def call(self, inputs):
         if keras.backend.backend() == "tensorflow" and self.data_format == "channels_last":
-            from blocks.tensorflow_ops import pool
+            from blocks.tensorflow_ops import exporting, pad_for_max, pool
 
-            outputs = pool(self.mode, ops.convert_to_tensor(inputs), self.pool_size, self.strides, self.padding)
+            inputs = ops.convert_to_tensor(inputs)
+            outputs = pool(self.mode, inputs, self.pool_size, self.strides, self.padding)
             if outputs is not None:
                 return outputs
-        padding = self.padding
-        if not isinstance(padding, str):
-            last = self.data_format == "channels_last"
-            width = ((0, 0), *padding, (0, 0)) if last else ((0, 0), (0, 0), *padding)
-            outside = float("-inf") if self.mode == "max" else 0.0
-            inputs = ops.pad(inputs, width, constant_values=outside)
-            padding = "valid"
+            if self.mode == "max" and not isinstance(self.padding, str) and exporting():
+                return self._pool(pad_for_max(inputs, self.padding, self.pool_size), "valid")
+        if isinstance(self.padding, str):
+            return self._pool(inputs, self.padding)
+        last = self.data_format == "channels_last"
+        width = ((0, 0), *self.padding, (0, 0)) if last else ((0, 0), (0, 0), *self.padding)
+        outside = float("-inf") if self.mode == "max" else 0.0
+        return self._pool(ops.pad(inputs, width, constant_values=outside), "valid")
+
+    def _pool(self, inputs, padding: str):
         pool = ops.max_pool if self.mode == "max" else ops.average_pool
         return pool(inputs, self.pool_size, self.strides, padding, self.data_format)
 

@@ -20,7 +20,7 @@ def convolution(name: str, s: Situation, inputs, kernel, padding: Padding):
     if name != "float32":
         kernel = tf.cast(kernel, inputs.dtype)
     inputs, padding = apply_padding(inputs, s, padding)
-    if s.pointwise and max(s.strides) > 1:
+    if s.pointwise and max(s.strides) > 1 and not s.exporting:
         # Of a strided pointwise convolution oneDNN computes the filter gradient beyond the end of its memory:
         # TensorFlow 2.21 crashes at 12 x 12 pixels, among other sizes.
         inputs, s = inputs[:, :: s.strides[0], :: s.strides[1]], dataclasses.replace(s, strides=(1, 1))
