@@ -190,7 +190,7 @@ def pad_for_max(inputs, sides, window):
     """
     sides = [list(axis) for axis in sides]
     if any(max(axis) >= taps for axis, taps in zip(sides, window, strict=True)):
-        return tf.pad(inputs, ((0, 0), *sides, (0, 0)), constant_values=inputs.dtype.min)
+        return tf.pad(inputs, ((0, 0), *sides, (0, 0)), constant_values=float("-inf"))
     if _from_relu(inputs):
         return tf.pad(inputs, ((0, 0), *sides, (0, 0)))
     sizes = inputs.shape[1:3]

@@ -44,6 +44,8 @@ def export(model: keras.Model, path: str | os.PathLike, format: str | None = Non
         raise ValueError(f"{str(path)!r} is not the name of a file of format={format!r}: it must end in {suffix}.")
     if not getattr(model, "outputs", None):
         raise ValueError(f"{model.name} is subclassed or not built: export takes functional and Sequential models.")
+    if target.is_dir() and (suffix or any(target.iterdir())):
+        raise FileExistsError(f"{path} is a folder that exists already: export replaces files only. Name another path.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder, exportable():
         complete = Path(folder) / target.name
@@ -63,9 +65,7 @@ def _with_named_outputs(model: keras.Model) -> tuple[keras.Model, list]:
     if len(outputs) < len(names):  # one layer with several outputs
         outputs = {f"{name}_{index}": each for index, (name, each) in enumerate(zip(names, model.outputs, strict=True))}
     signature = keras.tree.map_structure(
-        lambda tensor: keras.InputSpec(
-            tensor.dtype, shape=tensor.shape, name=tensor._keras_history.operation.name
-        ),
+        lambda tensor: keras.InputSpec(tensor.dtype, shape=tensor.shape, name=tensor._keras_history.operation.name),
         inputs,
     )
     return keras.Model(inputs, outputs, name=model.name), [signature]
