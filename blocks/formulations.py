@@ -123,7 +123,8 @@ def choose(s: Situation) -> str:
     In a graph for other runtimes it is one operation, of the two kinds that LiteRT, ONNX and their delegates know.
     """
     if s.exporting:
-        return "depthwise" if obstacle("depthwise", s) is None else "native"
+        # TensorFlow takes a dilated depthwise convolution apart, into shapes and batches.
+        return "depthwise" if obstacle("depthwise", s) is None and s.dilation == (1, 1) else "native"
     if s.device != "CPU":
         return "native"
     if s.xla:

@@ -82,6 +82,13 @@ def apply_padding(inputs, s: Situation, padding: Padding):
 
     Explicit padding would keep oneDNN from taking the gradient.
     """
+    if (
+        s.exporting
+        and s.dilation != (1, 1)
+        and (sides := margins(padding, inputs.shape, s.kernel_size, s.strides, s.dilation))
+    ):
+        # ONNX Runtime has no "same" for dilated kernels and images of an open size.
+        return tf.pad(inputs, ((0, 0), sides[:2], sides[2:], (0, 0))), "VALID"
     if isinstance(padding, str):
         return inputs, padding.upper()
     if not any(padding[0]) and not any(padding[1]):

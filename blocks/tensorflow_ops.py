@@ -181,27 +181,27 @@ def pool(mode: str, inputs, window, strides, padding: Padding):
     return operations.blocks_pool(inputs, average=average, window=window, strides=strides, margins=margins).y
 
 
-def pad_for_max(inputs, sides, window):
-    """`inputs` (B, H, W, C) padded so that no maximum over `window` changes, by values that their own range holds.
+def pad_for_max(inputs, paddings, window):
+    """`inputs` padded so that no maximum over `window` changes, by values that their own range holds.
 
     The scale of int8 is taken from all values, and -inf as padding would leave one level for all others. Behind a ReLU
     that is zeros, else rows and columns of the image that are within the window as well. A window that may hold
     padding alone has no such form: -inf.
+
+    Args:
+        paddings, window: two numbers, and one, for each axis of `inputs`.
     """
-    sides = [list(axis) for axis in sides]
-    if any(max(axis) >= taps for axis, taps in zip(sides, window, strict=True)):
-        return tf.pad(inputs, ((0, 0), *sides, (0, 0)), constant_values=float("-inf"))
+    axes = list(zip(paddings, window, inputs.shape, strict=True))
+    if any(max(sides) >= taps for sides, taps, _ in axes if any(sides)):
+        return tf.pad(inputs, paddings, constant_values=float("-inf"))
     if _from_relu(inputs):
-        return tf.pad(inputs, ((0, 0), *sides, (0, 0)))
-    sizes = inputs.shape[1:3]
-    if all(
-        2 * max(axis) < taps and (size or 0) > max(axis) for axis, taps, size in zip(sides, window, sizes, strict=True)
-    ):
-        return tf.pad(inputs, ((0, 0), *sides, (0, 0)), "REFLECT")  # what ONNX has as well
-    while any(map(any, sides)):
-        edge = [[min(pixels, 1) for pixels in axis] for axis in sides]
-        inputs = tf.pad(inputs, ((0, 0), *edge, (0, 0)), "SYMMETRIC")  # of one pixel, which repeats the edge
-        sides = [[max(pixels - 1, 0) for pixels in axis] for axis in sides]
+        return tf.pad(inputs, paddings)
+    if all(2 * max(sides) < taps and (size or 0) > max(sides) for sides, taps, size in axes if any(sides)):
+        return tf.pad(inputs, paddings, "REFLECT")  # what ONNX has as well
+    while any(map(any, paddings)):
+        edge = [[min(pixels, 1) for pixels in sides] for sides in paddings]
+        inputs = tf.pad(inputs, edge, "SYMMETRIC")  # of one pixel, which repeats the edge
+        paddings = [[max(pixels - 1, 0) for pixels in sides] for sides in paddings]
     return inputs
 
 

@@ -5,25 +5,27 @@ from collections import Counter
 import numpy as np
 
 
-def litert(path) -> tuple:
-    """A LiteRT file's interpreter, ready to run, and its operators; "DELEGATE" counts the partitions of XNNPACK."""
+def litert(path, shape: tuple | None = None) -> tuple:
+    """A LiteRT file's interpreter, for inputs of `shape`, and its operators; "DELEGATE" counts XNNPACK's partitions."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path))
+    if shape is not None:
+        interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], shape)
     interpreter.allocate_tensors()
     return interpreter, Counter(operator["op_name"] for operator in interpreter._get_ops_details())
 
 
 def run_litert(interpreter, images) -> np.ndarray:
     """The first output for each of `images`, one at a time, as phones run it."""
-    source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]["index"]
     shape = (1, *images.shape[1:])
-    if tuple(interpreter.get_input_details()[0]["shape"]) != shape:
-        interpreter.resize_tensor_input(source, shape)
+    if tuple(source["shape"]) != shape:
+        interpreter.resize_tensor_input(source["index"], shape)
         interpreter.allocate_tensors()
     outputs = []
     for image in images:
-        interpreter.set_tensor(source, image[None])
+        interpreter.set_tensor(source["index"], image[None])
         interpreter.invoke()
         outputs.append(interpreter.get_tensor(target)[0])
     return np.array(outputs)

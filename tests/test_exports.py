@@ -147,6 +147,34 @@ def test_grouped_and_strided_convolutions_are_one_operator(tmp_path):
     check_close(run_litert(interpreter, values), model(values))
 
 
+@pytest.mark.parametrize("size", [9, None])
+@pytest.mark.parametrize("padding", ["same", 2, "valid"])
+def test_dilated_depthwise_convolutions_stay_whole(size, padding, tmp_path):
+    images = keras.Input((size, size, 8))
+    model = keras.Model(images, GroupedConv2D(8, 3, 1, padding, dilation_rate=2, groups=8)(images))
+    values = np.random.default_rng(1).standard_normal((2, 9, 9, 8)).astype("float32")
+    for name in ("model.tflite", "model.onnx"):
+        zoo.export(model, tmp_path / name)
+    interpreter, operators = litert(tmp_path / "model.tflite", (1, 9, 9, 8))
+    assert set(operators) <= {"CONV_2D", "PAD", "DELEGATE"}
+    check_close(run_litert(interpreter, values), model(values))
+    session, operators = onnx(tmp_path / "model.onnx")
+    assert operators["Conv"] == 1 and set(operators) <= {"Conv", "Pad", "Transpose"}
+    check_close(session.run(None, {session.get_inputs()[0].name: values})[0], model(values))
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_images_with_channels_first(mode, tmp_path):
+    images = keras.Input((8, 9, 9))
+    x = GroupedConv2D(8, 3, padding=1, groups=8, data_format="channels_first")(images)
+    model = keras.Model(images, blocks.PaddedPooling2D(mode, 3, 2, 1, "channels_first")(x))
+    zoo.export(model, tmp_path / "model.tflite")
+    interpreter, operators = litert(tmp_path / "model.tflite")
+    values = np.random.default_rng(1).standard_normal((2, 8, 9, 9)).astype("float32")
+    assert operators["DEPTHWISE_CONV_2D"] == 1 and "PADV2" not in operators
+    check_close(run_litert(interpreter, values), model(values))
+
+
 def test_tensors_and_axes_have_names(mobilenet, tmp_path):
     zoo.export(mobilenet, tmp_path / "model.onnx")
     session, operators = onnx(tmp_path / "model.onnx")
