@@ -14,7 +14,7 @@ from zoo.commands.compare import compare
 from zoo.comparison import configuration, panels
 from zoo.comparison.page_data import page_data
 from zoo.comparison.ranking import ranked
-from zoo.comparison.report import markdown_table
+from zoo.comparison.report import escaped, markdown_table
 from zoo.comparison.runs import Run, planned_epochs
 from zoo.comparison.table import progress, spread
 
@@ -101,7 +101,7 @@ def test_data_are_told_by_what_they_are_and_else_by_their_folder():
     moved = changed("config.dataset.data_dir", "/mnt/other", old)
     rows = ranked([old, moved])
     assert len(rows) == 2 and {row.label.rpartition("(")[2] for row in rows} == {
-        "data_dir=/data, seed=0)",
+        "data_dir=/data/0, seed=0)",
         "data_dir=/mnt/other, seed=0)",
     }
     assert len(ranked([old, here])) == 2  # whether they are the same is unknown
@@ -136,7 +136,7 @@ def test_the_spread_is_that_of_the_seeds_means():
     )
     assert (known.count, known.runs, row.seeds) == (3, 6, {0: 3, 1: 1, 2: 2})
     assert spread(row, "val_top1") == "81.00 ± 9.54 % (3 seeds, 6 runs)"
-    assert "81.00 ± 9.54 % (3 seeds, 6 runs)" in markdown_table([row], "val_top1")
+    assert escaped("81.00 ± 9.54 % (3 seeds, 6 runs)") in markdown_table([row], "val_top1")
 
 
 def test_runs_without_a_recorded_seed_are_no_sample_of_seeds():
@@ -171,7 +171,12 @@ def _now():
     return datetime(2026, 11, 23, tzinfo=UTC)
 
 
-HISTORY = {"epoch": [1.0, 2.0, 3.0], "val/top1": [0.7, 0.9, None], "val/loss": [1.0, 0.5, None], "seconds": [1, 2, None]}
+HISTORY = {
+    "epoch": [1.0, 2.0, 3.0],
+    "val/top1": [0.7, 0.9, None],
+    "val/loss": [1.0, 0.5, None],
+    "seconds": [1, 2, None],
+}
 
 
 @pytest.mark.parametrize("status", ["finished", "interrupted", "failed", "crashed"])
@@ -179,7 +184,8 @@ def test_an_invalid_last_value_is_not_replaced_by_an_earlier_one(status):
     (row,) = ranked([run(status=status, history=HISTORY, epochs=3, without=["val_top1", "val_loss", "seconds"])])
     assert not {"val_top1", "val_loss", "seconds"} & row.figures.keys() and row.rank is None
     assert spread(row, "val_top1") == "invalid" and row.figures["best_val_top1"].mean > 0.9
-    (row,) = ranked([run(status=status, history=HISTORY | {"val/top1": [0.7, 0.9, 0.2]}, without=["val_top1"])])
+    valid = HISTORY | {"val/top1": [0.7, 0.9, 0.2]}
+    (row,) = ranked([run(status=status, history=valid, epochs=3, without=["val_top1"])])
     assert row.figures["val_top1"].mean == 0.2
 
 

@@ -49,7 +49,7 @@ def compare(
     all are found. Runs that differ in the seed alone are one row: mean ± standard deviation (number of seeds); repeats
     of a seed count as their mean. Other settings, data, sources, versions, kernels or machines make rows of their own.
     Each data set has a ranking of its own. The page holds accuracy against cost with the Pareto front, learning curves,
-    confusion matrices and settings; it needs no network. With --json or --csv it is written only where --output says so.
+    confusion matrices and settings; it needs no network. With --json or --csv it is written where --output says so.
 
     \b
       zoo compare multirun/2026-11-22_21-00-00

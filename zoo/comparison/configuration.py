@@ -1,4 +1,4 @@
-"""What a result of a run follows from: to find runs that differ in the seed alone, to name runs, to show differences."""
+"""What a result follows from: to find runs that differ in the seed alone, to name runs and to show differences."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -37,8 +37,8 @@ class Run:
     invalid: tuple[str, ...] = ()  # figures of zoo.metrics.METRICS that `result` had with a value that cannot be
 
 
-# What result.json only says of a run that has ended is taken from the epochs of one that has not: of the last epoch where
-# there is no function of them all.
+# What result.json only says of a run that has ended is taken from the epochs of one that has not: from the last epoch
+# where there is no function of all.
 FROM_HISTORY: dict[str, tuple[str, Callable[[Sequence[float]], float] | None]] = {
     "val_top1": (metrics.VAL_TOP1, None),
     "best_val_top1": (metrics.VAL_TOP1, max),
@@ -59,8 +59,8 @@ NULL_IF_INVALID = ("val_top1", "val_top5", "train_loss", "val_loss", "test_top1"
 def figure(run: Run, key: str) -> float | None:
     """The figure `key`, one of `zoo.metrics.METRICS`; None where it is unknown or invalid.
 
-    What result.json does not have is taken from the epochs. Of a run that has ended, the last epoch counts as it is: where
-    its value is invalid, no earlier one takes its place. Of a run that goes on, it is the last valid value.
+    What result.json does not have is taken from the epochs. Of a run that has ended, the last epoch counts as it is:
+    where its value is invalid, no earlier one takes its place. Of a run that goes on, it is the last valid value.
     """
     value = run.result.get(key)
     recorded = key in run.invalid or (run.status == "finished" and key in NULL_IF_INVALID and key in run.result)

@@ -21,9 +21,9 @@ SCANNED_AT_ONCE = 16  # folders: on a network's file system each waits for answe
 def data_identity(config: DatasetConfig) -> dict[str, Any]:
     """What tells the data of `config` from others, in JSON's types. The data set must be prepared.
 
-    A TFDS data set is told by its full name, `builder` (`mnist/3.0.1`), and the `examples` of each split; an image folder
-    by the number of `files`, their `bytes`, and a `digest` of names and sizes, of the splits in use; made-up data by the
-    configuration alone.
+    For a TFDS data set, its full name `builder` (`mnist/3.0.1`) and the `examples` of each split; for an image folder,
+    the number of `files` of the splits in use, their `bytes`, and a `digest` of their names and sizes; for synthetic
+    data only that, since the configuration has the rest.
 
         data_identity(DatasetConfig())  # {"builder": "digits/1.0.0", "examples": {"train": 1437, "validation": 360}}
 
@@ -47,8 +47,8 @@ def data_identity(config: DatasetConfig) -> dict[str, Any]:
 def folder_identity(splits: Mapping[str, Path]) -> dict[str, Any]:
     """Number, bytes and digest of the visible files in the folders of these splits, in every depth.
 
-    No file is opened. The digest is SHA-256 over split, name below its folder and size of every file, in order, so it is
-    the same for a copy in another place; neither times nor owners are part of it. Links are followed.
+    No file is opened: a million take seconds. The digest is SHA-256 over split, name below its folder and size of every
+    file, in order, so that a copy in another place has the same; times and owners do not count. Links are followed.
 
     Args:
         splits: role ("train") -> its folder.

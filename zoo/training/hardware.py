@@ -50,7 +50,7 @@ def processor() -> str:
 
 
 def instructions() -> list[str]:
-    """Which of `INSTRUCTIONS` the processor has; a virtual machine may hide some. Empty where the system does not say."""
+    """Which of `INSTRUCTIONS` the processor offers; empty where the system does not say."""
     available = set((_cpuinfo("flags") or _cpuinfo("Features") or "").split())
     return [name for name in INSTRUCTIONS if name in available]
 
