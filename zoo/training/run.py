@@ -67,6 +67,7 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
         record.add(asdict(cost))
         (directory / MODEL_FILE).unlink(missing_ok=True)  # an earlier run's; its figures have been replaced too
         tracker = _plainly(lambda: stack.enter_context(_tracked(settings, start, directory, screen)))
+        stack.enter_context(data.naming_what_is_broken(lambda: _save(model, directory / MODEL_FILE)))
         tracker.summarise(asdict(cost))
         tracker.show(lambda: layer_panels(layers), step=0)
         stopped, rows = _fit(model, data, settings, screen, record, tracker, started)
