@@ -46,7 +46,7 @@ def without_undecodable(folder: ImageFolder, config: DatasetConfig) -> ImageFold
         ValueError: an image has colour where `config.channels` is 1.
     """
     paths = [path for split in folder.splits for path in split.paths]
-    faults = dict(_faults(paths, config, thorough=config.skip_broken))
+    faults = dict(sorted(_faults(paths, config, thorough=config.skip_broken)))
     if not faults:
         return folder
     if not config.skip_broken:
