@@ -62,11 +62,11 @@ class Data:
         """The training batches of all epochs from `first_epoch` on, one after the other, without end."""
         return self._epochs(tf.data.Dataset.range(first_epoch, _FOREVER))
 
-    def naming_what_is_broken(self, save: Callable[[], None]) -> AbstractContextManager:
-        """A block in which batches are read: of an image that cannot be decoded it raises `UndecodableError`, which
-        names it, after calling `save`.
+    def naming_what_is_broken(self) -> AbstractContextManager:
+        """A block that reads batches, and raises `UndecodableError`, which names it, for an image that cannot be
+        decoded.
         """
-        return naming(self._find_fault, save)
+        return naming(self._find_fault)
 
 
 def load(config: DatasetConfig, batch_size: int, seed: int, first_epoch: int = 0) -> Data:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from zoo.training.data_config import DatasetConfig
 
-ALIASES = {"validation": ("validation", "val", "valid")}
+FOLDER_ALIASES = {"validation": ("validation", "val", "valid")}
 LAYOUT = "Expected dataset.data_dir/train/CLASS/*.jpg (or .png, ...) and dataset.data_dir/validation/CLASS/*.jpg."
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")  # of archives and file servers, hidden as those with a dot
 NOT_DECODED = ("EPS", "MPEG")  # Pillow needs Ghostscript for the one and decodes nothing of the other
@@ -132,7 +132,7 @@ def _split_folder(root: Path, config: DatasetConfig, split: str) -> Path:
     ]
     if not with_classes:
         raise ValueError(f"{shown(root)} has the folders {listed(names)}, but no folders of classes in them. {LAYOUT}")
-    for name in ALIASES.get(split, (split,)):
+    for name in FOLDER_ALIASES.get(split, (split,)):
         if name in with_classes:
             return root / name
     parts = " Parts such as 'train[:90%]' are for TFDS alone." if "[" in split or "+" in split else ""

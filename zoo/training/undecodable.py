@@ -96,10 +96,10 @@ def record_fault(builder: tfds.core.DatasetBuilder, splits: Sequence[str | None]
 
 
 @contextmanager
-def naming(find: Callable[[], str | None], save: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Where reading a batch fails in the block: calls `save`, and raises what `find` says in place of the error.
+def naming(find: Callable[[], str | None]) -> Iterator[None]:
+    """Where reading a batch fails in the block: raises what `find` says in place of the error.
 
-        with naming(lambda: image_fault(folder, config), save=lambda: model.save("model.keras")):
+        with naming(lambda: image_fault(folder, config)):
             model.fit(batches)
 
     TensorFlow's error knows neither the file nor the record, so `find` looks for it. What it cannot explain is raised
@@ -113,7 +113,6 @@ def naming(find: Callable[[], str | None], save: Callable[[], None] = lambda: No
     except tf.errors.OpError as error:
         if "IteratorGetNext" not in str(error):
             raise
-        save()
         sentence = find()
         if sentence is None:
             raise
