@@ -211,7 +211,7 @@ class Damaged(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, count, broken):
         for index in range(count):
-            image = np.full((9, 9, 3), 40 * index, np.uint8)
+            image = np.full((9, 9, 3), (200, 30, 40 * index), np.uint8)
             yield index, {"image": str(self.broken) if index == broken else image, "label": index % 2}
 
 

@@ -91,7 +91,7 @@ def record_fault(builder: tfds.core.DatasetBuilder, splits: Sequence[str | None]
                 place = f"Record {position} (from 0) of {part.filename}, split {split} of {builder.info.full_name},"
                 if COLOUR in str(error):
                     return f"{place[:-1]} {COLOUR}"
-                return f"{place} cannot be decoded; delete {builder.data_dir} to have it prepared again."
+                return f"{place} cannot be decoded; move {builder.data_dir} away to have it prepared again."
     return None
 
 
