@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from zoo.training.data_config import DatasetConfig
-from zoo.training.errors import UserError
-from zoo.training.examples import FOLDER_ALIASES
+from zoo.training.folders import FolderSplit, ImageFolder, list_folder
 
-SCANNED_AT_ONCE = 16  # folders: on a network's file system each waits for answers
+AT_ONCE = 16  # files whose sizes are asked for: on a network's file system each waits for an answer
 
 
 def data_identity(config: DatasetConfig) -> dict[str, Any]:
@@ -28,82 +26,51 @@ def data_identity(config: DatasetConfig) -> dict[str, Any]:
         data_identity(DatasetConfig())  # {"builder": "digits/1.0.0", "examples": {"train": 1437, "validation": 360}}
 
     Raises:
-        UserError: a folder cannot be read.
+        ValueError: an image folder cannot be read.
     """
     if config.source == "synthetic":
         return {"source": config.source}
-    if config.source == "tfds":
-        folder = Path(config.data_dir).expanduser() if config.data_dir else None
-        info = tfds.builder(config.builder, data_dir=folder).info
-        return {
-            "builder": info.full_name,
-            "examples": {name: int(split.num_examples) for name, split in info.splits.items()},
-        }
-    root = Path(config.data_dir).expanduser()
-    splits = {"train": config.train_split, "validation": config.validation_split, "test": config.test_split}
-    return folder_identity({role: _folder_of(root, split) for role, split in splits.items() if split})
+    if config.source == "image_folder":
+        return folder_identity(list_folder(config))
+    folder = Path(config.data_dir).expanduser() if config.data_dir else None
+    info = tfds.builder(config.builder, data_dir=folder).info
+    return {
+        "builder": info.full_name,
+        "examples": {name: int(split.num_examples) for name, split in info.splits.items()},
+    }
 
 
-def folder_identity(splits: Mapping[str, Path]) -> dict[str, Any]:
-    """Number, bytes and digest of the visible files in the folders of these splits, in every depth.
+def folder_identity(folder: ImageFolder) -> dict[str, Any]:
+    """Number, bytes and digest of the images of an image folder; of its splits in use.
 
-    No file is opened: a million take seconds. The digest is SHA-256 over split, name below its folder and size of every
-    file, in order, so that a copy in another place has the same; times and owners do not count. Links are followed.
-
-    Args:
-        splits: role ("train") -> its folder.
-
-    Raises:
-        UserError: a folder cannot be read.
+    No image is opened: a million take seconds. The digest is SHA-256 over split, class, name below the split's folder
+    and size of every image, so that a copy in another place has the same; times and owners do not count.
     """
     total, files, size = hashlib.sha256(), 0, 0
-    for role in sorted(splits):
-        for name, number, length, digest in sorted(_scanned(splits[role])):
-            total.update(b"%s/%s\0%s\n" % (os.fsencode(role), name, digest))
-            files, size = files + number, size + length
+    splits = {"train": folder.train, "validation": folder.validation, "test": folder.test}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for role, split in splits.items():
+            if split is None:
+                continue
+            sizes = _sizes(split, pool)
+            start = len(os.fspath(split.folder)) + 1
+            images = sorted(
+                (os.fsencode(path[start:].replace(os.sep, "/")), label, length)
+                for path, label, length in zip(split.paths, split.labels, sizes, strict=True)
+            )
+            total.update(b"%s %d\n" % (role.encode(), len(images)))
+            for name, label, length in images:
+                total.update(b"%s\0%d %d\n" % (name, label, length))
+            files, size = files + len(images), size + sum(sizes)
     return {"files": files, "bytes": size, "digest": total.hexdigest()}
 
 
-def _folder_of(root: Path, split: str) -> Path:
-    """The folder of a split, which may have another of the names that are understood."""
-    names = FOLDER_ALIASES.get(split, (split,))
-    return next((root / name for name in names if (root / name).is_dir()), root / split)
+def _sizes(split: FolderSplit, pool: ThreadPoolExecutor) -> list[int]:
+    """Bytes of each file of a split, which are asked for by several threads, each with a part of them."""
+    step = -(-len(split.paths) // AT_ONCE) or 1
+    parts = [split.paths[first : first + step] for first in range(0, len(split.paths), step)]
+    return [length for lengths in pool.map(_lengths, parts) for length in lengths]
 
 
-def _scanned(root: Path) -> Iterator[tuple[bytes, int, int, bytes]]:
-    """Name below `root`, files, bytes and digest of each visible folder that has files."""
-    with ThreadPoolExecutor(SCANNED_AT_ONCE) as pool:
-        waiting: list[tuple[bytes, Future]] = [(b"", pool.submit(_scan, os.fsencode(root)))]
-        while waiting:
-            name, future = waiting.pop()
-            try:
-                number, length, digest, folders = future.result()
-            except OSError as error:
-                raise UserError(f"The images cannot be listed: {error.filename}: {error.strerror}.") from error
-            for folder in folders:
-                below = os.path.join(name, folder)
-                waiting.append((below, pool.submit(_scan, os.path.join(os.fsencode(root), below))))
-            if number:
-                yield name, number, length, digest
-
-
-def _scan(path: bytes) -> tuple[int, int, bytes, list[bytes]]:
-    """Number, bytes and digest of the visible files of one folder, and names of its visible folders."""
-    sizes: dict[bytes, int] = {}
-    folders = []
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if entry.name.startswith(b".") or entry.name == b"__MACOSX":
-                continue
-            if not entry.is_dir():
-                # A link to nothing has a name alone.
-                sizes[entry.name] = entry.stat().st_size if not entry.is_symlink() or os.path.exists(entry.path) else -1
-            elif not (entry.is_symlink() and _is_above(os.path.realpath(entry.path), os.path.realpath(path))):
-                folders.append(entry.name)
-    lines = b"".join(b"%s\0%d\n" % (name, sizes[name]) for name in sorted(sizes))
-    return len(sizes), sum(max(0, size) for size in sizes.values()), hashlib.sha256(lines).digest(), folders
-
-
-def _is_above(folder: bytes, path: bytes) -> bool:
-    """Whether a link to `folder` inside of `path` leads in a circle."""
-    return os.path.commonpath([folder, path]) == folder
+def _lengths(paths: tuple[str, ...]) -> list[int]:
+    return [os.stat(path).st_size if os.path.exists(path) else 0 for path in paths]  # a link may lead to nothing
