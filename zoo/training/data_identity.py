@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from zoo.training.data_config import DatasetConfig
 from zoo.training.folders import FolderSplit, ImageFolder, list_folder
 
-AT_ONCE = 16  # files whose sizes are asked for: on a network's file system each waits for an answer
+AT_ONCE = 8  # files whose sizes are asked for: on a network's file system each waits for an answer
 
 
 def data_identity(config: DatasetConfig) -> dict[str, Any]:
@@ -73,4 +73,10 @@ def _sizes(split: FolderSplit, pool: ThreadPoolExecutor) -> list[int]:
 
 
 def _lengths(paths: tuple[str, ...]) -> list[int]:
-    return [os.stat(path).st_size if os.path.exists(path) else 0 for path in paths]  # a link may lead to nothing
+    lengths = []
+    for path in paths:
+        try:
+            lengths.append(os.stat(path).st_size)
+        except FileNotFoundError:  # a link that leads to nothing
+            lengths.append(0)
+    return lengths
