@@ -55,7 +55,7 @@ def _check_data(settings: Settings, resolved: dict[str, Any], directory: Path) -
     """Raises UserError, of which `result.json` tells, for what can be known to be wrong with the data already."""
     try:
         check_batch_size(settings.dataset, settings.recipe.batch_size)
-    except ValueError as error:
+    except (ValueError, ModuleNotFoundError) as error:  # the latter where a data set of TFDS needs another package
         names = {"model": settings.model.name, "groups": settings.groups, "dataset": settings.dataset.name}
         with Record(directory, {**names, "seed": settings.seed, "config": resolved}):
             raise UserError(str(error)) from error

@@ -26,7 +26,7 @@ from zoo.training.folders import FolderSplit, ImageFolder, counted, shown
 
 logger = logging.getLogger(__name__)
 
-THREADS = 16  # for reading headers: files may lie on a server
+THREADS, BLOCK = 16, 16  # for reading headers, and files for one at a time: they may lie on a server
 ENDINGS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}
 LENGTHS = {"WEBP": (4, 8), "BMP": (2, 0)}  # where the header tells the length of the file, and what is not part of it
 GREY = ("1", "L")  # Pillow's modes that certainly decode to one channel
@@ -121,8 +121,9 @@ def naming(find: Callable[[], str | None]) -> Iterator[None]:
 
 def _faults(paths: Sequence[str], config: DatasetConfig, thorough: bool) -> Iterator[tuple[int, str]]:
     """The positions of images that cannot be decoded, and why; all are decoded only where `thorough`."""
+    blocks = [paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK)]
     with ThreadPoolExecutor(THREADS) as pool:
-        headers = list(pool.map(_header, paths, chunksize=64))
+        headers = [header for some in pool.map(lambda block: [*map(_header, block)], blocks) for header in some]
     for index, (reason, _, _) in enumerate(headers):
         if reason:
             yield index, reason
