@@ -7,6 +7,7 @@ import os
 import sys
 from datetime import datetime
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 import hydra
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from zoo.training.apart import start_apart
 from zoo.training.errors import UserError
 from zoo.training.messages import arranged, explain, sweep_of
+from zoo.training.signals import signal_of, stop_on_signals
 from zoo.training.start import start
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -33,15 +35,20 @@ def train(cfg: DictConfig, directory: Path | None = None) -> dict[str, Any]:
         UserError: one sentence on what cannot be; for a wrong setting, before TensorFlow is imported.
         KeyboardInterrupt: the user stopped the run; what was learnt has been saved.
     """
-    sweep_id, swept = None, []
-    if HydraConfig.initialized():
-        directory = directory or Path(HydraConfig.get().runtime.output_dir)
-        sweep_id, swept = sweep_of(HydraConfig.get())
-    directory = directory or Path("outputs", datetime.now().strftime("%Y-%m-%d/%H-%M-%S"))
+    if not HydraConfig.initialized():
+        return start(cfg, directory or Path("outputs", datetime.now().strftime("%Y-%m-%d/%H-%M-%S")))
+    composed = HydraConfig.get()
+    directory = directory or Path(composed.runtime.output_dir)
+    composition = {
+        "config.yaml": OmegaConf.to_yaml(cfg),
+        "hydra.yaml": OmegaConf.to_yaml({"hydra": composed}),
+        "overrides.yaml": OmegaConf.to_yaml(composed.overrides.task),
+    }
+    sweep_id, swept = sweep_of(composed)
     if sweep_id is None:
-        return start(cfg, directory)
-    logs = OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True)
-    return start_apart(cfg, directory, sweep_id, swept, logs)
+        return start(cfg, directory, composition=composition)
+    logs = OmegaConf.to_container(composed.job_logging, resolve=True)
+    return start_apart(cfg, directory, sweep_id, swept, logs, composition)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -59,13 +66,15 @@ def job(cfg: DictConfig) -> float | None:
 
 
 def main() -> None:
+    stop_on_signals()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's own report has many lines; ours has one
     sys.argv[1:] = arranged(sys.argv[1:])
     try:
         job()
-    except KeyboardInterrupt:
-        print("Stopped by Ctrl-C.", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        received = signal_of(error)
+        print(f"Stopped by {'Ctrl-C' if received == SIGINT else received.name}.", file=sys.stderr)
+        sys.exit(128 + received)
     except Exception as error:
         sentence = None if WANTS_TRACEBACK else explain(error, sys.argv[1:], CONF)
         if sentence is None:

@@ -22,7 +22,8 @@ class Loopback(ABC):
                 if status == "nothing":
                     outer.stopped.wait(60)
                     status = 500
-                text = json.dumps(reply if status == 200 else {"errors": [{"message": "denied"}]}).encode()
+                told = reply if status == 200 else {"errors": [{"message": "denied"}]}
+                text = reply if isinstance(reply, bytes) else json.dumps(told).encode()
                 self.send_response(status)
                 self.send_header("content-length", str(len(text)))
                 self.end_headers()
@@ -44,7 +45,7 @@ class Loopback(ABC):
 
     @abstractmethod
     def respond(self, path: str, body: bytes):
-        """HTTP status, or "nothing" for no answer at all, and what to answer in JSON where the status is 200."""
+        """HTTP status, or "nothing" for no answer at all, and what to answer: bytes, or with status 200 a JSON value."""
 
     def close(self):
         self.stopped.set()

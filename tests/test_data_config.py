@@ -77,6 +77,7 @@ def test_required_values_are_missing_until_given():
         ({"crop_aspect": [0.75]}, "two numbers"),
         ({"cache": "sometimes"}, "true, false or auto"),
         ({"num_classes": 1}, "at least 2"),
+        ({"skip_broken": True}, "skip_broken=true is not allowed with dataset.source=tfds: set it to false"),
         ({"validation_split": ""}, "must name a split"),
         ({"train_split": "train", "validation_split": "train[90%:]"}, "share examples"),
         (

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from pictures import arrays, assert_same, folder_config, rows, write_folder
@@ -41,6 +40,20 @@ class ColourBoxes(tfds.core.GeneratorBasedBuilder):
             yield index, {"image": np.full((4, 4, 3), index, np.uint8), "weight": index % 3}
 
 
+class OneClass(ColourBoxes):
+    """As `ColourBoxes`, with a label that is always the same."""
+
+    def _info(self):
+        features = {"image": tfds.features.Image(shape=(4, 4, 3)), "label": tfds.features.ClassLabel(names=["box"])}
+        return tfds.core.DatasetInfo(
+            builder=self, supervised_keys=("image", "label"), features=tfds.features.FeaturesDict(features)
+        )
+
+    def _generate_examples(self, count):
+        for index in range(count):
+            yield index, {"image": np.full((4, 4, 3), index, np.uint8), "label": "box"}
+
+
 def test_data_sets_that_are_no_classification_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no_labels/1.0.0 declares no .image, label. pair"):
         load(
@@ -60,6 +73,8 @@ def test_data_sets_that_are_no_classification_are_refused(tmp_path):
     assert sorted(arrays(data.train)[1].tolist()) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     with pytest.raises(ValueError, match="Label 2 lies outside 0..1"):
         load(dataclasses.replace(boxes, num_classes=2), 9, seed=0)
+    with pytest.raises(ValueError, match="one_class/1.0.0 has 1 class; classification needs at least 2"):
+        load(dataclasses.replace(boxes, builder="one_class"), 1, seed=0)
     with pytest.raises(ValueError, match="the images of colour_boxes/1.0.0 have 3; set dataset.channels=3"):
         load(dataclasses.replace(boxes, channels=1, num_classes=3), 1, seed=0)
 
@@ -106,7 +121,7 @@ def test_a_grey_image_folder(tmp_path):
     images, _ = arrays(load(folder_config(tmp_path / "grey"), 2, seed=0).validation)
     np.testing.assert_array_equal(images[..., 0], images[..., 2])
     write_folder(tmp_path / "rgb", {"train": {"a": 2, "b": 2}, "validation": {"a": 1, "b": 1}})
-    with pytest.raises(tf.errors.InvalidArgumentError, match="set dataset.channels=3"):
+    with pytest.raises(ValueError, match="rgb/train/a/0.png has colour, .*; set dataset.channels=3"):
         load(folder_config(tmp_path / "rgb", channels=1), 2, seed=0)
 
 

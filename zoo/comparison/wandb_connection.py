@@ -22,6 +22,7 @@ from zoo.comparison.runs import printable
 from zoo.training.environment import redact
 from zoo.training.errors import UserError
 from zoo.training.tracker import first_line
+from zoo.training.wandb_server import ANSWER_SECONDS, NETWORK, ask, somebody_else
 
 if TYPE_CHECKING:
     import wandb
@@ -88,7 +89,7 @@ class Connection:
         except UserError:
             raise
         except Exception as error:  # the client raises its own types, ValueError, KeyError of an odd answer, ...
-            text = _sentence(error, what, self.server, self.timeout)
+            text = _sentence(error, what, self)
             raise UserError(printable(redact(text, self.secrets))) from None
 
 
@@ -171,11 +172,15 @@ def _timeout() -> int:
     return int(text)
 
 
-def _sentence(error: BaseException, what: str, server: str, timeout: int) -> str:
+def _sentence(error: BaseException, what: str, connection: Connection) -> str:
     """What went wrong: the reasons lie in the errors that the client wraps one into the other."""
+    server, timeout = connection.server, connection.timeout
     errors = _causes(error)
     cause, status = errors[-1], http_status(error)
     text, reason = " ".join(map(str, errors)), _short(cause)
+    is_odd = status in (403, 404) or "looking for beginning of value" in text  # as the client says of an answer in HTML
+    if is_odd and (other := somebody_else(ask(server, connection.secrets[0], min(timeout, ANSWER_SECONDS)))):
+        return f"{server} cannot be reached ({what}): {other}; check WANDB_BASE_URL and the proxy's settings."
     if status in (401, 403, 404):
         return (
             f"{server} refuses {what} (HTTP {status}: {reason}): check the API key and the names of entity and project."
@@ -184,8 +189,8 @@ def _sentence(error: BaseException, what: str, server: str, timeout: int) -> str
         return f"{server} did not answer within {timeout} s ({what}); WANDB_HTTP_TIMEOUT sets another time."
     if status:
         return f"{server} answers HTTP {status} ({what}); try again later."
-    if refused := re.search("connection refused|no such host|network is unreachable|no route to host", text):
-        return f"{server} cannot be reached ({what}): {refused[0]}."
+    if network := re.search(NETWORK, str(cause)) or re.search(NETWORK, text):
+        return f"{server} cannot be reached ({what}): {network[0]}."
     kind = "" if str(cause) else f"{type(cause).__name__}: "
     return f"{server}: {what} failed ({kind}{reason})."
 

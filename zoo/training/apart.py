@@ -20,6 +20,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.training.errors import UserError
+from zoo.training.signals import interrupt, signal_of, stop_on_signals
 from zoo.training.start import checked, start
 
 PACKAGES = Path(__file__).resolve().parents[2]  # where `zoo` and `blocks` lie, installed or not
@@ -31,8 +32,9 @@ def start_apart(
     sweep_id: str | None = None,
     swept: Collection[str] = (),
     logs: Mapping[str, Any] | None = None,
+    composition: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """As `start`, in another process: Ctrl-C reaches it once, and it ends if this one is killed.
+    """As `start`, in another process: Ctrl-C, SIGTERM and SIGHUP reach it once, and it ends if this one is killed.
 
     Args:
         logs: how that process logs, for `logging.config.dictConfig`; None leaves it as it is.
@@ -49,6 +51,7 @@ def start_apart(
             "sweep_id": sweep_id,
             "swept": list(swept),
             "logs": logs,
+            "composition": dict(composition or {}),
             "outcome": str(outcome),
         }
         paths = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -64,13 +67,13 @@ def start_apart(
     if "result" in found and not stopped:
         return found["result"]
     if stopped or "interrupted" in found:
-        raise KeyboardInterrupt
+        raise stopped or interrupt(found["interrupted"])
     raise UserError(found.get("error") or f"The process of the run in {directory} ended {_how(process.returncode)}.")
 
 
-def _wait(process: subprocess.Popen, line: str) -> bool:
-    """Tell the process what to do, and wait for its end; whether the user stopped it."""
-    stopped = False
+def _wait(process: subprocess.Popen, line: str) -> KeyboardInterrupt | None:
+    """Tell the process what to do, and wait for its end; what the user stopped it with, if that happened."""
+    stopped = None
     while True:
         try:
             if line:
@@ -80,10 +83,10 @@ def _wait(process: subprocess.Popen, line: str) -> bool:
                 line = ""
             process.wait()
             break
-        except KeyboardInterrupt:
-            stopped = True
+        except KeyboardInterrupt as error:
+            stopped = error
             with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal_of(error))
     with suppress(BrokenPipeError):
         process.stdin.close()
     return stopped
@@ -99,17 +102,19 @@ def _how(code: int) -> str:
 
 def main() -> None:
     """The other process: takes one line of JSON, leaves its outcome in the file that the line names."""
+    stop_on_signals()
     told = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     if told["logs"]:
         logging.config.dictConfig(told["logs"])
     cfg = OmegaConf.create(told["config"])
     try:
-        outcome = {"result": start(cfg, Path(told["directory"]), told["sweep_id"], told["swept"])}
+        directory = Path(told["directory"])
+        outcome = {"result": start(cfg, directory, told["sweep_id"], told["swept"], told["composition"])}
     except UserError as error:
         outcome = {"error": str(error)}
-    except KeyboardInterrupt:
-        outcome = {"interrupted": True}
+    except KeyboardInterrupt as error:
+        outcome = {"interrupted": signal_of(error)}
     Path(told["outcome"]).write_text(json.dumps(outcome), encoding="utf-8")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -15,7 +16,9 @@ import tensorflow as tf
 from zoo.training import augment, examples
 from zoo.training.data_config import DatasetConfig, check
 from zoo.training.examples import Examples
+from zoo.training.sizes import refuse_larger_batch
 from zoo.training.splits import open_splits
+from zoo.training.undecodable import naming
 
 _ORDER, _SHIFT, _BOX = 0, 1, 2  # tell the random streams of one seed apart
 _FOREVER = 2**62
@@ -48,6 +51,7 @@ class Data:
     input_shape: tuple[int, int, int]
     class_names: tuple[str, ...] | None
     _epochs: Callable[[tf.data.Dataset], tf.data.Dataset]
+    _find_fault: Callable[[], str | None]
 
     def epoch(self, number: int) -> tf.data.Dataset:
         """The `steps_per_epoch` training batches of epoch `number` (from 0), the same every time."""
@@ -58,6 +62,12 @@ class Data:
         """The training batches of all epochs from `first_epoch` on, one after the other, without end."""
         return self._epochs(tf.data.Dataset.range(first_epoch, _FOREVER))
 
+    def naming_what_is_broken(self) -> AbstractContextManager:
+        """A block that reads batches, and raises `UndecodableError`, which names it, for an image that cannot be
+        decoded.
+        """
+        return naming(self._find_fault)
+
 
 def load(config: DatasetConfig, batch_size: int, seed: int, first_epoch: int = 0) -> Data:
     """The data set of `config`, prepared on first use.
@@ -65,18 +75,15 @@ def load(config: DatasetConfig, batch_size: int, seed: int, first_epoch: int = 0
     `seed` fixes the order and the augmentation of every epoch; `train` starts with epoch `first_epoch`.
 
     Raises:
-      ValueError: the configuration, the batch size or the kind of data set cannot work.
+      ValueError: the configuration, the batch size or the kind of data set cannot work, or an image cannot be decoded.
       zoo.training.prepare.DataUnavailable: the data set is neither prepared nor obtainable.
     """
     check(config)
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1.")
-    train, validation, test, num_classes, names = open_splits(config)
-    if batch_size > train.size:
-        raise ValueError(
-            f"batch_size={batch_size} exceeds the {train.size} training images of {config.name}, so no "
-            f"batch would be full; the largest possible is {train.size}."
-        )
+    splits = open_splits(config)
+    train, validation, test = splits.train, splits.validation, splits.test
+    refuse_larger_batch(config, batch_size, train.size)
     steps = train.size // batch_size
 
     def epochs(numbers: tf.data.Dataset) -> tf.data.Dataset:
@@ -95,10 +102,11 @@ def load(config: DatasetConfig, batch_size: int, seed: int, first_epoch: int = 0
         test_size=test.size if test else 0,
         batch_size=batch_size,
         steps_per_epoch=steps,
-        num_classes=num_classes,
+        num_classes=splits.num_classes,
         input_shape=(config.image_size, config.image_size, config.channels),
-        class_names=names,
+        class_names=splits.class_names,
         _epochs=epochs,
+        _find_fault=splits.find_fault,
     )
 
 

@@ -20,7 +20,8 @@ class DatasetConfig:
     `name` stands in run names. `builder` is a TFDS name, with config and version where wanted
     (`name/config:1.2.3`); only `source: tfds` reads it. `data_dir` is where TFDS keeps prepared data sets
     (null: $TFDS_DATA_DIR, else ~/tensorflow_datasets), or the root of an image folder. Splits follow TFDS's
-    syntax (`train[:90%]`, `train[50000:]`, `train+test`); for an image folder they are names of folders.
+    syntax (`train[:90%]`, `train[50000:]`, `train+test`); for an image folder they are names of folders, whose
+    images that cannot be decoded are refused, or with `skip_broken` left out.
 
     Training images: `random_resized_crop` cuts a box of `crop_area` (share of the image's area) and
     `crop_aspect` (width / height) and scales it to `image_size`; otherwise images are treated as for
@@ -41,6 +42,7 @@ class DatasetConfig:
     validation_split: str = "validation"
     test_split: str | None = None
     num_classes: int | None = None
+    skip_broken: bool = False
     image_size: int = 8
     channels: int = 1
     resize_method: str = "bilinear"
@@ -88,6 +90,11 @@ def _check_source(config: DatasetConfig) -> None:
         raise ValueError(
             "dataset.source=image_folder needs dataset.data_dir, a folder that holds train/CLASS/*.jpg and "
             "validation/CLASS/*.jpg."
+        )
+    if config.skip_broken and config.source != "image_folder":
+        raise ValueError(
+            f"dataset.skip_broken=true is not allowed with dataset.source={config.source}: set it to false; only of an "
+            "image_folder images can be left out."
         )
     if config.source == "synthetic" and not config.num_classes:
         raise ValueError(

@@ -12,7 +12,8 @@ import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-VALIDATION_SIZE = 360  # of 1,797: one in five
+from zoo.training.sizes import DIGITS
+
 SPLIT_SEED = 0  # part of VERSION: another seed is another data set
 
 _CITATION = """\
@@ -25,6 +26,23 @@ _CITATION = """\
 }"""
 
 
+def _splits(**sizes: int) -> tfds.core.splits.SplitDict:
+    """Splits of so many examples, one file each."""
+    return tfds.core.splits.SplitDict(
+        [
+            tfds.core.SplitInfo(
+                name=name,
+                shard_lengths=[size],
+                num_bytes=0,
+                filename_template=tfds.core.ShardedFileTemplate(
+                    data_dir="", dataset_name="digits", split=name, filetype_suffix="tfrecord"
+                ),
+            )
+            for name, size in sizes.items()
+        ]
+    )
+
+
 class Digits(tfds.core.GeneratorBasedBuilder):
     """Digits 0-9, 8x8 pixels, grey: `train` (1,437) and `validation` (360), each with every class in
     proportion.
@@ -32,6 +50,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
+    SPLITS = _splits(**DIGITS)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
@@ -57,7 +76,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         digits = load_digits()
         images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
         train, validation = train_test_split(
-            np.arange(len(images)), test_size=VALIDATION_SIZE, random_state=SPLIT_SEED, stratify=digits.target
+            np.arange(len(images)), test_size=DIGITS["validation"], random_state=SPLIT_SEED, stratify=digits.target
         )
         return {
             "train": self._generate_examples(images, digits.target, train),

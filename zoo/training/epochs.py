@@ -10,9 +10,11 @@ from zoo import metrics
 from zoo.training.environment import peak_memory_bytes
 from zoo.training.errors import UserError
 
+REMEDIES = "lower recipe.learning_rate (a tenth is a good try), lengthen recipe.warmup_epochs or set recipe.clip_norm=1"
 
-class Diverged(UserError):
-    """The loss is no longer a number, and more training cannot mend that."""
+
+class DivergedError(UserError):
+    """Loss or weights are no longer numbers, and more training cannot mend that."""
 
 
 class EpochRows(keras.callbacks.Callback):
@@ -26,7 +28,8 @@ class EpochRows(keras.callbacks.Callback):
         started: when the run began, by `time.perf_counter`.
 
     Raises:
-        Diverged: the loss of an epoch is NaN or infinite; its row has been emitted.
+        DivergedError: the loss is NaN or infinite, after the step in which it became so; a row of the epoch until then,
+            without validation, has been emitted.
     """
 
     def __init__(self, batch_size: int, started: float, emit: Callable[[dict], None]):
@@ -36,7 +39,7 @@ class EpochRows(keras.callbacks.Callback):
         self.validation_seconds = math.inf  # of the last epoch that was finished
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.start, self.steps = time.perf_counter(), 0
+        self.epoch, self.start, self.steps = epoch, time.perf_counter(), 0
         self.first_end = self.last_end = self.start
 
     def on_train_batch_end(self, batch, logs=None):
@@ -44,9 +47,18 @@ class EpochRows(keras.callbacks.Callback):
         self.steps += 1
         if self.steps == 1:
             self.first_end = self.last_end
+        # The running mean of the epoch, which stays NaN or infinite once it is; Keras has read it from the device.
+        loss = logs["loss"]
+        if not math.isfinite(loss):
+            self._add_row(self.epoch, logs)
+            raise DivergedError(
+                f"The loss became {loss} in epoch {self.epoch + 1}: {REMEDIES} (it was so after step {self.steps})."
+            )
 
     def on_epoch_end(self, epoch, logs=None):
-        logs = logs or {}
+        self._add_row(epoch, logs)
+
+    def _add_row(self, epoch, logs):
         compiles = epoch == 0 and self.steps > 1
         seconds = self.last_end - (self.first_end if compiles else self.start)
         steps = self.steps - 1 if compiles else self.steps
@@ -62,15 +74,10 @@ class EpochRows(keras.callbacks.Callback):
             metrics.TRAIN_STEP_SECONDS: seconds / steps,
             metrics.TRAIN_SECONDS: self.last_end - self.start,
             metrics.LEARNING_RATE: float(self.model.optimizer.learning_rate),
-            metrics.VAL_LOSS: logs["val_loss"],
-            metrics.VAL_TOP1: logs["val_top1"],
-            metrics.VAL_TOP5: logs["val_top5"],
+            metrics.VAL_LOSS: logs.get("val_loss"),
+            metrics.VAL_TOP1: logs.get("val_top1"),
+            metrics.VAL_TOP5: logs.get("val_top5"),
             "peak_memory_bytes": peak_memory_bytes(),
         }
         self.rows.append(row)
         self.emit(row)
-        if not math.isfinite(row[metrics.TRAIN_LOSS]):
-            raise Diverged(
-                f"The loss became {row[metrics.TRAIN_LOSS]} in epoch {epoch + 1}: lower recipe.learning_rate "
-                "(a tenth is a good try), lengthen recipe.warmup_epochs or set recipe.clip_norm=1."
-            )

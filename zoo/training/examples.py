@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -12,11 +12,10 @@ import tensorflow_datasets as tfds
 
 from zoo.training.augment import centre_square, decode
 from zoo.training.data_config import DatasetConfig
+from zoo.training.folders import FolderSplit
 
 logger = logging.getLogger(__name__)
 
-FOLDER_ALIASES = {"validation": ("validation", "val", "valid")}
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # those tfds.ImageFolder reads
 READERS = 8  # record files read at once
 
 
@@ -25,7 +24,7 @@ class Examples:
     """One split. Either `labels` int32 (N,) and `images`, which are
 
     - "pixels": uint8 (N, S, S, C), in memory,
-    - "encoded": strings (N,), JPEG or PNG bytes in memory, or
+    - "encoded": strings (N,), the bytes of image files in memory, or
     - "paths": strings (N,), names of such files,
 
     or, of kind "records", nothing in memory: `builder` reads `split` from its record files each time.
@@ -56,30 +55,20 @@ def from_builder(builder: tfds.core.DatasetBuilder, split: str, config: DatasetC
     return Examples("records", size, builder=builder, split=split, shape=shape)
 
 
-def from_folder(builder: tfds.ImageFolder, split: str, config: DatasetConfig, training: bool) -> Examples:
-    """The examples of one folder of an image folder; labels count the classes in alphabetical order."""
-    names = builder.info.features["label"].names
-    root = Path(builder.data_dir) / split
-    found = [
-        (str(path), label)
-        for label, name in enumerate(names)
-        if (root / name).is_dir()
-        for path in sorted((root / name).iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    ]
-    if not found:
-        raise ValueError(f"{root} holds no images; expected {root}/CLASS/*.jpg (or .jpeg, .png).")
-    paths, labels = [path for path, _ in found], [label for _, label in found]
-    size = len(paths)
-    files = tf.data.Dataset.from_tensor_slices((paths, np.asarray(labels, np.int32)))
+def from_folder(split: FolderSplit, config: DatasetConfig, training: bool) -> Examples:
+    """The examples of one split of an image folder, in its order."""
+    paths = _on_host([os.fsencode(path) for path in split.paths])  # bytes, for a name need not be UTF-8
+    labels, size = _on_host(np.asarray(split.labels, np.int32)), len(split.paths)
+    files = tf.data.Dataset.from_tensor_slices((paths, labels))
     encoded = files.map(lambda path, label: (tf.io.read_file(path), label), num_parallel_calls=tf.data.AUTOTUNE)
+    name = split.folder.name
     if training and config.random_resized_crop:
-        if _fits(config, split, sum(Path(path).stat().st_size for path in paths)):
-            images, labels = _gather(encoded)
-            return Examples("encoded", size, _on_host(images), _on_host(labels))
-    elif _fits(config, split, size * config.image_size**2 * config.channels):
+        if _fits(config, name, sum(os.stat(path).st_size for path in split.paths)):
+            images, _ = _gather(encoded)
+            return Examples("encoded", size, _on_host(images), labels)
+    elif _fits(config, name, size * config.image_size**2 * config.channels):
         return _pixels(encoded, size, config)
-    return Examples("paths", size, _on_host(paths), _on_host(np.asarray(labels, np.int32)))
+    return Examples("paths", size, paths, labels)
 
 
 def synthetic(size: int, stream: int, config: DatasetConfig) -> Examples:
@@ -91,24 +80,12 @@ def synthetic(size: int, stream: int, config: DatasetConfig) -> Examples:
     return Examples("pixels", size, _on_host(images), _on_host(labels))
 
 
-def folder_split(builder: tfds.ImageFolder, split: str) -> str:
-    """The folder meant by `split` (`validation` may be called val or valid); ValueError if there is none."""
-    have = sorted(builder.info.splits)
-    for name in FOLDER_ALIASES.get(split, (split,)):
-        if name in have:
-            return name
-    raise ValueError(
-        f"{builder.data_dir} has no folder {split!r}, only {', '.join(have)}; name one with "
-        "dataset.train_split, dataset.validation_split and dataset.test_split."
-    )
-
-
 def encoded_records(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
     """(encoded image string (), label int32 ()) of a TFDS split, in the order of its files."""
     files, spans = _record_files(builder, split)
     records = tf.data.Dataset.from_tensor_slices((files, spans)).flat_map(_read_span)
     # Parsed in bulk: more than ten times as fast as one by one through `as_dataset`.
-    return records.batch(256).map(lambda some: _parse(builder, some)).unbatch()
+    return records.batch(256).map(lambda some: parse_records(builder, some)).unbatch()
 
 
 def shuffled_records(examples: Examples, seed: tf.Tensor, buffer: int) -> tf.data.Dataset:
@@ -125,7 +102,7 @@ def shuffled_records(examples: Examples, seed: tf.Tensor, buffer: int) -> tf.dat
     def mix(block: tf.Tensor, some: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         key = tf.random.experimental.stateless_fold_in(seed, block)
         order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(some)), key)
-        return _parse(examples.builder, tf.gather(some, order))
+        return parse_records(examples.builder, tf.gather(some, order))
 
     return records.batch(buffer).enumerate().map(mix).prefetch(1).unbatch()
 
@@ -143,7 +120,7 @@ def _read_span(file: tf.Tensor, span: tf.Tensor) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(file).skip(span[0]).take(span[1])
 
 
-def _parse(builder: tfds.core.DatasetBuilder, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def parse_records(builder: tfds.core.DatasetBuilder, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """(encoded images, labels int32) of serialised examples (B,), which hold a scalar under either key."""
     image_key, label_key = builder.info.supervised_keys
     found = tf.io.parse_example(

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from filelock import FileLock, Timeout
 from google.protobuf import json_format
@@ -29,7 +28,7 @@ _RECORD_FRAME = 16  # bytes that TFRecord adds to each record: length, its CRC, 
 
 
 def prepared_builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
-    """The TFDS builder of `config.builder` (or of the image folder), whose files are complete.
+    """The TFDS builder of `config.builder`, whose files are complete.
 
     Whatever is prepared already is used without touching the network. Otherwise it is downloaded and
     prepared, by one process while others wait; a folder that a killed process left half-written is replaced.
@@ -38,10 +37,8 @@ def prepared_builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
       DataUnavailable: it is not prepared and cannot be obtained; it says from where, why and what to do.
       ValueError: there is no such data set, or `config.source` has no builder.
     """
-    if config.source == "image_folder":
-        return _image_folder(config)
     if config.source != "tfds":
-        raise ValueError(f"dataset.source={config.source} has no builder; only tfds and image_folder have one.")
+        raise ValueError(f"dataset.source={config.source} has no builder; only tfds has one.")
     builder = _builder(config)
     if Path(builder.data_dir).exists() and damage(builder) is None:
         return builder
@@ -56,6 +53,16 @@ def prepared_builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
             return builder
         _prepare(builder, broken)
         return builder
+
+
+def recorded_splits(config: DatasetConfig) -> tfds.core.splits.SplitDict:
+    """The splits of a data set as they are recorded, without TensorFlow; none where it is not prepared.
+
+    Raises:
+      ValueError: there is no such data set.
+    """
+    builder = _builder(config)
+    return Digits.SPLITS if isinstance(builder, Digits) else builder.info.splits
 
 
 def damage(builder: tfds.core.DatasetBuilder) -> str | None:
@@ -87,6 +94,8 @@ def damage(builder: tfds.core.DatasetBuilder) -> str | None:
 
 def _count_records(path: Path) -> int:
     """Records of one TFRecord file whose checksums are right, up to the first that is damaged."""
+    import tensorflow as tf  # what is asked before a run needs none of it
+
     count = 0
     with contextlib.suppress(tf.errors.DataLossError):
         for _ in tf.data.TFRecordDataset(str(path)).batch(256):
@@ -171,23 +180,6 @@ def _remove_unfinished(builder: tfds.core.DatasetBuilder) -> None:
     for folder in (downloads, target.parent, target.parent.parent):
         if folder.is_dir() and folder != Path(builder.data_dir_root) and not any(folder.iterdir()):
             folder.rmdir()
-
-
-def _image_folder(config: DatasetConfig) -> tfds.ImageFolder:
-    root = Path(config.data_dir).expanduser()
-    layout = "Expected dataset.data_dir/train/CLASS/*.jpg (or .jpeg, .png) and dataset.data_dir/validation/CLASS/*.jpg."
-    if not root.is_dir():
-        raise ValueError(f"dataset.data_dir={config.data_dir} is no folder. {layout}")
-    splits = sorted(path for path in root.iterdir() if path.is_dir())
-    if not splits:
-        raise ValueError(f"{root} has no folders of splits in it. {layout}")
-    builder = tfds.ImageFolder(str(root))
-    if not builder.info.splits or not builder.info.features["label"].names:
-        raise ValueError(
-            f"{root} has the folders {', '.join(path.name for path in splits)}, but no folders of classes "
-            f"in them. {layout}"
-        )
-    return builder
 
 
 def _one_line(error: Exception) -> str:

@@ -78,10 +78,11 @@ def console() -> Console:
 
 def epoch_line(row: dict, epochs: int) -> str:
     """One line on an epoch that has ended, from the row that `metrics.csv` gets."""
+    loss = row[metrics.VAL_LOSS]
     return (
         f"epoch {row[metrics.EPOCH]:>3}/{epochs}  loss {row[metrics.TRAIN_LOSS]:.4f}  "
         f"top-1 {percent(row[metrics.TRAIN_TOP1])}  "
-        f"val loss {row[metrics.VAL_LOSS]:.4f}  val top-1 {percent(row[metrics.VAL_TOP1])}  "
+        f"val loss {'-' if loss is None else f'{loss:.4f}'}  val top-1 {percent(row[metrics.VAL_TOP1])}  "
         f"{row[metrics.TRAIN_IMAGES_PER_SECOND]:,.0f} images/s  {row[metrics.TRAIN_SECONDS]:.1f} s"
     )
 

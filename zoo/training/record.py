@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Any
 
 from zoo.metrics import EPOCH, EVALUATION_FILE, METRICS_FILE, RESULT_FILE
 from zoo.training.environment import redact
-from zoo.training.errors import UserError
+from zoo.training.files import RecordError, cannot_write, write_text
+from zoo.training.signals import deferred
 
 STATUSES = ("finished", "interrupted", "failed")
 
@@ -37,10 +37,6 @@ REQUIRED = (
     "peak_memory_bytes",
     "seconds",
 )
-
-
-class RecordError(UserError):
-    """The run directory cannot be written."""
 
 
 class Record:
@@ -77,7 +73,7 @@ class Record:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _cannot_write(self.directory, error) from error
+            raise cannot_write(self.directory, error) from error
         self.evaluation_path.unlink(missing_ok=True)
         self._keep_epochs_before(first_epoch)
         self._write_result("running")
@@ -91,7 +87,8 @@ class Record:
         if error is None or self._finished:
             return
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        with suppress(RecordError):  # the body's own error says more, and a full disk may be that very error
+        # The body's own error says more: than a full disk, which may be that very error, and than another Ctrl-C.
+        with suppress(RecordError, KeyboardInterrupt), deferred(f"Writing {RESULT_FILE}"):
             self.finish(status, error=f"{type(error).__name__}: {error}".strip(": "))
 
     def add(self, values: Mapping[str, Any]) -> None:
@@ -106,7 +103,7 @@ class Record:
     def evaluation(self, values: Mapping[str, Any]) -> None:
         """Writes `evaluation.json`. Raises RecordError where it cannot be written."""
         text = json.dumps(_plain(values), separators=(",", ":"), allow_nan=False)
-        _replace(self.evaluation_path, redact(text) + "\n")
+        write_text(self.evaluation_path, redact(text) + "\n")
 
     def epoch(self, metrics: Mapping[str, float | None]) -> None:
         """Adds a row. The first row's keys are the columns; a later row may leave some out, which stay empty.
@@ -131,7 +128,7 @@ class Record:
             with self.metrics_path.open("a", newline="", encoding="utf-8") as file:
                 file.write(_csv_text(rows))
         except OSError as error:
-            raise _cannot_write(self.metrics_path, error) from error
+            raise cannot_write(self.metrics_path, error) from error
 
     def finish(self, status: str, values: Mapping[str, Any] | None = None, error: str | None = None) -> dict:
         """Writes `result.json` for the last time: what was known before, then `values`, then `error`. Returns it.
@@ -161,7 +158,7 @@ class Record:
 
     def _write_result(self, status: str) -> dict:
         told = {"status": status, **_plain(self._values)}
-        _replace(self.result_path, redact(json.dumps(told, indent=2, allow_nan=False)) + "\n")
+        write_text(self.result_path, redact(json.dumps(told, indent=2, allow_nan=False)) + "\n")
         return told
 
     def _keep_epochs_before(self, first_epoch: int) -> None:
@@ -175,7 +172,7 @@ class Record:
         self._columns, at = rows[0], rows[0].index(EPOCH)
         # A killed run may have left half a row.
         kept = [row for row in rows[1:] if len(row) == len(rows[0]) and float(row[at]) < first_epoch]
-        _replace(self.metrics_path, _csv_text([self._columns, *kept]))
+        write_text(self.metrics_path, _csv_text([self._columns, *kept]))
 
 
 def _plain(value: Any) -> Any:
@@ -197,22 +194,3 @@ def _csv_text(rows: list[list[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old text or the new one, never a part."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise _cannot_write(path, error) from error
-
-
-def _cannot_write(path: Path, error: OSError) -> RecordError:
-    reason = error.strerror or str(error)
-    return RecordError(f"Cannot write {path}: {reason}; another directory is chosen with hydra.run.dir=PATH.")

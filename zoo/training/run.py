@@ -1,37 +1,40 @@
 """One training run, from checked settings to a trained model and its record."""
 
 import gc
-import os
 import statistics
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import keras
+import numpy as np
 from rich.console import Console
 
 from zoo import metrics
 from zoo.complexity import LayerCost, Profile, profile_layers
 from zoo.factory import create
 from zoo.registry import family_key
-from zoo.training import environment, recipe
+from zoo.training import environment, hardware, recipe
 from zoo.training.data import Data, load
-from zoo.training.epochs import EpochRows
+from zoo.training.data_identity import data_identity
+from zoo.training.epochs import REMEDIES, DivergedError, EpochRows
 from zoo.training.errors import UserError
 from zoo.training.evaluation import evaluate
+from zoo.training.files import replacing
 from zoo.training.interrupts import Interrupts
 from zoo.training.latency import latency_seconds
 from zoo.training.panels import evaluation_panels, layer_panels
 from zoo.training.progress import ProgressBar, closing_table, compare_line, console, epoch_line
 from zoo.training.record import Record
+from zoo.training.run_directory import MODEL_FILE
 from zoo.training.settings import Settings
+from zoo.training.signals import deferred
 from zoo.training.tracking import Tracker, open_run
 from zoo.training.tracking_config import group_name, run_name
 
-MODEL_FILE = "model.keras"
 STOPPED_SECONDS = 10.0  # what a pass over the validation images may take once the user has stopped the run
 T = TypeVar("T")
 
@@ -64,21 +67,31 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
     with Record(directory, start) as record, ExitStack() as stack:
         model, data, layers = _prepare(settings, screen)
         cost = _total(layers)
-        record.add(asdict(cost))
-        (directory / MODEL_FILE).unlink(missing_ok=True)  # an earlier run's; its figures have been replaced too
+        start |= {"data": _plainly(lambda: data_identity(settings.dataset)), "kernels": hardware.kernels()}
+        record.add({**asdict(cost), **start})
         tracker = _plainly(lambda: stack.enter_context(_tracked(settings, start, directory, screen)))
+        stack.enter_context(data.naming_what_is_broken())
         tracker.summarise(asdict(cost))
         tracker.show(lambda: layer_panels(layers), step=0)
-        stopped, rows = _fit(model, data, settings, screen, record, tracker, started)
-        _save(model, directory / MODEL_FILE)
-        record.add(
-            {
-                **_result(rows.rows, settings),
-                "wandb": {"mode": tracker.mode, "id": tracker.id, "url": tracker.url},
-                "peak_memory_bytes": environment.peak_memory_bytes(),  # of training: what follows is not part of it
-                "seconds": time.perf_counter() - started,
-            }
-        )
+        # Around the training too, which signals do stop: none falls between its end and the saving.
+        with deferred(f"Saving {MODEL_FILE}"):
+            try:
+                stopped, rows = _fit(model, data, settings, screen, record, tracker, started)
+            except DivergedError:
+                raise
+            except Exception:  # whatever ended the training, it has learnt until then
+                with suppress(UserError):
+                    _save(model, directory / MODEL_FILE)
+                raise
+            _save(model, directory / MODEL_FILE)
+            record.add(
+                {
+                    **_result(rows.rows, settings),
+                    "wandb": {"mode": tracker.mode, "id": tracker.id, "url": tracker.url},
+                    "peak_memory_bytes": environment.peak_memory_bytes(),  # of training: what follows is no part of it
+                    "seconds": time.perf_counter() - started,
+                }
+            )
         try:
             with Interrupts():
                 if not stopped:
@@ -89,8 +102,8 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
                     tracker.show(lambda: evaluation_panels(found), step=len(rows.rows) + 1)
                 if not stopped:
                     record.add({"latency_seconds": _latency(model, screen)})
-        except KeyboardInterrupt:
-            stopped = True
+        except KeyboardInterrupt as error:
+            stopped = error
         status = "interrupted" if stopped else "finished"
         result = record.finish(status, {"seconds": time.perf_counter() - started})
         figures = {key: result[key] for key in metrics.METRICS if result.get(key) is not None}
@@ -98,7 +111,7 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
         screen.print(closing_table(result, str(directory)))
         screen.print(compare_line(directory, swept=sweep.id is not None))
         if stopped:
-            raise KeyboardInterrupt
+            raise stopped
     return result
 
 
@@ -115,14 +128,19 @@ def _start(settings: Settings, sweep: Sweep) -> dict[str, Any]:
         "dataset": settings.dataset.name,
         "seed": settings.seed,
         "small_stem": settings.small_stem,
-        "commit": environment.git_commit(Path(__file__).parent),
+        "epochs_planned": settings.recipe.epochs,
+        **environment.source(Path(__file__).parent),
         "versions": environment.versions(),
+        "packages": environment.packages(),
+        "variables": environment.variables(),
+        **hardware.described(),
     }
 
 
 def _tracked(settings: Settings, start: Mapping[str, Any], directory: Path, screen: Console):
     """W&B's run, with what runs are grouped by on its dashboards at the top level of its config."""
     facts = {"family": start["family"], "network": start["model"], "groups": start["groups"]}
+    facts |= {key: start[key] for key in metrics.MADE_WITH}
     return open_run(
         settings.tracking,
         name=start["name"],
@@ -142,12 +160,19 @@ def _plainly(action: Callable[[], T]) -> T:
 
 
 def _save(model: keras.Model, path: Path) -> None:
-    """Write the model, if it has learnt anything; a file that is there is whole."""
-    if model.optimizer.iterations > 0:
-        part = path.with_name(f"part.{path.name}")  # Keras looks at the suffix
+    """Write the model, if it has learnt anything; a file that is there is whole.
+
+    Raises:
+        DivergedError: a weight is NaN or infinite; nothing is written.
+        RecordError: the file cannot be written.
+    """
+    if model.optimizer.iterations == 0:
+        return
+    if not all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in model.weights):
+        raise DivergedError(f"The weights have become NaN or infinite, and {path.name} is not written: {REMEDIES}.")
+    with replacing(path) as part:
         # Without optimizer and loss: a third of the size, and it loads with `blocks` alone.
         keras.Model(model.inputs, model.outputs, name=model.name).save(part)
-        os.replace(part, path)
 
 
 def _prepare(settings: Settings, screen: Console) -> tuple[keras.Model, Data, list[LayerCost]]:
@@ -194,8 +219,8 @@ def _fit(
     record: Record,
     tracker: Tracker,
     started: float,
-) -> tuple[bool, EpochRows]:
-    """Train; whether the user stopped it, and the epochs that were finished."""
+) -> tuple[KeyboardInterrupt | None, EpochRows]:
+    """Train; what the user stopped it with, if that happened, and the epochs that were finished."""
     epochs, steps = settings.recipe.epochs, _steps(settings, data)
 
     def emit(row: dict) -> None:
@@ -215,11 +240,11 @@ def _fit(
                 shuffle=False,  # the data set shuffles itself
                 verbose=0,
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         learnt = model.optimizer.iterations > 0
         screen.print("Stopped: saving what was learnt." if learnt else "Stopped before the first step was done.")
-        return True, rows
-    return False, rows
+        return error, rows
+    return None, rows
 
 
 def _tested(model: keras.Model, data: Data) -> dict[str, float]:
@@ -246,7 +271,6 @@ def _result(rows: list[dict], settings: Settings) -> dict[str, Any]:
     rates = _steady(rows)
     return {
         "epochs": len(rows),
-        "epochs_planned": settings.recipe.epochs,
         "train_loss": last.get(metrics.TRAIN_LOSS),
         "val_loss": last.get(metrics.VAL_LOSS),
         "val_top1": last.get(metrics.VAL_TOP1),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -10,57 +13,89 @@ import tensorflow_datasets as tfds
 from zoo.training import examples
 from zoo.training.data_config import DatasetConfig
 from zoo.training.examples import Examples
+from zoo.training.folders import list_folder, listed
 from zoo.training.prepare import prepared_builder
+from zoo.training.undecodable import image_fault, naming, record_fault, without_undecodable
+
+logger = logging.getLogger(__name__)
 
 
-def open_splits(
-    config: DatasetConfig,
-) -> tuple[Examples, Examples, Examples | None, int, tuple[str, ...] | None]:
-    """Training, validation and test examples, number of classes, their names."""
+@dataclass(frozen=True)
+class Splits:
+    """The examples of a data set, its classes, and a search for what cannot be decoded, as `naming` takes it."""
+
+    train: Examples
+    validation: Examples
+    test: Examples | None
+    num_classes: int
+    class_names: tuple[str, ...] | None
+    find_fault: Callable[[], str | None] = lambda: None
+
+
+def open_splits(config: DatasetConfig) -> Splits:
+    """The splits that `config` names.
+
+    Raises:
+        ValueError: the data set cannot serve, or an image cannot be decoded (`UndecodableError`).
+        DataUnavailable: it is neither prepared nor obtainable.
+    """
     if config.source == "synthetic":
         train = examples.synthetic(config.synthetic_train_size, 0, config)
-        return (
-            train,
-            examples.synthetic(config.synthetic_validation_size, 1, config),
-            None,
-            config.num_classes,
-            None,
-        )
+        validation = examples.synthetic(config.synthetic_validation_size, 1, config)
+        return Splits(train, validation, None, config.num_classes, None)
+    if config.source == "image_folder":
+        return _open_folder(config)
     builder = prepared_builder(config)
     num_classes, names = _classes(builder, config)
     wanted = (config.train_split, config.validation_split, config.test_split)
-    if config.source == "image_folder":
-        splits = [examples.folder_split(builder, split) if split else None for split in wanted]
-        read = examples.from_folder
-    else:
-        _check_positions(builder, wanted)
-        splits, read = wanted, examples.from_builder
-    train, *others = (
-        read(builder, split, config, training=index == 0) if split else None for index, split in enumerate(splits)
-    )
-    _check_labels((train, *others), num_classes, names)
-    return train, *others, num_classes, names
+    _check_positions(builder, wanted)
+
+    def find_fault() -> str | None:
+        return record_fault(builder, wanted, config)
+
+    with naming(find_fault):
+        splits = [
+            examples.from_builder(builder, split, config, training=index == 0) if split else None
+            for index, split in enumerate(wanted)
+        ]
+    _check_labels(splits, num_classes, names)
+    return Splits(*splits, num_classes, names, find_fault)
 
 
-def _check_labels(splits: tuple[Examples | None, ...], num_classes: int, names: tuple[str, ...] | None) -> None:
+def _open_folder(config: DatasetConfig) -> Splits:
+    folder = list_folder(config)
+    for note in folder.notes:
+        logger.warning("%s", note)
+    folder = without_undecodable(folder, config)
+
+    def find_fault() -> str | None:
+        return image_fault(folder, config)
+
+    with naming(find_fault):
+        splits = [
+            examples.from_folder(split, config, training=index == 0) if split else None
+            for index, split in enumerate((folder.train, folder.validation, folder.test))
+        ]
+    return Splits(*splits, len(folder.class_names), folder.class_names, find_fault)
+
+
+def _check_labels(splits: Sequence[Examples | None], num_classes: int, names: tuple[str, ...] | None) -> None:
     """Refuses labels that no network output stands for, and classes that have no training images.
 
     Records that are not in memory are left unread.
     """
-    found = [set(split.labels.numpy().tolist()) for split in splits if split and split.labels is not None]
-    outside = sorted(label for labels in found for label in labels if not 0 <= label < num_classes)
+    labels = [set(split.labels.numpy().tolist()) for split in splits if split and split.labels is not None]
+    outside = sorted(label for some in labels for label in some if not 0 <= label < num_classes)
     if outside:
         raise ValueError(f"Label {outside[0]} lies outside 0..{num_classes - 1}; is a split unlabelled?")
     if names is None or splits[0].labels is None:
         return
-    for labels in found[1:]:
-        unknown = sorted(labels - found[0])
-        if unknown:
-            raise ValueError(
-                f"The classes {', '.join(names[label] for label in unknown[:5])} have images to evaluate on "
-                "but none to train on; every class needs a folder of the same name among the training "
-                "images."
-            )
+    unknown = sorted(set().union(*labels[1:]) - labels[0])
+    if unknown:
+        raise ValueError(
+            f"The classes {listed([names[label] for label in unknown])} have images to evaluate on but none to train "
+            "on; every class needs images in dataset.train_split."
+        )
 
 
 def _classes(builder: tfds.core.DatasetBuilder, config: DatasetConfig) -> tuple[int, tuple[str, ...] | None]:
@@ -87,7 +122,9 @@ def _classes(builder: tfds.core.DatasetBuilder, config: DatasetConfig) -> tuple[
         raise ValueError(
             f"dataset.num_classes={config.num_classes}, but {name} has {count} classes; set null or {count}."
         )
-    if config.channels == 1 and image.shape[-1] not in (1, None) and config.source == "tfds":
+    if count < 2:
+        raise ValueError(f"{name} has {count} class; classification needs at least 2.")
+    if config.channels == 1 and image.shape[-1] not in (1, None):
         raise ValueError(
             f"dataset.channels=1, but the images of {name} have {image.shape[-1]}; set dataset.channels=3 "
             "(and mean and std to match)."

@@ -1,6 +1,6 @@
 """A run from its configuration to its result. Nothing slow is imported until the settings have been checked."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from zoo import tensorflow_process
 from zoo.training.errors import UserError
+from zoo.training.record import Record
+from zoo.training.run_directory import claimed
 from zoo.training.settings import Settings, check
+from zoo.training.sizes import check_batch_size
 
 
 def checked(cfg: DictConfig) -> Settings:
@@ -19,18 +22,40 @@ def checked(cfg: DictConfig) -> Settings:
         raise UserError(str(error)) from error
 
 
-def start(cfg: DictConfig, directory: Path, sweep_id: str | None = None, swept: Collection[str] = ()) -> dict[str, Any]:
+def start(
+    cfg: DictConfig,
+    directory: Path,
+    sweep_id: str | None = None,
+    swept: Collection[str] = (),
+    composition: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Train what `cfg` composes in this process, and return what the run's `result.json` says.
 
     Args:
+        directory: of this run alone: one in which an earlier run has learnt something is refused.
         sweep_id, swept: the time stamp of the sweep that the run belongs to, and the overrides that vary in it.
+        composition: name -> text of the files that the run leaves in `.hydra`.
 
     Raises:
-        UserError: one sentence on what cannot be; for a wrong setting, before TensorFlow is imported.
+        UserError: one sentence on what cannot be; for a wrong setting, or a directory that is taken, before TensorFlow
+            is imported and before anything is written; for data that are known to be too few, before it is imported.
         KeyboardInterrupt: the user stopped the run; what was learnt has been saved.
     """
     settings = checked(cfg)
-    tensorflow_process.prepare()
-    from zoo.training.run import Sweep, train
+    resolved = OmegaConf.to_container(cfg, resolve=True)
+    with claimed(directory, composition):
+        _check_data(settings, resolved, directory)
+        tensorflow_process.prepare()
+        from zoo.training.run import Sweep, train
 
-    return train(settings, OmegaConf.to_container(cfg, resolve=True), directory, Sweep(sweep_id, swept))
+        return train(settings, resolved, directory, Sweep(sweep_id, swept))
+
+
+def _check_data(settings: Settings, resolved: dict[str, Any], directory: Path) -> None:
+    """Raises UserError, of which `result.json` tells, for what can be known to be wrong with the data already."""
+    try:
+        check_batch_size(settings.dataset, settings.recipe.batch_size)
+    except (ValueError, ModuleNotFoundError) as error:  # the latter where a data set of TFDS needs another package
+        names = {"model": settings.model.name, "groups": settings.groups, "dataset": settings.dataset.name}
+        with Record(directory, {**names, "seed": settings.seed, "config": resolved}):
+            raise UserError(str(error)) from error

@@ -1,7 +1,7 @@
 """One Weights & Biases run around one training run, which it may neither stop nor slow down.
 
-Where W&B cannot be had (no key, no server, a server that refuses), the run goes on offline, says so in one
-line, and can be uploaded later. W&B is imported only when a run is opened and not disabled.
+Where W&B cannot be had (no key, no server, a proxy in its place, a server that refuses), the run goes on offline, says
+so in one line, and can be uploaded later. W&B is imported only when a run is opened and not disabled.
 
 Measured with W&B 0.31:
 - `with wandb.init(...)` prints a traceback of its own when the body raises; so the run is finished by hand.
@@ -17,7 +17,6 @@ Measured with W&B 0.31:
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from zoo.metrics import EPOCH
 from zoo.training import environment
 from zoo.training.tracker import Say, Tracker, first_line, shell_path
 from zoo.training.tracking_config import TrackingConfig, check
+from zoo.training.wandb_server import why_not_online
 
 DATA_DIR = "WANDB_DATA_DIR"
 HIDDEN = "_settings"  # behind the name of a section of the configuration whose place a sweep's parameter has taken
@@ -166,7 +166,7 @@ def _start(
             say(f"W&B: {tracker.url}")
             return tracker
         except Exception as error:
-            why = _why_not_online(error, settings.base_url, config.init_timeout_seconds)
+            why = why_not_online(error, settings.base_url, settings.api_key, config.init_timeout_seconds)
             # The attempt leaves a run without metrics, which `wandb leet` would list beside the real one.
             for empty in set(directory.glob("wandb/run-*")) - kept:
                 shutil.rmtree(empty, ignore_errors=True)
@@ -194,15 +194,6 @@ def _choose_mode(config: TrackingConfig, environment_mode: str) -> tuple[str, st
     except wandb.errors.AuthenticationError as error:
         return "offline", f"the API key is malformed ({first_line(error)})"
     return "offline", "no API key is configured (`wandb login` or WANDB_API_KEY)"
-
-
-def _why_not_online(error: Exception, server: str, timeout_seconds: float) -> str:
-    reason = first_line(error)
-    if reason.startswith("Timed out"):
-        answer = re.search(r"HTTP \d+", reason)
-        detail = f" ({answer[0]})" if answer else ""
-        return f"{server} could not be reached within {timeout_seconds:g} s{detail}"
-    return f"{server} refused the run ({reason}; check the API key, tracking.entity and tracking.project)"
 
 
 def _redacted(value: Any, secrets: Sequence[str | None]) -> Any:

@@ -1,0 +1,240 @@
+"""What an image folder holds: the classes and the images of its splits, and what is left out of them.
+
+Reads names alone, and imports neither TensorFlow nor TFDS.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from zoo.training.data_config import DatasetConfig
+
+FOLDER_ALIASES = {"validation": ("validation", "val", "valid")}
+LAYOUT = "Expected dataset.data_dir/train/CLASS/*.jpg (or .png, ...) and dataset.data_dir/validation/CLASS/*.jpg."
+SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")  # of archives and file servers, hidden as those with a dot
+NOT_DECODED = ("EPS", "MPEG")  # Pillow needs Ghostscript for the one and decodes nothing of the other
+# Why something is left out.
+HIDDEN, OTHER, OUTSIDE = "hidden", "no suffix of an image format", "outside of the classes' folders"
+EMPTY, LOOP = "folder without images", "link to a folder that it lies in"
+SHOWN = 5  # names that a message lists
+
+
+@dataclass(frozen=True)
+class FolderSplit:
+    """The images of one split in the order of their names, class by class; `labels` are indices of classes."""
+
+    folder: Path
+    paths: tuple[str, ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """An image folder as `dataset` configures it: `root/SPLIT/CLASS/**/*.jpg`.
+
+    A class is a visible folder directly below the split's that holds an image, however deeply; the classes of the
+    training split are counted in the order of their names, as torchvision and Keras do. `notes` are sentences on what
+    was left out.
+    """
+
+    root: Path
+    class_names: tuple[str, ...]
+    train: FolderSplit
+    validation: FolderSplit
+    test: FolderSplit | None
+    notes: tuple[str, ...]
+
+    @property
+    def splits(self) -> tuple[FolderSplit, ...]:
+        return tuple(split for split in (self.train, self.validation, self.test) if split)
+
+
+def list_folder(config: DatasetConfig) -> ImageFolder:
+    """The images below `config.data_dir`, of the splits that `config` names.
+
+        folder = list_folder(DatasetConfig(source="image_folder", data_dir="pets"))
+        folder.class_names, len(folder.train.paths)  # ('cat', 'dog'), 1200
+
+    Raises:
+        ValueError: there is no such folder or split, fewer than two classes, other than `config.num_classes`, or
+            classes to evaluate on that have no images to train on.
+    """
+    root = Path(config.data_dir).expanduser()
+    names = (config.train_split, config.validation_split, config.test_split)
+    folders = [_split_folder(root, config, name) if name else None for name in names]
+    for first, second in itertools.combinations(filter(None, folders), 2):
+        if first.samefile(second):
+            raise ValueError(f"{shown(first)} and {shown(second)} are one folder, so two splits would share examples.")
+    left_out: list[tuple[str, str]] = []
+    images = [_images_by_class(folder, left_out) if folder else None for folder in folders]
+    for folder, classes in zip(folders, images, strict=True):
+        if classes is not None and not classes:
+            raise ValueError(f"{shown(folder)} holds no images; expected {shown(folder)}/CLASS/*.jpg (or .png, ...).")
+    class_names = tuple(sorted(images[0]))
+    _check_classes(config, folders[0], class_names, images[1:])
+    splits = [
+        _labelled(folder, classes, class_names) if folder else None
+        for folder, classes in zip(folders, images, strict=True)
+    ]
+    notes = _notes(root, left_out)
+    for folder, classes in zip(folders[1:], images[1:], strict=True):
+        absent = sorted(set(class_names) - set(classes or class_names))
+        if absent:
+            notes.append(f"{shown(folder)} has no images of the classes {listed(absent)}.")
+    return ImageFolder(root, class_names, *splits, notes=tuple(notes))
+
+
+def shown(path: str | os.PathLike) -> str:
+    """A path with its control characters, and bytes that are no UTF-8, as escapes."""
+    letters = os.fspath(path)
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in letters)
+
+
+def counted(names: Sequence[str]) -> str:
+    """How many, and the first few: `7 (a, b, c, d, e, ...)`."""
+    return f"{len(names):,} ({listed(names)})"
+
+
+def listed(names: Sequence[str]) -> str:
+    return ", ".join(map(shown, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """In small letters, with the dot: of all formats that Pillow decodes."""
+    from PIL import Image, ImageFile
+
+    suffixes = Image.registered_extensions()
+    decoded = {
+        name
+        for name, (factory, _) in Image.OPEN.items()
+        if not (isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)) and name not in NOT_DECODED
+    }
+    return frozenset(suffix for suffix, name in suffixes.items() if name in decoded or name == "MPO")  # MPO is a JPEG
+
+
+def _split_folder(root: Path, config: DatasetConfig, split: str) -> Path:
+    """The folder meant by `split`; `validation` may be called val or valid."""
+    if not root.is_dir():
+        state = "a file" if root.exists() else "which does not exist"
+        raise ValueError(f"dataset.data_dir={shown(config.data_dir)} ({state}) is no folder. {LAYOUT}")
+    names = sorted(entry.name for entry in _entries(root) if _is_folder(entry) and not _hidden(entry.name))
+    if not names:
+        raise ValueError(f"{shown(root)} has no folders of splits in it. {LAYOUT}")
+    with_classes = [
+        name for name in names if any(_is_folder(entry) and not _hidden(entry.name) for entry in _entries(root / name))
+    ]
+    if not with_classes:
+        raise ValueError(f"{shown(root)} has the folders {listed(names)}, but no folders of classes in them. {LAYOUT}")
+    for name in FOLDER_ALIASES.get(split, (split,)):
+        if name in with_classes:
+            return root / name
+    parts = " Parts such as 'train[:90%]' are for TFDS alone." if "[" in split or "+" in split else ""
+    raise ValueError(
+        f"{shown(root)} has no folder {split!r}, only {listed(with_classes)}, that holds folders of "
+        f"classes; name one with dataset.train_split, dataset.validation_split and dataset.test_split.{parts}"
+    )
+
+
+def _images_by_class(folder: Path, left_out: list[tuple[str, str]]) -> dict[str, list[str]]:
+    """The paths of each class that has images. What is passed over is added to `left_out`, with the reason."""
+    classes: dict[str, list[str]] = {}
+    for entry in _entries(folder):
+        if _hidden(entry.name):
+            left_out.append((HIDDEN, entry.path))
+        elif not _is_folder(entry):
+            left_out.append((OUTSIDE, entry.path))
+        else:
+            paths = list(_walk(entry.path, (_identity(folder), _identity(entry.path)), left_out))
+            # Composed and decomposed accents are one name, whichever system wrote the folder.
+            if paths:
+                classes.setdefault(unicodedata.normalize("NFC", entry.name), []).extend(paths)
+            else:
+                left_out.append((EMPTY, entry.path))
+    return classes
+
+
+def _walk(folder: str, around: tuple, left_out: list[tuple[str, str]]) -> Iterator[str]:
+    """The images in and below a folder, through links too; `around` are the folders that it lies in."""
+    for entry in _entries(folder):
+        if _hidden(entry.name):
+            left_out.append((HIDDEN, entry.path))
+        elif _is_folder(entry):
+            identity = _identity(entry.path)
+            if identity in around:
+                left_out.append((LOOP, entry.path))
+                continue
+            empty = True
+            for path in _walk(entry.path, (*around, identity), left_out):
+                empty = False
+                yield path
+            if empty:
+                left_out.append((EMPTY, entry.path))
+        elif os.path.splitext(entry.name)[1].lower() in image_suffixes():
+            yield entry.path
+        else:
+            left_out.append((OTHER, entry.path))
+
+
+def _entries(folder: str | Path) -> list[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise ValueError(f"{shown(folder)} cannot be listed: {error.strerror}.") from error
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name in SYSTEM_FOLDERS
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _labelled(folder: Path, classes: dict[str, list[str]], class_names: tuple[str, ...]) -> FolderSplit:
+    pairs = [(path, label) for label, name in enumerate(class_names) for path in classes.get(name, ())]
+    return FolderSplit(folder, tuple(path for path, _ in pairs), tuple(label for _, label in pairs))
+
+
+def _check_classes(
+    config: DatasetConfig, train: Path, class_names: tuple[str, ...], others: list[dict[str, list[str]] | None]
+) -> None:
+    for classes in filter(None, others):
+        unknown = sorted(set(classes) - set(class_names))
+        if unknown:
+            raise ValueError(
+                f"The classes {listed(unknown)} have images to evaluate on but none to train on; every class needs a "
+                "folder of the same name among the training images."
+            )
+    if len(class_names) < 2:
+        raise ValueError(
+            f"{shown(train)} holds images of one class alone, {shown(class_names[0])}; classification needs at least 2."
+        )
+    if config.num_classes not in (None, len(class_names)):
+        raise ValueError(
+            f"dataset.num_classes={config.num_classes}, but {shown(train)} has {len(class_names)} classes; set null or "
+            f"{len(class_names)}."
+        )
+
+
+def _notes(root: Path, left_out: list[tuple[str, str]]) -> list[str]:
+    names: dict[str, list[str]] = {}
+    for reason, path in left_out:
+        names.setdefault(reason, []).append(os.path.relpath(path, root))
+    parts = [f"{reason}: {counted(paths)}" for reason, paths in names.items()]
+    return [f"Left out of {shown(root)}, {len(left_out):,} in all: {'; '.join(parts)}."] if parts else []

@@ -1,0 +1,120 @@
+"""The directory of one run: claimed before anything is written to it, so that no run replaces what another learnt."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from zoo.metrics import EVALUATION_FILE, METRICS_FILE, RESULT_FILE, TRAIN_LOSS
+from zoo.training import environment
+from zoo.training.files import PART, RecordError, cannot_write, write_text
+
+MODEL_FILE = "model.keras"
+LOCK_FILE = ".run.lock"  # the system lets go of it when its process ends, however that ends
+COMPOSITION = ".hydra"  # where Hydra's users look for what was composed
+UNFINISHED = ("running", "interrupted", "failed")  # of a run that may have left without having learnt anything
+
+
+@contextmanager
+def claimed(directory: Path, composition: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Hold `directory` for the run in the block.
+
+    A directory in which an earlier run has left a model or the figures of an epoch is refused, and stays as it is. One
+    that failed or was stopped before has nothing to lose: its place is taken, and files that it left half written go.
+
+    Args:
+        directory: made if it does not exist; other files in it are left alone.
+        composition: name -> text of the files of `.hydra`, written once the directory is held.
+
+    Raises:
+        RecordError: another run uses the directory, an earlier one has learnt something, or it cannot be written.
+    """
+    directory = Path(directory)
+    lock = FileLock(directory / LOCK_FILE, blocking=False)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise RecordError(f"{directory} is in use by another run{_holder(directory)}: {_elsewhere()}.") from None
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+    try:
+        if contents := _learnt(directory):
+            raise RecordError(
+                f"{directory} holds {contents} of an earlier run{_ending(directory)}, which a new one would replace: "
+                f"{_elsewhere()}, or remove it first."
+            )
+        _prepare(directory, composition or {})
+        yield
+    finally:
+        if _learnt(directory):  # it is refused with the lock or without
+            with suppress(OSError):
+                (directory / LOCK_FILE).unlink(missing_ok=True)
+        lock.release()
+
+
+def _prepare(directory: Path, composition: Mapping[str, str]) -> None:
+    try:
+        (directory / LOCK_FILE).write_text(json.dumps(environment.process()), encoding="utf-8")
+        for name in (MODEL_FILE, RESULT_FILE, METRICS_FILE, EVALUATION_FILE):
+            (directory / f"{PART}{name}").unlink(missing_ok=True)
+        if composition:
+            (directory / COMPOSITION).mkdir(exist_ok=True)
+        for name, text in composition.items():
+            write_text(directory / COMPOSITION / name, text)
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+
+
+def _learnt(directory: Path) -> str:
+    """What in `directory` a new run would replace, in words; empty where there is nothing worth keeping."""
+    contents = [name for name in (MODEL_FILE, EVALUATION_FILE) if (directory / name).exists()]
+    if _has_epochs(directory / METRICS_FILE):
+        contents.append(METRICS_FILE)
+    result = directory / RESULT_FILE
+    if not contents and result.exists() and _read(result).get("status") not in UNFINISHED:
+        contents.append(RESULT_FILE)  # finished, damaged, or no run's at all
+    return " and ".join(contents) if len(contents) < 3 else f"{', '.join(contents[:-1])} and {contents[-1]}"
+
+
+def _has_epochs(metrics: Path) -> bool:
+    """Whether an epoch ended with a loss that is a number; a file that cannot be read may have such."""
+    if not metrics.exists():
+        return False
+    try:
+        with metrics.open(newline="", encoding="utf-8") as file:
+            return any(math.isfinite(float(row[TRAIN_LOSS])) for row in csv.DictReader(file))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return True
+
+
+def _read(path: Path) -> dict:
+    """The JSON object in a file; empty where there is none."""
+    with suppress(OSError, ValueError, RecursionError):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        return value if isinstance(value, dict) else {}
+    return {}
+
+
+def _ending(directory: Path) -> str:
+    status = _read(directory / RESULT_FILE).get("status")
+    if status == "running":
+        return " that was killed"
+    return f" ({status})" if status in ("finished", "interrupted", "failed") else ""
+
+
+def _holder(directory: Path) -> str:
+    process = _read(directory / LOCK_FILE)
+    if not process:
+        return ""
+    return f" (process {process.get('pid')} on {process.get('host')}, since {process.get('started')})"
+
+
+def _elsewhere() -> str:
+    return "name another directory with hydra.run.dir=PATH (for a sweep: hydra.sweep.dir=PATH)"

@@ -1,0 +1,97 @@
+"""Signals that ask the program to end: Ctrl-C, a scheduler's SIGTERM, a closed terminal's SIGHUP.
+
+All of them end a run as Ctrl-C does: by KeyboardInterrupt, whose argument is the signal's name where it is another one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+Handler = Callable[[int, object], None]
+
+
+def stop_on_signals() -> None:
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt; one that is ignored, as under nohup, stays ignored."""
+    for number in STOPPING:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _stop)
+
+
+def interrupt(number: int) -> KeyboardInterrupt:
+    """What a signal is raised as."""
+    return KeyboardInterrupt() if number == signal.SIGINT else KeyboardInterrupt(signal.Signals(number).name)
+
+
+def signal_of(error: KeyboardInterrupt) -> signal.Signals:
+    """The signal that `error` was raised for; shells expect the exit code 128 + its number."""
+    name = error.args[0] if error.args else "SIGINT"
+    return signal.Signals[name]
+
+
+def handle(handler: Handler) -> dict[int, Handler]:
+    """Set `handler` for the stopping signals, and return those that it replaced, for `restore`.
+
+    A signal that is ignored, or that ends the program without Python, is left alone; so are all outside the main
+    thread, which alone may set handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    replaced = {number: signal.getsignal(number) for number in STOPPING if callable(signal.getsignal(number))}
+    for number in replaced:
+        signal.signal(number, handler)
+    return replaced
+
+
+def restore(replaced: dict[int, Handler]) -> None:
+    """Set the handlers that `handle` replaced."""
+    for number, handler in replaced.items():
+        signal.signal(number, handler)
+
+
+@contextmanager
+def deferred(doing: str) -> Iterator[None]:
+    """Hold back the stopping signals until the block has ended; one line says so when the first arrives.
+
+        with deferred("Saving model.keras"):
+            ...
+
+    Raises:
+        KeyboardInterrupt: after the block, if a signal arrived in it and the block did not raise.
+    """
+    arrived: list[int] = []
+
+    def remember(number: int, frame: object) -> None:
+        leave_closed_terminal()
+        if not arrived:
+            with suppress(OSError):  # print may not be called in a handler: it could have interrupted a print
+                os.write(2, f"\n{doing}: the program stops when that is done.\n".encode())
+        arrived.append(number)
+
+    replaced = handle(remember)
+    try:
+        yield
+    finally:
+        restore(replaced)
+    if arrived:
+        raise interrupt(arrived[0])
+
+
+def leave_closed_terminal() -> None:
+    """Send output to the null device where the terminal has been closed: a print would raise, and end the saving."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, descriptor)
+                os.close(null)
+
+
+def _stop(number: int, frame: object) -> None:
+    leave_closed_terminal()
+    raise interrupt(number)

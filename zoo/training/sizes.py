@@ -1,0 +1,45 @@
+"""How many training images there are, where that can be known without TensorFlow."""
+
+from __future__ import annotations
+
+from zoo.training.data_config import DatasetConfig
+
+DIGITS = {"train": 1437, "validation": 360}  # their splits, known before they are prepared
+
+
+def check_batch_size(config: DatasetConfig, batch_size: int) -> None:
+    """Raises ValueError where no batch of `batch_size` training images would be full, as far as is known yet."""
+    size = training_size(config)
+    if size is not None:
+        refuse_larger_batch(config, batch_size, size)
+
+
+def refuse_larger_batch(config: DatasetConfig, batch_size: int, size: int) -> None:
+    """Raises ValueError for a batch larger than the `size` training images."""
+    if batch_size > size:
+        raise ValueError(
+            f"batch_size={batch_size} exceeds the {size} training images of {config.name}, so no batch would be full; "
+            f"the largest possible is {size}."
+        )
+
+
+def training_size(config: DatasetConfig) -> int | None:
+    """Training images of a data set; None where it has to be prepared first, or has no such split.
+
+    Raises:
+        ValueError: there is no such data set, or the image folder cannot serve.
+    """
+    if config.source == "synthetic":
+        return config.synthetic_train_size
+    if config.source == "image_folder":
+        from zoo.training.folders import list_folder
+
+        return len(list_folder(config).train.paths)
+    if config.builder == "digits" and config.train_split in DIGITS:
+        return DIGITS[config.train_split]
+    from zoo.training.prepare import recorded_splits
+
+    try:
+        return recorded_splits(config)[config.train_split].num_examples
+    except (KeyError, ValueError, AssertionError):  # TFDS's, for a split it does not have; the loader lists those
+        return None
