@@ -105,7 +105,7 @@ def fill(
         values = slot.to_keras(_values(checkpoint, name, slot))
         if name in adapted:
             values = _for_channels(values, slot.variable.shape[-2])
-        slot.variable.assign(np.array(values, order="C"))  # a copy: a view of the file must not become the variable
+        slot.assign(values)
     for name in adapted:
         channels = wanted[name].variable.shape[-2]
         how = "summed over RGB" if channels == 1 else f"repeated over {channels} channels and scaled by 3/{channels}"
