@@ -3,7 +3,8 @@
 Layers are named after the module paths of their reference, so the names follow from them and no table is needed.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import keras
@@ -110,6 +111,22 @@ def names_of(layer: str, found: Iterable[str]) -> set[str]:
 def setting(model: keras.Model, name: str) -> set[float]:
     """The values that the batch normalisations of `model` have for a setting such as "epsilon"."""
     return {getattr(layer, name) for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
+
+
+def differing_layers(model: keras.Model, saved: Mapping[str, Mapping], settings: Collection[str]) -> list[str]:
+    """Where layers of `model` compute something else than those of the same name that were saved, a sentence each.
+
+    Args:
+        saved: the configuration of each saved layer, from JSON.
+        settings: the arguments that are compared.
+    """
+    sentences = []
+    for layer in model.layers:
+        here, there = json.loads(json.dumps(layer.get_config(), default=str)), saved.get(layer.name, {})
+        for name in settings:
+            if name in here and name in there and here[name] != there[name]:
+                sentences.append(f"{layer.name} has {name}={there[name]} in the file and {here[name]} in the network")
+    return sentences
 
 
 def _weights(model: keras.Model, layer: keras.Layer) -> list[keras.Variable]:

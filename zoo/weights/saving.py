@@ -26,8 +26,8 @@ def save_torch(model: keras.Model, path: str | os.PathLike) -> None:
     merged, as `model.save` writes them.
 
     Raises:
-        ValueError: `path` does not end in .safetensors, or a weight has no counterpart in PyTorch, as in a layer that is
-            quantised.
+        ValueError: `path` does not end in .safetensors, or a weight has no counterpart in PyTorch, as quantised ones
+            have none.
     """
     from safetensors.numpy import save_file
 
