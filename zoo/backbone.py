@@ -125,7 +125,7 @@ def _before_classifier(model: keras.Model) -> set[str]:
     parents = _parents(model)
     name = classifier_of(model.name)
     if name not in parents:
-        if VECTOR in parents or all(len(each.shape) == 4 for each in model.outputs):
+        if all(len(each.shape) == 4 or each._keras_history.operation.name == VECTOR for each in model.outputs):
             return set(parents)
         children = _children(model)
         weighted = {layer.name: layer for layer in model.layers if layer.weights}

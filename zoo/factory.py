@@ -149,8 +149,9 @@ def _named(checkpoint: Checkpoint) -> Any:
     if config is not None and config.name != name:
         config = config.with_groups(int(name.rpartition("_g")[2]))
     if config is None or config.name != name:
-        said = f"is of {name!r}, which is no name of a network" if name else "does not say of which network it is"
-        raise ValueError(f"{checkpoint.source} {said}: give the name or the configuration with it.")
+        raise ValueError(
+            f"{checkpoint.source} is not known to be of a named network: give the name or the configuration with it."
+        )
     return config
 
 
@@ -201,7 +202,7 @@ def _has_small_stem(config: Any, checkpoint: Checkpoint) -> bool:
     if not checkpoint.layers:
         return False
     with without_random_numbers():
-        images = keras.Input((None, None, checkpoint.image_shape[2]))
+        images = keras.Input((None, None, SHAPE[2]))
         usual = keras.Model(images, family_of(config).build(config, images, False))
     return bool(differing_layers(usual, checkpoint.layers, ("strides",)))
 

@@ -63,8 +63,12 @@ class Checkpoint:
     @property
     def image_shape(self) -> tuple[int | None, int | None, int] | None:
         """(height, width, channels) of the images that the saved model takes; None where the file does not say it."""
-        shapes = [layer["batch_shape"][1:] for layer in self.layers.values() if layer.get("batch_shape")]
-        return tuple(shapes[0]) if len(shapes) == 1 and len(shapes[0]) == 3 else None
+        shapes = [layer["batch_shape"] for layer in self.layers.values() if isinstance(layer.get("batch_shape"), list)]
+        if len(shapes) != 1 or len(shapes[0]) != 4:
+            return None
+        sizes, channels = shapes[0][1:3], shapes[0][3]
+        known = all(size is None or (type(size) is int and size > 0) for size in sizes)
+        return (*sizes, channels) if known and type(channels) is int and channels > 0 else None
 
     def classes(self, classifier: str) -> int | None:
         """The outputs of the dense layer called `classifier`; None where the file does not have it."""

@@ -20,8 +20,6 @@ from zoo.weights.checkpoint import Checkpoint, Entry, damaged
 
 # What such a file may hold beside weights: the state of a training run, and of the random numbers of dropout.
 OTHER_STATE = ("optimizer", "seed_generator", "loss", "metrics", "_loss_tracker", "_compile_metrics", "_metrics")
-
-
 MODEL_CONFIG = "config.json"
 MODEL_WEIGHTS = "model.weights.h5"
 
@@ -32,24 +30,23 @@ def open_keras_model(path: Path, source: str) -> Iterator[Checkpoint]:
 
     Raises ValueError for a file that is damaged or has none.
     """
+    check_size(path, source)
     try:
         with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
-            check_size(path, source)
-            saved = json.loads(archive.read(MODEL_CONFIG)) if MODEL_CONFIG in members else {}
+            saved = json.loads(archive.read(MODEL_CONFIG))
         config = saved["config"] if saved["class_name"] == "Functional" else {"name": None, "layers": []}
         layers = {str(layer["config"]["name"]): dict(layer["config"]) for layer in config["layers"]}
         name = str(config["name"])
+        epsilons = {float(each["epsilon"]) for each in layers.values() if "moving_mean_initializer" in each}
     except (*ARCHIVE_ERRORS, KeyError, TypeError, RecursionError) as error:
         why = f"{MODEL_CONFIG} in it does not describe a model" if isinstance(error, (KeyError, TypeError)) else error
         raise damaged(source, why) from error
-    epsilons = {each["epsilon"] for each in layers.values() if "moving_mean_initializer" in each}
     known = {name, ungrouped_name(name)} & variants().keys()
     with unpacked(path, source, _weights_member, MODEL_WEIGHTS) as inner, open_keras_file(inner, source) as checkpoint:
         yield replace(
             checkpoint,
             model=name if known else None,
-            settings={"epsilon": float(*epsilons)} if known and len(epsilons) == 1 else {},
+            settings={"epsilon": epsilons.pop()} if known and len(epsilons) == 1 else {},
             layers=layers,
         )
 
