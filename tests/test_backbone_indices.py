@@ -9,8 +9,8 @@ from zoo.weights.layout import slots
 
 SHAPE = (64, 64, 3)
 IMAGES = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype("float32")
-# Channels of resnet26's five maps, as timm's feature_info has them.
-CHANNELS = (64, 256, 512, 1024, 2048)
+# Channels of mobilenetv2_035's five maps, as timm's feature_info has them.
+CHANNELS = (8, 8, 16, 32, 112)
 
 
 def refusal(make) -> str:
@@ -30,10 +30,10 @@ def refusal(make) -> str:
     ((0, 1, 2, 3, 4), (0, 1, 2, 3, 4)),
 ])  # fmt: skip
 def test_maps_are_chosen(out_indices, expected):
-    model = zoo.create("resnet26", input_shape=SHAPE, features_only=True, out_indices=out_indices)
+    model = zoo.create("mobilenetv2_035", input_shape=SHAPE, features_only=True, out_indices=out_indices)
     infos = [zoo.FeatureInfo(2 ** (index + 1), CHANNELS[index]) for index in expected]
-    assert zoo.feature_info(model) == zoo.feature_info("resnet26", out_indices=out_indices) == infos
-    whole = zoo.create("resnet26", 2, SHAPE)
+    assert zoo.feature_info(model) == zoo.feature_info("mobilenetv2_035", out_indices=out_indices) == infos
+    whole = zoo.create("mobilenetv2_035", 2, SHAPE)
     assert zoo.feature_info(whole, out_indices=out_indices) == infos
     assert [tuple(each.shape) for each in model.outputs] == [
         (None, 64 // e.stride, 64 // e.stride, e.channels) for e in infos
@@ -44,16 +44,16 @@ def test_maps_are_chosen(out_indices, expected):
     (5,), (-6,), (1, -4), (), 0, 6, -1, True, (True,), (1.0,), "12", {"a": 1}, [None],
 ])  # fmt: skip
 def test_maps_that_there_are_not_are_refused(out_indices):
-    sentence = refusal(lambda: zoo.create("resnet26", features_only=True, out_indices=out_indices))
+    sentence = refusal(lambda: zoo.create("mobilenetv2_035", features_only=True, out_indices=out_indices))
     assert sentence == (
-        f"out_indices={out_indices!r} is not allowed for resnet26: it has 5 feature maps, so give different numbers "
+        f"out_indices={out_indices!r} is not allowed for mobilenetv2_035: it has 5 feature maps, so give different numbers "
         "from 0 to 4, or from -5 to -1 counted from the last."
     )
-    assert refusal(lambda: zoo.feature_info("resnet26", out_indices=out_indices)) == sentence
+    assert refusal(lambda: zoo.feature_info("mobilenetv2_035", out_indices=out_indices)) == sentence
 
 
 def test_without_features_only_they_mean_nothing():
-    assert "give features_only=True with it" in refusal(lambda: zoo.create("resnet26", out_indices=(1,)))
+    assert "give features_only=True with it" in refusal(lambda: zoo.create("mobilenetv2_035", out_indices=(1,)))
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "shufflenet_v2_x0_5"])
