@@ -46,8 +46,8 @@ def test_maps_are_chosen(out_indices, expected):
 def test_maps_that_there_are_not_are_refused(out_indices):
     sentence = refusal(lambda: zoo.create("mobilenetv2_035", features_only=True, out_indices=out_indices))
     assert sentence == (
-        f"out_indices={out_indices!r} is not allowed for mobilenetv2_035: it has 5 feature maps, so give different numbers "
-        "from 0 to 4, or from -5 to -1 counted from the last."
+        f"out_indices={out_indices!r} is not allowed for mobilenetv2_035: it has 5 feature maps, so give different "
+        "numbers from 0 to 4, or from -5 to -1 counted from the last."
     )
     assert refusal(lambda: zoo.feature_info("mobilenetv2_035", out_indices=out_indices)) == sentence
 
