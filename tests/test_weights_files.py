@@ -118,8 +118,8 @@ def test_a_file_that_shrinks_while_it_is_read(good, tmp_path):
 def test_paths_that_are_no_files(model, tmp_path):
     assert refusal(model, tmp_path / "none.safetensors") == f"There is no file '{tmp_path}/none.safetensors'."
     assert "it is a folder" in refusal(model, tmp_path)
-    (tmp_path / "weights.bin").write_bytes(b"x")
-    assert "its name must end in .safetensors, .weights.h5, .pth, .pt, .zip" in refusal(model, tmp_path / "weights.bin")
+    (tmp_path / "weights.npz").write_bytes(b"x")
+    assert "its name must end in .safetensors, .weights.h5, .pth, .pt, .zip" in refusal(model, tmp_path / "weights.npz")
     with pytest.raises(TypeError, match="neither the path of a file nor a tag"):
         zoo.create(NAME, weights=True)
 

@@ -3,14 +3,14 @@
 Importing this package does not import Keras: the functions do when they are first used.
 """
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from zoo.registration import register
 from zoo.registry import list_models
 
 if TYPE_CHECKING:
-    from zoo.backbone import FeatureInfo, feature_info, freeze
+    from zoo.backbone import FeatureInfo, feature_info, freeze, unfreeze
     from zoo.complexity import profile
     from zoo.exporting import export
     from zoo.factory import create
@@ -33,6 +33,7 @@ __all__ = [
     "preprocessing",
     "profile",
     "save_torch",
+    "unfreeze",
 ]
 
 HOMES = {
@@ -47,12 +48,10 @@ HOMES = {
     "preprocessing": "zoo.input_pipeline",
     "profile": "zoo.complexity",
     "save_torch": "zoo.weights.saving",
+    "unfreeze": "zoo.backbone",
 }
 
-if "keras" in sys.modules:
-    # Someone who works with Keras may load a saved model next, and that needs the layers to be registered.
-    import blocks  # noqa: F401
-    import zoo.input_pipeline  # noqa: F401
+register()  # someone who works with Keras may load a saved model next
 
 
 def __getattr__(name: str):

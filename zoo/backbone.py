@@ -1,6 +1,8 @@
 """Networks as backbones of other models: what their feature maps are, and keeping their first layers as they are."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +10,11 @@ import keras
 
 from blocks.initializers import without_random_numbers
 from zoo.checks import close_matches
-from zoo.factory import create
+from zoo.factory import VECTOR, create, selected_maps
+from zoo.lora import is_adapted
+from zoo.registry import classifier_of
 
+PRE_LOGITS = "pre_logits"  # as timm calls what the classifier sees
 PROBE = 1024  # pixels of the image that strides are told from: enough for rounding to leave them as they are
 
 
@@ -21,42 +26,117 @@ class FeatureInfo:
     channels: int
 
 
-def feature_info(model: Any, *, small_stem: bool = False) -> list[FeatureInfo]:
+def feature_info(
+    model: Any, *, small_stem: bool = False, out_indices: int | Sequence[int] | None = None
+) -> list[FeatureInfo]:
     """The maps that `zoo.create(model, features_only=True)` gives, in its order.
 
     Args:
         model: a name, a family's configuration, or a model from `zoo.create`.
         small_stem: as given to `zoo.create`; a model has its own.
+        out_indices: as given to `zoo.create`: which of the maps; of a model, which of those that it gives.
 
     Raises:
-        ValueError: an unknown name, or a model whose maps are not known.
+        ValueError: an unknown name, a map that there is not, or a model whose maps are not known.
     """
     if isinstance(model, keras.Model):
-        return [info for info, _ in _maps(model)]
+        maps = [info for info, _ in _maps(model)]
+        return [maps[index] for index in selected_maps(out_indices, len(maps), model.name)]
     with without_random_numbers():
-        probe = create(model, input_shape=(PROBE, PROBE, 3), features_only=True, small_stem=small_stem)
+        settings = {"features_only": True, "small_stem": small_stem, "out_indices": out_indices}
+        probe = create(model, input_shape=(PROBE, PROBE, 3), **settings)
     return [_info(each) for each in probe.outputs]
 
 
-def freeze(model: keras.Model, until: str | int) -> list[str]:
+def freeze(model: keras.Model, until: str | int = PRE_LOGITS) -> list[str]:
     """Keep the layers up to and including `until` as they are in training, statistics of normalisations included.
 
-    A frozen normalisation computes as in inference. Compile the model after this, not before.
+        zoo.freeze(model)  # all but the classifier: a linear probe
+        zoo.freeze(model, until="layer2")
+
+    A frozen normalisation computes as in inference. Compile the model after this, not before. `unfreeze` undoes it;
+    `model.trainable = True` does not: with TensorFlow, Keras passes over an assignment of the value that is there, and
+    a model with frozen layers is trainable itself.
 
     Args:
-        until: a layer's name; the beginning of the names of a stage's layers, "layer2" or "blocks.3"; or the stride of
-            a feature map, and then it is all that the map is computed from (the last map, of several with one stride).
+        until: a layer's name; the beginning of the names of a stage's layers, "layer2" or "blocks.3"; the stride of a
+            feature map, and then it is all that the map is computed from (the last map, of several with one stride);
+            or "pre_logits", all that the classifier's input is computed from, which is everything where there is no
+            classifier. That is the layer of logits in a network of the zoo, and in other models a last dense layer.
 
     Returns: the names of the frozen layers that hold weights.
     Raises:
-        ValueError: there is no such layer, stage or stride; it says which there are.
+        ValueError: there is no such layer, stage or stride; it says which there are. Or a model has no one last layer.
     """
-    last = _of_stride(model, until) if isinstance(until, int) else _of_name(model, until)
-    frozen = _with_everything_before(model, last)
-    found = [layer for layer in model.layers if layer.name in frozen]
-    for layer in found:
-        layer.trainable = False
-    return [layer.name for layer in found if layer.weights]
+    if until == PRE_LOGITS:
+        frozen = _before_classifier(model)
+    else:
+        last = _of_stride(model, until) if isinstance(until, int) else _of_name(model, until)
+        frozen = _reachable(_parents(model), last)
+    chosen = [layer for layer in model.layers if layer.name in frozen]
+    for layer in chosen:
+        _set_trainable(layer, False)
+    return [layer.name for layer in chosen if layer.weights]
+
+
+def unfreeze(model: keras.Model, since: str | None = None) -> list[str]:
+    """Let layers train again that `freeze`, or `layer.trainable = False`, has frozen. Compile the model after this.
+
+        zoo.freeze(model)  # the classifier first,
+        zoo.unfreeze(model, since="layer4")  # the last stage next,
+        zoo.unfreeze(model)  # then all of it
+
+    Kernels that LoRA adapts stay frozen, as `enable_lora` leaves them.
+
+    Args:
+        since: a layer's name, or the beginning of the names of a stage's layers: these, and all that is computed from
+            them. None is every layer.
+
+    Returns: the names of the layers that hold weights and were frozen.
+    Raises:
+        ValueError: there is no such layer or stage; it says which there are.
+    """
+    if since is None:
+        thawed = {layer.name for layer in model.layers}
+    else:
+        thawed = _reachable(_children(model), _of_name(model, since))
+    chosen = [layer for layer in model.layers if layer.name in thawed]
+    before = {layer.name for layer in chosen if any(not each.trainable for each in layer._flatten_layers())}
+    if not model.trainable:
+        left = [layer for layer in model.layers if layer.name not in thawed]
+        model.trainable = True  # which is for all layers,
+        for layer in left:
+            _set_trainable(layer, False)
+    for layer in chosen:
+        _set_trainable(layer, True)
+    return [layer.name for layer in chosen if layer.name in before and layer.weights]
+
+
+def _set_trainable(layer: keras.Layer, value: bool) -> None:
+    """Set it for every sublayer too: Keras passes over those of a layer that has this value already."""
+    for each in layer._flatten_layers():
+        each.trainable = value
+        if value and is_adapted(each):
+            each._kernel.trainable = False
+
+
+def _before_classifier(model: keras.Model) -> set[str]:
+    """The operations that the input of the classifier is computed from; all where `zoo.create` built none."""
+    parents = _parents(model)
+    name = classifier_of(model.name)
+    if name not in parents:
+        if all(len(each.shape) == 4 or each._keras_history.operation.name == VECTOR for each in model.outputs):
+            return set(parents)
+        children = _children(model)
+        weighted = {layer.name: layer for layer in model.layers if layer.weights}
+        last = [each for each in weighted if not (_reachable(children, {each}) - {each}) & weighted.keys()]
+        if len(last) != 1 or not isinstance(weighted[last[0]], keras.layers.Dense):
+            raise ValueError(
+                f"{model.name} has no one dense layer at its end that would be its classifier: "
+                f"give the name of a layer or a stage in place of {PRE_LOGITS!r}."
+            )
+        name = last[0]
+    return _reachable(parents, parents[name])
 
 
 def _of_name(model: keras.Model, until: str) -> set[str]:
@@ -92,22 +172,31 @@ def _maps(model: keras.Model) -> list[tuple[FeatureInfo, keras.KerasTensor]]:
     return [(_info(found), each) for found, each in zip(probe.outputs, maps, strict=True)]
 
 
-def _with_everything_before(model: keras.Model, last: set[str]) -> set[str]:
-    """`last`, names of operations of the graph, and those of all that they are computed from."""
-    parents: dict[str, set[str]] = {}
-    for node in _nodes(model):
-        before = parents.setdefault(node.operation.name, set())
-        before.update(parent.operation.name for parent in node.parent_nodes)
-    found, new = set(), set(last)
+def _reachable(edges: dict[str, set[str]], start: set[str]) -> set[str]:
+    """`start`, names of operations of the graph, and all that the edges lead to from there."""
+    visited, new = set(), set(start)
     while new:
-        found |= new
-        new = {parent for name in new for parent in parents.get(name, ())} - found
-    return found
+        visited |= new
+        new = {other for name in new for other in edges.get(name, ())} - visited
+    return visited
 
 
-def _nodes(model: keras.Model) -> list:
-    """The calls of layers and operations that make up the graph."""
-    return [node for nodes in model._nodes_by_depth.values() for node in nodes]
+def _parents(model: keras.Model) -> dict[str, set[str]]:
+    """What the inputs of each operation are computed by, of all calls of layers and operations in the graph."""
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    parents: dict[str, set[str]] = {}
+    for node in itertools.chain.from_iterable(graph._nodes_by_depth.values()):
+        parents.setdefault(node.operation.name, set()).update(each.operation.name for each in node.parent_nodes)
+    return parents
+
+
+def _children(model: keras.Model) -> dict[str, set[str]]:
+    """What uses the outputs of each operation."""
+    children: dict[str, set[str]] = {}
+    for name, parents in _parents(model).items():
+        for parent in parents:
+            children.setdefault(parent, set()).add(name)
+    return children
 
 
 def _info(output) -> FeatureInfo:

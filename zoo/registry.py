@@ -7,7 +7,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from zoo.checks import close_matches
+from zoo.checks import close_matches, ungrouped_name
 
 FAMILIES = {
     "resnext": "zoo.models.resnext",
@@ -89,6 +89,13 @@ def variant(name: str) -> Any:
     if name not in known:
         raise ValueError(f"There is no model {name!r}: {close_matches(name, known)} zoo.list_models() has all of them.")
     return known[name]
+
+
+def classifier_of(name: str) -> str | None:
+    """The layer of logits in a network of that name, whatever its groups; None for a name that is no network's."""
+    known = variants()
+    config = known.get(name) or known.get(ungrouped_name(name))
+    return None if config is None else family_of(config).CLASSIFIER
 
 
 def list_models(pattern: str = "*") -> list[str]:

@@ -15,6 +15,7 @@ from keras import layers
 
 import blocks
 from blocks.convnext import LayerScale
+from zoo.lora import FACTORS, is_adapted, merged_kernel
 
 GROUPED = {1: blocks.GroupedConv1D, 2: blocks.GroupedConv2D, 3: blocks.GroupedConv3D}
 TAKES_RESIDUAL = tuple(GROUPED.values())
@@ -29,8 +30,9 @@ OUTPUT_AXES = {
 NORMALIZATIONS = (layers.BatchNormalization, blocks.BatchNormalization)
 SCALES = (*NORMALIZATIONS, LayerScale)  # a factor, and perhaps a summand, for each channel
 GROUPED_CONFIG = ("filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "groups")
-# With the weights of quantisation or low-rank adaptation beside these, a layer computes something else.
-KNOWN_WEIGHT = re.compile(r"kernel(_\d+)?|depthwise_kernel|pointwise_kernel|bias")
+# With the weights of quantisation beside these, a layer computes something else. The factors of LoRA are in its kernel.
+KNOWN_WEIGHT = re.compile(r"kernel(_\d+)?|depthwise_kernel|pointwise_kernel|bias|" + "|".join(FACTORS))
+LORA = ("lora_rank", "lora_alpha")  # arguments of layers that it has adapted
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,16 +110,18 @@ def linear_of(layer: keras.Layer, name: str | None = None) -> Linear | None:
     """`layer`, under another name if one is given; None where it is no convolution or dense layer."""
     if type(layer) not in OUTPUT_AXES or not all(KNOWN_WEIGHT.fullmatch(weight.name) for weight in layer.weights):
         return None
-    config = {key: _bare(key, value) for key, value in layer.get_config().items()}
-    variables = {weight.name: weight for weight in layer.weights if weight.name != "bias"}
-    bias = next((weight for weight in layer.weights if weight.name == "bias"), None)
+    config = {key: _bare(key, value) for key, value in layer.get_config().items() if key not in LORA}
+    weights = {weight.name: weight for weight in layer.weights if weight.name not in FACTORS}
+    bias = weights.pop("bias", None)
     found = Linear(
         kind=type(layer),
         config=config | {"name": name or layer.name},
-        read=lambda: {key: float64(variable) for key, variable in variables.items()},
+        read=lambda: {
+            key: float64(merged_kernel(layer) if is_adapted(layer) else weight) for key, weight in weights.items()
+        },
         channels=sum(
             math.prod(variable.shape[axis] for axis in OUTPUT_AXES[type(layer)])
-            for key, variable in variables.items()
+            for key, variable in weights.items()
             if key != "depthwise_kernel"
         ),
         activation=keras.activations.get(layer.activation),

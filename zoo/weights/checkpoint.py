@@ -4,8 +4,6 @@ A file is never trusted: what it says of itself is checked, and reading it runs 
 """
 
 import contextlib
-import json
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,16 +14,13 @@ import numpy as np
 
 from zoo.registry import variants
 
-SUFFIXES = (".safetensors", ".weights.h5", ".pth", ".pt", ".zip")
+TORCH_SUFFIXES = (".pth", ".pt", ".zip", ".bin", ".ckpt", ".tar")
+SUFFIXES = (".safetensors", ".weights.h5", *TORCH_SUFFIXES, ".keras")
+RUN_MODEL = "model.keras"  # in the folder of a run of train.py
 MODEL_KEY = "grouped_convolution_zoo.model"  # of the metadata of a .safetensors: the network that it is of
 SETTINGS_KEY = "grouped_convolution_zoo.settings"  # the same: how that differs from the network of its name, in JSON
 SETTINGS = ("epsilon",)  # what may be said there: attributes of normalisations that no tensor shows
 FLOATS = ("float16", "bfloat16", "float32", "float64")
-SAFETENSORS_DTYPES = {
-    "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64",
-    "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
-    "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,7 @@ class Checkpoint:
     of_keras: whether it is a file of Keras, with its names and layouts, and not one of PyTorch.
     model: the network that it says it is of.
     settings: fields of that network's configuration that it was trained with, where they are not the usual ones.
+    layers: the configuration of each layer by its name, of a model that was saved whole.
     """
 
     source: str
@@ -62,6 +58,17 @@ class Checkpoint:
     of_keras: bool = False
     model: str | None = None
     settings: Mapping[str, float] = field(default_factory=dict)
+    layers: Mapping[str, Mapping] = field(default_factory=dict)
+
+    @property
+    def image_shape(self) -> tuple[int | None, int | None, int] | None:
+        """(height, width, channels) of the images that the saved model takes; None where the file does not say it."""
+        shapes = [layer["batch_shape"] for layer in self.layers.values() if isinstance(layer.get("batch_shape"), list)]
+        if len(shapes) != 1 or len(shapes[0]) != 4:
+            return None
+        sizes, channels = shapes[0][1:3], shapes[0][3]
+        known = all(size is None or (type(size) is int and size > 0) for size in sizes)
+        return (*sizes, channels) if known and type(channels) is int and channels > 0 else None
 
     def classes(self, classifier: str) -> int | None:
         """The outputs of the dense layer called `classifier`; None where the file does not have it."""
@@ -70,11 +77,13 @@ class Checkpoint:
 
 
 @contextlib.contextmanager
-def open_weights(source: str | os.PathLike, model: str | None = None) -> Iterator[Checkpoint]:
-    """Open a file by its path, or the published one of a tag such as "timm/resnext50_32x4d.a1h_in1k".
+def open_weights(source: str | os.PathLike, model: str | None = None, *, use_ema: bool = True) -> Iterator[Checkpoint]:
+    """Open a file by its path, the model of a run by its folder, or what is published under a tag such as
+    "timm/resnext50_32x4d.a1h_in1k".
 
     Args:
         model: the network that the weights are wanted for; None is not known.
+        use_ema: whether to take the running average of the weights, where a checkpoint of PyTorch has both.
 
     Raises:
         ValueError: the file is not one of weights, or is damaged, or is known to be of another network; an unknown
@@ -86,19 +95,19 @@ def open_weights(source: str | os.PathLike, model: str | None = None) -> Iterato
         raise TypeError(f"weights={source!r} is neither the path of a file nor a tag: give one of them, as a string.")
     path = Path(source)
     if not isinstance(source, str) or path.exists() or source.lower().endswith(SUFFIXES):
-        with _open(path, str(source)) as checkpoint:
-            _check_network(model, checkpoint.model, checkpoint.source)
+        with _open(path, str(source), use_ema) as checkpoint:
+            check_network(model, checkpoint.model, checkpoint.source)
             yield checkpoint
         return
     from zoo.weights.published import fetch, resolve
 
     published = resolve(source)
-    _check_network(model, published.model, published.tag)
-    with _open(fetch(published), published.tag) as checkpoint:
+    check_network(model, published.model, published.tag)
+    with _open(fetch(published), published.tag, use_ema) as checkpoint:
         yield replace(checkpoint, model=published.model, settings=published.settings)
 
 
-def _check_network(wanted: str | None, found: str | None, source: str) -> None:
+def check_network(wanted: str | None, found: str | None, source: str) -> None:
     """Raise ValueError where the weights are of another network: shapes do not tell all of them apart."""
     if wanted is not None and found not in (None, wanted):
         raise ValueError(f"{source} has weights of {found}, and {wanted} is wanted{creation(found, source)}.")
@@ -116,73 +125,30 @@ def damaged(source: str, why: object) -> ValueError:
 
 
 @contextlib.contextmanager
-def _open(path: Path, source: str) -> Iterator[Checkpoint]:
+def _open(path: Path, source: str, use_ema: bool) -> Iterator[Checkpoint]:
+    if (path / RUN_MODEL).is_file():
+        path = path / RUN_MODEL
     if not path.is_file():
-        raise ValueError(f"There is no file {source!r}" + (": it is a folder." if path.is_dir() else "."))
+        why = f": it is a folder, and has no {RUN_MODEL}." if path.is_dir() else "."
+        raise ValueError(f"There is no file {source!r}{why}")
     name = path.name.lower()
     if name.endswith(".safetensors"):
-        opened = _open_safetensors(path, source)
+        from zoo.weights.safetensors_file import open_safetensors
+
+        opened = open_safetensors(path, source)
     elif name.endswith(".weights.h5"):
         from zoo.weights.keras_file import open_keras_file
 
         opened = open_keras_file(path, source)
-    elif name.endswith((".pth", ".pt", ".zip")):
+    elif name.endswith(".keras"):
+        from zoo.weights.keras_file import open_keras_model
+
+        opened = open_keras_model(path, source)
+    elif name.endswith(TORCH_SUFFIXES):
         from zoo.weights.torch_file import open_torch_file
 
-        opened = open_torch_file(path, source)
+        opened = open_torch_file(path, source, use_ema)
     else:
         raise ValueError(f"{source!r} is of no kind that can be read: its name must end in {', '.join(SUFFIXES)}.")
     with opened as checkpoint:
         yield checkpoint
-
-
-def counted(name: str) -> bool:
-    """Whether `name` is the number of batches that a normalisation of PyTorch has seen."""
-    return name.rpartition(".")[2] == "num_batches_tracked"
-
-
-@contextlib.contextmanager
-def _open_safetensors(path: Path, source: str) -> Iterator[Checkpoint]:
-    """The library checks the header. The values are read from the open file, for which it maps the whole file into
-    memory: that would count twice while a network fills, and end the process where the file shrinks meanwhile.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as checked, path.open("rb") as file:
-            metadata = checked.metadata() or {}
-            size = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(size))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise damaged(source, error) from error
-    header.pop("__metadata__", None)
-    entries = {
-        name: Entry(tuple(each["shape"]), SAFETENSORS_DTYPES.get(each["dtype"], each["dtype"]))
-        for name, each in header.items()
-        if not counted(name)
-    }
-    with path.open("rb") as file:
-
-        def read(name: str) -> np.ndarray:
-            entry = entries[name]
-            try:
-                file.seek(8 + size + header[name]["data_offsets"][0])
-                values = np.fromfile(file, np.dtype(entry.dtype).newbyteorder("<"), math.prod(entry.shape))
-            except (OSError, ValueError) as error:
-                raise damaged(source, error) from error
-            if len(values) != math.prod(entry.shape):
-                raise damaged(source, f"it ends in the middle of {name}")
-            return values.reshape(entry.shape)
-
-        yield Checkpoint(source, entries, read, model=metadata.get(MODEL_KEY), settings=_settings(metadata, source))
-
-
-def _settings(metadata: Mapping[str, str], source: str) -> dict[str, float]:
-    """The settings that the metadata of a file has. Raises ValueError for what is none."""
-    try:
-        found = json.loads(metadata.get(SETTINGS_KEY, "{}"))
-        if all(name in SETTINGS and isinstance(value, float) for name, value in found.items()):
-            return found
-    except (ValueError, AttributeError, RecursionError):
-        pass
-    raise damaged(source, f"{SETTINGS_KEY} in it is not one of {', '.join(SETTINGS)} and a number")

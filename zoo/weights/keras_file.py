@@ -1,19 +1,60 @@
-"""Files that `keras.Model.save_weights` writes: `.weights.h5`.
+"""Files of Keras: `.keras` of `model.save`, and `.weights.h5` of `model.save_weights`, which lies in that too.
 
 They are read here and not by `load_weights`, which leaves a network half filled where a file does not fit it.
 """
 
 import contextlib
+import json
+import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 
+from zoo.checks import ungrouped_name
+from zoo.registry import variants
+from zoo.weights.archive import ARCHIVE_ERRORS, check_size, unpacked
 from zoo.weights.checkpoint import Checkpoint, Entry, damaged
 
 # What such a file may hold beside weights: the state of a training run, and of the random numbers of dropout.
 OTHER_STATE = ("optimizer", "seed_generator", "loss", "metrics", "_loss_tracker", "_compile_metrics", "_metrics")
+MODEL_CONFIG = "config.json"
+MODEL_WEIGHTS = "model.weights.h5"
+
+
+@contextlib.contextmanager
+def open_keras_model(path: Path, source: str) -> Iterator[Checkpoint]:
+    """The weights in a `.keras`; of the model's configuration what it says of itself is read, and no object is made.
+
+    Raises ValueError for a file that is damaged or has none.
+    """
+    check_size(path, source)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            saved = json.loads(archive.read(MODEL_CONFIG))
+        config = saved["config"] if saved["class_name"] == "Functional" else {"name": None, "layers": []}
+        layers = {str(layer["config"]["name"]): dict(layer["config"]) for layer in config["layers"]}
+        name = str(config["name"])
+        epsilons = {float(each["epsilon"]) for each in layers.values() if "moving_mean_initializer" in each}
+    except (*ARCHIVE_ERRORS, KeyError, TypeError, RecursionError) as error:
+        why = f"{MODEL_CONFIG} in it does not describe a model" if isinstance(error, (KeyError, TypeError)) else error
+        raise damaged(source, why) from error
+    known = {name, ungrouped_name(name)} & variants().keys()
+    with unpacked(path, source, _weights_member, MODEL_WEIGHTS) as inner, open_keras_file(inner, source) as checkpoint:
+        yield replace(
+            checkpoint,
+            model=name if known else None,
+            settings={"epsilon": epsilons.pop()} if known and len(epsilons) == 1 else {},
+            layers=layers,
+        )
+
+
+def _weights_member(members: list[str]) -> str:
+    if MODEL_WEIGHTS not in members:
+        raise ValueError(f"it has no {MODEL_WEIGHTS}")
+    return MODEL_WEIGHTS
 
 
 @contextlib.contextmanager

@@ -3,7 +3,8 @@
 Layers are named after the module paths of their reference, so the names follow from them and no table is needed.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 from keras import layers
 
 from blocks import ChannelSelection, GroupedConv1D, GroupedConv2D, GroupedConv3D
+from zoo.lora import FACTORS, is_adapted, merged_kernel
 
 CONVOLUTIONS = (GroupedConv1D, GroupedConv2D, GroupedConv3D)
 NORMALIZATIONS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -18,10 +20,14 @@ NORMALIZATIONS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mea
 
 @dataclass(frozen=True)
 class Slot:
-    """One weight of a Keras model. `axes` turn the tensor of the checkpoint into Keras's layout."""
+    """One weight of a Keras model. `axes` turn the tensor of the checkpoint into Keras's layout.
+
+    Where the layer adapts its kernel by LoRA, the weight is the merged kernel, as in Keras's own files.
+    """
 
     variable: keras.Variable
     axes: tuple[int, ...]
+    adapter: keras.Layer | None = None  # the layer that adds a low-rank product to this kernel
     sees_images: bool = False  # a kernel whose last axis but one is the channels of the images
     below: int | None = None  # what integers are less than, and at least 0: the channels that they choose from
 
@@ -52,8 +58,14 @@ class Slot:
         return tensor.transpose(self.axes)
 
     def to_torch(self) -> np.ndarray:
-        value = keras.ops.convert_to_numpy(self.variable)
+        value = keras.ops.convert_to_numpy(self.variable if self.adapter is None else merged_kernel(self.adapter))
         return np.ascontiguousarray(value.transpose(np.argsort(self.axes)))
+
+    def assign(self, values: np.ndarray) -> None:
+        """Make this the weight. A low-rank product begins anew: its second factor is 0, as `enable_lora` begins."""
+        self.variable.assign(np.array(values, order="C"))  # a copy: a view of the file must not become the variable
+        if self.adapter is not None:
+            self.adapter.lora_kernel_b.assign(keras.ops.zeros_like(self.adapter.lora_kernel_b))
 
 
 def slots(model: keras.Model) -> dict[str, Slot]:
@@ -63,11 +75,12 @@ def slots(model: keras.Model) -> dict[str, Slot]:
     a kind that PyTorch does not have keeps the names of its weights.
 
     Raises:
-        ValueError: a layer's weights have no counterpart there, as those of `keras.layers.Conv2D` in the same model.
+        ValueError: a layer's weights have no counterpart there, as those of `keras.layers.Conv2D` in the same model,
+            or are quantised.
     """
     found = {}
     for layer in model.layers:
-        for variable in layer.weights:
+        for variable in _weights(model, layer):
             name = f"{layer.name}.{_name(layer, variable)}"
             if name in found or not _is_known(layer, variable):
                 raise ValueError(
@@ -79,11 +92,14 @@ def slots(model: keras.Model) -> dict[str, Slot]:
 
 
 def keras_slots(model: keras.Model) -> dict[str, Slot]:
-    """Every weight of `model` as Keras's own files know it: the layer's name, a dot, the weight's number there."""
+    """Every weight of `model` as Keras's own files know it: the layer's name, a dot, the weight's number there.
+
+    Raises ValueError where a layer's weights are quantised.
+    """
     return {
         f"{layer.name}.{index}": _slot(model, layer, variable, tuple(range(len(variable.shape))))
         for layer in model.layers
-        for index, variable in enumerate(layer.weights)
+        for index, variable in enumerate(_weights(model, layer))
     }
 
 
@@ -97,9 +113,37 @@ def setting(model: keras.Model, name: str) -> set[float]:
     return {getattr(layer, name) for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
 
 
+def differing_layers(model: keras.Model, saved: Mapping[str, Mapping], settings: Collection[str]) -> list[str]:
+    """Where layers of `model` compute something else than those of the same name that were saved, a sentence each.
+
+    Args:
+        saved: the configuration of each saved layer, from JSON.
+        settings: the arguments that are compared.
+    """
+    sentences = []
+    for layer in model.layers:
+        here, there = json.loads(json.dumps(layer.get_config(), default=str)), saved.get(layer.name, {})
+        for name in settings:
+            if name in here and name in there and here[name] != there[name]:
+                sentences.append(f"{layer.name} has {name}={there[name]} in the file and {here[name]} in the network")
+    return sentences
+
+
+def _weights(model: keras.Model, layer: keras.Layer) -> list[keras.Variable]:
+    """The weights of `layer` but for the factors of its low-rank product. Raises ValueError for quantised ones."""
+    mode = next((each.quantization_mode for each in layer._flatten_layers() if each.quantization_mode), None)
+    if mode is not None:
+        raise ValueError(
+            f"{layer.name} of {model.name} is quantised to {mode}, which a file of weights has no place for: write and "
+            "load weights before model.quantize; model.save keeps a quantised model."
+        )
+    return [each for each in layer.weights if not (is_adapted(layer) and each.name in FACTORS)]
+
+
 def _slot(model, layer, variable, axes: tuple[int, ...]) -> Slot:
     below = layer.input.shape[-1] if isinstance(layer, ChannelSelection) else None
-    return Slot(variable, axes, _sees_images(model, layer, variable), below)
+    adapter = layer if variable.name == "kernel" and is_adapted(layer) else None
+    return Slot(variable, axes, adapter, _sees_images(model, layer, variable), below)
 
 
 def _name(layer, variable) -> str:

@@ -14,18 +14,24 @@ import numpy as np
 from zoo.checks import ungrouped_name
 from zoo.registry import variants
 from zoo.weights.checkpoint import Checkpoint, creation, damaged, open_weights
-from zoo.weights.layout import Slot, keras_slots, setting, slots
+from zoo.weights.layout import Slot, differing_layers, keras_slots, setting, slots
 
 LISTED = 5  # names of each kind in an error
 RGB = 3
+COMPUTING = ("strides", "dilation_rate", "padding", "groups", "activation")  # what layers do with the same weights
 
 
-def load_weights(model: keras.Model, weights: str | os.PathLike) -> None:
+def load_weights(model: keras.Model, weights: str | os.PathLike, *, use_ema: bool = True) -> None:
     """Fill `model`, built by `zoo.create`, with weights from a file or a tag, in place.
 
     Args:
-        weights: a path that ends in .safetensors, .pth, .pt, .zip (of one .pth) or .weights.h5, or the tag of published
-            weights such as "timm/resnext50_32x4d.a1h_in1k".
+        weights: the tag of published weights such as "timm/resnext50_32x4d.a1h_in1k"; a folder of a run, for the
+            `model.keras` in it; or a path that ends in .safetensors; .keras or .weights.h5; or .pth, .pt, .bin, .ckpt,
+            .pth.tar, .zip (of one .pth). Checkpoints of training with PyTorch may hold anything beside the weights;
+            those lie at the top or under "state_dict", "model" and the like, and their names may begin with what
+            wrappers write there: "module.", "_orig_mod.", "model.".
+        use_ema: of a checkpoint of PyTorch that has the weights and their running average, take the average, as timm
+            does, and warn; False takes the weights themselves.
 
     Raises:
         ValueError: the file is damaged, or does not fit the network exactly: it names what is missing, left over and of
@@ -35,7 +41,7 @@ def load_weights(model: keras.Model, weights: str | os.PathLike) -> None:
         ImportError: PyTorch is needed to read the file, or huggingface_hub to fetch it, and is not installed.
     """
     known = {model.name, ungrouped_name(model.name)} & variants().keys()
-    with open_weights(weights, model.name if known else None) as checkpoint:
+    with open_weights(weights, model.name if known else None, use_ema=use_ema) as checkpoint:
         fill(model, checkpoint)
 
 
@@ -49,6 +55,20 @@ def check_settings(model: keras.Model, checkpoint: Checkpoint) -> None:
                 f"{name}={', '.join(f'{each:g}' for each in sorted(found))}"
                 f"{creation(checkpoint.model, checkpoint.source)}."
             )
+
+
+def built_otherwise(model: keras.Model, checkpoint: Checkpoint) -> str:
+    """A sentence on where `model` differs from the one that was saved, though its weights may fit; or nothing."""
+    if not checkpoint.layers:
+        return ""
+    found = differing_layers(model, checkpoint.layers, COMPUTING)
+    here, there = model.input_shape[1:], checkpoint.image_shape
+    if len(model.inputs) == 1 and there and any(a != b for a, b in zip(here, there, strict=True) if None not in (a, b)):
+        found.insert(0, f"images are {there} in the file and {here} in the network")
+    if not found:
+        return ""
+    listed = "; ".join(found[:LISTED]) + ("; ..." if len(found) > LISTED else "")
+    return f"{checkpoint.source} was saved from another build of {model.name} (input_shape, small_stem): {listed}."
 
 
 def slots_of(model: keras.Model, checkpoint: Checkpoint) -> dict[str, Slot]:
@@ -96,8 +116,9 @@ def fill(
             if name in offered and not (offered[name].is_integer if slot.is_integer else offered[name].is_float)
         ],
     )
+    differences = built_otherwise(model, checkpoint)
     if misfits.any:
-        raise ValueError(misfits.sentence(model, checkpoint))
+        raise ValueError(misfits.sentence(model, checkpoint) + (f" {differences}" if differences else ""))
     # Twice through the file, one tensor in memory at a time: what is not finite must show before the first assignment.
     for name, slot in wanted.items():
         _values(checkpoint, name, slot)
@@ -105,7 +126,9 @@ def fill(
         values = slot.to_keras(_values(checkpoint, name, slot))
         if name in adapted:
             values = _for_channels(values, slot.variable.shape[-2])
-        slot.variable.assign(np.array(values, order="C"))  # a copy: a view of the file must not become the variable
+        slot.assign(values)
+    if differences:
+        warnings.warn(differences, stacklevel=3)
     for name in adapted:
         channels = wanted[name].variable.shape[-2]
         how = "summed over RGB" if channels == 1 else f"repeated over {channels} channels and scaled by 3/{channels}"

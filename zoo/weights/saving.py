@@ -22,10 +22,12 @@ def save_torch(model: keras.Model, path: str | os.PathLike) -> None:
 
     `timm.create_model(name, checkpoint_path=path)` loads the file, and so does `zoo.create(name, weights=path)`.
     An existing file is replaced once the new one is complete. The zoo finds in it of which network it is, and a
-    setting of its normalisations that the network of that name does not have.
+    setting of its normalisations that the network of that name does not have. Kernels that LoRA adapts are written
+    merged, as `model.save` writes them.
 
     Raises:
-        ValueError: `path` does not end in .safetensors, or a weight has no counterpart in PyTorch.
+        ValueError: `path` does not end in .safetensors, or a weight has no counterpart in PyTorch, as quantised ones
+            have none.
     """
     from safetensors.numpy import save_file
 

@@ -1,33 +1,81 @@
-"""Checkpoints of PyTorch: `.pth`, `.pt`, and the archives that pytorchcv packs them in.
+"""Checkpoints of PyTorch: `.pth`, `.pt`, `.bin`, `.ckpt`, `.pth.tar`, and the archives that pytorchcv packs them in.
 
 They are pickles, which can run any code; `torch.load(weights_only=True)` builds tensors alone and refuses the rest.
 """
 
 import contextlib
-import shutil
-import tempfile
+import re
+import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
+from zoo.weights.archive import check_size, unpacked
+from zoo.weights.checkpoint import Checkpoint, Entry, damaged
+from zoo.weights.names import plain_names
 
-from zoo.weights.checkpoint import Checkpoint, Entry, counted, damaged
+# The keys under which training scripts put a running average of the weights, and the weights.
+AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema")
+TRAINED = ("state_dict", "model_state_dict", "model", "module", "net", "network")
+DEEPEST = 4  # keys that lead to a table of tensors
+# What lies beside weights in checkpoints and is data: settings, paths, numbers. None of it is imported or made.
+PYTHON_DATA = (
+    "argparse.Namespace", "types.SimpleNamespace", "typing.Any", "datetime.datetime", "datetime.timedelta",
+    "torch.torch_version.TorchVersion",
+    *(f"{home}.{flavour}{system}Path"
+      for home in ("pathlib", "pathlib._local")
+      for flavour, system in (("", "Posix"), ("", "Windows"), ("Pure", "Posix"), ("Pure", "Windows"))),
+)  # fmt: skip
+NUMPY_DATA = (
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    "numpy.dtype", "numpy.ndarray",
+    *(f"numpy.dtypes.{kind}DType" for kind in (
+        "Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float16", "Float32",
+        "Float64", "Str", "Bytes",
+    )),
+    *(f"numpy.{kind}" for kind in ("float32", "float64", "int32", "int64", "bool_")),
+)  # fmt: skip
+OMEGACONF_DATA = tuple(f"omegaconf.{name}" for name in (
+    "dictconfig.DictConfig", "listconfig.ListConfig", "base.Metadata", "base.ContainerMetadata", "nodes.AnyNode",
+    "nodes.StringNode", "nodes.IntegerNode", "nodes.FloatNode", "nodes.BooleanNode",
+))  # fmt: skip
+DICTIONARIES = (
+    "collections.defaultdict", "builtins.dict", "pytorch_lightning.utilities.parsing.AttributeDict",
+    "lightning_fabric.utilities.data.AttributeDict", "lightning.fabric.utilities.data.AttributeDict",
+)  # fmt: skip
+TYPES = ("builtins.int", "builtins.float", "builtins.str", "builtins.bool", "builtins.list")
 
-WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # where training scripts put the weights
-PREFIXES = ("module.", "_orig_mod.")  # what wrappers of a module write before every name
-LARGEST_RATIO = 20  # of what an archive unpacks to; weights hardly compress
-ARCHIVE_ERRORS = (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, OSError, RuntimeError, zlib.error)
+
+class PassedOver:
+    """In the place of an object that is no weight: it takes whatever would have made that, and keeps nothing."""
+
+    def __new__(cls, *args, **kwargs):
+        return super().__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+
+class EmptyDictionary:
+    """In the place of a kind of dictionary: calling this gives a plain one."""
+
+    def __new__(cls, *args):
+        return {}
 
 
 @contextlib.contextmanager
-def open_torch_file(path: Path, source: str) -> Iterator[Checkpoint]:
-    """The weights may lie under a key of WRAPPERS, the running average first, as timm reads them.
+def open_torch_file(path: Path, source: str, use_ema: bool = True) -> Iterator[Checkpoint]:
+    """The weights may lie under a key of TRAINED, or their running average under one of AVERAGED, as timm reads them.
+
+    It warns where there are both, or several others, and says which are read.
 
     Raises:
         ImportError: PyTorch is not installed.
-        ValueError: a file that is damaged, that holds more than tensors, or that unpacks to far more than its size.
+        ValueError: a file that is damaged, that holds code, or that unpacks to far more than its size; or one with a
+            running average alone where `use_ema` is False.
     """
     try:
         import torch
@@ -36,18 +84,17 @@ def open_torch_file(path: Path, source: str) -> Iterator[Checkpoint]:
             f"{source} is a file of PyTorch, which is not installed: pip install torch, "
             "or give the same weights as .safetensors."
         ) from error
-    with _unpacked(path, source) as inner:
+    with _unzipped(path, source) as inner:
         mapped = inner == path and zipfile.is_zipfile(path)  # then tensors are read from the file when they are needed
         try:
-            content = torch.load(inner, map_location="cpu", weights_only=True, mmap=mapped)
+            with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of pickle's protocol
+                content = torch.load(inner, map_location="cpu", weights_only=True, mmap=mapped)
         except Exception as error:  # of many kinds, for each way in which a file can be wrong
-            why = str(error) or type(error).__name__
-            if "weights_only" in why:
-                why = "it holds more than tensors, which may be code and is not loaded"
-            raise damaged(source, why) from error
-        tensors = _tensors(content, source, torch)
+            raise damaged(source, _why(str(error) or type(error).__name__)) from error
+        tensors = _tensors(content, source, use_ema, torch)
 
-        def read(name: str) -> np.ndarray:
+        def read(name: str):
             tensor = tensors[name].detach()
             return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
@@ -58,53 +105,80 @@ def open_torch_file(path: Path, source: str) -> Iterator[Checkpoint]:
         yield Checkpoint(source, entries, read)
 
 
+def _harmless() -> list[tuple]:
+    """What `torch.load` may meet beside tensors, and what it takes in the place of it."""
+    data = (*PYTHON_DATA, *NUMPY_DATA, *OMEGACONF_DATA, *TYPES)
+    return [(PassedOver, name) for name in data] + [(EmptyDictionary, name) for name in DICTIONARIES]
+
+
+def _why(message: str) -> str:
+    """What PyTorch says of a file, in the words of a user of this package."""
+    if "TorchScript" in message:
+        return "it is a TorchScript archive, which is code and is not loaded: save the module's state_dict()"
+    if "legacy .tar" in message:
+        return "it is of the .tar format of PyTorch before 0.1.10: load and save it with PyTorch once"
+    if "weights_only" in message:
+        kind = re.search(r"GLOBAL ([\w.]+)", message)
+        named = f" ({kind[1]})" if kind else ""
+        return f"it holds more than tensors, which may be code and is not loaded{named}: save the module's state_dict()"
+    return message
+
+
 @contextlib.contextmanager
-def _unpacked(path: Path, source: str) -> Iterator[Path]:
+def _unzipped(path: Path, source: str) -> Iterator[Path]:
     """The file to load: `path` itself, or the one member of a `.zip`, for as long as it is needed."""
-    _check_size(path, source)
     if path.suffix.lower() != ".zip":
+        check_size(path, source)
         yield path
         return
-    with tempfile.TemporaryDirectory() as folder:
-        inner = Path(folder) / "weights.pth"
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = [name for name in archive.namelist() if not name.endswith("/")]
-                if len(names) != 1 or not names[0].lower().endswith((".pth", ".pt")):
-                    raise zipfile.BadZipFile("it must hold one file, whose name ends in .pth or .pt")
-                with archive.open(names[0]) as packed, inner.open("wb") as unpacked:
-                    shutil.copyfileobj(packed, unpacked)
-        except ARCHIVE_ERRORS as error:
-            raise damaged(source, error) from error
-        _check_size(inner, source)
+    with unpacked(path, source, _sole_member, "weights.pth") as inner:
+        check_size(inner, source)
         yield inner
 
 
-def _check_size(path: Path, source: str) -> None:
-    """Raise ValueError for an archive, as PyTorch's own files are, that claims to unpack to far more than its size."""
-    try:
-        if not zipfile.is_zipfile(path):
-            return
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-    except ARCHIVE_ERRORS as error:
-        raise damaged(source, error) from error
-    if size > LARGEST_RATIO * path.stat().st_size:
-        raise damaged(source, f"it would unpack to over {LARGEST_RATIO} times its size")
+def _sole_member(members: list[str]) -> str:
+    if len(members) != 1 or not members[0].lower().endswith((".pth", ".pt")):
+        raise ValueError("it must hold one file, whose name ends in .pth or .pt")
+    return members[0]
 
 
-def _tensors(content, source: str, torch) -> dict:
+def _tensors(content, source: str, use_ema: bool, torch) -> dict:
     """The tensors of what a file holds, by their names in the network itself."""
-    if isinstance(content, Mapping):
-        content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
-    if not isinstance(content, Mapping) or not content:
+    tables = dict(_tables(content, torch))
+    if not tables:
         raise damaged(source, f"it holds no table of tensors, but a {type(content).__name__}")
-    for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise damaged(source, f"{name!r} in it is no tensor but a {type(value).__name__}")
+    averaged = [keys for keys in tables if any(key in AVERAGED for key in keys)]
+    trained = [keys for keys in tables if keys not in averaged]
+    if not use_ema and not trained:
+        raise ValueError(f"{source} has a running average of the weights alone: read it with use_ema=True.")
+    eligible = averaged if use_ema and averaged else trained
+    keys = eligible[0]
+    if len(eligible) > 1 or (use_ema and averaged and trained):
+        listed = ", ".join(".".join(each) for each in tables)
+        advice = "; use_ema=False takes those that are no running average" if keys in averaged and trained else ""
+        warnings.warn(f"{source} has weights under {listed}: {'.'.join(keys)} is read{advice}.", stacklevel=2)
+    table = tables[keys]
+    for name, value in table.items():
+        if not isinstance(name, str):
+            raise damaged(source, f"{name!r} in it is no name of a tensor")
         if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.device.type != "cpu":
             raise damaged(source, f"{name!r} in it is no plain tensor of numbers")
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in content):
-            content = {name.removeprefix(prefix): value for name, value in content.items()}
-    return {name: value for name, value in content.items() if not counted(name)}
+    return {plain: table[name] for plain, name in plain_names(table, source).items()}
+
+
+def _tables(content, torch, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict]]:
+    """Tables of tensors, without what else lies in them, under the keys that lead there."""
+    if not isinstance(content, Mapping):
+        return
+    nested = []
+    for key in (*AVERAGED, *TRAINED) if len(keys) < DEEPEST else ():
+        nested += _tables(content.get(key), torch, (*keys, key))
+    tensors = {
+        name: value for name, value in content.items() if isinstance(value, torch.Tensor) and not _is_state(name, value)
+    }
+    yield from nested or ([(keys, tensors)] if tensors else [])
+
+
+def _is_state(name, tensor) -> bool:
+    """Whether it is a step, or a random generator's state: the name of a weight has a layer in it, and a dot."""
+    return "." not in str(name) and (tensor.ndim == 0 or not tensor.is_floating_point())

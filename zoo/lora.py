@@ -1,0 +1,23 @@
+"""Layers of Keras whose kernel is adapted by LoRA: what `enable_lora` adds to them.
+
+Source: Hu et al. 2021, LoRA, section 4.1, arXiv:2106.09685.
+"""
+
+import keras
+from keras import ops
+
+FACTORS = ("lora_kernel_a", "lora_kernel_b")  # the variables of the low-rank product, beside the kernel
+
+
+def is_adapted(layer: keras.Layer) -> bool:
+    """Whether `enable_lora` was called, on a dense layer or a convolution of Keras."""
+    return getattr(layer, "lora_enabled", False)
+
+
+def merged_kernel(layer: keras.Layer):
+    """Kernel + alpha / rank * product, in the precision of the stored kernel and the factors, float32 at least.
+
+    `layer.kernel` is the same rounded to the type that the layer computes in, bfloat16 in mixed precision.
+    """
+    product = ops.matmul(layer.lora_kernel_a, layer.lora_kernel_b)
+    return ops.add(layer._kernel, (layer.lora_alpha / layer.lora_rank) * product)
