@@ -11,6 +11,7 @@ from blocks.convolution import GroupedConv1D, GroupedConv2D, GroupedConv3D
 from blocks.dotted import Dense, LayerNormalization
 from blocks.dpn import dual_path_block
 from blocks.excitation import ChannelGate, ImageMean
+from blocks.exporting import exportable
 from blocks.ghostnet import ResizeLike, dfc_attention, ghost_bottleneck, ghost_module
 from blocks.grouped import grouped_convolution
 from blocks.igcv3 import igcv3_unit
@@ -55,6 +56,7 @@ __all__ = [
     "convolution",
     "dfc_attention",
     "dual_path_block",
+    "exportable",
     "fused_inverted_bottleneck",
     "ghost_bottleneck",
     "ghost_module",

@@ -30,6 +30,11 @@ class LocalResponseNormalization(keras.layers.Layer):
         self.beta = beta
 
     def call(self, inputs):
+        if self._has_operation(inputs):
+            import tensorflow as tf
+
+            outputs = tf.nn.lrn(tf.cast(inputs, "float32"), self.size // 2, self.k, self.alpha / self.size, self.beta)
+            return tf.cast(outputs, self.compute_dtype)
         wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         channels = inputs.shape[-1]
         edges = [(0, 0)] * (len(inputs.shape) - 1) + [(self.size // 2, (self.size - 1) // 2)]
@@ -37,6 +42,14 @@ class LocalResponseNormalization(keras.layers.Layer):
         total = sum(squares[..., start : start + channels] for start in range(self.size))
         scale = ops.power(self.k + self.alpha / self.size * total, -self.beta)
         return ops.cast(wide * scale, self.compute_dtype)
+
+    def _has_operation(self, inputs) -> bool:
+        """Whether to use TensorFlow's own operation: one in place of 14 in a graph for other runtimes."""
+        if keras.backend.backend() != "tensorflow" or len(inputs.shape) != 4 or self.size % 2 == 0:
+            return False
+        from blocks.tensorflow_ops import exporting
+
+        return exporting() and self.compute_dtype != "float64"
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -62,9 +75,12 @@ class AdaptiveAveragePooling2D(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, inputs):
-        _, height, width, _ = ops.shape(inputs)
-        x = ops.einsum("oh,bhwc->bowc", self._means(height, self.size[0]), inputs)
-        return ops.einsum("ow,bhwc->bhoc", self._means(width, self.size[1]), x)
+        _, height, width, channels = ops.shape(inputs)
+        rows, columns = self.size
+        # Products rather than einsum, which LiteRT cannot read with an open batch.
+        x = ops.matmul(self._means(width, columns), inputs)
+        x = ops.matmul(self._means(height, rows), ops.reshape(x, (-1, height, columns * channels)))
+        return ops.reshape(x, (-1, rows, columns, channels))
 
     def _means(self, length, outputs: int):
         """Matrix (outputs, length) whose product with a column is the column's averages."""

@@ -5,7 +5,7 @@ Names follow the caller: `name` reaches the layers that hold weights, and withou
 
 import math
 
-from keras import layers
+from keras import layers, ops
 
 from blocks.convolution import GroupedConv2D
 from blocks.excitation import ChannelGate, ImageMean
@@ -141,3 +141,10 @@ def squeeze_excite(
 def global_average(inputs, keepdims: bool = False):
     """Mean of `inputs` (B, H, W, C) over the image: (B, C), or (B, 1, 1, C)."""
     return layers.GlobalAveragePooling2D(data_format="channels_last", keepdims=keepdims)(inputs)
+
+
+def flatten(inputs):
+    """(B, H, W, C), H and W known, to (B, H * W * C), by one operation: `keras.layers.Flatten` looks up the batch's
+    size first, which divides an exported graph.
+    """
+    return ops.reshape(inputs, (-1, math.prod(inputs.shape[1:])))

@@ -32,10 +32,16 @@ class Situation:
     xla: bool  # whether the graph is compiled by XLA
     kernels: int  # the fewest channels that our kernels take here; 0 where they can't be used
     matrix_units: bool  # whether the processor multiplies bfloat16 matrices in hardware (AMX)
+    exporting: bool = False  # whether the graph is for other runtimes, which need no gradients
 
     @property
     def pointwise(self) -> bool:
         return self.kernel_size == (1, 1)
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether TensorFlow has the gradient of a grouped or dilated convolution here, or none is needed."""
+        return self.onednn or self.xla or self.exporting or self.device != "CPU"
 
     @property
     def depthwise(self) -> bool:
@@ -58,10 +64,10 @@ def obstacle(name: str, s: Situation) -> str | None:
     dilated = s.dilation != (1, 1)
     match name:
         case "native":
-            if (s.groups > 1 or dilated) and not s.onednn and not s.xla and s.device == "CPU":
+            if (s.groups > 1 or dilated) and not s.differentiable:
                 return f"TensorFlow has no gradient of grouped or dilated {s.dtype} convolutions on this CPU"
         case "merge":
-            if merged_groups(s) > 1 and not s.onednn and not s.xla and s.device == "CPU":
+            if merged_groups(s) > 1 and not s.differentiable:
                 return f"TensorFlow has no gradient of grouped {s.dtype} convolutions on this CPU"
             if s.groups == 1 or merged_groups(s) == s.groups:
                 return "there are no groups small enough to be merged"
@@ -112,7 +118,13 @@ def merged_groups(s: Situation) -> int:
 
 
 def choose(s: Situation) -> str:
-    """The formulation that is fastest in this situation, forward and backward together."""
+    """The formulation that is fastest in this situation, forward and backward together.
+
+    In a graph for other runtimes it is one operation, of the two kinds that LiteRT, ONNX and their delegates know.
+    """
+    if s.exporting:
+        # TensorFlow takes a dilated depthwise convolution apart, into shapes and batches.
+        return "depthwise" if obstacle("depthwise", s) is None and s.dilation == (1, 1) else "native"
     if s.device != "CPU":
         return "native"
     if s.xla:

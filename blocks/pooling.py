@@ -38,19 +38,29 @@ class PaddedPooling2D(keras.layers.Layer):
         self.compute_output_shape(input_shape)
 
     def call(self, inputs):
-        if keras.backend.backend() == "tensorflow" and self.data_format == "channels_last":
+        last = self.data_format == "channels_last"
+        tensorflow = keras.backend.backend() == "tensorflow"
+        if tensorflow and last:
             from blocks.tensorflow_ops import pool
 
-            outputs = pool(self.mode, ops.convert_to_tensor(inputs), self.pool_size, self.strides, self.padding)
+            inputs = ops.convert_to_tensor(inputs)
+            outputs = pool(self.mode, inputs, self.pool_size, self.strides, self.padding)
             if outputs is not None:
                 return outputs
-        padding = self.padding
-        if not isinstance(padding, str):
-            last = self.data_format == "channels_last"
-            width = ((0, 0), *padding, (0, 0)) if last else ((0, 0), (0, 0), *padding)
-            outside = float("-inf") if self.mode == "max" else 0.0
-            inputs = ops.pad(inputs, width, constant_values=outside)
-            padding = "valid"
+        if isinstance(self.padding, str):
+            return self._pool(inputs, self.padding)
+        paddings = ((0, 0), *self.padding, (0, 0)) if last else ((0, 0), (0, 0), *self.padding)
+        if self.mode == "average":
+            return self._pool(ops.pad(inputs, paddings), "valid")
+        if tensorflow:
+            from blocks.tensorflow_ops import exporting, pad_for_max
+
+            if exporting():
+                window = (1, *self.pool_size, 1) if last else (1, 1, *self.pool_size)
+                return self._pool(pad_for_max(ops.convert_to_tensor(inputs), paddings, window), "valid")
+        return self._pool(ops.pad(inputs, paddings, constant_values=float("-inf")), "valid")
+
+    def _pool(self, inputs, padding: str):
         pool = ops.max_pool if self.mode == "max" else ops.average_pool
         return pool(inputs, self.pool_size, self.strides, padding, self.data_format)
 

@@ -20,7 +20,7 @@ def convolution(name: str, s: Situation, inputs, kernel, padding: Padding):
     if name != "float32":
         kernel = tf.cast(kernel, inputs.dtype)
     inputs, padding = apply_padding(inputs, s, padding)
-    if s.pointwise and max(s.strides) > 1:
+    if s.pointwise and max(s.strides) > 1 and not s.exporting:
         # Of a strided pointwise convolution oneDNN computes the filter gradient beyond the end of its memory:
         # TensorFlow 2.21 crashes at 12 x 12 pixels, among other sizes.
         inputs, s = inputs[:, :: s.strides[0], :: s.strides[1]], dataclasses.replace(s, strides=(1, 1))
@@ -82,6 +82,13 @@ def apply_padding(inputs, s: Situation, padding: Padding):
 
     Explicit padding would keep oneDNN from taking the gradient.
     """
+    if (
+        s.exporting
+        and s.dilation != (1, 1)
+        and (sides := margins(padding, inputs.shape, s.kernel_size, s.strides, s.dilation))
+    ):
+        # ONNX Runtime has no "same" for dilated kernels and images of an open size.
+        return tf.pad(inputs, ((0, 0), sides[:2], sides[2:], (0, 0))), "VALID"
     if isinstance(padding, str):
         return inputs, padding.upper()
     if not any(padding[0]) and not any(padding[1]):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import sys
 from pathlib import Path
 
 import tensorflow as tf
@@ -10,11 +9,9 @@ import tensorflow as tf
 from blocks import formulations
 from blocks import tensorflow_formulations as ways
 from blocks.arguments import Padding
+from blocks.exporting import is_exportable
 from blocks.formulations import Situation
 from blocks.kernels.build import library
-
-# Programs that turn a traced model into a file for others to run: they get TensorFlow's own operations only.
-EXPORTERS = ("keras.src.export", "tensorflow.lite", "tensorflow.python.saved_model", "tf2onnx")
 
 
 @functools.cache
@@ -62,20 +59,16 @@ def in_xla() -> bool:
 
 
 def exporting() -> bool:
-    """Whether what is traced now goes into a file: a SavedModel, LiteRT or ONNX, for runtimes without our kernels."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith(EXPORTERS):
-            return True
-        frame = frame.f_back
-    return False
+    """Whether what is traced now is for runtimes without our kernels: see `blocks.exportable`."""
+    return is_exportable(tracing=not tf.executing_eagerly())
 
 
 def kernels():
     """The operations of our kernels, where they can be used now; else None."""
     if device_kind() != "CPU" or in_xla() or exporting() or library() is None:
         return None
-    import blocks.kernels.gradients  # noqa: F401  registers them
+    import blocks.kernels.flops
+    import blocks.kernels.gradients  # noqa: F401  both register what TensorFlow asks for
 
     return library()
 
@@ -131,6 +124,7 @@ def convolve(
         xla=in_xla(),
         kernels=fewest_channels() if operations else 0,
         matrix_units=matrix_units(),
+        exporting=exporting(),
     )
     if s.kernels and ways.margins(padding, inputs.shape, s.kernel_size, s.strides, s.dilation) is None:
         s = dataclasses.replace(s, kernels=0)  # they must know the padding beforehand
@@ -147,15 +141,21 @@ def convolve(
     return tf.cast(outputs, inputs.dtype)
 
 
+def known_shape(images):
+    """The shape of `images` for tf.reshape: as numbers, one of which may be -1, or else as a tensor."""
+    sizes = [-1 if size is None else size for size in images.shape]
+    return sizes if sizes.count(-1) < 2 else tf.shape(images)
+
+
 def shuffle(parts: list, groups: int, pieces: int = 1) -> list:
     """Channel shuffle of the concatenation of `parts`, (B, H, W, C_i) each, in `pieces` of equal size."""
     operations = kernels()
     if operations and parts[0].dtype in (tf.float32, tf.bfloat16):
         return operations.blocks_shuffle(parts, M=pieces, groups=groups)
     images = tf.concat(parts, axis=-1) if len(parts) > 1 else parts[0]
-    batch, height, width, channels = (*tf.unstack(tf.shape(images)[:3]), images.shape[-1])
-    grouped = tf.reshape(images, (batch, height, width, groups, channels // groups))
-    mixed = tf.reshape(tf.transpose(grouped, (0, 1, 2, 4, 3)), tf.shape(images))
+    channels = images.shape[-1]
+    mixed = tf.transpose(tf.reshape(images, (-1, groups, channels // groups)), (0, 2, 1))
+    mixed = tf.reshape(mixed, known_shape(images))
     return tf.split(mixed, pieces, axis=-1) if pieces > 1 else [mixed]
 
 
@@ -179,6 +179,40 @@ def pool(mode: str, inputs, window, strides, padding: Padding):
     if average and padding == "same" and any(margins):
         return None  # which leaves padding out of the average
     return operations.blocks_pool(inputs, average=average, window=window, strides=strides, margins=margins).y
+
+
+def pad_for_max(inputs, paddings, window):
+    """`inputs` padded so that no maximum over `window` changes, by values that their own range holds.
+
+    The scale of int8 is taken from all values, and -inf as padding would leave one level for all others. Behind a ReLU
+    that is zeros, else rows and columns of the image that are within the window as well. A window that may hold
+    padding alone has no such form: -inf.
+
+    Args:
+        paddings, window: two numbers, and one, for each axis of `inputs`.
+    """
+    axes = list(zip(paddings, window, inputs.shape, strict=True))
+    if any(max(sides) >= taps for sides, taps, _ in axes if any(sides)):
+        return tf.pad(inputs, paddings, constant_values=float("-inf"))
+    if _from_relu(inputs):
+        return tf.pad(inputs, paddings)
+    if all(2 * max(sides) < taps and (size or 0) > max(sides) for sides, taps, size in axes if any(sides)):
+        return tf.pad(inputs, paddings, "REFLECT")  # what ONNX has as well
+    while any(map(any, paddings)):
+        edge = [[min(pixels, 1) for pixels in sides] for sides in paddings]
+        inputs = tf.pad(inputs, edge, "SYMMETRIC")  # of one pixel, which repeats the edge
+        paddings = [[max(pixels - 1, 0) for pixels in sides] for sides in paddings]
+    return inputs
+
+
+def _from_relu(tensor) -> bool:
+    """Whether the graph being traced shows that no value of `tensor` is below zero."""
+    if tf.executing_eagerly():
+        return False
+    operation = tensor.op
+    while operation.type in ("Identity", "Cast", "LRN", "MaxPool"):  # keep signs
+        operation = operation.inputs[0].op
+    return operation.type in ("Relu", "Relu6")
 
 
 def image_mean(inputs) -> tuple:

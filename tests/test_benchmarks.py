@@ -230,3 +230,12 @@ def test_ratios_and_means():
     assert report.geometric_mean([1.0, math.e]) == pytest.approx(math.sqrt(math.e))
     with pytest.raises(ValueError):
         report.geometric_mean([])
+
+
+def test_exported_files_are_run_in_both_runtimes(tmp_path):
+    done = run("exports.py", "--models", "shufflenet_g2_wd4", "--size", "32", "--rounds", "1", "--folder", tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    names = ("shufflenet_g2_wd4", "keras_MobileNetV2")
+    assert [row[:2] for row in rows] == [[name, suffix] for suffix in (".onnx", ".tflite") for name in names]
+    assert {path.name for path in tmp_path.iterdir()} == {"".join(row[:2]) for row in rows}

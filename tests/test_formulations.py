@@ -127,6 +127,11 @@ def test_every_way_is_tried_by_some_shape():
         (dataclasses.replace(DEPTHWISE, xla=True, kernels=0), "taps"),
         (dataclasses.replace(DEPTHWISE, xla=True, kernels=0, positions=None), "split"),
         (dataclasses.replace(DEPTHWISE, device="GPU", kernels=0), "native"),
+        (dataclasses.replace(DEPTHWISE, kernels=0, exporting=True), "depthwise"),
+        (dataclasses.replace(DEPTHWISE, kernels=0, exporting=True, dilation=(2, 2)), "native"),
+        (dataclasses.replace(DEPTHWISE, kernels=0, exporting=True, strides=(2, 1)), "native"),
+        (dataclasses.replace(POINT, groups=1, kernels=0, exporting=True, positions=1), "native"),
+        (dataclasses.replace(PLAIN, kernels=0, exporting=True, onednn=False, dtype="bfloat16"), "native"),
     ],
 )
 def test_the_rules(situation, expected):

@@ -14,7 +14,8 @@ from wandb_api_server import Server, call, run_node
 from zoo.comparison.panels import CONFUSION_TABLE, DATASET, GROUPED_BY, SEED
 from zoo.comparison.reading import read_run
 from zoo.comparison.workspace import workspace_spec
-from zoo.metrics import METRICS
+from zoo.metrics import MADE_WITH, METRICS
+from zoo.training.environment import source
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # of wandb-workspaces
 TRAIN = ["model=mobilenet_v1", "model.width=0.25", "groups=2", "limit_steps=2", "recipe.epochs=2", "seed=3"]
@@ -102,8 +103,10 @@ def test_read_back_from_the_server_it_is_the_run_of_the_directory(trained, tmp_p
     assert remote["evaluation"]["classes"] == list(classes.classes)
     assert remote["evaluation"]["confusion"] == [list(cell) for cell in classes.confusion]
     assert CONFUSION_TABLE in summary and len(classes.classes) == 10
-    described = ("model", "family", "groups", "dataset", "seed", "commit", "versions", "epochs_planned", "config")
-    for key in (*METRICS, *described):
+    described = ("model", "family", "groups", "dataset", "seed", "epochs_planned", "config")
+    assert set(MADE_WITH) <= set(local.result) and local.result["data"]["builder"] == "digits/1.0.0"
+    assert {key: local.result[key] for key in ("commit", "dirty", "changes")} == source(ROOT)
+    for key in (*METRICS, *described, *MADE_WITH):
         assert remote["result"].get(key) == local.result.get(key), key
     assert remote["result"]["family"] == "mobilenet_v1" and remote["result"]["groups"] == 2
     assert not os.path.exists(tmp_path / "wandb")

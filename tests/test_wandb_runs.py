@@ -76,6 +76,7 @@ def test_a_run_is_what_its_directory_would_tell(tmp_path, server):
         "dataset": "digits",
         "seed": 1,
         "commit": "abc",
+        "dirty": True,
         "versions": {"keras": "3.15"},
         "config": {key: CONFIG[key] for key in ("groups", "seed", "dataset", "recipe")},
         "epochs_planned": 4,

@@ -12,6 +12,7 @@ from zoo.registry import list_models
 if TYPE_CHECKING:
     from zoo.backbone import FeatureInfo, feature_info, freeze
     from zoo.complexity import profile
+    from zoo.exporting import export
     from zoo.factory import create
     from zoo.folding import fuse
     from zoo.information import info
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FeatureInfo",
     "create",
+    "export",
     "feature_info",
     "freeze",
     "fuse",
@@ -36,6 +38,7 @@ __all__ = [
 HOMES = {
     "FeatureInfo": "zoo.backbone",
     "create": "zoo.factory",
+    "export": "zoo.exporting",
     "feature_info": "zoo.backbone",
     "freeze": "zoo.backbone",
     "fuse": "zoo.folding",

@@ -115,7 +115,7 @@ def _network(
     with building:
         features = module.build(config, images, small_stem)
         if features_only:
-            return keras.Model(images, features, name=config.name)
+            return _callable(keras.Model(images, features, name=config.name))
         x = module.head(config, features[-1])
     if num_classes is None:
         num_classes = getattr(config, "num_classes", CLASSES)
@@ -127,7 +127,13 @@ def _network(
     outputs = layers.Activation("linear", dtype="float32", name="logits" if num_classes else "features")(x)
     whole = keras.Model(images, outputs, name=config.name)
     whole.features = tuple(features)  # for zoo.freeze and zoo.feature_info
-    return whole
+    return _callable(whole)
+
+
+def _callable(model: keras.Model) -> keras.Model:
+    """`model`, which Keras's export to ONNX takes for called once: a graph is complete without that."""
+    model._called = True
+    return model
 
 
 def _behind_features(config: Any, module: ModuleType, backbone: keras.Model, checkpoint: Checkpoint) -> set[str]:

@@ -53,3 +53,10 @@ METRICS = {
 }
 ACCURACIES = tuple(key for key, metric in METRICS.items() if metric.kind == "share")
 COSTS = ("parameters", "macs", "peak_memory_bytes", "train_images_per_second", "latency_seconds")
+
+# What a result follows from beside configuration and seed: keys of `result.json` and of W&B's config.
+DATA = "data"  # which data they are, wherever they lie, see `zoo.training.data_identity`
+MADE_WITH = (
+    *("commit", "dirty", "changes", "versions", "packages", "backend", "kernels", "processor", "instructions"),
+    *("threads", "accelerators", "variables", DATA),
+)

@@ -10,7 +10,7 @@ from zoo.checks import close_matches
 from zoo.commands.output import form_of, form_options, write_csv, write_json
 from zoo.comparison import table
 from zoo.comparison.ranking import Row, check_metric, ranked
-from zoo.comparison.runs import STATUSES, Run, dataset, family, printable, wandb_id
+from zoo.comparison.runs import STATUSES, Run, dataset, family, is_invalid, printable, wandb_id
 from zoo.metrics import METRICS
 from zoo.training.errors import UserError
 
@@ -46,9 +46,10 @@ def compare(
     """Rank trained runs, and write one HTML file that compares them.
 
     A RUN is the directory that `python train.py` writes, finished or not; in a FOLDER, such as outputs/ or multirun/,
-    all are found. Runs that differ in the seed alone are one row: mean ± standard deviation (number of runs). Each data
-    set has a ranking of its own. The page holds accuracy against cost with the Pareto front, learning curves, confusion
-    matrices and settings; it needs no network. With --json or --csv it is written only where --output says so.
+    all are found. Runs that differ in the seed alone are one row: mean ± standard deviation (number of seeds); repeats
+    of a seed count as their mean. Other settings, data, sources, versions, kernels or machines make rows of their own.
+    Each data set has a ranking of its own. The page holds accuracy against cost with the Pareto front, learning curves,
+    confusion matrices and settings; it needs no network. With --json or --csv it is written where --output says so.
 
     \b
       zoo compare multirun/2026-11-22_21-00-00
@@ -141,6 +142,15 @@ def _remarks(runs: Sequence[Run], rows: Sequence[Row], metric: str) -> list[str]
             f"They are of {len(sets)} data sets: ranks and Pareto fronts count within each, for accuracies on"
             " different data sets cannot be compared."
         )
+    if any(len(row.runs) > len(row.seeds) for row in rows):
+        sentences.append("Repeats of a seed count as their mean; ± is over seeds alone.")
+    sentences += [
+        f"{printable(run.path)}: its last {METRICS[key].title} is invalid (NaN, infinite or out of range); no earlier"
+        " one is shown instead."
+        for run in runs
+        for key in dict.fromkeys([metric, "val_top1"])
+        if is_invalid(run, key)
+    ]
     without = sum(row.rank is None for row in rows)
     if without:
         sentences.append(f"{without} without {chosen.title}: not ranked, at the end.")

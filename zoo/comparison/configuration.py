@@ -1,17 +1,21 @@
-"""What a run was told to do: to find runs that differ in the seed alone, to name runs, and to show what differs."""
+"""What a result follows from: to find runs that differ in the seed alone, to name runs and to show differences."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zoo.comparison.runs import Run
+from zoo.comparison.runs import Run, seed
+from zoo.metrics import DATA, MADE_WITH
 
 SEED = "seed"
-# Where a run is logged and finds its data; it trains the same network in the same way wherever that is.
-ELSEWHERE = ("tracking.", "dataset.data_dir", "hydra.", "_wandb")
-# What is told beside the configuration; older runs have nothing else.
+# Names, notes and places of logs and outputs: the same network is trained in the same way whatever they are.
+WITHOUT_EFFECT = (SEED, "tracking.", "hydra.", "_wandb")
+DATA_FOLDER = "dataset.data_dir"  # tells the data apart only where the run does not record which data they are
+# Recorded beside the configuration; older runs have nothing else.
 BESIDE = ("model", "family_settings", "groups", "dataset", "small_stem", "epochs_planned", SEED)
-LONGEST_LABEL = 3  # settings that a label tells to set it apart
+MOST_SETTINGS = 3  # that a label names to set it apart
+LONGEST_VALUE = 24  # characters of a value in a label
+HASHES = {"commit": 10, "changes": 10, f"{DATA}.digest": 10}  # hexadecimal values -> digits that a label shows
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -34,18 +38,30 @@ def settings(run: Run) -> dict[str, str]:
 
 
 def recorded(run: Run) -> dict[str, str]:
-    """`settings`, and what the run was made with: commit and versions."""
-    made = {key: run.result[key] for key in ("commit", "versions") if run.result.get(key)}
-    return settings(run) | flattened(made)
+    """`settings`, and what the run was made with: data, commit, versions, kernels, processor and the rest."""
+    known = {key: run.result[key] for key in MADE_WITH if run.result.get(key) not in (None, {}, [])}
+    return settings(run) | flattened(known)
+
+
+def determining(run: Run) -> dict[str, str]:
+    """All of `recorded` that a result follows from, but for the seed: equal in runs that differ in the seed alone.
+
+    Data are the same wherever they lie; where a run does not record their identity, their folder stands for it.
+    """
+    without_effect = (*WITHOUT_EFFECT, DATA_FOLDER) if run.result.get(DATA) else WITHOUT_EFFECT
+    return {key: value for key, value in recorded(run).items() if not _is_one_of(key, without_effect)}
+
+
+def _is_one_of(key: str, names: Sequence[str]) -> bool:
+    return any(key.startswith(name) if name.endswith((".", "_wandb")) else key == name for name in names)
 
 
 def identity(run: Run) -> tuple:
-    """Equal for two runs that differ in their seed alone."""
-    relevant = [(key, value) for key, value in settings(run).items() if key != SEED and not key.startswith(ELSEWHERE)]
-    if not relevant:
-        return (run.path,)  # nothing is known of it, so nothing says that it is as another
+    """Equal for two runs that differ in their seed alone, or are repeats of one seed."""
+    if not any(not _is_one_of(key, WITHOUT_EFFECT) for key in settings(run)):
+        return (run.path,)  # its configuration is unknown, so it is treated as distinct
     # The network's name beside its settings: several variants of one family may be told apart by nothing else.
-    return (run.result.get("model"), run.result.get("dataset"), *sorted(relevant))
+    return (run.result.get("model"), run.result.get("dataset"), *sorted(determining(run).items()))
 
 
 def differing(runs: Sequence[dict[str, str]]) -> list[str]:
@@ -56,38 +72,48 @@ def differing(runs: Sequence[dict[str, str]]) -> list[str]:
 
 def labels(rows: Sequence[Sequence[Run]]) -> list[str]:
     """A name for each row of runs, no two alike: that of its first run, and where others share it what differs."""
-    named: dict[str, list[int]] = {}
+    by_name: dict[str, list[int]] = {}
     for index, runs in enumerate(rows):
-        named.setdefault(runs[0].name, []).append(index)
-    made = [""] * len(rows)
-    for name, indices in named.items():
+        by_name.setdefault(runs[0].name, []).append(index)
+    unique = [""] * len(rows)
+    for name, indices in by_name.items():
         for index, label in zip(indices, _set_apart(name, [rows[index] for index in indices]), strict=True):
-            made[index] = label
-    return made
+            unique[index] = label
+    return unique
 
 
 def _last(key: str) -> str:
     return key.rpartition(".")[2]
 
 
+def _short(key: str, value: str) -> str:
+    longest = HASHES.get(key, LONGEST_VALUE)
+    if len(value) <= longest:
+        return value
+    if key == DATA_FOLDER:
+        return f"…{value[1 - longest :]}"  # folders differ at their ends
+    return value[:longest] if key in HASHES else f"{value[: longest - 1]}…"
+
+
 def _set_apart(name: str, rows: Sequence[Sequence[Run]]) -> list[str]:
     if len(rows) == 1:
         return [name]
-    each = [settings(runs[0]) for runs in rows]
-    keys = [key for key in differing(each) if key != SEED and not key.startswith(ELSEWHERE)]
-    # Interpolated settings, as `groups` and `model.groups` are, tell the same under one name: once is enough.
-    told = {(_last(key), *(values.get(key, "-") for values in each)): key for key in reversed(keys)}
-    keys = [key for key in keys if key in told.values()][:LONGEST_LABEL]
+    each = [determining(runs[0]) for runs in rows]
+    columns = {key: [values.get(key, "-") for values in each] for key in differing(each)}
+    # Interpolated settings, as `groups` and `model.groups` are, have equal values under one name: once is enough.
+    first_of = {(_last(key), *values): key for key, values in reversed(columns.items())}
+    keys = [key for key in columns if key in first_of.values()][:MOST_SETTINGS]
     names = [_last(key) for key in keys]
-    made = []
-    for runs, values in zip(rows, each, strict=True):
+    labelled = []
+    for index, runs in enumerate(rows):
         parts = [
-            f"{last if names.count(last) == 1 else key}={values.get(key, '-')}"
+            f"{last if names.count(last) == 1 else key}={_short(key, columns[key][index])}"
             for key, last in zip(keys, names, strict=True)
         ]
-        if len(runs) == 1 and runs[0].result.get(SEED) is not None:
-            parts.append(f"{SEED}={runs[0].result[SEED]}")
-        made.append(f"{name} ({', '.join(parts)})" if parts else name)
+        if len(runs) == 1 and seed(runs[0]) is not None:
+            parts.append(f"{SEED}={seed(runs[0])}")
+        labelled.append(f"{name} ({', '.join(parts)})" if parts else name)
     return [
-        f"{label} [{runs[0].path}]" if made.count(label) > 1 else label for label, runs in zip(made, rows, strict=True)
+        f"{label} [{runs[0].path}]" if labelled.count(label) > 1 else label
+        for label, runs in zip(labelled, rows, strict=True)
     ]

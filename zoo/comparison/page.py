@@ -16,7 +16,7 @@ from zoo.comparison.runs import Run
 from zoo.training.errors import UserError
 
 # In this order: each file uses those before it.
-SCRIPTS = ("data", "rows", "look", "scatter", "table", "curves", "chosen", "classes", "filters", "main")
+SCRIPTS = ("data", "rows", "look", "numbers", "scatter", "table", "curves", "chosen", "classes", "filters", "main")
 
 
 def page(runs: Sequence[Run], metric: str = "val_top1", notes: Sequence[str] = (), made: datetime | None = None) -> str:

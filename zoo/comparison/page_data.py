@@ -3,6 +3,7 @@
 Texts are as they were recorded, cut where they are very long; the page shows them as text.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import accumulate
@@ -11,7 +12,7 @@ from typing import Any
 from zoo import metrics
 from zoo.comparison import configuration
 from zoo.comparison.ranking import FRONTS, accuracy_of, ranked
-from zoo.comparison.runs import Run, dataset, epochs, family, figure, groups
+from zoo.comparison.runs import Run, dataset, epochs, family, figure, groups, is_invalid, planned_epochs, seed
 from zoo.comparison.table import HEADINGS
 
 CURVES = {"val_top1": metrics.VAL_TOP1, "train_loss": metrics.TRAIN_LOSS, "val_loss": metrics.VAL_LOSS}
@@ -42,6 +43,8 @@ def page_data(runs: Sequence[Run], metric: str, notes: Sequence[str], made: date
     told = [
         {
             "label": _cut(label, LONGEST_NAME),
+            "name": _parts(label, run),
+            "seed": seed(run),
             "path": _cut(run.path, LONGEST_NAME),
             "row": row_of[id(run)],
             "status": run.status,
@@ -49,9 +52,10 @@ def page_data(runs: Sequence[Run], metric: str, notes: Sequence[str], made: date
             "groups": _cut(groups(run), LONGEST_NAME),
             "dataset": _cut(dataset(run), LONGEST_NAME),
             "epochs": epochs(run),
-            "planned": run.result.get("epochs_planned"),
+            "planned": planned_epochs(run),
             "error": _cut(run.result.get("error") or "", LONGEST_TEXT),
             "values": {key: value for key in metrics.METRICS if (value := figure(run, key)) is not None},
+            "invalid": [key for key in metrics.METRICS if is_invalid(run, key)],
             "curves": _curves(run, longest),
             "evaluation": evaluations.get(id(run)),
             "settings": [
@@ -77,7 +81,7 @@ def page_data(runs: Sequence[Run], metric: str, notes: Sequence[str], made: date
         },
         "costs": list(metrics.COSTS),
         "fronts": list(FRONTS),
-        "rows": [_cut(row.label, LONGEST_NAME) for row in rows],
+        "rows": [{"label": _cut(row.label, LONGEST_NAME), "name": _parts(row.label, row.first)} for row in rows],
         "runs": told,
         "classes": classes,
         "keys": [_cut(key, LONGEST_NAME) for key in keys],
@@ -87,6 +91,14 @@ def page_data(runs: Sequence[Run], metric: str, notes: Sequence[str], made: date
         "notes": [_cut(note, LONGEST_TEXT) for note in notes[:MOST_NOTES]]
         + ([f"And {left} more, which the command has named."] if left > 0 else []),
     }
+
+
+def _parts(label: str, run: Run) -> list[str]:
+    """The run's name in a label, without the data set at its end, which need not be repeated; and the rest."""
+    name, rest = run.name, label[len(run.name) :].strip()
+    # As names of runs are made of theirs, see zoo.training.tracking_config.
+    suffix = "-" + re.sub(r"[^\w.+-]+", "-", dataset(run)).strip("-")
+    return [_cut(name.removesuffix(suffix) or name, LONGEST_NAME), _cut(rest, LONGEST_NAME)]
 
 
 def _cut(text: str, longest: int) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zoo import metrics
+from zoo.comparison.configuration import determining, differing
+from zoo.comparison.runs import Run, family, groups
 from zoo.metrics import COSTS, METRICS
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ PER_CLASS_CHART, PER_CLASS_LABEL, PER_CLASS_VALUE = "wandb/bar/v0", "class", "ac
 TABLES = (metrics.MISTAKES, metrics.LAYERS)  # shown as they are
 
 # Config keys, with dots into the resolved configuration.
-FAMILY, GROUPS, DATASET, SEED = "family", "groups", "dataset.name", "seed"
-GROUPED_BY = (FAMILY, GROUPS)
+FAMILY, GROUPS, NETWORK, DATASET, SEED = "family", "groups", "network", "dataset.name", "seed"
+GROUPED_BY = (FAMILY, GROUPS)  # and what else sets the configurations apart, see `grouped_by`
 
 AGAINST = ("macs", "parameters", "latency_seconds")  # costs that accuracy is drawn against
 CURVES = (metrics.VAL_TOP1, metrics.VAL_LOSS, metrics.TRAIN_TOP1, metrics.TRAIN_LOSS)
@@ -144,6 +146,25 @@ def _in_config(key: str) -> str:
     """W&B keeps each first key's value under "value": dataset.name -> dataset.value.name."""
     first, dot, rest = key.partition(".")
     return f"{first}.value{dot}{rest}"
+
+
+def grouped_by(runs: Sequence[Run]) -> list[str]:
+    """Config keys such that runs which are equal in them differ in the seed alone: W&B averages over a group."""
+    settings = [determining(run) for run in runs]
+    values: dict[str, list[str | None]] = {
+        FAMILY: [family(run) for run in runs],
+        GROUPS: [groups(run) for run in runs],
+        NETWORK: [run.result.get("model") for run in runs],
+    }
+    values |= {key: [each.get(key) for each in settings] for key in differing(settings) if key not in values}
+    chosen = list(GROUPED_BY)
+    groups_now = list(zip(*(values[key] for key in chosen), strict=True))
+    for key, column in values.items():
+        finer = list(zip(groups_now, column, strict=True))
+        if len(set(finer)) > len(set(groups_now)):
+            chosen += [key] if key not in chosen else []
+            groups_now = finer
+    return chosen
 
 
 def only(ids: Sequence[str]) -> str:

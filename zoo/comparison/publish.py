@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from glob import escape
 from pathlib import Path
 
+from zoo.comparison.panels import grouped_by
 from zoo.comparison.ranking import check_metric
 from zoo.comparison.report import report_spec
 from zoo.comparison.runs import Run, printable, wandb_id
@@ -53,7 +54,7 @@ def publish(project: str, runs: Sequence[Run], metric: str, say: Say) -> list[st
     if not found:
         raise UserError(f"There is nothing to publish: none of the {len(runs)} runs is in {entity}/{name}.")
     ids, chosen, moment = list(found), list(found.values()), datetime.now(UTC)
-    workspace = workspace_spec(entity, name, ids, metric, moment)
+    workspace = workspace_spec(entity, name, ids, metric, moment, grouped_by(chosen))
     report = report_spec(entity, name, chosen, ids, metric, moment)
     with connection.doing(f"saving the workspace in {entity}/{name}"):
         workspace.save()

@@ -1,12 +1,13 @@
 """Runs in order: those that differ in the seed alone together, ranked by a metric within each data set."""
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from zoo.checks import close_matches
 from zoo.comparison import configuration, pareto
-from zoo.comparison.runs import Run, dataset, epochs, figure
+from zoo.comparison.runs import Run, dataset, epochs, figure, is_invalid, seed
 from zoo.metrics import ACCURACIES, METRICS
 
 FRONTS = ("macs", "parameters", "latency_seconds")  # the costs that a Pareto front is drawn against
@@ -14,16 +15,17 @@ FRONTS = ("macs", "parameters", "latency_seconds")  # the costs that a Pareto fr
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over the runs of a row that have it."""
+    """A figure over the seeds of a row. Repeats of a seed count as their mean: they tell nothing of other seeds."""
 
     mean: float
-    deviation: float | None  # standard deviation of the sample (n - 1); None of a single run
-    count: int
+    deviation: float | None  # standard deviation of the sample of seeds (n - 1); None of a single seed
+    count: int  # seeds
+    runs: int  # that have the figure; more than seeds where one was run several times
 
 
 @dataclass(frozen=True)
 class Row:
-    """A configuration with its finished runs, which differ in the seed; or a single run."""
+    """A configuration with its finished runs, which differ in the seed or repeat one; or a single run."""
 
     label: str
     runs: tuple[Run, ...]
@@ -35,6 +37,15 @@ class Row:
     def first(self) -> Run:
         """A run that stands for all of them."""
         return self.runs[0]
+
+    @property
+    def seeds(self) -> dict[int | str | None, int]:
+        """Seed -> how many of the runs have it. Runs without a recorded seed count as repeats of one."""
+        return Counter(map(seed, self.runs))
+
+    def invalid(self, key: str) -> int:
+        """How many of the runs have ended with an invalid value for the figure `key`; they are not in its mean."""
+        return sum(is_invalid(run, key) for run in self.runs)
 
     @property
     def epochs(self) -> int:
@@ -75,12 +86,17 @@ def ranked(runs: Sequence[Run], metric: str = "val_top1", single: bool = False) 
 
 
 def _figures(runs: Sequence[Run]) -> dict[str, Spread]:
-    found = {key: [value for run in runs if (value := figure(run, key)) is not None] for key in METRICS}
-    return {
-        key: Spread(_mean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
-        for key, values in found.items()
-        if values
-    }
+    figures = {}
+    for key in METRICS:
+        of_seed: dict[int | str | None, list[float]] = {}
+        for run in runs:
+            if (value := figure(run, key)) is not None:
+                of_seed.setdefault(seed(run), []).append(value)
+        if of_seed:
+            means = [_mean(values) for values in of_seed.values()]
+            deviation = statistics.stdev(means) if len(means) > 1 else None
+            figures[key] = Spread(_mean(means), deviation, len(means), sum(map(len, of_seed.values())))
+    return figures
 
 
 def _mean(values: Sequence[float]) -> float:

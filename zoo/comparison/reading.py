@@ -16,7 +16,7 @@ from typing import Any
 from zoo.comparison.process import has_crashed
 from zoo.comparison.runs import Evaluation, Run, printable
 from zoo.comparison.validation import Damaged, checked_evaluation, checked_result, column_fits, is_number
-from zoo.metrics import EPOCH, EVALUATION_FILE, METRICS_FILE, RESULT_FILE, TRAIN_SECONDS
+from zoo.metrics import EPOCH, EVALUATION_FILE, METRICS, METRICS_FILE, RESULT_FILE, TRAIN_SECONDS
 from zoo.training.errors import UserError
 
 # Folders that hold no runs of their own; those whose names begin with a dot (.hydra) are not entered either.
@@ -58,7 +58,8 @@ def read_run(folder: Path, say: Say) -> Run | None:
         return lambda text: say(printable(f"{folder / name}: {text}."))
 
     try:
-        result = checked_result(_read_json(folder / RESULT_FILE), say_of(RESULT_FILE))
+        raw = _read_json(folder / RESULT_FILE)
+        result = checked_result(raw, say_of(RESULT_FILE))
     except Damaged as error:
         say_of(RESULT_FILE)(f"{error}; this run is left out")
         return None
@@ -77,7 +78,8 @@ def read_run(folder: Path, say: Say) -> Run | None:
     if status == "running" and has_crashed(result, _silence(folder), _longest_epoch(history)):
         status = "crashed"
     name = result.get("name") or result.get("model") or folder.resolve().name
-    return Run(str(folder), name, status, result, history, evaluation)
+    invalid = tuple(key for key in METRICS if raw.get(key) is not None and key not in result)
+    return Run(str(folder), name, status, result, history, evaluation, invalid)
 
 
 def _folders(path: Path, say: Say) -> Iterator[Path]:

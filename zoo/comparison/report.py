@@ -37,7 +37,7 @@ def report_spec(
     import wandb_workspaces.reports.v2 as wr
 
     rows = ranked(runs, metric)
-    accuracy, count = accuracy_of(metric), len(ids)
+    accuracy, count, grouping = accuracy_of(metric), len(ids), panels.grouped_by(runs)
 
     def grid(drawn: list[Panel], across: int, grouped: bool) -> PanelGrid:
         runset = wr.Runset(
@@ -45,7 +45,7 @@ def report_spec(
             project=project,
             name="Compared runs",
             filters=panels.only(ids),
-            groupby=[f"config.{key}" for key in panels.GROUPED_BY] if grouped else [],
+            groupby=[f"config.{key}" for key in grouping] if grouped else [],
             order=[wr.OrderBy(wr.SummaryMetric(metric), ascending=not METRICS[metric].higher_is_better)],
             pinned_columns=panels.columns(metric),
             lock_columns=True,
@@ -103,7 +103,8 @@ def _compared(runs: Sequence[Run], rows: Sequence[Row], metric: str, moment: dat
     return (
         f"This report compares {_runs(len(runs))} in {len(rows)} {'row' if len(rows) == 1 else 'rows'}, by"
         f" {METRICS[metric].title} ({better} is better). Families: {families}. Data sets: {datasets}."
-        f" Runs that differ in their seed alone share a row, with mean and standard deviation."
+        f" Runs that differ in their seed alone share a row, with mean and standard deviation over the seeds."
+        + (" Repeats of a seed count as their mean." if any(len(row.runs) > len(row.seeds) for row in rows) else "")
         + (f" {unfinished} of the runs had not finished." if unfinished else "")
         + f" Ranking and Pareto fronts are those of {moment:%Y-%m-%d %H:%M} UTC; the panels follow the runs."
     )

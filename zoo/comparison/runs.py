@@ -34,38 +34,74 @@ class Run:
     result: dict[str, Any]  # what result.json says
     history: dict[str, list[float | None]]  # columns of metrics.csv, a value an epoch
     evaluation: Evaluation | None
+    invalid: tuple[str, ...] = ()  # figures of zoo.metrics.METRICS that `result` had with a value that cannot be
 
 
-# What result.json only says of a run that has ended is taken from the epochs of one that has not.
-FROM_HISTORY: dict[str, tuple[str, Callable[[Sequence[float]], float]]] = {
-    "val_top1": (metrics.VAL_TOP1, lambda values: values[-1]),
+# What result.json only says of a run that has ended is taken from the epochs of one that has not: from the last epoch
+# where there is no function of all.
+FROM_HISTORY: dict[str, tuple[str, Callable[[Sequence[float]], float] | None]] = {
+    "val_top1": (metrics.VAL_TOP1, None),
     "best_val_top1": (metrics.VAL_TOP1, max),
-    "val_top5": (metrics.VAL_TOP5, lambda values: values[-1]),
-    "train_loss": (metrics.TRAIN_LOSS, lambda values: values[-1]),
-    "val_loss": (metrics.VAL_LOSS, lambda values: values[-1]),
+    "val_top5": (metrics.VAL_TOP5, None),
+    "train_loss": (metrics.TRAIN_LOSS, None),
+    "val_loss": (metrics.VAL_LOSS, None),
     "train_images_per_second": (
         metrics.TRAIN_IMAGES_PER_SECOND,
         lambda values: statistics.median(values[1:] or values),  # caches fill in the first epoch
     ),
     "peak_memory_bytes": ("peak_memory_bytes", max),
-    "seconds": (metrics.SECONDS, lambda values: values[-1]),
+    "seconds": (metrics.SECONDS, None),
 }
+# Recorded as null where it is NaN or infinite; null for anything else means that it was not measured.
+NULL_IF_INVALID = ("val_top1", "val_top5", "train_loss", "val_loss", "test_top1", "test_top5", "test_loss")
 
 
 def figure(run: Run, key: str) -> float | None:
-    """The figure `key`, one of `zoo.metrics.METRICS`: of the last whole epoch where the run has not ended."""
+    """The figure `key`, one of `zoo.metrics.METRICS`; None where it is unknown or invalid.
+
+    What result.json does not have is taken from the epochs. Of a run that has ended, the last epoch counts as it is:
+    where its value is invalid, no earlier one takes its place. Of a run that goes on, it is the last valid value.
+    """
     value = run.result.get(key)
-    if value is None and key in FROM_HISTORY:
-        column, chosen = FROM_HISTORY[key]
-        values = [each for each in run.history.get(column, []) if each is not None]
-        value = chosen(values) if values else None
-    return value
+    recorded = key in run.invalid or (run.status == "finished" and key in NULL_IF_INVALID and key in run.result)
+    if value is not None or recorded or key not in FROM_HISTORY:
+        return value
+    column, over_all = FROM_HISTORY[key]
+    values = run.history.get(column, [])
+    if over_all is None and run.status != "running":
+        return values[-1] if values and _is_whole(run) else None
+    valid = [each for each in values if each is not None]
+    return (over_all(valid) if over_all else valid[-1]) if valid else None
+
+
+def is_invalid(run: Run, key: str) -> bool:
+    """Whether the run has ended with a value for `key` that is no figure: NaN, infinite, or out of its range."""
+    if figure(run, key) is not None:
+        return False
+    if key in run.invalid:
+        return True
+    ended = run.status != "running" and key in NULL_IF_INVALID and epochs(run) > 0
+    return ended and (key in run.result or FROM_HISTORY.get(key, ("",))[0] in run.history)
+
+
+def _is_whole(run: Run) -> bool:
+    """Whether the last epoch of the history is the last one of the run: a damaged line may have been left out."""
+    numbers = run.history.get(metrics.EPOCH, [])
+    return bool(numbers) and numbers[-1] >= run.result.get("epochs", 0)
 
 
 def epochs(run: Run) -> int:
     """How many epochs the run has finished."""
     told = run.result.get("epochs")
     return told if told is not None else len(run.history.get(metrics.EPOCH, []))
+
+
+def planned_epochs(run: Run) -> int | None:
+    """How many epochs the run is to have: what it says, else what its configuration says."""
+    config = run.result.get("config")
+    recipe = config.get("recipe") if isinstance(config, dict) else None
+    configured = recipe.get("epochs") if isinstance(recipe, dict) else None
+    return run.result.get("epochs_planned", configured if isinstance(configured, int) else None)
 
 
 def family(run: Run) -> str:
@@ -75,6 +111,13 @@ def family(run: Run) -> str:
 
 def dataset(run: Run) -> str:
     return run.result.get("dataset") or UNKNOWN
+
+
+def seed(run: Run) -> int | str | None:
+    """The seed of the run's random numbers; None where it is not recorded."""
+    config = run.result.get("config")
+    value = run.result.get("seed", config.get("seed") if isinstance(config, dict) else None)
+    return value if isinstance(value, (int, str)) else None
 
 
 def groups(run: Run) -> str:

@@ -1,10 +1,11 @@
 """The ranked table: for a person on a terminal or in a file, and as rows and a document for programs."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TextIO
 
 from zoo.comparison.ranking import FRONTS, Row, Spread
-from zoo.comparison.runs import Run, dataset, family, groups, printable
+from zoo.comparison.runs import Run, dataset, family, groups, planned_epochs, printable, seed
 from zoo.metrics import COSTS, METRICS
 
 HEADINGS = {  # narrower than the titles of zoo.metrics
@@ -17,7 +18,7 @@ HEADINGS = {  # narrower than the titles of zoo.metrics
     "seconds": "duration",
 }
 FRONT_WORDS = {"macs": "MACs", "parameters": "params", "latency_seconds": "latency"}
-NONE = "-"
+NONE, INVALID = "-", "invalid"
 # On a narrow terminal: widths to which texts are folded, and columns that give way, the first one first.
 FOLDED = {"name": 24, "Pareto front": 14}
 FIRST_TO_GO = ("family", "epochs", "peak mem", "status", "data set", "img/s", "groups", "params")
@@ -48,30 +49,43 @@ def _scaled(value: float, step: int, units: Sequence[str]) -> str:
     return f"{value:.3g}{units[unit]}" if value < 999.5 else f"{value:,.0f}{units[unit]}"
 
 
-def spread(key: str, value: Spread | None) -> str:
-    """A figure and how far the runs of a row differ in it: "98.73 ± 0.21 % (3)"."""
+def spread(row: Row, key: str) -> str:
+    """A figure of a row and how far its seeds differ in it: "98.73 ± 0.21 % (3)", "98.73 % (5 repeats)", "invalid"."""
+    value, invalid = row.figures.get(key), row.invalid(key)
     if value is None:
-        return NONE
-    if value.deviation is None:
-        return number(key, value.mean)
-    if METRICS[key].kind == "share":
-        return f"{100 * value.mean:.2f} ± {100 * value.deviation:.2f} % ({value.count})"
-    return f"{number(key, value.mean)} ± {number(key, value.deviation)} ({value.count})"
+        return INVALID if invalid else NONE
+    notes = [counts(value)] if value.runs > 1 else []
+    notes += [f"{invalid} {INVALID}"] if invalid else []
+    text = number(key, value.mean)
+    if value.deviation is not None and METRICS[key].kind == "share":
+        text = f"{100 * value.mean:.2f} ± {100 * value.deviation:.2f} %"
+    elif value.deviation is not None:
+        text = f"{text} ± {number(key, value.deviation)}"
+    return f"{text} ({', '.join(notes)})" if notes else text
+
+
+def counts(value: Spread) -> str:
+    """How many seeds and runs a figure is of: "3", "5 repeats" of one seed, or "3 seeds, 7 runs"."""
+    if value.runs == value.count:
+        return str(value.count)
+    return f"{value.runs} repeats" if value.count == 1 else f"{value.count} seeds, {value.runs} runs"
+
+
+def cell(row: Row, key: str) -> str:
+    """A figure of a row, without its spread."""
+    value = row.figures.get(key)
+    return INVALID if value is None and row.invalid(key) else number(key, value and value.mean)
 
 
 def progress(row: Row) -> str:
-    """Epochs that were done, of those that were planned where it is fewer."""
-    planned = row.first.result.get("epochs_planned")
+    """Epochs that were done, of those that were planned where it is fewer: "34/300"."""
+    planned = planned_epochs(row.first)
     return f"{row.epochs}/{planned}" if planned and planned > row.epochs else str(row.epochs)
 
 
 def columns(metric: str) -> list[tuple[str, bool, Callable[[Row], str]]]:
     """Heading, whether it holds numbers, and the cell of a row, of each column."""
     costs = [key for key in COSTS if key != metric]
-
-    def figures(key: str) -> Callable[[Row], str]:
-        return lambda row: number(key, row.figures[key].mean if key in row.figures else None)
-
     return [
         ("rank", True, lambda row: NONE if row.rank is None else str(row.rank)),
         ("name", False, lambda row: printable(row.label)),
@@ -79,8 +93,8 @@ def columns(metric: str) -> list[tuple[str, bool, Callable[[Row], str]]]:
         ("groups", True, lambda row: printable(groups(row.first))),
         ("data set", False, lambda row: printable(dataset(row.first))),
         ("status", False, lambda row: row.first.status),
-        (HEADINGS.get(metric, METRICS[metric].title), True, lambda row: spread(metric, row.figures.get(metric))),
-        *((HEADINGS[key], True, figures(key)) for key in costs),
+        (HEADINGS.get(metric, METRICS[metric].title), True, lambda row: spread(row, metric)),
+        *((HEADINGS[key], True, partial(cell, key=key)) for key in costs),
         ("epochs", True, progress),
         ("Pareto front", False, lambda row: ", ".join(FRONT_WORDS[key] for key in row.front)),
     ]
@@ -137,7 +151,11 @@ def _padded(text: str, space: int, right: bool) -> str:
 
 
 def csv_rows(rows: Sequence[Row], metric: str) -> list[dict[str, Any]]:
-    """Column -> value of each row: a figure is its mean, the standard deviation over the runs, and how many have it."""
+    """Column -> value of each row: a figure is its mean, the standard deviation over the seeds, and how many have it.
+
+    `repeats` has the number of runs of each of the `seeds`, in their order; `invalid` the figures that a run has ended
+    with an invalid value for.
+    """
     figures = [metric, *(key for key in METRICS if key != metric)]
     told = []
     for row in rows:
@@ -149,7 +167,9 @@ def csv_rows(rows: Sequence[Row], metric: str) -> list[dict[str, Any]]:
             "dataset": printable(dataset(row.first)),
             "status": row.first.status,
             "runs": len(row.runs),
-            "seeds": _seeds(row),
+            "seeds": [str(each) for each in row.seeds if each is not None],
+            "repeats": [str(runs) for each, runs in row.seeds.items() if each is not None],
+            "invalid": _invalid(row),
         }
         for key in figures:
             known = row.figures.get(key)
@@ -158,20 +178,20 @@ def csv_rows(rows: Sequence[Row], metric: str) -> list[dict[str, Any]]:
                 f"{key}_sd": known and known.deviation,
                 f"{key}_n": known.count if known else 0,
             }
-        values |= {"epochs": row.epochs, "epochs_planned": row.first.result.get("epochs_planned")}
+        values |= {"epochs": row.epochs, "epochs_planned": planned_epochs(row.first)}
         told.append(values | {"pareto": row.front, "paths": [printable(run.path) for run in row.runs]})
     return told
 
 
-def _seeds(row: Row) -> list[str]:
-    return [str(run.result["seed"]) for run in row.runs if run.result.get("seed") is not None]
+def _invalid(row: Row) -> list[str]:
+    return [key for key in METRICS if row.invalid(key)]
 
 
 def document(rows: Sequence[Row], metric: str) -> dict[str, Any]:
     """The rows in JSON's types: {"metric": ..., "rows": [{"rank": 1, "figures": {...}, "runs": [...], ...}]}."""
 
     def run_values(run: Run) -> dict[str, Any]:
-        values = {"path": run.path, "name": run.name, "status": run.status, "seed": run.result.get("seed")}
+        values = {"path": run.path, "name": run.name, "status": run.status, "seed": seed(run)}
         return values | ({"error": run.result["error"]} if run.result.get("error") else {})
 
     def values(row: Row) -> dict[str, Any]:
@@ -183,11 +203,13 @@ def document(rows: Sequence[Row], metric: str) -> dict[str, Any]:
             "dataset": dataset(row.first),
             "status": row.first.status,
             "figures": {
-                key: {"mean": each.mean, "deviation": each.deviation, "runs": each.count}
+                key: {"mean": each.mean, "deviation": each.deviation, "seeds": each.count, "runs": each.runs}
                 for key, each in row.figures.items()
             },
+            "repeats": [{"seed": each, "runs": runs} for each, runs in row.seeds.items()],
+            "invalid": {key: row.invalid(key) for key in _invalid(row)},
             "epochs": row.epochs,
-            "epochs_planned": row.first.result.get("epochs_planned"),
+            "epochs_planned": planned_epochs(row.first),
             "pareto": list(row.front),
             "runs": [run_values(run) for run in row.runs],
         }

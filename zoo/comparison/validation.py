@@ -11,8 +11,8 @@ SHOWN = 40  # characters of a value that cannot be
 DEEPEST = 50  # nesting of a configuration
 LARGEST = 1e30  # of a figure: more is damage, and would be infinite where it is squared
 RECORDED = ("finished", "interrupted", "failed", "running")  # statuses that a run writes
-TEXTS = ("name", "group", "model", "dataset", "family", "error", "commit")
-MAPPINGS = ("config", "family_settings", "process", "versions", "wandb")
+TEXTS = ("name", "group", "model", "dataset", "family", "error", "commit", "changes", "backend", "processor")
+MAPPINGS = ("config", "data", "family_settings", "packages", "process", "variables", "versions", "wandb")
 COUNTS = ("seed", "epochs", "epochs_planned")
 
 

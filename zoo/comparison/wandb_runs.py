@@ -6,8 +6,9 @@ What training logs, and is read here, by exact key:
   calls failed.
 - history: the columns of `metrics.csv`, one row an epoch with `epoch` in it.
 - config: `family` (a key of `zoo.registry.FAMILIES`), `network` (the zoo's name of the network), and the resolved
-  configuration, of which `groups`, `seed`, `small_stem`, `dataset.name` and `recipe.epochs` are read by name. `commit`,
-  `dirty` and `versions` tell what made the run. A section that a parameter of W&B's sweep hides is `model_settings`.
+  configuration, of which `groups`, `seed`, `small_stem`, `dataset.name` and `recipe.epochs` are read by name. The keys
+  of `zoo.metrics.MADE_WITH` say what the run was made with, its data too. A section that a parameter of W&B's sweep
+  hides is `model_settings`.
 - tables, see `zoo.comparison.panels`: the confusion matrix, and the classes where it does not tell them.
 """
 
@@ -24,7 +25,7 @@ from zoo.comparison.panels import CONFUSION_COLUMNS, CONFUSION_TABLE, PER_CLASS_
 from zoo.comparison.runs import Evaluation, Run, printable
 from zoo.comparison.validation import Damaged, checked_evaluation, checked_result, column_fits, is_number, shown
 from zoo.comparison.wandb_connection import Connection, connect, http_status
-from zoo.metrics import EPOCH, METRICS
+from zoo.metrics import EPOCH, MADE_WITH, METRICS
 from zoo.training.environment import redact
 from zoo.training.errors import UserError
 from zoo.training.tracking import HIDDEN
@@ -43,7 +44,7 @@ STATUSES = {
     "preempted": "interrupted",
 }
 # Of the config: what is no part of the resolved configuration.
-BESIDE = ("family", "network", "commit", "dirty", "versions")
+BESIDE = ("family", "network", *MADE_WITH)
 AT_ONCE = 8  # runs whose histories are asked for at a time
 TABLE_LIMIT = 10_000  # rows of a table, after which W&B cuts it
 Say = Callable[[str], None]
@@ -118,7 +119,8 @@ def _read(connection: Connection, run: wandb.apis.public.Run, path: str, say_of:
         except Damaged as error:
             say_of(f"its confusion matrix cannot be read ({error}); the run is shown without its classes")
             evaluation = None
-    return Run(path, run.name or run.id, status, result, history, evaluation)
+    invalid = tuple(key for key in METRICS if key in summary and key not in result)
+    return Run(path, run.name or run.id, status, result, history, evaluation, invalid)
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -158,8 +160,7 @@ def _result(
         "dataset": dataset.get("name") if isinstance(dataset, Mapping) else dataset,
         "seed": config.get("seed"),
         "small_stem": config.get("small_stem"),
-        "commit": config.get("commit"),
-        "versions": config.get("versions"),
+        **{key: config.get(key) for key in MADE_WITH},
         "config": {key: value for key, value in config.items() if key not in BESIDE},
         "epochs_planned": recipe.get("epochs") if isinstance(recipe, Mapping) else None,
         "wandb": {"mode": "online", "id": run.id, "url": run.url},

@@ -14,13 +14,21 @@ if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
 
 
-def workspace_spec(entity: str, project: str, ids: Sequence[str], metric: str, moment: datetime) -> Workspace:
+def workspace_spec(
+    entity: str,
+    project: str,
+    ids: Sequence[str],
+    metric: str,
+    moment: datetime,
+    grouped_by: Sequence[str] = panels.GROUPED_BY,
+) -> Workspace:
     """The workspace, not saved yet: nothing is sent.
 
     Args:
         ids: W&B's ids of the runs that are compared; no others are shown.
         metric: key of `zoo.metrics.METRICS`, that the runs are ordered by.
         moment: told in the name, in UTC.
+        grouped_by: config keys, see `panels.grouped_by`.
     """
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces import expr
@@ -51,7 +59,7 @@ def workspace_spec(entity: str, project: str, ids: Sequence[str], metric: str, m
         settings=ws.WorkspaceSettings(x_axis=EPOCH, max_runs=max(count, panels.FEWEST)),
         runset_settings=ws.RunsetSettings(
             filters=panels.only(ids),
-            groupby=[expr.Config(key) for key in panels.GROUPED_BY],
+            groupby=[expr.Config(key) for key in grouped_by],
             order=[expr.Ordering(expr.Summary(metric), ascending=not METRICS[metric].higher_is_better)],
             pinned_columns=panels.columns(metric),
         ),

@@ -73,6 +73,7 @@ def build(plan: Plan) -> keras.Model:
             _transfer(operation, copy)
     inputs = keras.tree.map_structure(tensors.__getitem__, graph.inputs)
     model = keras.Model(inputs, _named_outputs(graph, tensors), name=graph.name)
+    model._called = True  # a graph is complete without a call, and Keras's export to ONNX asks for one
     in_training = {copies[step.operation] for step in graph.steps if step.kwargs.get("training")}
     _freeze(model, in_training | {copies[inner] for inner in plan.nested if copies[inner].trainable})
     return model

@@ -94,12 +94,13 @@ def head(config: AlexNet, features):
     from keras import layers
 
     from blocks import AdaptiveAveragePooling2D, Dense
+    from blocks.compose import flatten
 
     x = features
     if tuple(x.shape[1:3]) != (MAP, MAP):
         x = AdaptiveAveragePooling2D(MAP)(x)
     x = layers.Permute((3, 1, 2))(x)  # the order in which the reference's dense layer reads it
-    x = layers.Flatten(data_format="channels_last")(x)
+    x = flatten(x)
     for name in ("output.fc1.fc", "output.fc2.fc"):
         x = Dense(HIDDEN, activation="relu", kernel_initializer="he_normal", name=name)(x)
         x = layers.Dropout(DROPOUT)(x)

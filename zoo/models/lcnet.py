@@ -83,11 +83,9 @@ def build(config: LCNet, images, small_stem: bool = False) -> list:
 
 def head(config: LCNet, features):
     """Vector (B, 1280) that the classifier sees, from the last feature map."""
-    from keras import layers
-
     from blocks import convolution, global_average
-    from blocks.compose import activation
+    from blocks.compose import activation, flatten
 
     x = global_average(features, keepdims=True)
     x = activation(convolution(x, HIDDEN, use_bias=True, name="conv_head"), HS)
-    return layers.Flatten(data_format="channels_last")(x)
+    return flatten(x)

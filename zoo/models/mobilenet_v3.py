@@ -124,11 +124,9 @@ def _block(x, block: Block, *, groups: int | None, drop_path: float):
 
 def head(config: MobileNetV3, features):
     """Vector (B, 1280 or 1024) that the classifier sees, from the last feature map."""
-    from keras import layers
-
     from blocks import convolution, global_average
-    from blocks.compose import activation
+    from blocks.compose import activation, flatten
 
     x = global_average(features, keepdims=True)
     x = activation(convolution(x, SIZES[config.size][1], use_bias=True, name="conv_head"), HS)
-    return layers.Flatten(data_format="channels_last")(x)
+    return flatten(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -19,6 +20,15 @@ GIT_TIMEOUT_SECONDS = 10
 # TensorFlow is published under several names, of which a machine has one.
 TENSORFLOW_PACKAGES = ("tensorflow", "tensorflow-cpu", "tf-nightly", "tensorflow-intel", "tensorflow-macos")
 
+# Of these, versions() does not tell; they read and scale images.
+PACKAGES = ("grouped-convolution-zoo", "tensorflow-datasets", "pillow", "scikit-learn")
+
+VARIABLES = (
+    *("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "TF_XLA_FLAGS", "XLA_FLAGS"),
+    *("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"),
+    *("TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC", "NVIDIA_TF32_OVERRIDE"),
+)
+
 # Below this, a "key" is a typing error whose letters would be cut out of every text.
 SECRET_LENGTH = 8
 
@@ -34,6 +44,17 @@ def git_dirty(path: Path) -> bool | None:
         return None
     changes = _git(path, "--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
     return None if changes is None else bool(changes)
+
+
+def git_changes(path: Path) -> str | None:
+    """SHA-256 of how tracked files differ from the commit; None where they do not, or there is no commit."""
+    changes = _git(path, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color", "--full-index")
+    return hashlib.sha256(changes.encode("utf-8", "surrogateescape")).hexdigest() if changes else None
+
+
+def source(path: Path) -> dict[str, str | bool | None]:
+    """What the sources around `path` are: `commit`, whether they are `dirty`, and a hash of their `changes`."""
+    return {"commit": git_commit(path), "dirty": git_dirty(path), "changes": git_changes(path)}
 
 
 def process() -> dict[str, str | int]:
@@ -79,6 +100,16 @@ def versions() -> dict[str, str | None]:
     }
 
 
+def packages() -> dict[str, str]:
+    """Versions of this package and of those that read images, where they are installed."""
+    return {name: version for name in PACKAGES if (version := _version(name)) is not None}
+
+
+def variables() -> dict[str, str]:
+    """The environment variables that are set and change how TensorFlow computes."""
+    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
+
+
 def redact(text: str, secrets: Iterable[str | None] = ()) -> str:
     """`text` with `***` for W&B's API key, as far as the environment has it, and for each of `secrets`."""
     for secret in (os.environ.get("WANDB_API_KEY"), *secrets):
@@ -90,10 +121,10 @@ def redact(text: str, secrets: Iterable[str | None] = ()) -> str:
 def _git(path: Path, *arguments: str) -> str | None:
     command = ["git", "-C", str(path), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_SECONDS, check=True)
+        done = subprocess.run(command, capture_output=True, timeout=GIT_TIMEOUT_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return None  # no git, no repository, no commit, or a repository that git refuses to trust
-    return done.stdout.strip()
+    return done.stdout.decode("utf-8", "surrogateescape").strip()  # a difference may be in any encoding
 
 
 def _version(package: str) -> str | None:

@@ -17,8 +17,9 @@ from zoo import metrics
 from zoo.complexity import LayerCost, Profile, profile_layers
 from zoo.factory import create
 from zoo.registry import family_key
-from zoo.training import environment, recipe
+from zoo.training import environment, hardware, recipe
 from zoo.training.data import Data, load
+from zoo.training.data_identity import data_identity
 from zoo.training.epochs import REMEDIES, DivergedError, EpochRows
 from zoo.training.errors import UserError
 from zoo.training.evaluation import evaluate
@@ -66,7 +67,8 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
     with Record(directory, start) as record, ExitStack() as stack:
         model, data, layers = _prepare(settings, screen)
         cost = _total(layers)
-        record.add(asdict(cost))
+        start |= {"data": _plainly(lambda: data_identity(settings.dataset)), "kernels": hardware.kernels()}
+        record.add({**asdict(cost), **start})
         tracker = _plainly(lambda: stack.enter_context(_tracked(settings, start, directory, screen)))
         stack.enter_context(data.naming_what_is_broken())
         tracker.summarise(asdict(cost))
@@ -126,14 +128,19 @@ def _start(settings: Settings, sweep: Sweep) -> dict[str, Any]:
         "dataset": settings.dataset.name,
         "seed": settings.seed,
         "small_stem": settings.small_stem,
-        "commit": environment.git_commit(Path(__file__).parent),
+        "epochs_planned": settings.recipe.epochs,
+        **environment.source(Path(__file__).parent),
         "versions": environment.versions(),
+        "packages": environment.packages(),
+        "variables": environment.variables(),
+        **hardware.described(),
     }
 
 
 def _tracked(settings: Settings, start: Mapping[str, Any], directory: Path, screen: Console):
     """W&B's run, with what runs are grouped by on its dashboards at the top level of its config."""
     facts = {"family": start["family"], "network": start["model"], "groups": start["groups"]}
+    facts |= {key: start[key] for key in metrics.MADE_WITH}
     return open_run(
         settings.tracking,
         name=start["name"],
@@ -264,7 +271,6 @@ def _result(rows: list[dict], settings: Settings) -> dict[str, Any]:
     rates = _steady(rows)
     return {
         "epochs": len(rows),
-        "epochs_planned": settings.recipe.epochs,
         "train_loss": last.get(metrics.TRAIN_LOSS),
         "val_loss": last.get(metrics.VAL_LOSS),
         "val_top1": last.get(metrics.VAL_TOP1),

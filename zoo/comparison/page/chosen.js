@@ -10,10 +10,21 @@ function choose(index, wanted = true) {
 
 const chosenRuns = () => state.chosen.map((index) => RUNS[index]).filter((run) => isShown(run));
 
+// The same in the learning curves and among the classes.
+function styleOfChosen(run) {
+  const place = chosenRuns().indexOf(run);
+  return { colour: colourAt(place), symbol: SYMBOLS[place % SYMBOLS.length], dash: "solid" };
+}
+
+function namedChosen(run) {
+  const { colour, symbol } = styleOfChosen(run);
+  return element("li", {}, swatch(colour, symbol), labelled(run.label, run.name));
+}
+
 function drawChosen(rows) {
   const chosen = chosenRuns();
   byId("chosen").replaceChildren(...chosen.map((run) => element("li", {},
-    element("span", { class: "text" }, isolated(run.label)),
+    element("span", { class: "text" }, labelled(run.label, run.name)),
     element("button", { type: "button", click: () => choose(run.index, false), "aria-label": `Remove ${run.label}` }, "×"))));
   const select = byId("add-run");
   const others = rows.flatMap((row) => row.runs).filter((run) => !state.chosen.includes(run.index));
@@ -39,7 +50,7 @@ function drawDifference() {
     const index = run.settings[place];
     return index === null ? element("span", { class: "muted" }, "not set") : isolated(DATA.texts[index]);
   };
-  const names = runs.map((run) => element("th", { scope: "col", class: "name" }, isolated(run.label)));
+  const names = runs.map((run) => element("th", { scope: "col", class: "name" }, labelled(run.label, run.name)));
   const head = element("tr", {}, element("th", { scope: "col" }, "Setting"), ...names);
   const lines = places.map((place) => {
     const values = runs.map((run) => element("td", { class: "setting" }, text(run, place)));

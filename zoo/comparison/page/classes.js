@@ -45,7 +45,7 @@ async function drawPerClass(target, runs, counts, places, names) {
       y: places.map((_, row) => row),
       text: places.map((place) => `<b>${plain(names[place])}</b><br>${plain(run.label)}<br>${right(place)}`),
       hovertemplate: "%{text}<extra></extra>",
-      marker: { color: colourAt(index), symbol: SYMBOLS[index % SYMBOLS.length], size: 9, opacity: 0.9 },
+      marker: { color: styleOfChosen(run).colour, symbol: styleOfChosen(run).symbol, size: 9, opacity: 0.9 },
     };
   });
   const shown = places.map((place) => names[place]);
@@ -97,7 +97,7 @@ function accuracyTable(runs, counts, names) {
   const body = element("div", { class: "scroll" });
   const fill = () => {
     if (body.childElementCount) return;
-    const labels = runs.map((run) => element("th", { scope: "col", class: "name" }, isolated(run.label)));
+    const labels = runs.map((run) => element("th", { scope: "col", class: "name" }, labelled(run.label, run.name)));
     const head = element("tr", {}, element("th", { scope: "col" }, "Class"), ...labels);
     const lines = names.map((name, place) => {
       const cells = counts.map((count) => element("td", { class: "number" }, format("val_top1", count.accuracy[place])));
@@ -136,14 +136,12 @@ async function drawClasses() {
     const counts = members.map((run) => countsOf(run.evaluation));
     const places = placesOf(counts);
     const dots = element("div", { class: "chart" });
-    const key = element("ul", { class: "legend" }, ...members.map((run, index) => (
-      element("li", {}, swatch(colourAt(index), SYMBOLS[index % SYMBOLS.length]), isolated(run.label))
-    )));
+    const key = element("ul", { class: "legend" }, ...members.map(namedChosen));
     const matrices = members.map((run, index) => {
       const chart = element("div", { class: "chart" });
       drawing.push(() => drawMatrix(chart, run, counts[index], places, names));
       const caption = element("figcaption", {}, confusionsOf(counts[index], names));
-      return element("figure", { class: "matrix" }, element("h4", {}, isolated(run.label)), chart, caption);
+      return element("figure", { class: "matrix" }, element("h4", {}, labelled(run.label, run.name)), chart, caption);
     });
     drawing.push(() => drawPerClass(dots, members, counts, places, names));
     const all = counted(names.length, "class", "classes");

@@ -12,7 +12,11 @@ const SHAPES = {
   star: "M7 .8l1.9 4.1 4.4.5-3.3 3 .9 4.4L7 10.6l-3.9 2.2.9-4.4-3.3-3 4.4-.5z", "triangle-down": "M7 12.5L1 1.5h12z",
 };
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
-const FILLS = ["", "-open", "-dot", "-open-dot"]; // of the symbols: a data set each
+// How symbols are filled: a data set each. From the fifth on they are smaller as well.
+const FILLS = [
+  { symbol: "", name: "filled", fill: 1 }, { symbol: "-open", name: "open", fill: 0 },
+  { symbol: "", name: "pale", fill: 0.3 }, { symbol: "-open-dot", name: "open with a dot", fill: 0, dot: true },
+];
 const FAMILIES = [...new Set(RUNS.map((run) => run.family))].sort();
 const DATASETS = [...new Set(RUNS.map((run) => run.dataset))].sort();
 
@@ -24,14 +28,27 @@ const styleOf = (family) => {
   return { colour: colourAt(place), symbol: SYMBOLS[place % SYMBOLS.length], dash: DASHES[place % DASHES.length] };
 };
 
-function swatch(colour, symbol) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  for (const [name, value] of Object.entries({ viewBox: "0 0 14 14", class: "swatch", "aria-hidden": "true" })) made.setAttribute(name, value);
-  path.setAttribute("d", SHAPES[symbol]);
-  path.setAttribute("fill", colour);
-  made.append(path);
-  return made;
+// The look of a data set's symbols and of the line of its front.
+function lookOf(dataset) {
+  const place = DATASETS.indexOf(dataset);
+  return { ...FILLS[place % FILLS.length], size: place < FILLS.length ? 10 : 7, dash: DASHES[place % DASHES.length] };
+}
+
+// `colour` with this share of opacity, as Plotly and CSS read it.
+const faded = (colour, share) => `rgba(${[1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)).join(",")},${share})`;
+
+function svg(tag, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+function swatch(colour, symbol, { fill = 1, dot = false } = {}) {
+  const outline = fill < 1 ? { stroke: colour, "stroke-width": 1.6 } : {};
+  const path = svg("path", { d: SHAPES[symbol], fill: colour, "fill-opacity": fill, ...outline });
+  const centre = dot ? [svg("circle", { cx: 7, cy: 7, r: 1.6, fill: colour })] : [];
+  return svg("svg", { viewBox: "-1 -1 16 16", class: "swatch", "aria-hidden": "true" }, path, ...centre);
 }
 
 function named(family) {

@@ -9,7 +9,7 @@ const PARTS = {
   difference: { of: "difference", draw: drawDifference },
 };
 // Changing these changes others: what is chosen shows in several places.
-const FOLLOWS = { chosen: ["classes", "difference"] };
+const FOLLOWS = { chosen: ["curves", "classes", "difference"] };
 const initial = { metric: state.metric, seeds: state.seeds, axis: state.axis };
 const inView = new Set(["scatters", "table", "chosen"]); // the table and the list of chosen runs cost nothing
 const stale = new Set();

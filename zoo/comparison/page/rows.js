@@ -1,4 +1,5 @@
 // Which runs are shown, their rows (mean over seeds, or single runs), ranks and Pareto fronts.
+// Repeats of a seed count as their mean: they tell nothing of other seeds.
 
 const FACETS = { family: "Family", groups: "Groups", dataset: "Data set", status: "Status" };
 
@@ -19,11 +20,17 @@ function isShown(run, without = null) {
   return ticked.every(([key, values]) => key === without || !values.size || values.has(run[key])) && matchesSearch(run);
 }
 
-function spreadOf(values) {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  if (values.length === 1) return { mean: values[0], deviation: null, count: 1 };
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  return { mean, deviation: Math.sqrt(squares / (values.length - 1)), count: values.length };
+const meanOf = (values) => (new Set(values).size === 1 ? values[0] : values.reduce((sum, value) => sum + value, 0) / values.length);
+
+// Mean and standard deviation over seeds of [seed, value] pairs.
+function spreadOf(pairs) {
+  const ofSeed = new Map();
+  for (const [seed, value] of pairs) ofSeed.set(seed, [...(ofSeed.get(seed) ?? []), value]);
+  const means = [...ofSeed.values()].map(meanOf);
+  const mean = meanOf(means);
+  const squares = means.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  const deviation = means.length > 1 ? Math.sqrt(squares / (means.length - 1)) : null;
+  return { mean, deviation, count: means.length, runs: pairs.length };
 }
 
 // Indices of the points {accuracy, cost} that no other beats: from the cheapest on, equal ones all.
@@ -44,7 +51,7 @@ function paretoFront(points) {
 
 const accuracyKey = () => (METRICS[state.metric].kind === "share" ? state.metric : DATA.accuracy);
 
-// The rows of these runs: {label, runs, figures, rank, fronts: cost -> place on the front, from 1}.
+// The rows of these runs: {label, name, runs, figures, invalid: key -> number of runs, rank, fronts: cost -> place on the front, from 1}.
 function rowsOf(runs) {
   const gathered = new Map();
   for (const run of runs) {
@@ -53,14 +60,15 @@ function rowsOf(runs) {
     gathered.get(key).push(run);
   }
   const rows = [...gathered.values()].map((members) => {
-    const figures = {};
+    const [figures, invalid] = [{}, {}];
     for (const key of Object.keys(METRICS)) {
-      const values = members.map((run) => run.values[key]).filter((value) => value !== undefined);
-      if (values.length) figures[key] = spreadOf(values);
+      const pairs = members.filter((run) => run.values[key] !== undefined).map((run) => [run.seed, run.values[key]]);
+      if (pairs.length) figures[key] = spreadOf(pairs);
+      invalid[key] = members.filter((run) => run.invalid.includes(key)).length;
     }
     const first = members[0];
-    const label = state.seeds === "mean" ? DATA.rows[first.row] : first.label;
-    return { label, runs: members, first, figures, rank: null, fronts: {} };
+    const { label, name } = state.seeds === "mean" ? DATA.rows[first.row] : first;
+    return { label, name, runs: members, first, figures, invalid, rank: null, fronts: {} };
   });
   for (const dataset of new Set(rows.map((row) => row.first.dataset))) {
     const same = rows.filter((row) => row.first.dataset === dataset);

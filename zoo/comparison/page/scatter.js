@@ -4,22 +4,28 @@ const logAxis = (title) => ({ type: "log", title, dtick: "D2", exponentformat: "
 // Seconds are drawn as milliseconds.
 const drawnCost = (cost, value) => (METRICS[cost].kind === "seconds" ? 1000 * value : value);
 
-function hoverText(label, first, figures, extra = "") {
+function hoverText(label, first, row) {
   const lines = [`<b>${plain(label, 70)}</b>`, `${plain(first.family)}, groups ${plain(first.groups)}, ${plain(first.dataset)}`];
   if (first.status !== "finished") lines.push(`${plain(first.status)} after ${counted(first.epochs, "epoch")}`);
   for (const key of new Set([accuracyKey(), state.metric, ...DATA.costs])) {
-    if (figures[key]) lines.push(`${METRICS[key].title}: ${formatSpread(key, figures[key])}`);
+    if (row.figures[key]) lines.push(`${METRICS[key].title}: ${formatSpread(key, row)}`);
   }
-  return lines.join("<br>") + extra;
+  return lines.join("<br>");
 }
 
-const single = (run) => Object.fromEntries(Object.entries(run.values).map(([key, value]) => [key, spreadOf([value])]));
+const single = (run) => ({
+  figures: Object.fromEntries(Object.entries(run.values).map(([key, value]) => [key, spreadOf([[run.seed, value]])])), invalid: {},
+});
 
 function markersOf(dataset, family, dimmed) {
   const { colour, symbol } = styleOf(family);
-  const fill = FILLS[DATASETS.indexOf(dataset) % FILLS.length];
-  const [size, opacity] = dimmed ? [6, 0.45] : [10, 0.9];
-  return { color: colour, symbol: symbol + fill, size, opacity, line: { width: 1.5, color: fill ? colour : cssColour("surface") } };
+  const look = lookOf(dataset);
+  const [size, opacity] = dimmed ? [0.6 * look.size, 0.45] : [look.size, 1];
+  // Filled ones have an edge in the colour of the paper, so that those that overlap can be told apart, and are larger by it.
+  const isFull = look.fill === 1;
+  const line = { width: isFull ? 1 : 2, color: isFull ? cssColour("surface") : colour };
+  const color = look.fill === 0.3 ? faded(colour, look.fill) : colour;
+  return { color, symbol: symbol + look.symbol, size: isFull ? size + 2 : size, opacity, line };
 }
 
 // Every run as a point; those that a mean stands for are small.
@@ -66,8 +72,8 @@ function meanTraces(rows, cost) {
       x: members.map((row) => drawnCost(cost, row.figures[cost].mean)),
       y: members.map((row) => 100 * row.figures[accuracy].mean),
       error_x: bars(deviations(cost, drawnCost(cost, 1))), error_y: bars(deviations(accuracy, 100)),
-      text: members.map((row) => hoverText(row.label, row.first, row.figures)),
-      marker: { ...markersOf(dataset, family, false), size: 11 },
+      text: members.map((row) => hoverText(row.label, row.first, row)),
+      marker: { ...markersOf(dataset, family, false), size: lookOf(dataset).size + 3 },
     };
   });
 }
@@ -79,17 +85,17 @@ function membersOf(rows, dataset, cost) {
 
 function frontTraces(rows, datasets, cost) {
   const accuracy = accuracyKey();
-  return datasets.flatMap((dataset, place) => {
+  return datasets.flatMap((dataset) => {
     const members = membersOf(rows, dataset, cost);
     const x = members.map((row) => drawnCost(cost, row.figures[cost].mean));
     const y = members.map((row) => 100 * row.figures[accuracy].mean);
     const common = { type: "scatter", x, y, hoverinfo: "skip" };
     const ink = cssColour("ink");
     return [
-      { ...common, mode: "lines", meta: "front", line: { color: cssColour("muted"), width: 1.5, shape: "hv", dash: DASHES[place % DASHES.length] } },
+      { ...common, mode: "lines", meta: "front", line: { color: cssColour("muted"), width: 1.5, shape: "hv", dash: lookOf(dataset).dash } },
       {
-        ...common, mode: "markers+text", meta: "members", text: members.map((row) => String(row.fronts[cost])), textposition: "top left",
-        textfont: { color: ink, size: 12 }, cliponaxis: false, marker: { symbol: "circle-open", size: 17, color: ink, line: { width: 1.3 } },
+        ...common, mode: "markers", meta: "members", text: members.map((row) => String(row.fronts[cost])), cliponaxis: false,
+        marker: { symbol: "circle-open", size: 18, color: ink, line: { width: 1.2 } },
       },
     ];
   });
@@ -105,11 +111,21 @@ function nameMembers(list, rows, datasets, cost) {
     for (const row of members) {
       items.push(element("li", { "data-member": row.label },
         element("span", { class: "place" }, String(row.fronts[cost])),
-        element("span", { class: "name" }, isolated(row.label.length > 120 ? `${row.label.slice(0, 119)}…` : row.label, { title: row.label })),
+        element("span", { class: "name clip" }, labelled(row.label, row.name, true)),
         element("span", { class: "at" }, `${format(accuracy, row.figures[accuracy].mean)}, ${format(cost, row.figures[cost].mean)}`)));
     }
   }
   list.replaceChildren(...items);
+}
+
+// A symbol on its front's line, both as they are in the charts.
+function datasetSwatch(dataset) {
+  const look = lookOf(dataset);
+  const dashes = { solid: "", dash: "7 4", dot: "2 3", dashdot: "7 3 2 3", longdash: "11 4" }[look.dash];
+  const line = svg("path", { d: "M0 7h40", stroke: "currentColor", "stroke-width": 1.5, "stroke-dasharray": dashes });
+  const backing = svg("circle", { cx: 20, cy: 7, r: 6, fill: cssColour("surface") });
+  const symbol = svg("g", { transform: "translate(13 0)" }, ...swatch(cssColour("ink"), "circle", look).childNodes);
+  return svg("svg", { viewBox: "-1 -1 42 16", class: "swatch line", role: "img", "aria-label": look.name }, line, backing, symbol);
 }
 
 function prepareScatters() {
@@ -134,18 +150,19 @@ async function drawScatters(rows) {
     const members = datasets.reduce((sum, dataset) => sum + membersOf(rows, dataset, cost).length, 0);
     const about = `${METRICS[accuracy].title} against ${METRICS[cost].title}: ${counted(drawn, "run")}, ${members} on the Pareto front, named below.`;
     const unit = METRICS[cost].kind === "seconds" ? ", ms" : "";
-    return draw(`scatter-${cost}`, traces, layoutOf(logAxis(METRICS[cost].title + unit), { title: `${METRICS[accuracy].title}, %` }), about);
+    const layout = layoutOf(logAxis(METRICS[cost].title + unit), { title: `${METRICS[accuracy].title}, %` });
+    return draw(`scatter-${cost}`, traces, layout, about).then(() => numberMembers(byId(`scatter-${cost}`)));
   });
   const lead = ["Each point is a run; up and to the left is better.",
     "The line is the Pareto front: nothing else is as accurate for less. Drag to enlarge a part, double-click to go back."];
   if (runs.length > rows.length) lead.push("Large points are means over seeds, with bars of one standard deviation, and make the front.");
   if (datasets.length > 1) {
-    const fills = ["filled", "open", "filled with a dot", "open with a dot"];
-    const looks = datasets.map((name) => `${name} ${fills[DATASETS.indexOf(name) % fills.length]}`).join(", ");
-    lead.push(`Accuracies on different data sets cannot be compared, so each has a front of its own: ${looks}.`);
+    lead.push("Accuracies on different data sets cannot be compared, so each has a front and symbols of its own, as named below.");
   }
   byId("cost-lead").textContent = lead.join(" ");
   const families = FAMILIES.filter((family) => runs.some((run) => run.family === family));
+  byId("datasets").hidden = datasets.length < 2;
+  byId("datasets").replaceChildren(...datasets.map((dataset) => element("li", {}, datasetSwatch(dataset), isolated(dataset))));
   byId("legend").replaceChildren(...families.map((family) => element("li", {}, named(family))));
   await Promise.all(waiting);
 }

@@ -4,7 +4,7 @@ function columnsOf() {
   const figures = (key, spread = false) => ({
     key, title: METRICS[key].short, hint: METRICS[key].title, number: true, descendingFirst: METRICS[key].higher,
     value: (row) => row.figures[key]?.mean ?? null,
-    cell: (row) => (spread ? formatSpread(key, row.figures[key]) : format(key, row.figures[key]?.mean)),
+    cell: (row) => (spread ? spreadCell(key, row) : row.figures[key] || !row.invalid[key] ? format(key, row.figures[key]?.mean) : "invalid"),
   });
   const words = (key, title, cell) => ({ key, title, value: (row) => row.first[key], cell });
   return [
@@ -19,13 +19,20 @@ function columnsOf() {
   ];
 }
 
+// The figure, and below it how many seeds and runs it is of.
+function spreadCell(key, row) {
+  const [figure, counts] = spreadParts(key, row);
+  const wrong = figure === "invalid" ? { class: "error", title: "The last value is NaN, infinite or out of its range." } : {};
+  return element("div", {}, element("div", wrong, figure), counts ? element("div", { class: "muted small" }, counts) : null);
+}
+
 function nameCell(row) {
-  const made = [element("div", { class: "clip", title: `${row.label}\n${row.runs.map((run) => run.path).join("\n")}` }, isolated(row.label))];
+  const title = `${row.label}\n${row.runs.map((run) => run.path).join("\n")}`;
+  const made = [element("div", { class: "clip", title }, labelled(row.label, row.name, true))];
   const about = (cost) => ({ class: "badge", title: `on the Pareto front against ${METRICS[cost].title}` });
   const members = DATA.fronts.filter((cost) => row.fronts[cost]);
   const badges = members.map((cost) => element("span", about(cost), METRICS[cost].short));
-  const seeds = row.runs.length > 1 ? `${row.runs.length} seeds ` : "";
-  if (seeds || badges.length) made.push(element("div", { class: "muted small" }, seeds, badges.length ? "Pareto: " : null, ...badges));
+  if (badges.length) made.push(element("div", { class: "muted small" }, "Pareto: ", ...badges));
   if (row.first.error) made.push(element("div", { class: "error clip" }, isolated(row.first.error)));
   return element("div", {}, ...made);
 }
@@ -71,8 +78,15 @@ function lineOf(row, columns) {
   return element("tr", { class: Object.keys(row.fronts).length ? "member" : null, "data-row": row.label }, element("td", {}, tick), ...cells);
 }
 
+// Columns of words that need no space, for they say the same of every row.
+function alikeIn(rows) {
+  const statuses = new Set(rows.map((row) => row.first.status));
+  return rows.length > 1 && statuses.size === 1 ? [{ key: "status", title: "Status", text: [...statuses][0] }] : [];
+}
+
 function drawTable(rows) {
-  const columns = columnsOf();
+  const alike = alikeIn(rows);
+  const columns = columnsOf().filter(({ key }) => !alike.some((each) => each.key === key));
   const column = columns.find((each) => each.key === state.sort.key) ?? columns[0];
   const datasets = [...new Set(rows.map((row) => row.first.dataset))].sort();
   const bodies = datasets.map((dataset) => {
@@ -85,7 +99,8 @@ function drawTable(rows) {
   byId("table").replaceChildren(headerOf(columns), ...bodies);
   const lead = [`Ranked by ${METRICS[state.metric].title}; ${METRICS[state.metric].higher ? "higher" : "lower"} is better.`];
   if (datasets.length > 1) lead.push("Each data set has a ranking of its own, for accuracies on different ones cannot be compared.");
-  if (rows.some((row) => row.runs.length > 1)) lead.push("Runs that differ in the seed alone are one row: mean ± standard deviation (number of runs).");
+  if (rows.some((row) => row.runs.length > 1)) lead.push("Runs that differ in the seed alone are one row: mean ± standard deviation over seeds; repeats of a seed count as their mean.");
+  if (alike.length) lead.push(`The same in every row: ${alike.map(({ title, text }) => `${title.toLowerCase()} ${text}`).join(", ")}.`);
   lead.push("Marked rows are on the Pareto front of accuracy and the costs that they name; click a heading to sort.");
   byId("table-lead").textContent = lead.join(" ");
 }

@@ -1,0 +1,83 @@
+"""Floating-point operations of the kernels' operations, for TensorFlow's profiler. Imported once the library is loaded.
+
+They count as TensorFlow's own operations in their place do: two for a multiply-accumulate, one for each addition of a
+bias or a residual, one for each entry that is averaged or multiplied by a gate; nothing for normalisations and
+activations. Gradients of convolutions count as the convolution itself, strided ones too.
+"""
+
+import math
+
+from tensorflow.python.framework import graph_util, ops  # no public API registers statistics
+
+
+def _shape(graph, name: str) -> list[int]:
+    shape = graph_util.tensor_shape_from_node_def_name(graph, name)
+    shape.assert_is_fully_defined()  # the profiler counts nothing for a node of unknown shape
+    return shape.as_list()
+
+
+def _entries(graph, name: str) -> int:
+    return math.prod(_shape(graph, name))
+
+
+def _convolution(graph, node):
+    height, width, channels, _ = _shape(graph, node.input[1])
+    additions = len(node.input) - 2  # biases and residuals
+    return ops.OpStats("flops", _entries(graph, node.name) * (2 * height * width * channels + additions))
+
+
+def _input_gradient(graph, node):
+    height, width, channels, _ = _shape(graph, node.input[1])
+    return ops.OpStats("flops", 2 * _entries(graph, node.input[0]) * height * width * channels)
+
+
+def _filter_gradient(graph, node):
+    height, width, channels, _ = _shape(graph, node.name)
+    return ops.OpStats("flops", 2 * _entries(graph, node.input[1]) * height * width * channels)
+
+
+def _residual(inputs: int):
+    """Of an operation with so many inputs, and one more where a residual is added."""
+
+    def count(graph, node):
+        return ops.OpStats("flops", _entries(graph, node.input[0]) if len(node.input) > inputs else 0)
+
+    return count
+
+
+def _first_input(times: int):
+    def count(graph, node):
+        return ops.OpStats("flops", times * _entries(graph, node.input[0]))
+
+    return count
+
+
+def _pool(graph, node):
+    return ops.OpStats("flops", _entries(graph, node.name) * math.prod(node.attr["window"].list.i))
+
+
+def _pool_gradient(graph, node):
+    taps = math.prod(node.attr["window"].list.i) if node.attr["average"].b else 1
+    return ops.OpStats("flops", taps * _entries(graph, node.input[0]))
+
+
+for _operation, _count in {
+    "BlocksPointwise": _convolution,
+    "BlocksPointwiseInputGrad": _input_gradient,
+    "BlocksPointwiseFilterGrad": _filter_gradient,
+    "BlocksSpatial": _convolution,
+    "BlocksSpatialInputGrad": _input_gradient,
+    "BlocksSpatialFilterGrad": _filter_gradient,
+    "BlocksDepthwise": _convolution,
+    "BlocksDepthwiseInputGrad": _input_gradient,
+    "BlocksDepthwiseFilterGrad": _filter_gradient,
+    "BlocksAffine": _residual(3),
+    "BlocksNormTrain": _residual(5),
+    "BlocksImageMeans": _first_input(1),
+    "BlocksImageMeansGrad": _first_input(1),
+    "BlocksGate": _first_input(1),
+    "BlocksGateGrad": _first_input(3),  # a product for the inputs, a product and a sum for the gates
+    "BlocksPool": _pool,
+    "BlocksPoolGrad": _pool_gradient,
+}.items():
+    ops.RegisterStatistics(_operation, "flops")(_count)
