@@ -104,12 +104,11 @@ HARM = {
 def test_what_cannot_be_decoded_is_named_before_training(pets, harm, split):
     path = one(pets, split)
     harm(path)
-    for changes in ({"cache": False}, {"cache": True}, {"random_resized_crop": True}):
-        with pytest.raises(UndecodableError) as caught:
-            load(folder_config(pets, **changes), 2, seed=0)
-        assert str(caught.value).startswith(f"{path} cannot be decoded: ")
-        assert caught.match(HARM[harm]) and caught.match("dataset.skip_broken=true")
-        assert "\n" not in str(caught.value)
+    with pytest.raises(UndecodableError) as caught:
+        load(folder_config(pets, cache=False), 2, seed=0)
+    assert str(caught.value).startswith(f"{path} cannot be decoded: ")
+    assert caught.match(HARM[harm]) and caught.match("dataset.skip_broken=true")
+    assert "\n" not in str(caught.value)
 
 
 def test_several_are_counted(pets):
