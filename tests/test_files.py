@@ -13,7 +13,7 @@ import pytest
 
 from zoo.training.epochs import DivergedError
 from zoo.training.files import RecordError, replacing, write_text
-from zoo.training.run import _save
+from zoo.training.saving import save_model
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,14 +56,14 @@ def test_a_program_killed_while_it_writes(tmp_path):
 
 def test_a_disk_that_is_full_while_the_model_is_saved(tmp_path, model):
     path = tmp_path / "model.keras"
-    _save(model, path)
+    save_model(model, path)
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # the kernel then refuses what is longer
     try:
         with pytest.raises(RecordError, match=r"^Cannot write .*model.keras: File too large; .*hydra.run.dir=PATH.$"):
-            _save(model, path)
+            save_model(model, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
@@ -73,10 +73,10 @@ def test_a_disk_that_is_full_while_the_model_is_saved(tmp_path, model):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_no_numbers_replace_no_model(tmp_path, model, value):
     path = tmp_path / "model.keras"
-    _save(model, path)
+    save_model(model, path)
     before = path.read_bytes()
     model.weights[-1].assign(np.full(600, value))
     with pytest.raises(DivergedError, match="NaN or infinite, and model.keras is not written: lower recipe.learning"):
-        _save(model, path)
+        save_model(model, path)
     assert path.read_bytes() == before
     keras.models.load_model(path)
