@@ -144,8 +144,8 @@ def test_a_terminal_that_is_closed_does_not_keep_a_program_from_saving(tmp_path)
         from pathlib import Path
         from zoo.training.signals import signal_of, stop_on_signals
         stop_on_signals()
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             time.sleep(30)
         except KeyboardInterrupt as error:
             for stream in (sys.stdout, sys.stderr):
