@@ -25,9 +25,10 @@ class Spoilt(keras.utils.PyDataset):
         return images, np.zeros(4, "int32")
 
 
-@pytest.mark.parametrize("value, word", [(np.nan, "nan"), (3e38, "(nan|inf)")])
+@pytest.mark.parametrize("value, word", [(np.nan, "nan"), (np.inf, "(nan|inf)")])
 @pytest.mark.parametrize("options", [{}, {"clip_norm": 1.0}, {"precision": "bfloat16"}], ids=["", "clip", "bfloat16"])
 def test_a_loss_that_is_no_number_ends_training_at_its_step(value, word, options):
+    keras.utils.set_random_seed(0)
     recipe = RecipeConfig(**options)
     layers = [keras.layers.Dense(64, dtype=policy(recipe)), keras.layers.Dense(5, dtype="float32")]
     model = keras.Sequential([keras.Input((3,)), *layers])
