@@ -45,7 +45,7 @@ class Loopback(ABC):
 
     @abstractmethod
     def respond(self, path: str, body: bytes):
-        """HTTP status, or "nothing" for no answer at all, and what to answer: bytes, or with status 200 a JSON value."""
+        """HTTP status, or "nothing" for no answer at all, and the answer: bytes, or with status 200 a JSON value."""
 
     def close(self):
         self.stopped.set()

@@ -1,14 +1,19 @@
-"""Ctrl-C reaches the user's program from wherever it comes."""
+"""Ctrl-C, and the other signals that stop a run, reach it from wherever they come, and wait while it saves."""
 
 import os
 import signal
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from terminal import Terminal
 
+from zoo.training import signals
 from zoo.training.interrupts import Interrupts
+
+ROOT = Path(__file__).parents[1]
 
 
 def press():
@@ -71,3 +76,85 @@ def test_ignored_stays_ignored():
         assert not interrupts.seen and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def stopping():
+    """SIGTERM and SIGHUP raise KeyboardInterrupt, as `train.py` has it."""
+    before = {number: signal.getsignal(number) for number in signals.STOPPING}
+    signals.stop_on_signals()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("name, code", [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_every_signal_that_ends_a_program_is_raised_by_its_name(stopping, name, code):
+    number = getattr(signal, name)
+    with pytest.raises(KeyboardInterrupt) as plain:
+        signal.raise_signal(number)
+    with pytest.raises(KeyboardInterrupt) as remembered, Interrupts():
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise RuntimeError("out of a callback") from None
+    assert 128 + signals.signal_of(plain.value) == 128 + signals.signal_of(remembered.value) == code
+
+
+def test_what_is_being_saved_is_saved_however_often_the_user_presses(stopping, capfd):
+    saved = []
+    handlers = [signal.getsignal(number) for number in signals.STOPPING]
+    with pytest.raises(KeyboardInterrupt) as raised, signals.deferred("Saving model.keras"):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGINT, signal.SIGHUP):
+            signal.raise_signal(number)
+        saved.append("model")
+    assert saved == ["model"] and raised.value.args == ("SIGTERM",)
+    assert capfd.readouterr().err == "\nSaving model.keras: the program stops when that is done.\n"
+    assert [signal.getsignal(number) for number in signals.STOPPING] == handlers
+    with pytest.raises(ZeroDivisionError), signals.deferred("Saving model.keras"):
+        press()
+        _ = 1 / 0
+
+
+def test_training_ends_at_once_within_what_is_deferred(stopping):
+    """None of the presses falls between the end of training and the saving."""
+    done = []
+    with signals.deferred("Saving model.keras"):
+        with pytest.raises(KeyboardInterrupt), Interrupts():
+            press()
+            done.append("not reached")
+        done.append("saved")
+    assert done == ["saved"]
+
+
+def test_under_nohup_a_closed_terminal_is_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        signals.stop_on_signals()
+        with Interrupts() as interrupts, signals.deferred("Saving"):
+            signal.raise_signal(signal.SIGHUP)
+        assert not interrupts.seen and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_that_is_closed_does_not_keep_a_program_from_saving(tmp_path):
+    code = """if True:
+        import sys, time
+        from pathlib import Path
+        from zoo.training.signals import signal_of, stop_on_signals
+        stop_on_signals()
+        try:
+            print("ready", flush=True)
+            time.sleep(30)
+        except KeyboardInterrupt as error:
+            for stream in (sys.stdout, sys.stderr):
+                print("Stopped: saving what was learnt.", file=stream, flush=True)
+            Path("saved").write_text(signal_of(error).name)
+            sys.exit(128 + signal_of(error))
+    """
+    terminal = Terminal([sys.executable, "-c", code], tmp_path, os.environ | {"PYTHONPATH": str(ROOT)})
+    terminal.read(until="ready")
+    os.close(terminal.ours)
+    assert terminal.process.wait(20) == 129
+    assert (tmp_path / "saved").read_text() == "SIGHUP"

@@ -111,11 +111,20 @@ def test_the_saved_model_reproduces_the_figures(learnt):
     assert model.count_params() > result["parameters"] > 0.9 * model.count_params()  # moving averages are not counted
 
 
-def test_a_seed_decides_everything_and_a_directory_holds_one_run(data_dir, tmp_path):
+def test_a_directory_holds_one_run(learnt):
+    cfg, directory, _ = learnt
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="holds model.keras, evaluation.json and metrics.csv of an earlier run"):
+        train(cfg, directory)
+    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+
+
+def test_a_seed_decides_everything(data_dir, tmp_path):
     found = []
     for seed, folder in ((3, tmp_path / "tfds"), (3, data_dir), (4, data_dir)):  # the first prepares its data
-        train(configured(folder, *QUICK, f"seed={seed}"), tmp_path / "run")
-        found.append(without_times(left_in(tmp_path / "run")[0]))
+        directory = tmp_path / f"run{len(found)}"
+        train(configured(folder, *QUICK, f"seed={seed}"), directory)
+        found.append(without_times(left_in(directory)[0]))
     first, same, other = found
     assert first == same and len(first) == 2
     assert first[0]["train/loss"] != other[0]["train/loss"]

@@ -20,7 +20,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.training.errors import UserError
-from zoo.training.signals import interrupt, signal_of, stop_on_signals
+from zoo.training.files import write_text
+from zoo.training.signals import deferred, interrupt, signal_of, stop_on_signals
 from zoo.training.start import checked, start
 
 PACKAGES = Path(__file__).resolve().parents[2]  # where `zoo` and `blocks` lie, installed or not
@@ -115,7 +116,8 @@ def main() -> None:
         outcome = {"error": str(error)}
     except KeyboardInterrupt as error:
         outcome = {"interrupted": signal_of(error)}
-    Path(told["outcome"]).write_text(json.dumps(outcome), encoding="utf-8")
+    with suppress(KeyboardInterrupt), deferred("Ending the run"):
+        write_text(Path(told["outcome"]), json.dumps(outcome))
 
 
 def _end_with_the_parent() -> None:

@@ -4,13 +4,12 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import keras
-import numpy as np
 from rich.console import Console
 
 from zoo import metrics
@@ -20,16 +19,16 @@ from zoo.registry import family_key
 from zoo.training import environment, hardware, recipe
 from zoo.training.data import Data, load
 from zoo.training.data_identity import data_identity
-from zoo.training.epochs import REMEDIES, DivergedError, EpochRows
+from zoo.training.epochs import DivergedError, EpochRows
 from zoo.training.errors import UserError
 from zoo.training.evaluation import evaluate
-from zoo.training.files import replacing
 from zoo.training.interrupts import Interrupts
 from zoo.training.latency import latency_seconds
 from zoo.training.panels import evaluation_panels, layer_panels
 from zoo.training.progress import ProgressBar, closing_table, compare_line, console, epoch_line
 from zoo.training.record import Record
 from zoo.training.run_directory import MODEL_FILE
+from zoo.training.saving import save_after_error, save_model
 from zoo.training.settings import Settings
 from zoo.training.signals import deferred
 from zoo.training.tracking import Tracker, open_run
@@ -79,11 +78,10 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
                 stopped, rows = _fit(model, data, settings, screen, record, tracker, started)
             except DivergedError:
                 raise
-            except Exception:  # whatever ended the training, it has learnt until then
-                with suppress(UserError):
-                    _save(model, directory / MODEL_FILE)
+            except (Exception, SystemExit):  # the latter is Rich's, for a pipe that nobody reads any more
+                save_after_error(model, directory / MODEL_FILE, screen)
                 raise
-            _save(model, directory / MODEL_FILE)
+            save_model(model, directory / MODEL_FILE)
             record.add(
                 {
                     **_result(rows.rows, settings),
@@ -157,22 +155,6 @@ def _plainly(action: Callable[[], T]) -> T:
         return action()
     except (ValueError, ModuleNotFoundError) as error:
         raise UserError(str(error)) from error
-
-
-def _save(model: keras.Model, path: Path) -> None:
-    """Write the model, if it has learnt anything; a file that is there is whole.
-
-    Raises:
-        DivergedError: a weight is NaN or infinite; nothing is written.
-        RecordError: the file cannot be written.
-    """
-    if model.optimizer.iterations == 0:
-        return
-    if not all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in model.weights):
-        raise DivergedError(f"The weights have become NaN or infinite, and {path.name} is not written: {REMEDIES}.")
-    with replacing(path) as part:
-        # Without optimizer and loss: a third of the size, and it loads with `blocks` alone.
-        keras.Model(model.inputs, model.outputs, name=model.name).save(part)
 
 
 def _prepare(settings: Settings, screen: Console) -> tuple[keras.Model, Data, list[LayerCost]]:

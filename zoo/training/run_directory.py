@@ -89,8 +89,11 @@ def _has_epochs(metrics: Path) -> bool:
         return False
     try:
         with metrics.open(newline="", encoding="utf-8") as file:
-            return any(math.isfinite(float(row[TRAIN_LOSS])) for row in csv.DictReader(file))
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+            rows = csv.DictReader(file)
+            if TRAIN_LOSS not in (rows.fieldnames or [TRAIN_LOSS]):
+                return True  # another program's
+            return any(math.isfinite(float(row[TRAIN_LOSS])) for row in rows)
+    except (OSError, ValueError, TypeError, csv.Error):
         return True
 
 

@@ -1,0 +1,58 @@
+"""Whole runs that end early: what was learnt is saved whole, whatever ends them and however often."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import keras
+import pytest
+from test_train import QUICK, TINY, command, configured, left_in
+
+import blocks  # noqa: F401  (saved models hold its layers)
+from train import train
+
+
+def test_a_scheduler_that_sends_its_signal_again_and_again(data_dir, tmp_path):
+    options = [*TINY, "tracking=disabled", "recipe.epochs=500", "hydra.run.dir=run"]
+    process = subprocess.Popen(command(data_dir, *options), stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    err = ""
+    while "epoch   1/500" not in err:
+        err += (line := process.stderr.readline())
+        assert line, err
+    while process.poll() is None and not list(tmp_path.glob("run/*model.keras")):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.005)
+    for _ in range(3):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
+    err += process.communicate(timeout=60)[1]
+    assert process.returncode == 143 and "Traceback" not in err, err
+    assert "Stopped: saving what was learnt." in err and err.endswith("Stopped by SIGTERM.\n")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["status"] == "interrupted" and result["epochs"] >= 1 and result["val_top1"] is not None
+    assert keras.models.load_model(tmp_path / "run" / "model.keras").count_params() > result["parameters"]
+    assert not list(tmp_path.glob("run/*part*"))
+
+
+def test_an_error_in_training_costs_nothing_that_was_learnt(data_dir, tmp_path):
+    def fail(number, frame):
+        raise MemoryError("none is left")
+
+    def wait():
+        while not (tmp_path / "run" / "metrics.csv").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, fail)
+    threading.Thread(target=wait, daemon=True).start()
+    try:
+        with pytest.raises(MemoryError):
+            train(configured(data_dir, *QUICK, "recipe.epochs=2000"), tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    rows, result = left_in(tmp_path / "run")
+    assert len(rows) >= 1 and (result["status"], result["error"]) == ("failed", "MemoryError: none is left")
+    keras.models.load_model(tmp_path / "run" / "model.keras")

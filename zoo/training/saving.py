@@ -1,0 +1,41 @@
+"""The model that a run leaves: written whole or not at all, and never with weights that are no numbers."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import keras
+import numpy as np
+from rich.console import Console
+
+from zoo.training.epochs import REMEDIES, DivergedError
+from zoo.training.files import replacing
+from zoo.training.tracker import first_line
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Write the model, if it has learnt anything; a file that is there is whole.
+
+    Raises:
+        DivergedError: a weight is NaN or infinite; nothing is written.
+        RecordError: the file cannot be written.
+    """
+    if model.optimizer.iterations == 0:
+        return
+    if not all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in model.weights):
+        raise DivergedError(f"The weights have become NaN or infinite, and {path.name} is not written: {REMEDIES}.")
+    with replacing(path) as part:
+        # Without optimizer and loss: a third of the size, and it loads with `blocks` alone.
+        keras.Model(model.inputs, model.outputs, name=model.name).save(part)
+
+
+def save_after_error(model: keras.Model, path: Path, screen: Console) -> None:
+    """Save after an error, which is raised whatever becomes of this."""
+    if model.optimizer.iterations == 0:
+        return
+    try:
+        save_model(model, path)
+        line = f"What was learnt until then is in {path.name}."
+    except Exception as error:
+        line = f"What was learnt until then could not be saved: {first_line(error)}."
+    with suppress(OSError, SystemExit):  # it may be the output that failed
+        screen.print(line)
