@@ -12,6 +12,14 @@ from blocks.formulations import Situation, choose, merged_groups
 FUSED = ("relu", "relu6", "hard_silu", "silu")
 
 
+def _hard_sigmoid(inputs):
+    return tf.nn.relu6(inputs + tf.constant([3.0], inputs.dtype)) / tf.constant([6.0], inputs.dtype)
+
+
+# Keras's, with constants of one axis: over a scalar tf2onnx stops, and leaves a transposition at every convolution.
+ACTIVATIONS = {"hard_sigmoid": _hard_sigmoid, "hard_silu": lambda inputs: inputs * _hard_sigmoid(inputs)}
+
+
 def convolution(name: str, s: Situation, inputs, kernel, padding: Padding):
     """Convolution of `inputs` (B, H, W, C) with `kernel` (kh, kw, C / groups, filters) by way `name`.
 
@@ -74,7 +82,9 @@ def finish(outputs, bias, activation: str | None, residual):
         outputs = tf.nn.bias_add(outputs, tf.cast(bias, outputs.dtype))
     if residual is not None:
         outputs = outputs + tf.cast(residual, outputs.dtype)
-    return outputs if activation in (None, "linear") else keras.activations.get(activation)(outputs)
+    if activation in (None, "linear"):
+        return outputs
+    return (ACTIVATIONS.get(activation) or keras.activations.get(activation))(outputs)
 
 
 def apply_padding(inputs, s: Situation, padding: Padding):

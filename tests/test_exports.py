@@ -190,6 +190,15 @@ def test_tensors_and_axes_have_names(mobilenet, tmp_path):
     check_close(serving(images=tf.constant(IMAGES))["logits"], mobilenet(IMAGES))
 
 
+def test_hard_activations_leave_no_transpositions(tmp_path):
+    """One, of the images; tf2onnx fails at Keras's scalar constants and leaves one at every convolution."""
+    model = fused("mobilenetv3_small_050")
+    zoo.export(model, tmp_path / "model.onnx")
+    session, operators = onnx(tmp_path / "model.onnx")
+    assert operators["Transpose"] == 1
+    check_close(session.run(None, {"images": IMAGES})[0], model(IMAGES))
+
+
 def test_feature_maps_keep_their_order(tmp_path):
     model = zoo.create("regnetx_002", features_only=True, input_shape=(None, None, 3))
     zoo.export(model, tmp_path / "model.onnx")
