@@ -25,7 +25,7 @@ def save_model(model: keras.Model, path: Path) -> None:
         raise DivergedError(f"The weights have become NaN or infinite, and {path.name} is not written: {REMEDIES}.")
     with replacing(path) as part:
         # Without optimizer and loss: a third of the size, and it loads with `blocks` alone.
-        keras.Model(model.inputs, model.outputs, name=model.name).save(part)
+        keras.Model(model.input, model.output, name=model.name).save(part)
 
 
 def save_after_error(model: keras.Model, path: Path, screen: Console) -> None:
