@@ -11,9 +11,10 @@ METADATA = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # where a 
 # How a PNG of 8 bits begins that is grey or RGB (colour type 0 or 2), and where other bits may stand.
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(8) + b"\x08" + bytes(12) + b"IDAT"
 PNG_BITS = b"\xff" * 16 + bytes(8) + b"\xff\xfd" + bytes(11) + b"\xff" * 4
+ENCODED = [tf.TensorSpec((), tf.string)]
 
 
-@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+@tf.function(input_signature=ENCODED, autograph=False)
 def decode(encoded):
     """uint8 (H, W, 3) of the bytes of a picture, a string tensor (), in any format that the installed Pillow opens.
 
@@ -36,6 +37,7 @@ def decode(encoded):
     return tf.ensure_shape(image, (None, None, 3))
 
 
+@tf.function(input_signature=ENCODED, autograph=False)
 def orientation(encoded):
     """int32 (): the EXIF orientation, 1 to 8, of a picture that TensorFlow decodes as Pillow does; else BY_PILLOW."""
     turned = tf.cond(
@@ -79,7 +81,7 @@ def stored_window(window, stored, turned):
 
 
 def _turns(turned):
-    """What makes an image upright: its axes are swapped, then its rows reversed, then its columns. Three booleans ()."""
+    """What makes an image upright: whether its axes are swapped, then its rows reversed, then its columns."""
     return turned >= 5, (turned % 4 == 3) | (turned % 4 == 0), (turned % 4 == 2) | (turned % 4 == 3)
 
 

@@ -95,8 +95,8 @@ class Preprocessing(keras.layers.Layer):
             images = _checked(images, "What was given")[None]
         elif isinstance(images, (list, tuple)) or hasattr(images, "row_splits"):
             raise ValueError(
-                "Pictures that are not one array cannot be one batch, for their sizes may differ: give (B, H, W, 3), or "
-                "one at a time, as dataset.map(pipeline) does."
+                "A list or a ragged tensor of pictures is not allowed, for their sizes may differ: give one array "
+                "(B, H, W, 3), or one picture at a time, as dataset.map(pipeline) does."
             )
         return super().__call__(images, *args, **kwargs)
 

@@ -107,7 +107,7 @@ def _resized(height, width, side: int, crop_mode: str):
 
 
 def _kept(after, kept: int, count: int):
-    """(count,) positions in a line of `after` pixels, from where its middle `kept` begin; a shorter line's are outside."""
+    """(count,) positions in a line of `after` pixels, from the first of its middle `kept` on; -1 and less before it."""
     xp, spare = _operations(after), after - kept
     # The crop begins at half of what is spare, rounded to even; the border, where pixels lack, at half rounded down.
     first = xp.where(spare >= 0, spare // 2 + (spare % 2) * (spare // 2 % 2), -(-spare // 2))
@@ -174,7 +174,7 @@ def _cubic(xp, distance):
 
 
 def _box(xp, before, after, wanted, pixels):
-    """Which pixels an output of Pillow's BOX averages; in float64 and in its order, which decides at the box's edges."""
+    """Which pixels an output of Pillow's BOX averages: in float64 and its order, which decides at a box's edges."""
     scale = _cast(before, "float64") / _cast(after, "float64")
     wide = xp.maximum(scale, 1)
     centre = (_cast(wanted, "float64") + 0.5) * scale
@@ -185,7 +185,7 @@ def _box(xp, before, after, wanted, pixels):
 
 
 def _nearest(xp, before, after, wanted, pixels):
-    """Which pixel an output of Pillow's NEAREST takes; steps are added up in float64 as there, which decides on edges."""
+    """Which pixel an output of Pillow's NEAREST takes: it adds up steps in float64, which decides between pixels."""
     scale = _cast(before, "float64") / _cast(after, "float64")
     steps = xp.concatenate([xp.reshape(scale * 0.5, (1,)), xp.repeat(xp.reshape(scale, (1,)), after - 1)])
     chosen = xp.take(xp.cumsum(steps), xp.clip(wanted, 0, after - 1))

@@ -22,11 +22,9 @@ def decode(encoded: tf.Tensor, channels: int, size: tuple[int | None, int | None
     """
     image = decoding.decode(encoded)
     if channels == 1:
-        tf.debugging.assert_equal(
-            tf.reduce_min(image, axis=-1),
-            tf.reduce_max(image, axis=-1),
-            message="An image has colour, but dataset.channels=1; set dataset.channels=3 (and mean and std).",
-            summarize=0,
+        is_grey = tf.reduce_all(image[..., :1] == image)
+        tf.debugging.Assert(
+            is_grey, ["An image has colour, but dataset.channels=1; set dataset.channels=3 (and mean and std)."]
         )
         image = image[..., :1]
     return tf.ensure_shape(image, (*size, channels))
