@@ -139,7 +139,7 @@ def test_of_several_frames_the_first():
 
 
 def test_plain_files_are_left_to_tensorflow():
-    """Pillow is asked in Python: never about small PNG files, of which data sets consist, and of JPEG for the header."""
+    """Pillow, in Python, is not asked about small PNG files, of which data sets consist, and of JPEG for the header."""
     for name in ("rgb", "grey"):
         assert decoding._is_small_png(tf.constant(encoded(PICTURES[name], "PNG")))
         assert orientation(tf.constant(encoded(PICTURES[name], "JPEG"))) == 1

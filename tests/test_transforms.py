@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from zoo import transforms
 from zoo.input_pipeline import Preprocessing
 from zoo.training import augment
 from zoo.training.data_config import RESIZE_METHODS, DatasetConfig
@@ -40,7 +41,7 @@ def torchvision_square(image: np.ndarray, size: int, side: int, interpolation: s
     height, width = image.shape[:2]
     long = int(side * max(height, width) / min(height, width))
     height, width = (side, long) if height <= width else (long, side)
-    left, top = int(round((width - size) / 2.0)), int(round((height - size) / 2.0))
+    left, top = (round((side - size) / 2) for side in (width, height))
     square = resize_by_pillow(image, height, width, interpolation).crop((left, top, left + size, top + size))
     return np.asarray(square).reshape(size, size, -1).astype(int)
 
@@ -130,6 +131,13 @@ def test_nan_stays_in_its_picture_and_is_not_hidden():
     images[0, 20, 30] = np.nan
     given = np.isnan(Preprocessing(24, 0.875)(images).numpy())
     assert given[0].any() and not given[1].any()
+
+
+def test_what_is_not_known_is_refused():
+    assert transforms.INTERPOLATIONS == RESIZE_METHODS == tuple(FILTERS)
+    for wrong in ({"interpolation": "lanczos"}, {"crop_mode": "middle"}):
+        with pytest.raises(ValueError, match="is not known: use"):
+            transforms.resize_and_crop(picture(8, 8)[None], 4, 4, **wrong)
 
 
 def test_an_empty_batch():

@@ -43,12 +43,20 @@ def preprocessing(weights: str | Published, size: int | None = None, *, test: bo
 
 @keras.saving.register_keras_serializable(package="zoo")
 class Preprocessing(keras.layers.Layer):
-    """uint8 pictures (B, H, W, 3) or one (H, W, 3) -> float32 (B, size, size, 3) or (size, size, 3), normalised.
+    """Pictures (B, H, W, 3) or one (H, W, 3) -> float32 (B, size, size, 3) or (size, size, 3), normalised.
 
-    Called with the path or the bytes of a JPEG, PNG, GIF or BMP file it gives a batch of that one picture. Values are
-    rounded to whole levels after each pass of the interpolation, first over the width, then over the height, as in
-    Pillow, with which the published networks were trained and tested. (Pillow 13 starts with the height where a picture
-    shrinks more in that direction, which matters to "squash" alone.)
+    Pictures hold levels from 0 to 255, as uint8 or another number type. Floats do so too and are not scaled: a picture
+    from 0 to 1 is taken for a nearly black one. What lies outside of 0 to 255 is clipped once resized. Called with the
+    path or the bytes of a file that Pillow reads (JPEG, PNG, GIF, BMP, WebP, TIFF, ...) it gives a batch of that one
+    picture, decoded by `decode`: turned upright as its EXIF orientation says, laid over white where it is transparent.
+
+    Resizing is `zoo.transforms.resize_and_crop`, as in training, and equals that of Pillow, with which the published
+    networks were trained and tested. (Pillow 13 starts with the height where a picture shrinks clearly more in that
+    direction, which matters to "squash" and to tall pictures.) In one model with a network it exports to a SavedModel,
+    to ONNX and to LiteRT, whose file then takes uint8 pictures, of one size or of any:
+
+        shippable = keras.Sequential([keras.Input((None, None, 3), dtype="uint8"), pipeline, model])
+        shippable.export("model.tflite", format="litert")
 
     Args:
         size: pixels of the square that comes out.

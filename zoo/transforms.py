@@ -34,7 +34,12 @@ def resize_and_crop(images, size: int, side: int, interpolation: str = "bilinear
         interpolation: "bilinear", "bicubic" (Keys, a = -0.5), "area" (Pillow's BOX) or "nearest".
         crop_mode: "center" resizes the shorter side and cuts the square from the middle; "squash" resizes both sides,
             whatever the shape; "border" resizes the longer side and surrounds the picture with `fill`, C levels.
+
+    Raises ValueError for another interpolation or crop mode.
     """
+    for name, allowed in ((interpolation, INTERPOLATIONS), (crop_mode, CROP_MODES)):
+        if name not in allowed:
+            raise ValueError(f"{name!r} is not known: use {', '.join(allowed)}.")
     x = images if _is_tensorflow(images) else ops.convert_to_tensor(images)
     xp, (height, width) = _operations(x), _shape(x)[1:3]
     rows, columns = _resized(height, width, side, crop_mode)
