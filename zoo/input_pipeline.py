@@ -128,7 +128,7 @@ class Preprocessing(keras.layers.Layer):
         """(size, size, 3) of the picture in a file; the path may be a string tensor, so that tf.data can map this."""
         import tensorflow as tf
 
-        return self.call(decode(tf.io.read_file(path))) if tf.is_tensor(path) else self.call(self._open(path))
+        return self.call(decode(tf.io.read_file(path))) if tf.is_tensor(path) else self(self._open(path))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-3], self.size, self.size, 3)
