@@ -40,7 +40,14 @@ def centre_square(image: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
     if config.crop_fraction == 1 and image.shape[:2] == (size, size):
         return image
     side = transforms.resized_side(size, config.crop_fraction)
-    return transforms.resize_and_crop(image[None], size, side, config.resize_method)[0]
+
+    def resized() -> tf.Tensor:
+        return transforms.resize_and_crop(image[None], size, side, config.resize_method)[0]
+
+    if side == size and None in image.shape[:2]:
+        image = tf.cond(tf.reduce_all(tf.shape(image)[:2] == size), lambda: image, resized)
+        return tf.ensure_shape(image, (size, size, config.channels))
+    return resized()
 
 
 def random_resized_square(encoded: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
