@@ -8,68 +8,56 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from zoo import decoding, transforms
 from zoo.training.data_config import DatasetConfig
 
 
 def decode(encoded: tf.Tensor, channels: int, size: tuple[int | None, int | None] = (None, None)) -> tf.Tensor:
-    """Pixels uint8 (H, W, `channels`) of one JPEG, PNG, GIF or BMP image; grey is repeated for 3 channels.
+    """Pixels uint8 (H, W, `channels`) of one image that Pillow reads; grey is repeated for 3 channels.
 
     `size` is (H, W) where it is known beforehand: images of the right size then cost no resizing.
 
-    Raises tf.errors.InvalidArgumentError while reading, for a colour image where `channels` is 1.
+    Raises tf.errors.InvalidArgumentError while reading, for what is no image or a damaged one, and for an image with
+    colour where `channels` is 1.
     """
-    if channels == 3:
-        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    else:
-        image = tf.io.decode_image(encoded, channels=0, expand_animations=False)
-        tf.debugging.assert_equal(
-            tf.shape(image)[-1],
-            1,
-            message="An image has colour, but dataset.channels=1; set dataset.channels=3 (and mean and std).",
+    image = decoding.decode(encoded)
+    if channels == 1:
+        is_grey = tf.reduce_all(image[..., :1] == image)
+        tf.debugging.Assert(
+            is_grey, ["An image has colour, but dataset.channels=1; set dataset.channels=3 (and mean and std)."]
         )
-    image.set_shape((*size, channels))
-    return image
+        image = image[..., :1]
+    return tf.ensure_shape(image, (*size, channels))
 
 
 def centre_square(image: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
-    """Evaluation view: uint8 (S, S, C) of uint8 (H, W, C), S = `image_size`.
+    """Evaluation view: uint8 (S, S, C) of uint8 (H, W, C), S = `image_size`, as zoo.preprocessing computes it.
 
-    The short side is scaled to S / `crop_fraction`, with antialiasing, then the centre is cut out. An image
-    that has the right size already is returned untouched.
+    The short side is scaled to S / `crop_fraction`, then the centre is cut out. An image that has the right size
+    already is returned untouched.
     """
     size = config.image_size
     if config.crop_fraction == 1 and image.shape[:2] == (size, size):
         return image
-    short = max(size, round(size / config.crop_fraction))
-    shape = tf.shape(image)
-    height, width = shape[0], shape[1]
-    scale = short / tf.minimum(height, width)
-    scaled_height = tf.maximum(short, tf.cast(tf.round(tf.cast(height, tf.float64) * scale), tf.int32))
-    scaled_width = tf.maximum(short, tf.cast(tf.round(tf.cast(width, tf.float64) * scale), tf.int32))
-    image = tf.cond(
-        tf.minimum(height, width) == short,
-        lambda: image,
-        lambda: resize(image, (scaled_height, scaled_width), config.resize_method),
-    )
-    top, left = (scaled_height - size) // 2, (scaled_width - size) // 2
-    image = image[top : top + size, left : left + size]
-    image.set_shape((size, size, config.channels))
-    return image
+    side = transforms.resized_side(size, config.crop_fraction)
 
+    def resized() -> tf.Tensor:
+        return transforms.resize_and_crop(image[None], size, side, config.resize_method)[0]
 
-def resize(image: tf.Tensor, size: tuple, method: str) -> tf.Tensor:
-    """uint8 (h, w, C) of uint8 (H, W, C), antialiased, rounded as image libraries do."""
-    scaled = tf.image.resize(image, size, method=method, antialias=True)
-    return tf.saturate_cast(tf.round(scaled), tf.uint8)
+    if side == size and None in image.shape[:2]:
+        image = tf.cond(tf.reduce_all(tf.shape(image)[:2] == size), lambda: image, resized)
+        return tf.ensure_shape(image, (size, size, config.channels))
+    return resized()
 
 
 def random_resized_square(encoded: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
     """uint8 (S, S, C): a random box of one encoded image, scaled to S = `image_size`.
 
-    Szegedy et al. 2014, arXiv:1409.4842, section 6. Only the box is decoded where the image is a JPEG.
+    Szegedy et al. 2014, arXiv:1409.4842, section 6. Only the box is decoded where the image is a plain JPEG.
     """
 
-    def box(shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def box(shape: tf.Tensor) -> tf.Tensor:
+        """(top, left, height, width) in an image of `shape` (H, W, C)."""
         begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
             shape,
             tf.zeros((1, 0, 4)),
@@ -80,23 +68,28 @@ def random_resized_square(encoded: tf.Tensor, seed: tf.Tensor, config: DatasetCo
             max_attempts=10,
             use_image_if_no_bounding_boxes=True,
         )
-        return begin, extent
+        return tf.concat([begin[:2], extent[:2]], 0)
 
     def from_jpeg() -> tf.Tensor:
-        begin, extent = box(tf.io.extract_jpeg_shape(encoded))
-        window = tf.stack([begin[0], begin[1], extent[0], extent[1]])
-        return tf.image.decode_and_crop_jpeg(encoded, window, channels=config.channels)
+        stored = tf.io.extract_jpeg_shape(encoded)
+        window = decoding.stored_window(box(decoding.upright_shape(stored, turned)), stored, turned)
+        image = tf.image.decode_and_crop_jpeg(encoded, window, channels=config.channels, dct_method="INTEGER_ACCURATE")
+        return decoding.upright(image, turned)
 
     def from_any() -> tf.Tensor:
         image = decode(encoded, config.channels)
-        begin, extent = box(tf.shape(image))
-        return tf.slice(image, begin, extent)
+        top, left, height, width = tf.unstack(box(tf.shape(image)))
+        return image[top : top + height, left : left + width]
 
-    # A grey network refuses colour images, which only the full decoder reports.
-    image = from_any() if config.channels == 1 else tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_any)
-    image = resize(image, (config.image_size, config.image_size), config.resize_method)
-    image.set_shape((config.image_size, config.image_size, config.channels))
-    return image
+    if config.channels == 1:  # refuses colour, which only the full decoder reports
+        image = from_any()
+    else:
+        turned = decoding.orientation(encoded)
+        is_plain = tf.io.is_jpeg(encoded) & (turned != decoding.BY_PILLOW)
+        image = tf.cond(is_plain, from_jpeg, from_any)
+    image = tf.ensure_shape(image, (None, None, config.channels))
+    size = config.image_size
+    return transforms.resize_and_crop(image[None], size, size, config.resize_method, "squash")[0]
 
 
 def shift_and_flip(images: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
@@ -129,6 +122,5 @@ def shift_and_flip(images: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) ->
 
 
 def normalise(images: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
-    """float32 (x / 255 - mean) / std of uint8 (B, H, W, C), as one multiplication and one addition."""
-    mean, std = tf.constant(list(config.mean), tf.float32), tf.constant(list(config.std), tf.float32)
-    return tf.cast(images, tf.float32) * (1.0 / (255.0 * std)) - mean / std
+    """float32 (x / 255 - mean) / std of uint8 (B, H, W, C)."""
+    return transforms.normalise(images, config.mean, config.std)

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 
 SOURCES = ("tfds", "image_folder", "synthetic")
 LARGEST = 4096  # pixels; beyond, one image takes gigabytes of activations
-RESIZE_METHODS = ("bilinear", "bicubic", "area", "nearest")
+RESIZE_METHODS = ("bilinear", "bicubic", "area", "nearest")  # those of zoo.transforms; "area" is Pillow's BOX
 
 
 @dataclass
@@ -27,7 +27,7 @@ class DatasetConfig:
     `crop_aspect` (width / height) and scales it to `image_size`; otherwise images are treated as for
     evaluation, then padded with zeros by `crop_padding` on every side and cropped back at random. `flip`
     mirrors left and right, half of the time. Evaluation images: the short side becomes `image_size /
-    crop_fraction`, then the centre is cut out.
+    crop_fraction`, rounded down, then the centre is cut out. Either way `resize_method` is Pillow's.
 
     `cache`: true keeps the raw images in memory whatever their size, false never does, "auto" does where they
     take at most `cache_limit_gb` (10^9 bytes, each split by itself). What is not kept in memory is

@@ -1,0 +1,197 @@
+"""Resizing, cropping and normalising pictures: the same in training, in zoo.preprocessing and in an exported model."""
+
+import functools
+import math
+import types
+
+import numpy as np
+from keras import ops
+
+CROP_MODES = ("center", "squash", "border")
+INTERPOLATIONS = ("bilinear", "bicubic", "area", "nearest")
+BLOCK = 16  # neighbouring outputs that are computed from one window of the picture
+
+
+def resized_side(size: int, crop: float) -> int:
+    """Pixels of the side that is resized before a square of `size` is cut out, rounded down as in timm."""
+    return math.floor(size / crop + 1e-4)  # the margin is for shares that were themselves rounded
+
+
+def resize_and_crop(images, size: int, side: int, interpolation: str = "bilinear", crop_mode: str = "center", fill=0):
+    """Pictures (B, H, W, C) of levels 0..255 -> (B, size, size, C) of whole levels: uint8, of floats float32.
+
+        square = resize_and_crop(picture[None], 224, resized_side(224, 0.875), "bicubic")[0]
+
+    Equals Resize and CenterCrop of torchvision on a Pillow image: resized with antialiasing first over the width, then
+    over the height, each time rounded to whole levels and clipped to 0..255, as in Pillow up to 12. (Pillow 13 starts
+    with the height where a picture shrinks clearly more in that direction.) A sum of almost exactly half a level may
+    be rounded the other way. Works eagerly, in tf.data and in exported graphs; where H and W are known, the weights
+    are constants. "area" and "nearest" compute in float64, which LiteRT lacks.
+
+    Args:
+        size: pixels of the square that comes out.
+        side: pixels that the side named by `crop_mode` is resized to.
+        interpolation: "bilinear", "bicubic" (Keys, a = -0.5), "area" (Pillow's BOX) or "nearest".
+        crop_mode: "center" resizes the shorter side and cuts the square from the middle; "squash" resizes both sides,
+            whatever the shape; "border" resizes the longer side and surrounds the picture with `fill`, C levels.
+
+    Raises ValueError for another interpolation or crop mode.
+    """
+    for name, allowed in ((interpolation, INTERPOLATIONS), (crop_mode, CROP_MODES)):
+        if name not in allowed:
+            raise ValueError(f"{name!r} is not known: use {', '.join(allowed)}.")
+    x = images if _is_tensorflow(images) else ops.convert_to_tensor(images)
+    xp, (height, width) = _operations(x), _shape(x)[1:3]
+    rows, columns = _resized(height, width, side, crop_mode)
+    x = _resample(xp.transpose(x, (2, 0, 1, 3)), width, columns, size, interpolation)
+    x = _resample(xp.transpose(x, (2, 1, 0, 3)), height, rows, size, interpolation)
+    x = xp.transpose(x, (1, 0, 2, 3))
+    if crop_mode == "border":
+        inside_rows, inside_columns = (_inside(after, size) for after in (rows, columns))
+        inside = xp.reshape(inside_rows, (size, 1, 1)) & xp.reshape(inside_columns, (1, size, 1))
+        # In float32, for LiteRT selects no uint8.
+        x = xp.cast(xp.where(inside, xp.cast(x, "float32"), xp.cast(fill, "float32")), x.dtype)
+    return x
+
+
+def normalise(levels, mean, std):
+    """float32 (level / 255 - mean) / std, as one multiplication and one addition; `mean` and `std` per channel."""
+    mean, std = np.asarray(mean, "float64"), np.asarray(std, "float64")
+    scale, shift = (values.astype("float32") for values in (1 / (255 * std), -mean / std))
+    return _operations(levels).cast(levels, "float32") * scale + shift
+
+
+def _is_tensorflow(x) -> bool:
+    return type(x).__module__.startswith("tensorflow.")
+
+
+@functools.cache
+def _tensorflow():
+    """What is used here of TensorFlow, under numpy's names: in tf.data it computes whatever Keras's backend is."""
+    import tensorflow as tf
+
+    return types.SimpleNamespace(
+        abs=tf.abs, arange=tf.range, cast=tf.cast, clip=tf.clip_by_value, concatenate=lambda parts: tf.concat(parts, 0),
+        cumsum=tf.cumsum, floor=tf.floor, matmul=tf.matmul, maximum=tf.maximum, minimum=tf.minimum, repeat=tf.repeat,
+        reshape=tf.reshape, round=tf.round, sum=tf.reduce_sum, take=tf.gather, transpose=tf.transpose, where=tf.where,
+    )  # fmt: skip
+
+
+def _operations(*arrays):
+    """numpy where all are numbers or numpy's arrays, so that what follows from them is constant in a graph."""
+    if all(isinstance(x, (int, np.generic, np.ndarray)) for x in arrays):
+        return np
+    return _tensorflow() if any(_is_tensorflow(x) for x in arrays) else ops
+
+
+def _cast(x, dtype: str):
+    return np.asarray(x).astype(dtype) if _operations(x) is np else _operations(x).cast(x, dtype)
+
+
+def _shape(x) -> tuple:
+    """Lengths of the axes: numbers where they are known, else TensorFlow's scalars."""
+    if all(length is not None for length in x.shape):
+        return tuple(x.shape)
+    import tensorflow as tf
+
+    lengths = tf.unstack(tf.shape(x))
+    return tuple(length if known is None else known for length, known in zip(lengths, x.shape, strict=True))
+
+
+def _resized(height, width, side: int, crop_mode: str):
+    """(height, width) of the whole picture once it is resized, at least 1."""
+    xp = _operations(height, width)
+    if crop_mode == "squash":
+        return side, side
+    if crop_mode == "center":  # in whole numbers: the longer side is rounded down
+        shorter = xp.minimum(height, width)
+        return tuple(length * side // shorter for length in (height, width))
+    longer = _cast(xp.maximum(height, width), "float32")
+    sides = (xp.round(_cast(length, "float32") * side / longer) for length in (height, width))
+    return tuple(xp.maximum(_cast(length, "int32"), 1) for length in sides)
+
+
+def _kept(after, kept: int, count: int):
+    """(count,) positions in a line of `after` pixels, from the first of its middle `kept` on; -1 and less before it."""
+    xp, spare = _operations(after), after - kept
+    # The crop begins at half of what is spare, rounded to even; the border, where pixels lack, at half rounded down.
+    first = xp.where(spare >= 0, spare // 2 + (spare % 2) * (spare // 2 % 2), -(-spare // 2))
+    return _cast(first, "int32") + np.arange(count, dtype="int32")
+
+
+def _inside(after, kept: int):
+    wanted = _kept(after, kept, kept)
+    return (wanted >= 0) & (wanted < after)
+
+
+def _resample(x, before, after, kept: int, interpolation: str):
+    """(before, ...) -> (kept, ...): axis 0 is resized to `after` pixels, of which the middle is kept."""
+    xp, is_float = _operations(x), "float" in str(x.dtype)
+    pixels, weights = _windows(before, after, kept, interpolation)
+    blocks = weights.shape[0]
+    windows = xp.cast(xp.take(x, pixels, axis=0), "float32")
+    windows = xp.reshape(windows, (blocks, _shape(pixels)[1], -1))
+    levels = xp.reshape(xp.matmul(weights, windows), (blocks * BLOCK, *_shape(x)[1:]))[:kept]
+    levels = xp.clip(xp.floor(levels + 0.5), 0, 255)
+    return levels if is_float else xp.cast(levels, "uint8")
+
+
+def _windows(before, after, kept: int, interpolation: str):
+    """Pixels (blocks, window) in a line of `before`, and what they weigh in each output (blocks, BLOCK, window)."""
+    xp = _operations(before, after)
+    blocks = -(-kept // BLOCK)
+    wanted = xp.reshape(_kept(after, kept, blocks * BLOCK), (blocks, BLOCK, 1))
+    # Counted from the line's middle in half pixels, an output's centre lies at offset * before / after: a whole number
+    # and a rest, which float32 holds exactly enough, however long the line is.
+    offset = 2 * wanted + 1 - after
+    whole = _cast(xp.floor(_cast(offset * before, "float32") / _cast(after, "float32")), "int32")
+    rest = _cast(offset * before - whole * after, "float32") / _cast(after, "float32")
+    longer = xp.maximum(before, after)
+    reach = (2 if interpolation == "bicubic" else 1) * longer // after + 1
+    first = (before + whole[:, :1]) // 2 - reach - 1
+    pixels = first + xp.arange(BLOCK * before // after + 2 * reach + 4, dtype="int32")
+    if interpolation == "area":
+        weights = _box(xp, before, after, wanted, pixels)
+    elif interpolation == "nearest":
+        weights = _nearest(xp, before, after, wanted, pixels)
+    else:
+        distance = xp.abs(_cast(2 * pixels + 1 - before - whole, "float32") - rest)
+        distance = distance * (_cast(after, "float32") / _cast(2 * longer, "float32"))
+        weights = _cubic(xp, distance) if interpolation == "bicubic" else xp.maximum(1 - distance, 0)
+    weights = xp.where((pixels >= 0) & (pixels < before), weights, 0)
+    total = _sum(xp, weights)
+    weights = weights / xp.where(total != 0, total, 1)
+    weights = xp.floor(weights * 2.0**22 + 0.5) / 2.0**22  # Pillow's precision, which decides sums of half a level
+    return xp.clip(pixels[:, 0], 0, before - 1), _cast(weights, "float32")
+
+
+def _sum(xp, weights):
+    """(..., 1), the same in whatever order the additions are done: of numbers so short that float32 rounds none."""
+    coarse = xp.floor(weights * 2.0**12) / 2.0**12
+    fine = xp.floor((weights - coarse) * 2.0**24) / 2.0**24
+    return xp.sum(coarse, axis=-1, keepdims=True) + xp.sum(fine, axis=-1, keepdims=True)
+
+
+def _cubic(xp, distance):
+    near = (1.5 * distance - 2.5) * distance * distance + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return xp.where(distance < 1, near, xp.where(distance < 2, far, 0))
+
+
+def _box(xp, before, after, wanted, pixels):
+    """Which pixels an output of Pillow's BOX averages: in float64 and its order, which decides at a box's edges."""
+    scale = _cast(before, "float64") / _cast(after, "float64")
+    wide = xp.maximum(scale, 1)
+    centre = (_cast(wanted, "float64") + 0.5) * scale
+    position = _cast(pixels, "float64")
+    distance = (position - centre + 0.5) * (1 / wide)
+    first, end = xp.floor(centre - 0.5 * wide + 0.5), xp.floor(centre + 0.5 * wide + 0.5)
+    return _cast((distance > -0.5) & (distance <= 0.5) & (position >= first) & (position < end), "float32")
+
+
+def _nearest(xp, before, after, wanted, pixels):
+    """Which pixel an output of Pillow's NEAREST takes: it adds up steps in float64, which decides between pixels."""
+    scale = _cast(before, "float64") / _cast(after, "float64")
+    steps = xp.concatenate([xp.reshape(scale * 0.5, (1,)), xp.repeat(xp.reshape(scale, (1,)), after - 1)])
+    chosen = xp.take(xp.cumsum(steps), xp.clip(wanted, 0, after - 1))
+    return _cast(_cast(xp.floor(chosen), "int32") == pixels, "float32")
