@@ -6,12 +6,13 @@ import keras
 
 from blocks.arguments import data_format_of, output_shape, padding_of, per_axis
 from blocks.grouped import check_implementation, convolve_runs
+from blocks.inputs import RealInputs
 from blocks.names import DottedName
 from blocks.normalization import named_activation
 from blocks.uneven import filters_of, groups_of, runs_of
 
 
-class GroupedConvolution(DottedName, keras.layers.Layer):
+class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
     """Grouped convolution over `rank` axes; a subclass sets `rank` and has the arguments in its docstring."""
 
     rank: int

@@ -3,14 +3,15 @@
 import keras
 from keras import layers
 
+from blocks.inputs import RealInputs
 from blocks.names import DottedName
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class Dense(DottedName, layers.Dense):
+class Dense(DottedName, RealInputs, layers.Dense):
     """`keras.layers.Dense`, whose name may have dots, as a module path of a reference has."""
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class LayerNormalization(DottedName, layers.LayerNormalization):
+class LayerNormalization(DottedName, RealInputs, layers.LayerNormalization):
     """`keras.layers.LayerNormalization`, whose name may have dots, as a module path of a reference has."""

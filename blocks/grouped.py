@@ -8,6 +8,7 @@ from keras import ops
 
 from blocks import formulations
 from blocks.arguments import Padding, data_format_of, did_you_mean, padding_of, per_axis, resolve_causal
+from blocks.inputs import real
 from blocks.uneven import groups_of
 
 VOLUMES = ("native", "merge", "split")  # the implementations of a 3-D convolution
@@ -26,7 +27,8 @@ def grouped_convolution(
     """Convolve each of several slices of the input channels with filters of its own.
 
     Args:
-        inputs: (B, ..., C), or (B, C, ...) with "channels_first"; one, two or three axes stand for the dots.
+        inputs: (B, ..., C), or (B, C, ...) with "channels_first"; one, two or three axes stand for the dots. Integers
+            and booleans are cast to the type of `kernel`.
         kernel: equal groups, (..., C / groups, filters), as `keras.layers.Conv2D(groups=)` holds it: its axis before
             the last says how many groups there are, and the first filters / groups outputs see the first
             C / groups inputs, and so on. Uneven groups: a list with one kernel (..., c, f) for each, of c inputs and
@@ -46,6 +48,8 @@ def grouped_convolution(
     """
     uneven = isinstance(kernel, (tuple, list))
     kernels = [ops.convert_to_tensor(each) for each in (kernel if uneven else (kernel,))]
+    inputs = inputs if hasattr(inputs, "shape") else ops.convert_to_tensor(inputs)
+    inputs = real(inputs, kernels[0].dtype if keras.backend.is_float_dtype(kernels[0].dtype) else keras.config.floatx())
     rank = len(inputs.shape) - 2
     if rank not in (1, 2, 3) or any(len(each.shape) != rank + 2 for each in kernels):
         shapes = [tuple(each.shape) for each in kernels]

@@ -3,11 +3,12 @@
 import keras
 from keras import ops
 
+from blocks.inputs import RealInputs
 from blocks.names import DottedName
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class BatchNormalization(DottedName, keras.layers.BatchNormalization):
+class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` with its activation, in one kernel, with the running variance of PyTorch.
 
     Same arguments, weights and outputs as Keras's layer, and:

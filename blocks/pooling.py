@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from blocks.arguments import data_format_of, output_shape, padding_of, per_axis
+from blocks.inputs import RealInputs
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class PaddedPooling2D(keras.layers.Layer):
+class PaddedPooling2D(RealInputs, keras.layers.Layer):
     """Max or average pooling of an image padded by a given number of pixels.
 
     Keras's "same" pads an even size at stride 2 on one side only, which shifts every window by a pixel against
