@@ -1,6 +1,7 @@
 """Grouped convolution in 1, 2 and 3 dimensions as a function, on every backend of Keras."""
 
 import itertools
+import warnings
 from collections.abc import Sequence
 
 import keras
@@ -11,7 +12,7 @@ from blocks.arguments import Padding, data_format_of, did_you_mean, padding_of, 
 from blocks.inputs import real
 from blocks.uneven import groups_of
 
-VOLUMES = ("native", "merge", "split")  # the implementations of a 3-D convolution
+VOLUMES = ("native", "frames", "split")  # the implementations of a 3-D convolution
 
 
 def grouped_convolution(
@@ -61,7 +62,7 @@ def grouped_convolution(
     channels = inputs.shape[-1 if data_format == "channels_last" else 1]
     sizes = [each.shape[-2] for each in kernels] if uneven else _equal_sizes(channels, kernels[0].shape[-2])
     _check_sizes(sizes, channels, groups)
-    check_implementation(implementation, rank)
+    implementation = implementation_of(implementation, rank)
     if uneven:
         kernels, sizes = _merge_equal_neighbours(kernels)
     return convolve_runs(
@@ -109,12 +110,20 @@ def _merge_equal_neighbours(kernels: list) -> tuple[list, list[int]]:
     return merged, sizes
 
 
-def check_implementation(implementation: str | None, rank: int) -> None:
-    """Raise ValueError unless a convolution of `rank` axes has this implementation on the backend in use."""
+def implementation_of(implementation: str | None, rank: int) -> str | None:
+    """`implementation`, which a convolution of `rank` axes has on the backend in use; raises ValueError otherwise."""
     if implementation is None:
-        return
-    formulations.check_implementation(implementation)
+        return None
     backend = keras.backend.backend()
+    if backend == "tensorflow" and implementation == "merge":  # in files of earlier versions
+        warnings.warn(
+            "implementation='merge' is no longer there: it carried NaN and infinities of one group into others. None, "
+            "which chooses, takes its place.",
+            stacklevel=3,
+        )
+        return None
+    if rank < 3 and implementation != "merge":
+        formulations.check_implementation(implementation)
     if backend != "tensorflow" and implementation != "native":
         raise ValueError(
             f"implementation={implementation!r} exists on Keras's TensorFlow backend only, and this is {backend}: use "
@@ -125,6 +134,7 @@ def check_implementation(implementation: str | None, rank: int) -> None:
             f"implementation={implementation!r} is not one of a 3-D convolution: use None, "
             f"{', '.join(map(repr, VOLUMES))}.{did_you_mean(implementation, VOLUMES)}"
         )
+    return implementation
 
 
 def convolve_runs(
@@ -212,6 +222,5 @@ def _tensorflow_images(
 def _tensorflow_volumes(inputs, kernel, strides, padding: Padding, dilation, implementation):
     from blocks.tensorflow_volumes import convolve
 
-    inputs = ops.convert_to_tensor(inputs)
-    kernel = ops.cast(kernel, inputs.dtype)
+    inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
     return convolve(inputs, kernel, strides, padding, dilation, implementation=implementation)

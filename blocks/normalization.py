@@ -17,8 +17,8 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
     - Under TensorFlow, 4-D inputs normalised over their last axis go through fused kernels (float32, bfloat16,
       float16).
     - On every path the running variance is moved towards the unbiased estimate of the batch's variance (divided
-      by n - 1), as PyTorch's is. With a mask, `renorm` or `synchronized`, Keras's own computation runs, biased
-      variance included.
+      by n - 1), as PyTorch's is; an empty batch leaves the statistics as they are. With a mask, `renorm` or
+      `synchronized`, Keras's own computation runs, biased variance included.
 
     Args:
         activation: Keras's name ("relu", "relu6", "hard_silu", ...) or a callable; None is none.
@@ -90,14 +90,19 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
         wide = ops.cast(inputs, dtype)
         mean, variance = self.moving_mean, self.moving_variance
         if training:
-            mean, variance = ops.moments(wide, axes=self._reduction_axes)
+            count = ops.cast(ops.prod([ops.shape(inputs)[axis] for axis in self._reduction_axes]), dtype)
+            moments = ops.moments(wide, axes=self._reduction_axes)
+            # An empty batch has none; the running statistics stay then.
+            mean, variance = (
+                ops.where(count > 0, own, ops.cast(kept, dtype))
+                for own, kept in zip(moments, (mean, variance), strict=True)
+            )
         outputs = ops.batch_normalization(
             wide, mean, variance, self.axis, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
         )
         if training:
-            count = ops.cast(ops.prod([ops.shape(inputs)[axis] for axis in self._reduction_axes]), dtype)
             unbiased = variance * count / ops.maximum(count - 1.0, 1.0)
-            keep = self.momentum
+            keep = ops.cast(ops.where(count > 0, self.momentum, 1.0), self.moving_mean.dtype)
             mean = self.moving_mean * keep + ops.cast(mean, self.moving_mean.dtype) * (1.0 - keep)
             variance = self.moving_variance * keep + ops.cast(unbiased, self.moving_variance.dtype) * (1.0 - keep)
         return self._finish(ops.cast(outputs, self.compute_dtype), residual), mean, variance

@@ -52,8 +52,18 @@ class PaddedPooling2D(RealInputs, keras.layers.Layer):
             outside = float("-inf") if self.mode == "max" else 0.0
             inputs = ops.pad(inputs, width, constant_values=outside)
             padding = "valid"
-        pool = ops.max_pool if self.mode == "max" else ops.average_pool
-        return pool(inputs, self.pool_size, self.strides, padding, self.data_format)
+        return self._pool(inputs, padding)
+
+    def _pool(self, inputs, padding: str):
+        def compute(images):
+            pool = ops.max_pool if self.mode == "max" else ops.average_pool
+            return pool(images, self.pool_size, self.strides, padding, self.data_format)
+
+        if keras.backend.backend() != "tensorflow":
+            return compute(inputs)
+        from blocks.tensorflow_ops import never_empty
+
+        return never_empty(compute, inputs)
 
     def compute_output_shape(self, input_shape):
         channels = input_shape[-1 if self.data_format == "channels_last" else 1]

@@ -55,6 +55,16 @@ def _(_op, *gradients):
     return gradients
 
 
+@tf.RegisterGradient("BlocksAtLeastOne")
+def _(op, gradient, _count):
+    return library().blocks_first(gradient, op.outputs[1])
+
+
+@tf.RegisterGradient("BlocksFirst")
+def _(_op, gradient):
+    return [library().blocks_at_least_one(gradient).y, None]
+
+
 @tf.RegisterGradient("BlocksDepthwise")
 def _(op, gradient):
     inputs, kernel, *bias = op.inputs
