@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from blocks import formulations
-from blocks.arguments import Padding, data_format_of, did_you_mean, padding_of, per_axis, resolve_causal
+from blocks.arguments import Padding, data_format_of, did_you_mean, output_shape, padding_of, per_axis, resolve_causal
 from blocks.inputs import real
 from blocks.uneven import groups_of
 
@@ -43,7 +43,7 @@ def grouped_convolution(
         (B, ..., filters), or (B, filters, ...).
 
     Raises:
-        ValueError: for a wrong argument, or kernels that do not fit the inputs or `groups`.
+        ValueError: for a wrong argument, kernels that do not fit the inputs or `groups`, or inputs smaller than them.
 
     Source: Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks, section 3.5.
     """
@@ -158,6 +158,8 @@ def convolve_runs(
     rank, first = len(strides), data_format == "channels_first"
     tensorflow = keras.backend.backend() == "tensorflow"
     padding = resolve_causal(padding, kernels[0].shape, dilation)
+    # Refuses inputs that are too small; their outputs would have no pixels.
+    output_shape(inputs.shape, None, kernels[0].shape[:rank], strides, dilation, padding, data_format)
     if tensorflow and len(kernels) == 1 and rank < 3 and not first:
         fused = bias, activation, residual
         return _tensorflow_images(inputs, kernels[0], strides, padding, dilation, implementation, *fused)

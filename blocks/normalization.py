@@ -91,7 +91,10 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
         mean, variance = self.moving_mean, self.moving_variance
         if training:
             count = ops.cast(ops.prod([ops.shape(inputs)[axis] for axis in self._reduction_axes]), dtype)
-            moments = ops.moments(wide, axes=self._reduction_axes)
+            # Written out: `tf.nn.moments` stops a gradient that second derivatives need.
+            own_mean = ops.mean(wide, axis=self._reduction_axes, keepdims=True)
+            own_variance = ops.mean(ops.square(wide - own_mean), axis=self._reduction_axes)
+            moments = ops.reshape(own_mean, own_variance.shape), own_variance
             # An empty batch has none; the running statistics stay then.
             mean, variance = (
                 ops.where(count > 0, own, ops.cast(kept, dtype))

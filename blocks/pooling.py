@@ -39,6 +39,7 @@ class PaddedPooling2D(RealInputs, keras.layers.Layer):
         self.compute_output_shape(input_shape)
 
     def call(self, inputs):
+        self.compute_output_shape(inputs.shape)  # refuses images smaller than the window
         if keras.backend.backend() == "tensorflow" and self.data_format == "channels_last":
             from blocks.tensorflow_ops import pool
 
@@ -61,8 +62,9 @@ class PaddedPooling2D(RealInputs, keras.layers.Layer):
 
         if keras.backend.backend() != "tensorflow":
             return compute(inputs)
-        from blocks.tensorflow_ops import never_empty
+        from blocks.tensorflow_ops import check_sizes, never_empty
 
+        check_sizes(inputs, self.pool_size, padding, 1 if self.data_format == "channels_last" else 2)
         return never_empty(compute, inputs)
 
     def compute_output_shape(self, input_shape):
