@@ -3,9 +3,11 @@
 import keras
 from keras import ops
 
+from blocks.inputs import RealInputs
+
 
 @keras.saving.register_keras_serializable(package="blocks")
-class LocalResponseNormalization(keras.layers.Layer):
+class LocalResponseNormalization(RealInputs, keras.layers.Layer):
     """x / (k + alpha / size * sum of x^2 over `size` neighbouring channels)^beta, of inputs (..., C).
 
     The paper's formula does not divide alpha by `size`; its published program does, and so do Caffe's and PyTorch's
@@ -59,7 +61,7 @@ class LocalResponseNormalization(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class AdaptiveAveragePooling2D(keras.layers.Layer):
+class AdaptiveAveragePooling2D(RealInputs, keras.layers.Layer):
     """Average of images of any size to a size given beforehand: (B, H, W, C) -> (B, height, width, C).
 
     Output i is the mean of the rows floor(i H / height) to ceil((i + 1) H / height), as in PyTorch; smaller images

@@ -5,13 +5,14 @@ import math
 import keras
 
 from blocks.arguments import data_format_of, output_shape, padding_of, per_axis
-from blocks.grouped import check_implementation, convolve_runs
+from blocks.grouped import convolve_runs, implementation_of
+from blocks.inputs import RealInputs
 from blocks.names import DottedName
 from blocks.normalization import named_activation
 from blocks.uneven import filters_of, groups_of, runs_of
 
 
-class GroupedConvolution(DottedName, keras.layers.Layer):
+class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
     """Grouped convolution over `rank` axes; a subclass sets `rank` and has the arguments in its docstring."""
 
     rank: int
@@ -54,8 +55,7 @@ class GroupedConvolution(DottedName, keras.layers.Layer):
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
-        self.implementation = implementation
-        check_implementation(implementation, self.rank)
+        self.implementation = implementation_of(implementation, self.rank)
         self.bias = None
         self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2)
 

@@ -6,12 +6,13 @@ from keras import layers, ops
 
 from blocks.arguments import check_groups, positive
 from blocks.compose import child, convolution, normalization
+from blocks.inputs import RealInputs
 from blocks.names import DottedName
 from blocks.shuffle import ChannelShuffle
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class ChannelSelection(DottedName, keras.layers.Layer):
+class ChannelSelection(DottedName, RealInputs, keras.layers.Layer):
     """Channels of the inputs (B, ..., C) in another order, some left out or repeated: (B, ..., channels).
 
     Output channel i is input channel index[i]. In front of a grouped convolution this makes a learned group

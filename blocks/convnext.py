@@ -7,13 +7,14 @@ from keras import layers
 
 from blocks.compose import activation, child, convolution, stochastic_depth
 from blocks.dotted import Dense, LayerNormalization
+from blocks.inputs import RealInputs
 from blocks.names import DottedName
 
 EPSILON = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class LayerScale(DottedName, layers.Layer):
+class LayerScale(DottedName, RealInputs, layers.Layer):
     """Multiply each channel of (B, ..., C) by a weight of its own, `gamma` (C,), that begins at `initial`.
 
     Source: Touvron et al. 2021, Going Deeper with Image Transformers, section 2, arXiv:2103.17239.

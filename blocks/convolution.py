@@ -63,7 +63,7 @@ class GroupedConv3D(GroupedConvolution):
     Arguments, weights and errors are those of `GroupedConv2D`, and in the order of `keras.layers.Conv3D`, with
     (depth, height, width) for the axes; `padding` in voxels is n, one number for each axis, or
     ((front, back), (top, bottom), (left, right)). `implementation` is "native" (on a CPU for one group only),
-    "merge", "split" or None. Weights: `kernel` (kd, kh, kw, C / groups, filters) and `bias` (filters,).
+    "frames", "split" or None. Weights: `kernel` (kd, kh, kw, C / groups, filters) and `bias` (filters,).
     """
 
     rank = 3

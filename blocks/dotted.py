@@ -3,11 +3,12 @@
 import keras
 from keras import layers
 
+from blocks.inputs import RealInputs
 from blocks.names import DottedName
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class Dense(DottedName, layers.Dense):
+class Dense(DottedName, RealInputs, layers.Dense):
     """`keras.layers.Dense`, whose name may have dots, as a module path of a reference has."""
 
     def quantize(self, mode=None, type_check=True, config=None):
@@ -16,5 +17,5 @@ class Dense(DottedName, layers.Dense):
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class LayerNormalization(DottedName, layers.LayerNormalization):
+class LayerNormalization(DottedName, RealInputs, layers.LayerNormalization):
     """`keras.layers.LayerNormalization`, whose name may have dots, as a module path of a reference has."""

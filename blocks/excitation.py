@@ -3,9 +3,11 @@
 import keras
 from keras import layers, ops
 
+from blocks.inputs import RealInputs
+
 
 @keras.saving.register_keras_serializable(package="blocks")
-class ImageMean(layers.Layer):
+class ImageMean(RealInputs, layers.Layer):
     """Mean of each channel over the image, and the image itself: (B, H, W, C) -> (B, 1, 1, C), (B, H, W, C).
 
     Whatever uses the image further takes the one that comes back: then both of its gradients are added in one pass.
@@ -26,7 +28,7 @@ class ImageMean(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class ChannelGate(layers.Layer):
+class ChannelGate(RealInputs, layers.Layer):
     """Each channel of each image times its gate: (B, H, W, C) and (B, 1, 1, C) -> (B, H, W, C).
 
     Source: Hu et al. 2018, Squeeze-and-Excitation Networks, section 3.2, arXiv:1709.01507.

@@ -9,10 +9,10 @@ with `--xla` and `--no-onednn` too. Those for processors with matrix units rest 
 import difflib
 from dataclasses import dataclass
 
-NAMES = ("native", "merge", "split", "depthwise", "matmul", "hybrid", "taps", "float32", "kernel")
+NAMES = ("native", "split", "depthwise", "matmul", "hybrid", "taps", "float32", "kernel")
 
-# What a merged group has at least: the vector of 16 floats of AVX-512.
-MERGED_CHANNELS = 16
+# Channels of a group from which on matrix units have enough to multiply.
+MATRIX_CHANNELS = 16
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,12 @@ def check_implementation(name: str | None) -> None:
 def obstacle(name: str, s: Situation) -> str | None:
     """Why formulation `name` can't compute this convolution; None where it can."""
     dilated = s.dilation != (1, 1)
+    if name in ("native", "depthwise") and _paired(s):
+        return f"oneDNN multiplies {s.dtype} channels in pairs, and with an odd number one of them is another group's"
     match name:
         case "native":
             if (s.groups > 1 or dilated) and not s.differentiable:
                 return f"TensorFlow has no gradient of grouped or dilated {s.dtype} convolutions on this CPU"
-        case "merge":
-            if merged_groups(s) > 1 and not s.differentiable:
-                return f"TensorFlow has no gradient of grouped {s.dtype} convolutions on this CPU"
-            if s.groups == 1 or merged_groups(s) == s.groups:
-                return "there are no groups small enough to be merged"
         case "depthwise":
             if not s.depthwise or s.strides[0] != s.strides[1] or (dilated and max(s.strides) > 1):
                 return "it takes one input channel a group, equal strides, and no dilation beside them"
@@ -91,6 +88,18 @@ def obstacle(name: str, s: Situation) -> str | None:
     return None
 
 
+def _paired(s: Situation) -> bool:
+    """Whether oneDNN multiplies a channel of the next group by 0, which NaN and infinities survive.
+
+    It does in the processor's bfloat16 instructions, forwards or backwards; depthwise kernels have code of their own,
+    but for the gradient of strided ones.
+    """
+    if s.depthwise and s.outputs == 1 and s.strides == (1, 1):
+        return False
+    low = s.dtype in ("bfloat16", "float16") and s.onednn and not s.xla and not s.exporting and s.device == "CPU"
+    return low and s.groups > 1 and (s.inputs % 2 == 1 or s.outputs % 2 == 1)
+
+
 def _kernel_obstacle(s: Situation) -> str | None:
     if not s.kernels:
         return "the CPU kernels are not built, switched off, or of no use here (a GPU, XLA, a model being exported)"
@@ -109,14 +118,6 @@ def _kernel_obstacle(s: Situation) -> str | None:
     return None
 
 
-def merged_groups(s: Situation) -> int:
-    """Into how many block-diagonal groups neighbours are merged: of 16 input channels, or of as few above as can be."""
-    for groups in range(s.groups, 0, -1):
-        if s.groups % groups == 0 and s.groups // groups * s.inputs >= MERGED_CHANNELS:
-            return groups
-    return 1
-
-
 def choose(s: Situation) -> str:
     """The formulation that is fastest in this situation, forward and backward together.
 
@@ -131,7 +132,7 @@ def choose(s: Situation) -> str:
         return _choose_for_xla(s)
     if obstacle("kernel", s) is None and not _library_multiplies(s) and not _library_convolves(s):
         return "kernel"
-    if s.dtype == "bfloat16" and _slow_bfloat16(s):
+    if _paired(s) or (s.dtype == "bfloat16" and _slow_bfloat16(s)):
         return "float32"
     if s.pointwise and s.groups == 1:
         return _choose_dense_pointwise(s)
@@ -139,8 +140,6 @@ def choose(s: Situation) -> str:
         return "depthwise" if not s.onednn else "native"
     if (s.groups > 1 or s.dilation != (1, 1)) and not s.onednn:
         return "split"
-    if s.dtype == "bfloat16" and s.matrix_units and obstacle("merge", s) is None:
-        return "merge"
     return "native"
 
 
@@ -155,8 +154,7 @@ def _slow_bfloat16(s: Situation) -> bool:
 
 def _library_multiplies(s: Situation) -> bool:
     """Whether oneDNN's product beats ours: with matrix units, which ours does not use."""
-    merged = s.inputs >= MERGED_CHANNELS if s.pointwise else not s.depthwise
-    return s.dtype == "bfloat16" and s.matrix_units and s.onednn and merged
+    return s.dtype == "bfloat16" and s.matrix_units and s.onednn and s.inputs >= MATRIX_CHANNELS
 
 
 def _library_convolves(s: Situation) -> bool:

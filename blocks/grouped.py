@@ -1,16 +1,18 @@
 """Grouped convolution in 1, 2 and 3 dimensions as a function, on every backend of Keras."""
 
 import itertools
+import warnings
 from collections.abc import Sequence
 
 import keras
 from keras import ops
 
 from blocks import formulations
-from blocks.arguments import Padding, data_format_of, did_you_mean, padding_of, per_axis, resolve_causal
+from blocks.arguments import Padding, data_format_of, did_you_mean, output_shape, padding_of, per_axis, resolve_causal
+from blocks.inputs import real
 from blocks.uneven import groups_of
 
-VOLUMES = ("native", "merge", "split")  # the implementations of a 3-D convolution
+VOLUMES = ("native", "frames", "split")  # the implementations of a 3-D convolution
 
 
 def grouped_convolution(
@@ -26,7 +28,8 @@ def grouped_convolution(
     """Convolve each of several slices of the input channels with filters of its own.
 
     Args:
-        inputs: (B, ..., C), or (B, C, ...) with "channels_first"; one, two or three axes stand for the dots.
+        inputs: (B, ..., C), or (B, C, ...) with "channels_first"; one, two or three axes stand for the dots. Integers
+            and booleans are cast to the type of `kernel`.
         kernel: equal groups, (..., C / groups, filters), as `keras.layers.Conv2D(groups=)` holds it: its axis before
             the last says how many groups there are, and the first filters / groups outputs see the first
             C / groups inputs, and so on. Uneven groups: a list with one kernel (..., c, f) for each, of c inputs and
@@ -40,12 +43,14 @@ def grouped_convolution(
         (B, ..., filters), or (B, filters, ...).
 
     Raises:
-        ValueError: for a wrong argument, or kernels that do not fit the inputs or `groups`.
+        ValueError: for a wrong argument, kernels that do not fit the inputs or `groups`, or inputs smaller than them.
 
     Source: Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks, section 3.5.
     """
     uneven = isinstance(kernel, (tuple, list))
     kernels = [ops.convert_to_tensor(each) for each in (kernel if uneven else (kernel,))]
+    inputs = inputs if hasattr(inputs, "shape") else ops.convert_to_tensor(inputs)
+    inputs = real(inputs, kernels[0].dtype if keras.backend.is_float_dtype(kernels[0].dtype) else keras.config.floatx())
     rank = len(inputs.shape) - 2
     if rank not in (1, 2, 3) or any(len(each.shape) != rank + 2 for each in kernels):
         shapes = [tuple(each.shape) for each in kernels]
@@ -57,7 +62,7 @@ def grouped_convolution(
     channels = inputs.shape[-1 if data_format == "channels_last" else 1]
     sizes = [each.shape[-2] for each in kernels] if uneven else _equal_sizes(channels, kernels[0].shape[-2])
     _check_sizes(sizes, channels, groups)
-    check_implementation(implementation, rank)
+    implementation = implementation_of(implementation, rank)
     if uneven:
         kernels, sizes = _merge_equal_neighbours(kernels)
     return convolve_runs(
@@ -105,12 +110,20 @@ def _merge_equal_neighbours(kernels: list) -> tuple[list, list[int]]:
     return merged, sizes
 
 
-def check_implementation(implementation: str | None, rank: int) -> None:
-    """Raise ValueError unless a convolution of `rank` axes has this implementation on the backend in use."""
+def implementation_of(implementation: str | None, rank: int) -> str | None:
+    """`implementation`, which a convolution of `rank` axes has on the backend in use; raises ValueError otherwise."""
     if implementation is None:
-        return
-    formulations.check_implementation(implementation)
+        return None
     backend = keras.backend.backend()
+    if backend == "tensorflow" and implementation == "merge":  # in files of earlier versions
+        warnings.warn(
+            "implementation='merge' is no longer there: it carried NaN and infinities of one group into others. None, "
+            "which chooses, takes its place.",
+            stacklevel=3,
+        )
+        return None
+    if rank < 3 and implementation != "merge":
+        formulations.check_implementation(implementation)
     if backend != "tensorflow" and implementation != "native":
         raise ValueError(
             f"implementation={implementation!r} exists on Keras's TensorFlow backend only, and this is {backend}: use "
@@ -121,6 +134,7 @@ def check_implementation(implementation: str | None, rank: int) -> None:
             f"implementation={implementation!r} is not one of a 3-D convolution: use None, "
             f"{', '.join(map(repr, VOLUMES))}.{did_you_mean(implementation, VOLUMES)}"
         )
+    return implementation
 
 
 def convolve_runs(
@@ -144,6 +158,8 @@ def convolve_runs(
     rank, first = len(strides), data_format == "channels_first"
     tensorflow = keras.backend.backend() == "tensorflow"
     padding = resolve_causal(padding, kernels[0].shape, dilation)
+    # Refuses inputs that are too small; their outputs would have no pixels.
+    output_shape(inputs.shape, None, kernels[0].shape[:rank], strides, dilation, padding, data_format)
     if tensorflow and len(kernels) == 1 and rank < 3 and not first:
         fused = bias, activation, residual
         return _tensorflow_images(inputs, kernels[0], strides, padding, dilation, implementation, *fused)
@@ -208,6 +224,5 @@ def _tensorflow_images(
 def _tensorflow_volumes(inputs, kernel, strides, padding: Padding, dilation, implementation):
     from blocks.tensorflow_volumes import convolve
 
-    inputs = ops.convert_to_tensor(inputs)
-    kernel = ops.cast(kernel, inputs.dtype)
+    inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
     return convolve(inputs, kernel, strides, padding, dilation, implementation=implementation)

@@ -3,11 +3,12 @@
 import keras
 from keras import ops
 
+from blocks.inputs import RealInputs
 from blocks.names import DottedName
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class BatchNormalization(DottedName, keras.layers.BatchNormalization):
+class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` with its activation, in one kernel, with the running variance of PyTorch.
 
     Same arguments, weights and outputs as Keras's layer, and:
@@ -16,8 +17,8 @@ class BatchNormalization(DottedName, keras.layers.BatchNormalization):
     - Under TensorFlow, 4-D inputs normalised over their last axis go through fused kernels (float32, bfloat16,
       float16).
     - On every path the running variance is moved towards the unbiased estimate of the batch's variance (divided
-      by n - 1), as PyTorch's is. With a mask, `renorm` or `synchronized`, Keras's own computation runs, biased
-      variance included.
+      by n - 1), as PyTorch's is; an empty batch leaves the statistics as they are. With a mask, `renorm` or
+      `synchronized`, Keras's own computation runs, biased variance included.
 
     Args:
         activation: Keras's name ("relu", "relu6", "hard_silu", ...) or a callable; None is none.
@@ -89,14 +90,22 @@ class BatchNormalization(DottedName, keras.layers.BatchNormalization):
         wide = ops.cast(inputs, dtype)
         mean, variance = self.moving_mean, self.moving_variance
         if training:
-            mean, variance = ops.moments(wide, axes=self._reduction_axes)
+            count = ops.cast(ops.prod([ops.shape(inputs)[axis] for axis in self._reduction_axes]), dtype)
+            # Written out: `tf.nn.moments` stops a gradient that second derivatives need.
+            own_mean = ops.mean(wide, axis=self._reduction_axes, keepdims=True)
+            own_variance = ops.mean(ops.square(wide - own_mean), axis=self._reduction_axes)
+            moments = ops.reshape(own_mean, own_variance.shape), own_variance
+            # An empty batch has none; the running statistics stay then.
+            mean, variance = (
+                ops.where(count > 0, own, ops.cast(kept, dtype))
+                for own, kept in zip(moments, (mean, variance), strict=True)
+            )
         outputs = ops.batch_normalization(
             wide, mean, variance, self.axis, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
         )
         if training:
-            count = ops.cast(ops.prod([ops.shape(inputs)[axis] for axis in self._reduction_axes]), dtype)
             unbiased = variance * count / ops.maximum(count - 1.0, 1.0)
-            keep = self.momentum
+            keep = ops.cast(ops.where(count > 0, self.momentum, 1.0), self.moving_mean.dtype)
             mean = self.moving_mean * keep + ops.cast(mean, self.moving_mean.dtype) * (1.0 - keep)
             variance = self.moving_variance * keep + ops.cast(unbiased, self.moving_variance.dtype) * (1.0 - keep)
         return self._finish(ops.cast(outputs, self.compute_dtype), residual), mean, variance

@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from blocks.arguments import data_format_of, output_shape, padding_of, per_axis
+from blocks.inputs import RealInputs
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class PaddedPooling2D(keras.layers.Layer):
+class PaddedPooling2D(RealInputs, keras.layers.Layer):
     """Max or average pooling of an image padded by a given number of pixels.
 
     Keras's "same" pads an even size at stride 2 on one side only, which shifts every window by a pixel against
@@ -38,6 +39,7 @@ class PaddedPooling2D(keras.layers.Layer):
         self.compute_output_shape(input_shape)
 
     def call(self, inputs):
+        self.compute_output_shape(inputs.shape)  # refuses images smaller than the window
         last = self.data_format == "channels_last"
         tensorflow = keras.backend.backend() == "tensorflow"
         if tensorflow and last:
@@ -61,8 +63,16 @@ class PaddedPooling2D(keras.layers.Layer):
         return self._pool(ops.pad(inputs, paddings, constant_values=float("-inf")), "valid")
 
     def _pool(self, inputs, padding: str):
-        pool = ops.max_pool if self.mode == "max" else ops.average_pool
-        return pool(inputs, self.pool_size, self.strides, padding, self.data_format)
+        def compute(images):
+            pool = ops.max_pool if self.mode == "max" else ops.average_pool
+            return pool(images, self.pool_size, self.strides, padding, self.data_format)
+
+        if keras.backend.backend() != "tensorflow":
+            return compute(inputs)
+        from blocks.tensorflow_ops import check_sizes, never_empty
+
+        check_sizes(inputs, self.pool_size, padding, 1 if self.data_format == "channels_last" else 2)
+        return never_empty(compute, inputs)
 
     def compute_output_shape(self, input_shape):
         channels = input_shape[-1 if self.data_format == "channels_last" else 1]

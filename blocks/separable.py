@@ -4,12 +4,13 @@ import keras
 
 from blocks.arguments import check_groups, data_format_of, output_shape, padding_of, per_axis, positive
 from blocks.convolution import GroupedConv2D
+from blocks.inputs import RealInputs
 from blocks.normalization import BatchNormalization
 from blocks.uneven import groups_of
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class DepthwiseSeparableConv2D(keras.layers.Layer):
+class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
     """A spatial convolution within each channel (or group), then a 1x1 convolution across channels.
 
     Beyond `keras.layers.SeparableConv2D`: explicit padding, strides with dilation, groups of more than one
@@ -81,6 +82,7 @@ class DepthwiseSeparableConv2D(keras.layers.Layer):
             use_bias=self.use_bias and not self.normalize,
             kernel_initializer=self.pointwise_initializer,
             dtype=self.dtype_policy,
+            trainable=self.trainable,
             name="pointwise",
         )
 
@@ -100,6 +102,7 @@ class DepthwiseSeparableConv2D(keras.layers.Layer):
             use_bias=self.use_bias and not self.normalize,
             kernel_initializer=self.depthwise_initializer,
             dtype=self.dtype_policy,
+            trainable=self.trainable,
             name="depthwise",
         )
         self.depthwise.build(input_shape)
@@ -107,7 +110,14 @@ class DepthwiseSeparableConv2D(keras.layers.Layer):
         self.pointwise.build(between)
         if self.normalize:
             self.depthwise_norm, self.pointwise_norm = (
-                BatchNormalization(axis, self.momentum, self.epsilon, dtype=self.dtype_policy, name=name)
+                BatchNormalization(
+                    axis,
+                    self.momentum,
+                    self.epsilon,
+                    dtype=self.dtype_policy,
+                    trainable=self.trainable,
+                    name=name,
+                )
                 for name in ("depthwise_norm", "pointwise_norm")
             )
             self.depthwise_norm.build(between)

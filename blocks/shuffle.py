@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from blocks.arguments import check_groups, data_format_of, positive
+from blocks.inputs import RealInputs
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class ChannelShuffle(keras.layers.Layer):
+class ChannelShuffle(RealInputs, keras.layers.Layer):
     """Reorder channels so that every group of the output holds some of every group of the input.
 
     With `groups` groups of n channels, output channel i * groups + j is input channel j * n + i: reshape to

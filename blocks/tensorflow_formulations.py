@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from blocks.arguments import Padding
-from blocks.formulations import Situation, choose, merged_groups
+from blocks.formulations import Situation, choose
 
 # Activations that our kernels apply to an output before it is written.
 FUSED = ("relu", "relu6", "hard_silu", "silu")
@@ -34,9 +34,6 @@ def convolution(name: str, s: Situation, inputs, kernel, padding: Padding):
         inputs, s = inputs[:, :: s.strides[0], :: s.strides[1]], dataclasses.replace(s, strides=(1, 1))
     match name:
         case "native":
-            return tf.nn.conv2d(inputs, kernel, s.strides, padding, dilations=s.dilation)
-        case "merge":
-            kernel = merge_groups(kernel, s.groups, s.groups // merged_groups(s))
             return tf.nn.conv2d(inputs, kernel, s.strides, padding, dilations=s.dilation)
         case "split":
             return _split(s, inputs, kernel, padding)
@@ -118,31 +115,20 @@ def margins(padding: Padding, shape, kernel_size, strides, dilation=(1, 1)) -> t
 
 def _same(shape, kernel_size, strides, dilation) -> tuple:
     """What "same" pads before and after each axis of images of `shape`; None where that depends on an open size."""
-    return tuple(_same_axis(*axis) for axis in zip(shape[1:3], kernel_size, strides, dilation, strict=True))
+    return tuple(same_axis(*axis) for axis in zip(shape[1:3], kernel_size, strides, dilation, strict=True))
 
 
-def _same_axis(size, kernel: int, stride: int, dilation: int) -> tuple[int, int] | None:
+def same_axis(size, kernel: int, stride: int, dilation: int) -> tuple[int, int] | None:
+    """What "same" pads before and after one axis; None where its size is. A size may be a tensor."""
     extent = (kernel - 1) * dilation + 1
     if stride == 1:
         total = extent - 1
     elif size is None:
         return None
     else:
-        total = max((-(-size // stride) - 1) * stride + extent - size, 0)
+        largest = max if isinstance(size, int) else tf.maximum
+        total = largest((-(-size // stride) - 1) * stride + extent - size, 0)
     return total // 2, total - total // 2
-
-
-def merge_groups(kernel, groups: int, merged: int):
-    """The kernel of `groups / merged` groups that does the same: block-diagonal, `merged` of the old groups in each.
-
-    `kernel` (..., n, filters), over any number of axes, becomes (..., n * merged, filters).
-    """
-    if merged == 1:
-        return kernel
-    *taps, channels, filters = kernel.shape
-    blocks = tf.reshape(kernel, (*taps, 1, channels, groups // merged, merged, filters // groups))
-    diagonal = tf.reshape(tf.eye(merged, dtype=kernel.dtype), (merged, 1, 1, merged, 1))
-    return tf.reshape(blocks * diagonal, (*taps, merged * channels, filters))
 
 
 def _split(s: Situation, inputs, kernel, padding: str):
@@ -213,7 +199,7 @@ def _hybrid(inputs, kernel):
 
     def gradient(upstream):
         rows = tf.reshape(inputs, (-1, inputs.shape[-1]))
-        d_kernel = tf.matmul(rows, tf.reshape(upstream, (-1, upstream.shape[-1])), transpose_a=True)
+        d_kernel = tf.matmul(rows, tf.reshape(upstream, (-1, kernel.shape[-1])), transpose_a=True)
         d_inputs = tf.nn.conv2d(upstream, tf.transpose(kernel, (0, 1, 3, 2)), 1, "VALID")
         return d_inputs, tf.reshape(d_kernel, kernel.shape)
 

@@ -73,6 +73,47 @@ def kernels():
     return library()
 
 
+def check_sizes(images, extents, padding: Padding, first: int = 1) -> None:
+    """See to it that `images` of an open size turn out as large as a window: TensorFlow's outputs have no pixels else.
+
+    `extents` are those of the window, dilation included, over the axes from number `first` on. The graph raises
+    InvalidArgumentError.
+    """
+    sizes = images.shape[first : first + len(extents)]
+    if padding == "same" or None not in sizes or in_xla() or exporting():
+        return
+    sides = ((0, 0),) * len(extents) if padding == "valid" else padding
+    for axis, (size, extent, margins) in enumerate(zip(sizes, extents, sides, strict=True), start=first):
+        least = extent - sum(margins)
+        if size is None and least > 1:
+            message = f"The inputs are smaller than the window of {' x '.join(map(str, extents))}: axis {axis} has"
+            tf.debugging.assert_greater_equal(tf.shape(images)[axis], least, f"{message} to be {least} or more")
+
+
+def never_empty(compute, *images):
+    """`compute(*images)`, images (B, ..., C), which never sees a batch of none: it gets an image of zeros then.
+
+    TensorFlow's convolutions on oneDNN return their inputs for an empty batch, and for the gradient of the weights what
+    the memory holds. With our kernels this costs nothing; a program that is exported has TensorFlow's operations alone.
+    """
+    batch = images[0].shape[0]
+    if batch or (batch is None and (device_kind() != "CPU" or in_xla() or exporting())):
+        return compute(*images)
+    operations = kernels()
+    if batch is None and operations:
+        filled, counts = zip(*map(operations.blocks_at_least_one, images), strict=True)
+        return operations.blocks_first(compute(*filled), counts[0])
+    count = tf.shape(images[0])[0] if batch is None else batch
+    rest = [(0, 0)] * (len(images[0].shape) - 1)
+    filled = [tf.pad(each, ((0, tf.cast(tf.equal(count, 0), tf.int32)), *rest)) for each in images]
+    for each, own in zip(filled, images, strict=True):
+        each.set_shape((None if batch is None else 1, *own.shape[1:]))
+    filled = compute(*filled)
+    outputs = tf.slice(filled, (0,) * len(filled.shape), (count, *[-1] * len(rest)))
+    outputs.set_shape((batch, *filled.shape[1:]))
+    return outputs
+
+
 @functools.cache
 def fewest_channels() -> int:
     """The fewest channels that the depthwise and normalisation kernels take."""
@@ -106,6 +147,8 @@ def convolve(
         ValueError: where `implementation` can't compute this convolution.
     """
     formulations.check_implementation(implementation)
+    extents = [(taps - 1) * step + 1 for taps, step in zip(kernel.shape[:2], dilation, strict=True)]
+    check_sizes(inputs, extents, padding)
     operations = kernels()
     height, width, inner, filters = kernel.shape
     groups = inputs.shape[-1] // inner
@@ -137,8 +180,12 @@ def convolve(
             raise ValueError(f"implementation={name!r} can't be used here: {reason}. None chooses one that can.")
     if name == "kernel":
         return ways.by_kernel(operations, s, inputs, kernel, padding, bias, activation, residual)
-    outputs = ways.finish(ways.convolution(name, s, inputs, kernel, padding), bias, activation, residual)
-    return tf.cast(outputs, inputs.dtype)
+
+    def compute(images, *added):
+        outputs = ways.convolution(name, s, images, kernel, padding)
+        return tf.cast(ways.finish(outputs, bias, activation, *(added or (None,))), images.dtype)
+
+    return never_empty(compute, *(images for images in (inputs, residual) if images is not None))
 
 
 def known_shape(images):
@@ -260,4 +307,7 @@ def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon, rate, tra
         is_training=training,
     )
     y = ways.finish(outputs.y, None, activation, residual)
-    return (y, outputs.batch_mean, outputs.batch_variance) if training else (y, None, None)
+    if not training:
+        return y, None, None
+    empty = tf.equal(tf.size(inputs), 0)  # of which TensorFlow's statistics are NaN
+    return y, tf.where(empty, mean, outputs.batch_mean), tf.where(empty, variance, outputs.batch_variance)

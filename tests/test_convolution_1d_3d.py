@@ -10,7 +10,6 @@ import tensorflow as tf
 import definition
 from blocks import GroupedConv1D, GroupedConv2D, GroupedConv3D, grouped_convolution
 from blocks.tensorflow_ops import native_gradients
-from blocks.tensorflow_volumes import MERGED_CHANNELS, _merged_groups
 
 LAYERS = {1: GroupedConv1D, 2: GroupedConv2D, 3: GroupedConv3D}
 INPUTS = {1: (2, 11, 8), 2: (2, 7, 6, 8), 3: (2, 6, 5, 7, 8)}
@@ -83,10 +82,7 @@ def test_three_axes_equal_the_definition(dtype, tolerance, padding, groups):
 
 
 @pytest.mark.parametrize(("groups", "channels"), [(16, 2), (12, 4), (3, 8), (2, 16), (64, 1), (7, 3), (1, 40)])
-def test_as_many_neighbours_are_merged_as_have_sixteen_channels(groups, channels):
-    merged = _merged_groups(groups, channels)
-    assert groups % merged == 0
-    assert merged == 1 or merged * channels <= MERGED_CHANNELS
+def test_small_groups_are_convolved_frame_by_frame(groups, channels):
     images, kernel = draw(1, 3, 3, 3, groups * channels), draw(2, 2, 2, channels, groups * 3)
     arguments = (1, 1, 1), "same", (1, 1, 1)
     check_same(
@@ -116,8 +112,9 @@ def test_graphs_of_open_size(rank, xla):
         check_same(compiled(images, kernel), plain)
 
 
-@pytest.mark.parametrize("implementation", ["merge", "split", "native"])
-@pytest.mark.parametrize("rank", [1, 3])
+@pytest.mark.parametrize(
+    ("rank", "implementation"), [(1, "split"), (1, "native"), (3, "frames"), (3, "split"), (3, "native")]
+)
 def test_every_implementation_is_the_same_convolution(rank, implementation):
     def convolve(images, kernel, way=implementation):
         return values_and_gradients(
@@ -216,10 +213,8 @@ def test_a_model_of_both_trains_saves_and_loads(tmp_path):
     (lambda: GroupedConv3D(9, 3, groups=3)(draw(*INPUTS[3])), "groups=3 does not divide 8 input channels"),
     (lambda: GroupedConv3D(8, 3, implementation="depthwise"), "is not one of a 3-D convolution: use None, 'native'"),
     (lambda: GroupedConv1D(8, 3, implementation="nativ"), "implementation='nativ'"),
-    (
-        lambda: GroupedConv3D(16, 3, implementation="merge")(draw(1, 4, 4, 4, 32)),
-        "'merge' can't be used here: no neighbours among 1 groups have 16 channels or fewer together",
-    ),
+    (lambda: GroupedConv3D(8, 3, implementation="frame"), 'Did you mean "frames"?'),
+    (lambda: GroupedConv2D(8, 3, implementation="frames"), "implementation='frames' is not known"),
     (lambda: grouped_convolution(draw(2, 5, 6, 8), draw(3, 8, 8)), "do not go together"),
 ])  # fmt: skip
 def test_refusals_are_one_clear_sentence(make, sentence):

@@ -171,7 +171,7 @@ def test_it_is_chosen_and_traced():
         ({"groups": 1, "inputs": 256, "outputs": 256, "onednn": False}, "kernel"),
         ({"groups": 1, "inputs": 3, "outputs": 64, "dilation": (2, 2)}, "native"),
         ({"dtype": "bfloat16"}, "kernel"),
-        ({"dtype": "bfloat16", "matrix_units": True}, "merge"),
+        ({"dtype": "bfloat16", "matrix_units": True}, "kernel"),
         ({"dtype": "bfloat16", "matrix_units": True, "inputs": 16, "outputs": 16}, "native"),
     ],
 )

@@ -33,7 +33,7 @@ def _geometry(op) -> dict:
 
 def _sum(gradient):
     """Gradient of a bias, float32: the sum over all axes but the last."""
-    return tf.reduce_sum(tf.cast(gradient, tf.float32), axis=range(len(gradient.shape) - 1))
+    return tf.reduce_sum(tf.cast(gradient, tf.float32), axis=list(range(len(gradient.shape) - 1)))
 
 
 def _both(op, of_inputs: Callable, of_kernel: Callable) -> list:
@@ -53,6 +53,16 @@ def _both(op, of_inputs: Callable, of_kernel: Callable) -> list:
 @tf.RegisterGradient("BlocksTogether")
 def _(_op, *gradients):
     return gradients
+
+
+@tf.RegisterGradient("BlocksAtLeastOne")
+def _(op, gradient, _count):
+    return library().blocks_first(gradient, op.outputs[1])
+
+
+@tf.RegisterGradient("BlocksFirst")
+def _(_op, gradient):
+    return [library().blocks_at_least_one(gradient).y, None]
 
 
 @tf.RegisterGradient("BlocksDepthwise")
@@ -262,8 +272,9 @@ def _(op, d_d_inputs, d_d_gamma, d_d_beta, d_d_residual):
     with tf.GradientTape() as tape:
         tape.watch(watched)
         wide = tf.cast(inputs, tf.float32)
-        axes = range(len(inputs.shape) - 1)
-        mean, variance = tf.nn.moments(wide, axes)
+        axes = list(range(len(inputs.shape) - 1))
+        mean = tf.reduce_mean(wide, axes)  # not `tf.nn.moments`, which stops a gradient that is needed once more here
+        variance = tf.reduce_mean(tf.square(wide - mean), axes)
         rstd = tf.math.rsqrt(variance + op.get_attr("epsilon"))
         normal = (wide - mean) * rstd
         linear = tf.cast(outputs[0], tf.float32) if outputs else normal * gamma + beta

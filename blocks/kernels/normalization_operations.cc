@@ -13,11 +13,10 @@ class NormTrain : public OpKernel {
   }
   void Compute(OpKernelContext* c) override {
     const Tensor& x = c->input(0);
-    const int64_t channels = x.dim_size(x.dims() - 1), rows = channels ? x.NumElements() / channels : 0;
+    const int64_t channels = channels_of(x.shape());
     check_channels(c, channels);
     for (int i = 1; i < 5 && c->status().ok(); ++i) check_vector(c, i, channels);
     if (!c->status().ok()) return;
-    OP_REQUIRES(c, rows > 0, InvalidArgument("nothing to normalise: the batch is empty"));
     OP_REQUIRES(c, !has_residual(c, 5) || c->input(5).shape() == x.shape(),
                 InvalidArgument("the residual's shape is not that of the inputs"));
     const TensorShape vector({channels});
@@ -28,6 +27,15 @@ class NormTrain : public OpKernel {
     const Parallel parallel = parallel_of(c);
     const float *gamma = in<float>(c, 1), *beta = in<float>(c, 2);
     const float *running_mean = in<float>(c, 3), *running_variance = in<float>(c, 4);
+    const int64_t rows = x.NumElements() / channels;
+    if (rows == 0) {  // nothing to learn from: the running statistics stay, as in PyTorch
+      for (int64_t i = 0; i < channels; ++i) {
+        moved_mean[i] = mean[i] = running_mean[i];
+        moved_variance[i] = running_variance[i];
+        rstd[i] = 1.0f / std::sqrt(running_variance[i] + epsilon_);
+      }
+      return;
+    }
     moments(in<T>(c, 0), rows, int(channels), mean, rstd, parallel);
     std::vector<float> scale(channels), offset(channels);
     const float unbiased = float(double(rows) / std::max<int64_t>(1, rows - 1));
@@ -55,7 +63,7 @@ class NormTrainGrad : public OpKernel {
   }
   void Compute(OpKernelContext* c) override {
     const Tensor& x = c->input(1);
-    const int64_t channels = x.dim_size(x.dims() - 1), rows = x.NumElements() / channels;
+    const int64_t channels = channels_of(x.shape());
     check_channels(c, channels);
     OP_REQUIRES(c, c->input(0).shape() == x.shape(), InvalidArgument("gradients and inputs differ in shape"));
     for (int i = 2; i < 6 && c->status().ok(); ++i) check_vector(c, i, channels);
@@ -65,6 +73,12 @@ class NormTrainGrad : public OpKernel {
     float *d_gamma = out<float>(c, 1, vector), *d_beta = out<float>(c, 2, vector);
     auto* d_residual = out<T>(c, 3, residual_ ? x.shape() : TensorShape({0}));
     if (!c->status().ok()) return;
+    const int64_t rows = x.NumElements() / channels;
+    if (rows == 0) {
+      clear(d_gamma, vector);
+      clear(d_beta, vector);
+      return;
+    }
     norm_gradient(in<T>(c, 0), in<T>(c, 1), has_residual(c, 6) ? in<T>(c, 6) : nullptr, dx,
                   residual_ ? d_residual : nullptr, rows, int(channels), in<float>(c, 4), in<float>(c, 5),
                   in<float>(c, 2), in<float>(c, 3), d_gamma, d_beta, activation_, parallel_of(c));
@@ -81,13 +95,13 @@ class Affine : public OpKernel {
   explicit Affine(OpKernelConstruction* c) : OpKernel(c), activation_(activation_of(c)) {}
   void Compute(OpKernelContext* c) override {
     const Tensor& x = c->input(0);
-    const int64_t channels = x.dim_size(x.dims() - 1);
+    const int64_t channels = channels_of(x.shape());
     check_channels(c, channels);
     for (int i = 1; i < 3 && c->status().ok(); ++i) check_vector(c, i, channels);
     OP_REQUIRES(c, !has_residual(c, 3) || c->input(3).shape() == x.shape(),
                 InvalidArgument("the residual's shape is not that of the inputs"));
     auto* y = out<T>(c, 0, x.shape());
-    if (!c->status().ok()) return;
+    if (!c->status().ok() || x.NumElements() == 0) return;
     affine(in<T>(c, 0), has_residual(c, 3) ? in<T>(c, 3) : nullptr, y, x.NumElements() / channels, int(channels),
            in<float>(c, 1), in<float>(c, 2), activation_, parallel_of(c));
   }
@@ -118,7 +132,7 @@ class ImageMeans : public OpKernel {
     if (!gating_of(c, x, nullptr, g)) return;
     auto* means = out<T>(c, 0, TensorShape({g.batch, 1, 1, g.channels}));
     c->set_output(1, x);
-    if (c->status().ok()) image_means(g, in<T>(c, 0), means, parallel_of(c));
+    if (c->status().ok() && g.batch) image_means(g, in<T>(c, 0), means, parallel_of(c));
   }
 };
 
@@ -129,6 +143,7 @@ class ImageMeansGrad : public OpKernel {
   void Compute(OpKernelContext* c) override {  // d_means, dx
     Gating g;
     if (!gating_of(c, c->input(1), &c->input(0), g)) return;
+    if (c->input(1).NumElements() == 0) return c->set_output(0, c->input(1));
     Tensor* sum = nullptr;
     OP_REQUIRES_OK(c, c->forward_input_or_allocate_output({1}, 0, c->input(1).shape(), &sum));
     add_image_means_gradient(g, in<T>(c, 0), in<T>(c, 1), static_cast<typename Stored<T>::type*>(sum->data()),
@@ -144,7 +159,7 @@ class Gate : public OpKernel {
     Gating g;
     if (!gating_of(c, c->input(0), &c->input(1), g)) return;
     auto* y = out<T>(c, 0, c->input(0).shape());
-    if (c->status().ok()) gate(g, in<T>(c, 0), in<T>(c, 1), y, parallel_of(c));
+    if (c->status().ok() && c->input(0).NumElements()) gate(g, in<T>(c, 0), in<T>(c, 1), y, parallel_of(c));
   }
 };
 
@@ -157,7 +172,7 @@ class GateGrad : public OpKernel {
     if (!gating_of(c, c->input(1), &c->input(2), g)) return;
     OP_REQUIRES(c, c->input(0).shape() == c->input(1).shape(), InvalidArgument("gradients of a wrong shape"));
     auto *dx = out<T>(c, 0, c->input(1).shape()), *d_gates = out<T>(c, 1, c->input(2).shape());
-    if (c->status().ok()) gate_gradient(g, in<T>(c, 0), in<T>(c, 1), in<T>(c, 2), dx, d_gates, parallel_of(c));
+    if (c->status().ok() && g.batch) gate_gradient(g, in<T>(c, 0), in<T>(c, 1), in<T>(c, 2), dx, d_gates, parallel_of(c));
   }
 };
 

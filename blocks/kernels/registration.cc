@@ -1,4 +1,6 @@
 // The operations as graphs see them: names, attributes, shapes.
+#include <algorithm>
+
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -64,6 +66,8 @@ absl::Status spatial_shape(InferenceContext* c) {
       continue;
     }
     const int64_t size = c->Value(c->Dim(c->input(0), axis + 1)), taps = c->Value(c->Dim(c->input(1), axis));
+    if (size + margins[axis * 2] + margins[axis * 2 + 1] < taps)
+      return absl::InvalidArgumentError("the images are smaller than the kernel");
     sizes[axis] = c->MakeDim((size + margins[axis * 2] + margins[axis * 2 + 1] - taps) / strides[axis] + 1);
   }
   c->set_output(0, c->MakeShape({c->Dim(c->input(0), 0), sizes[0], sizes[1], c->Dim(c->input(1), 3)}));
@@ -81,6 +85,25 @@ absl::Status from_shape_input(InferenceContext* c) {
 absl::Status last_axis(InferenceContext* c, DimensionHandle channels) {
   ShapeHandle shape;
   TF_RETURN_IF_ERROR(c->ReplaceDim(c->input(0), -1, channels, &shape));
+  c->set_output(0, shape);
+  return absl::OkStatus();
+}
+
+// Of an open batch nothing is lost; one of 0 becomes 1, and what is made of one image may have come of none.
+absl::Status at_least_one_shape(InferenceContext* c) {
+  c->set_output(1, c->Scalar());
+  if (!c->RankKnown(c->input(0)) || !c->ValueKnown(c->Dim(c->input(0), 0))) return like_first(c);
+  ShapeHandle shape;
+  const int64_t batch = std::max<int64_t>(1, c->Value(c->Dim(c->input(0), 0)));
+  TF_RETURN_IF_ERROR(c->ReplaceDim(c->input(0), 0, c->MakeDim(batch), &shape));
+  c->set_output(0, shape);
+  return absl::OkStatus();
+}
+
+absl::Status first_shape(InferenceContext* c) {
+  if (!c->RankKnown(c->input(0)) || c->Value(c->Dim(c->input(0), 0)) != 1) return like_first(c);
+  ShapeHandle shape;
+  TF_RETURN_IF_ERROR(c->ReplaceDim(c->input(0), 0, c->UnknownDim(), &shape));
   c->set_output(0, shape);
   return absl::OkStatus();
 }
@@ -185,6 +208,10 @@ REGISTER_OP("BlocksGateGrad").Attr(kTypes).Input("dy: T").Input("x: T").Input("g
     .Output("d_gates: T").SetShapeFn(gate_gradient_shape);
 REGISTER_OP("BlocksTogether").Attr(kTypes).Input("dx: T").Input("d_kernel: float").Output("dx_too: T")
     .Output("d_kernel_too: float").SetShapeFn(like_both);
+REGISTER_OP("BlocksAtLeastOne").Attr("T: {half, bfloat16, float, double}").Input("x: T").Output("y: T")
+    .Output("count: int64").SetShapeFn(at_least_one_shape);
+REGISTER_OP("BlocksFirst").Attr("T: {half, bfloat16, float, double}").Input("x: T").Input("count: int64")
+    .Output("y: T").SetShapeFn(first_shape);
 REGISTER_OP("BlocksFewestChannels").Output("channels: int32").SetShapeFn(tensorflow::shape_inference::ScalarShape);
 REGISTER_OP("BlocksNormTrain").Attr(kTypes).Attr("N: int >= 0").Attr("epsilon: float").Attr("rate: float").Attr(kActivations)
     .Input("x: T").Input("gamma: float").Input("beta: float").Input("running_mean: float")

@@ -97,6 +97,39 @@ class Together : public OpKernel {
   }
 };
 
+// Images as they are, and how many; where there are none, one of zeros in their place. TensorFlow's convolutions on
+// oneDNN return their inputs for a batch without images, and what the memory holds for the gradient of the weights.
+class AtLeastOne : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* c) override {
+    const Tensor& x = c->input(0);
+    OP_REQUIRES(c, x.dims() > 0, InvalidArgument("images have an axis for the batch"));
+    Tensor* count = nullptr;
+    OP_REQUIRES_OK(c, c->allocate_output(1, TensorShape({}), &count));
+    *static_cast<int64_t*>(count->data()) = x.dim_size(0);
+    if (x.dim_size(0)) return c->set_output(0, x);
+    TensorShape shape = x.shape();
+    shape.set_dim(0, 1);
+    Tensor* y = nullptr;
+    OP_REQUIRES_OK(c, c->allocate_output(0, shape, &y));
+    std::memset(y->data(), 0, y->TotalBytes());
+  }
+};
+
+// The first `count` images: all of them, or none.
+class First : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* c) override {
+    const Tensor &x = c->input(0), &number = c->input(1);
+    OP_REQUIRES(c, x.dims() > 0 && number.NumElements() == 1, InvalidArgument("images, and a number of them"));
+    const int64_t count = *static_cast<const int64_t*>(number.data());
+    OP_REQUIRES(c, count >= 0 && count <= x.dim_size(0), InvalidArgument(count, " of ", x.dim_size(0), " images"));
+    c->set_output(0, count == x.dim_size(0) ? x : x.Slice(0, count));
+  }
+};
+
 // What pooling and its gradient have in common: attributes, and the geometry they give with the shape of the images.
 class PoolOp : public OpKernel {
  public:
@@ -146,7 +179,7 @@ class PoolForward : public PoolOp {
     auto* y = out<T>(c, 0, outputs(p));
     Tensor* where = nullptr;
     OP_REQUIRES_OK(c, c->allocate_output(1, taps(p), &where));
-    if (c->status().ok())
+    if (c->status().ok() && p.batch)
       pool(p, average_ ? Pool::kAverage : Pool::kMax, in<T>(c, 0), static_cast<uint8_t*>(where->data()), y,
            parallel_of(c));
   }
@@ -161,7 +194,7 @@ class PoolPick : public PoolOp {
     if (!geometry(c, c->input(0).shape(), p)) return;
     OP_REQUIRES(c, !average_ && c->input(1).shape() == outputs(p), InvalidArgument("picks of a wrong shape"));
     auto* y = out<T>(c, 0, outputs(p));
-    if (c->status().ok())
+    if (c->status().ok() && p.batch)
       pool(p, Pool::kPick, in<T>(c, 0), static_cast<uint8_t*>(c->input(1).data()), y, parallel_of(c));
   }
 };
@@ -177,7 +210,7 @@ class PoolGrad : public PoolOp {
     OP_REQUIRES(c, c->input(0).shape() == outputs(p) && c->input(1).shape() == taps(p),
                 InvalidArgument("gradients of a wrong shape"));
     auto* dx = out<T>(c, 0, shape);
-    if (c->status().ok())
+    if (c->status().ok() && shape.num_elements())
       pool_gradient(p, average_ ? Pool::kAverage : Pool::kMax, in<T>(c, 0),
                     static_cast<const uint8_t*>(c->input(1).data()), dx, parallel_of(c));
   }
@@ -188,6 +221,14 @@ BLOCKS_KERNEL("BlocksSubsampleGrad", SubsampleGrad)
 BLOCKS_KERNEL("BlocksShuffle", ShuffleForward)
 BLOCKS_KERNEL("BlocksUnshuffle", Unshuffle)
 BLOCKS_KERNEL("BlocksTogether", Together)
+#define BLOCKS_BATCH(TYPE)                                                                                           \
+  REGISTER_KERNEL_BUILDER(Name("BlocksAtLeastOne").Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"), AtLeastOne); \
+  REGISTER_KERNEL_BUILDER(Name("BlocksFirst").Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"), First);
+
+BLOCKS_BATCH(Eigen::half)
+BLOCKS_BATCH(Eigen::bfloat16)
+BLOCKS_BATCH(float)
+BLOCKS_BATCH(double)
 BLOCKS_KERNEL("BlocksPool", PoolForward)
 BLOCKS_KERNEL("BlocksPoolPick", PoolPick)
 BLOCKS_KERNEL("BlocksPoolGrad", PoolGrad)

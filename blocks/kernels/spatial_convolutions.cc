@@ -102,6 +102,7 @@ class SpatialFilterGrad : public SpatialOp {
     OP_REQUIRES(c, c->input(1).shape() == outputs(s), InvalidArgument("gradients of a wrong shape"));
     auto* d_kernel = out<float>(c, 0, shape);
     const auto run = s.groups == 1 ? dense_filter_gradient<Entry> : spatial_filter_gradient<Entry>;
+    if (d_kernel && s.batch == 0) return clear(d_kernel, shape);
     if (d_kernel) run(s, in<T>(c, 0), in<T>(c, 1), d_kernel, parallel_of(c));
   }
 };

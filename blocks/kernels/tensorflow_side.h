@@ -5,6 +5,7 @@
 #include "tensorflow/core/platform/threadpool.h"
 
 #include <cmath>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -86,6 +87,14 @@ inline void check_channels(OpKernelContext* context, int64_t channels) {
               InvalidArgument("this kernel takes ", fewest_channels(), " channels or more, got ", channels));
 }
 
+// The last axis' size; 0, of which no kernel makes anything, for a scalar.
+inline int64_t channels_of(const TensorShape& shape) { return shape.dims() ? shape.dim_size(shape.dims() - 1) : 0; }
+
+// A gradient of weights to which no image contributes.
+inline void clear(float* gradient, const TensorShape& shape) {
+  std::memset(gradient, 0, sizeof(float) * shape.num_elements());
+}
+
 // The residual is a list of no or one tensor, the last input.
 inline bool has_residual(OpKernelContext* context, int index) { return context->num_inputs() > index; }
 
@@ -99,7 +108,7 @@ inline bool shape_input(OpKernelContext* c, TensorShape& shape) {
 }
 
 inline TensorShape with_channels(TensorShape shape, int64_t channels) {
-  shape.set_dim(shape.dims() - 1, channels);
+  if (shape.dims()) shape.set_dim(shape.dims() - 1, channels);
   return shape;
 }
 

@@ -1,0 +1,54 @@
+"""Integer inputs of layers and functions, which Keras does not cast."""
+
+import functools
+import inspect
+
+import keras
+from keras import ops, tree
+
+
+def real(value, dtype: str):
+    """`value` in `dtype` where it is a tensor of integers or booleans; floats, and what is no tensor, stay as they are.
+
+    Raises ValueError for complex numbers and strings.
+    """
+    if not hasattr(value, "dtype"):
+        return value
+    own = keras.backend.standardize_dtype(value.dtype)
+    if keras.backend.is_float_dtype(own):
+        return value
+    if own == "bool" or keras.backend.is_int_dtype(own):
+        return ops.cast(value, dtype)
+    raise ValueError(f"Inputs of type {own} are not allowed: give floats, integers or booleans, {dtype} for instance.")
+
+
+class RealInputs:
+    """Mixin, before the Keras class, for a layer that computes in floats whatever its inputs are.
+
+    Keras casts inputs to the layer's compute type if they are floats, and hands on integers and booleans as they are.
+    They are cast here, every tensor that `call` takes but its `mask`: uint8 images give what the same images give in
+    float32. Raises ValueError for complex numbers and strings.
+    """
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if not hasattr(cls.call, "casts_integers"):
+            cls.call = _casting(cls.call)
+
+
+def _casting(call):
+    """`call` with its integers and booleans cast; its signature, from which Keras reads much, stays the same."""
+    names = list(inspect.signature(call).parameters)[1:]
+    mask = names.index("mask") if "mask" in names else None
+
+    @functools.wraps(call)
+    def wrapper(self, *args, **kwargs):
+        def cast(values):
+            return tree.map_structure(lambda value: real(value, self.compute_dtype), values)
+
+        args = [values if place == mask else cast(values) for place, values in enumerate(args)]
+        kwargs = {name: values if name == "mask" else cast(values) for name, values in kwargs.items()}
+        return call(self, *args, **kwargs)
+
+    wrapper.casts_integers = True
+    return wrapper
