@@ -43,7 +43,7 @@ class PaddedPooling2D(RealInputs, keras.layers.Layer):
         last = self.data_format == "channels_last"
         tensorflow = keras.backend.backend() == "tensorflow"
         if tensorflow and last:
-            from blocks.tensorflow_ops import pool
+            from blocks.tensorflow_pooling import pool
 
             inputs = ops.convert_to_tensor(inputs)
             outputs = pool(self.mode, inputs, self.pool_size, self.strides, self.padding)
@@ -55,7 +55,8 @@ class PaddedPooling2D(RealInputs, keras.layers.Layer):
         if self.mode == "average":
             return self._pool(ops.pad(inputs, paddings), "valid")
         if tensorflow:
-            from blocks.tensorflow_ops import exporting, pad_for_max
+            from blocks.tensorflow_ops import exporting
+            from blocks.tensorflow_pooling import pad_for_max
 
             if exporting():
                 window = (1, *self.pool_size, 1) if last else (1, 1, *self.pool_size)
