@@ -202,9 +202,17 @@ def test_wrong_tensors_are_errors_and_not_crashes():
         operations.blocks_depthwise_input_grad(
             tf.ones((1, 9, 9, 32)), tf.ones((3, 3, 1, 32)), [1, 4, 4, 32], strides=[1, 1], margins=[1, 1, 1, 1]
         )
-    with pytest.raises(tf.errors.InvalidArgumentError, match="the batch is empty"):
-        operations.blocks_norm_train(
-            tf.ones((0, 2, 2, 32)), *(tf.ones(32) for _ in range(4)), [], epsilon=1e-3, rate=0.1
+    vectors = [tf.ones(0) for _ in range(4)]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="channels or more, got 0"):
+        operations.blocks_norm_train(tf.ones((1, 2, 2, 0)), *vectors, [], epsilon=1e-3, rate=0.1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="channels or more, got 0"):
+        nothing = tf.ones((1, 2, 2, 0))
+        operations.blocks_norm_train_grad(nothing, nothing, *vectors, [], residual=False, epsilon=1e-3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="channels or more, got 0"):
+        operations.blocks_affine(tf.ones((1, 2, 2, 0)), *vectors[:2], [])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="smaller than the kernel"):
+        operations.blocks_depthwise(
+            tf.ones((1, 2, 9, 32)), tf.ones((3, 3, 1, 32)), [], strides=[2, 2], margins=[0, 0, 0, 0]
         )
 
 

@@ -144,16 +144,18 @@ def test_forward_mode_equals_the_plain_one(name):
     check(expected, eager=forward_mode(*case(name, "float32")), graph=in_graph(forward_mode, *case(name, "float32")))
 
 
+@pytest.mark.parametrize("kind", [blocks.BatchNormalization, blocks.LayerNormalization])
 @pytest.mark.parametrize(("shape", "axis"), [((6, 5), -1), ((3, 4, 5), -1), ((2, 5, 3, 3), 1), ((2, 3, 3, 5), -1)])
-def test_the_plain_normalisation_is_what_differences_say(shape, axis):
-    """In float64: TensorFlow's moments, which Keras's layer takes, leave a term of the second derivative out."""
-    layer = blocks.BatchNormalization(axis, dtype="float64")
+def test_the_plain_normalisations_are_what_differences_say(shape, axis, kind):
+    """In float64: TensorFlow's moments, which Keras's layers take, leave a term of the second derivative out."""
+    layer = kind(axis=axis, dtype="float64")
+    training = TRAIN if kind is blocks.BatchNormalization else {}
     images, factors, direction = (tf.constant(each) for each in DRAW.standard_normal((3, *shape)))
 
     def gradient(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            value = tf.reduce_sum(tf.sin(layer(x, training=True)) * factors)
+            value = tf.reduce_sum(tf.sin(layer(x, **training)) * factors)
         return tape.gradient(value, x)
 
     with tf.GradientTape() as tape:
@@ -179,3 +181,19 @@ def test_the_operations_are_those_of_the_kernels():
         seen |= {operation.type for operation in operations if operation.type.startswith("Blocks")}
     kernels = {name for name in dir(build.library()) if name.startswith("Blocks")} - {"BlocksFewestChannels"}
     assert {name for name in kernels if name[6:].isalpha()} - seen == {"BlocksAtLeastOne", "BlocksFirst"}
+
+
+@pytest.mark.parametrize("options", [{}, {"axis": 1}, {"axis": [1, 2]}, {"scale": False}, {"rms_scaling": True}])
+def test_layer_normalisation_is_that_of_keras(options):
+    ours, theirs = blocks.LayerNormalization(**options), keras.layers.LayerNormalization(**options)
+    images = IMAGES.astype("float32") + 3
+    theirs(images), ours(images)
+    draw = np.random.default_rng(2)
+    ours.set_weights([draw.standard_normal(each.shape) for each in theirs.get_weights()])
+    theirs.set_weights(ours.get_weights())
+    np.testing.assert_allclose(ours(images), theirs(images), atol=2e-5)
+    for dtype in ("mixed_bfloat16", "float64"):
+        low, reference = (type(each).from_config({**each.get_config(), "dtype": dtype}) for each in (ours, theirs))
+        low(images), reference(images)
+        low.set_weights(ours.get_weights()), reference.set_weights(ours.get_weights())
+        np.testing.assert_allclose(tf.cast(low(images), "float64"), tf.cast(reference(images), "float64"), atol=0.05)
