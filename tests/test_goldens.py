@@ -6,20 +6,35 @@ import pytest
 
 import zoo
 from reference import NAMES, fixture, images, write_checkpoint
+from zoo.costs import costs
+from zoo.registry import family_key, variant
+
+
+def network(name: str) -> str:
+    return name.partition("__")[2]
+
+
+def marked() -> list:
+    """The fixtures, all heavy but the smallest of each family and ResNeXt-50."""
+    quick = {"timm__resnext50_32x4d"}
+    for key in {family_key(variant(network(name))) for name in NAMES}:
+        members = [name for name in NAMES if family_key(variant(network(name))) == key]
+        quick.add(min(members, key=lambda name: costs(network(name)).macs))
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.heavy) for name in NAMES]
 
 
 def test_every_fixture_is_of_a_network_of_the_zoo():
     assert len(NAMES) == 54
-    assert {name.partition("__")[2] for name in NAMES} <= set(zoo.list_models())
+    assert set(map(network, NAMES)) <= set(zoo.list_models())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked())
 def test_complexity_and_logits_equal_the_reference(name, tmp_path):
     """Same tensors, same counts, and logits within 1e-4 of the largest, in float32 and inference mode."""
     expected = fixture(name)
     path = write_checkpoint(tmp_path / "weights.safetensors", expected["state_dict"], expected["gain"])
     keras.backend.clear_session()
-    model = zoo.create(name.partition("__")[2], input_shape=(None, None, 3), weights=path)
+    model = zoo.create(network(name), input_shape=(None, None, 3), weights=path)
     path.unlink()  # pytest keeps the folders of its last runs
     profile = zoo.profile(model, expected["macs_input_size"])
     assert (profile.parameters, profile.macs) == (expected["params"], expected["macs"])
