@@ -70,10 +70,10 @@ class PaddedPooling2D(RealInputs, keras.layers.Layer):
 
         if keras.backend.backend() != "tensorflow":
             return compute(inputs)
-        from blocks.tensorflow_ops import check_sizes, never_empty
+        from blocks.tensorflow_ops import checked_sizes, never_empty
 
-        check_sizes(inputs, self.pool_size, padding, 1 if self.data_format == "channels_last" else 2)
-        return never_empty(compute, inputs)
+        first = 1 if self.data_format == "channels_last" else 2
+        return never_empty(compute, checked_sizes(inputs, self.pool_size, padding, first))
 
     def compute_output_shape(self, input_shape):
         channels = input_shape[-1 if self.data_format == "channels_last" else 1]

@@ -73,21 +73,25 @@ def kernels():
     return library()
 
 
-def check_sizes(images, extents, padding: Padding, first: int = 1) -> None:
-    """See to it that `images` of an open size turn out as large as a window: TensorFlow's outputs have no pixels else.
+def checked_sizes(images, extents, padding: Padding, first: int = 1):
+    """`images`, those of an open size once they turn out as large as a window: TensorFlow makes none of smaller ones.
 
     `extents` are those of the window, dilation included, over the axes from number `first` on. The graph raises
     InvalidArgumentError.
     """
     sizes = images.shape[first : first + len(extents)]
     if padding == "same" or None not in sizes or in_xla() or exporting():
-        return
+        return images
+    checks = []
     sides = ((0, 0),) * len(extents) if padding == "valid" else padding
     for axis, (size, extent, margins) in enumerate(zip(sizes, extents, sides, strict=True), start=first):
         least = extent - sum(margins)
         if size is None and least > 1:
             message = f"The inputs are smaller than the window of {' x '.join(map(str, extents))}: axis {axis} has"
-            tf.debugging.assert_greater_equal(tf.shape(images)[axis], least, f"{message} to be {least} or more")
+            message += f" to be {least} or more"
+            checks.append(tf.debugging.assert_greater_equal(tf.shape(images)[axis], least, message))
+    with tf.control_dependencies(checks):
+        return tf.identity(images) if checks else images
 
 
 def never_empty(compute, *images):
@@ -148,7 +152,7 @@ def convolve(
     """
     formulations.check_implementation(implementation)
     extents = [(taps - 1) * step + 1 for taps, step in zip(kernel.shape[:2], dilation, strict=True)]
-    check_sizes(inputs, extents, padding)
+    inputs = checked_sizes(inputs, extents, padding)
     operations = kernels()
     height, width, inner, filters = kernel.shape
     groups = inputs.shape[-1] // inner

@@ -5,7 +5,7 @@ import tensorflow as tf
 from blocks import tensorflow_ops
 from blocks.arguments import Padding
 from blocks.tensorflow_formulations import same_axis, spread
-from blocks.tensorflow_ops import check_sizes, device_kind, in_xla, native_gradients, never_empty
+from blocks.tensorflow_ops import checked_sizes, device_kind, in_xla, native_gradients, never_empty
 
 # Input channels of a group from which on a 3-D convolution for each group is as fast as 2-D ones over frames. Forward
 # and backward pass of a 3x3x3 convolution at 4 x 12 x 12 x 12 positions, strides 1 and 2, in ms (2 busy cores, oneDNN):
@@ -30,7 +30,7 @@ def convolve(inputs, kernel, strides, padding: Padding, dilation, *, implementat
     Raises ValueError where `implementation` can't compute this convolution.
     """
     extents = [(taps - 1) * step + 1 for taps, step in zip(kernel.shape[:3], dilation, strict=True)]
-    check_sizes(inputs, extents, padding)
+    inputs = checked_sizes(inputs, extents, padding)
     groups, channels = inputs.shape[-1] // kernel.shape[-2], kernel.shape[-2]
     if implementation == "native" and groups > 1 and device_kind() == "CPU" and not in_xla():
         raise ValueError(

@@ -76,7 +76,7 @@ def test_an_empty_batch_goes_through(name, way):
     try:
         outputs = tf.nest.flatten(layer(tf.ones((2, *shape[1:]))))
     except ValueError as error:
-        assert "TensorFlow has no" in str(error)  # 3-D convolution in groups
+        assert "can't be used here" in str(error)  # as TensorFlow's 3-D convolution in groups
         return
     statistics = {weight.path: np.array(weight) for weight in layer.non_trainable_weights}
 
@@ -128,10 +128,9 @@ def test_kernels_and_tensorflow_agree_without_the_kernels(monkeypatch):
             test_an_empty_batch_goes_through(name, way)
 
 
-@pytest.mark.parametrize("groups", [1, 4, 32])
-def test_what_an_open_batch_costs_is_two_operations(groups):
+def test_what_an_open_batch_costs_is_two_operations():
     """The convolution stays what it is: TensorFlow's own sees the images themselves, not a copy."""
-    layer = blocks.GroupedConv2D(32, 3, groups=groups, implementation="native")
+    layer = blocks.GroupedConv2D(32, 3, implementation="native")
     images = np.random.default_rng(0).standard_normal((3, 9, 9, 32)).astype("float32")
     function = tf.function(layer, input_signature=[tf.TensorSpec((None, 9, 9, 32))])
     np.testing.assert_allclose(function(images), layer(images), atol=1e-5)

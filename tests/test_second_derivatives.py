@@ -74,7 +74,12 @@ def case(name: str, dtype: str):
         second = {"residual": tensors[1]} if kinds == "xr" else {}
         return tf.nest.flatten(layer(*(tensors[:1] if second else tensors), **second, **keywords))
 
-    call(tensors)
+    try:
+        call(tensors)
+    except ValueError as error:
+        if "can't be used here" in str(error):
+            pytest.skip(str(error))
+        raise
     draw = np.random.default_rng(1)
     for weight in layer.weights:
         if keras.backend.is_float_dtype(weight.dtype):
