@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from zoo.training.apart import start_apart
 from zoo.training.errors import UserError
 from zoo.training.messages import arranged, explain, sweep_of
-from zoo.training.signals import signal_of, stop_on_signals
+from zoo.training.signals import ignore_signals, signal_of, stop_on_signals
 from zoo.training.start import start
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -72,6 +72,7 @@ def main() -> None:
     try:
         job()
     except KeyboardInterrupt as error:
+        ignore_signals()
         received = signal_of(error)
         print(f"Stopped by {'Ctrl-C' if received == SIGINT else received.name}.", file=sys.stderr)
         sys.exit(128 + received)

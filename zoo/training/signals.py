@@ -23,6 +23,12 @@ def stop_on_signals() -> None:
             signal.signal(number, _stop)
 
 
+def ignore_signals() -> None:
+    """Let nothing more stop the program, which is ending: another Ctrl-C would replace its exit code by a traceback."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def interrupt(number: int) -> KeyboardInterrupt:
     """What a signal is raised as."""
     return KeyboardInterrupt() if number == signal.SIGINT else KeyboardInterrupt(signal.Signals(number).name)
