@@ -199,6 +199,17 @@ def test_hard_activations_leave_no_transpositions(tmp_path):
     check_close(session.run(None, {"images": IMAGES})[0], model(IMAGES))
 
 
+def test_gelu_is_what_onnx_has(tmp_path):
+    """TensorFlow computes it by an operation that ONNX lacks, the complementary error function."""
+    images = keras.Input((8, 8, 3))
+    x = GroupedConv2D(8, 3, activation="gelu")(images)
+    model = keras.Model(images, keras.layers.Activation("gelu")(x))
+    zoo.export(model, tmp_path / "model.onnx")
+    session, _ = onnx(tmp_path / "model.onnx")
+    values = np.random.default_rng(1).standard_normal((2, 8, 8, 3)).astype("float32")
+    check_close(session.run(None, {session.get_inputs()[0].name: values})[0], model(values))
+
+
 def test_feature_maps_keep_their_order(tmp_path):
     model = zoo.create("regnetx_002", features_only=True, input_shape=(None, None, 3))
     zoo.export(model, tmp_path / "model.onnx")

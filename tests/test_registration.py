@@ -66,3 +66,7 @@ def test_without_keras_its_import_fails_as_ever(tmp_path):
         "try:\n    import keras\nexcept ModuleNotFoundError as error:\n    print(error.name)"
     )
     assert run(code) == "keras\n"
+
+
+def test_a_module_whose_import_brings_keras():
+    run("import zoo.transforms; print(zoo.transforms.resized_side(224, 0.875))")

@@ -116,7 +116,7 @@ def _pillow(encoded: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(encoded)) as stored:
             image = ImageOps.exif_transpose(stored)
-            if image.mode.startswith("I;16") or (image.mode == "I" and stored.format == "PNG"):
+            if image.mode.startswith("I;16") or (image.mode == "I" and stored.format in ("PNG", "PPM")):
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             elif image.has_transparency_data:
                 image = image.convert("RGBA")

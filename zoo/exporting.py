@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from blocks import exportable
 from zoo.checks import check_name
@@ -52,7 +53,7 @@ def export(model: keras.Model, path: str | os.PathLike, format: str | None = Non
         named, signature = _with_named_outputs(model)
         named.export(complete, format=FORMATS[format], input_signature=signature, verbose=False)
         if format == "onnx":
-            _name_axes(complete, list(named.output))
+            _finish_onnx(complete, list(named.output))
         os.replace(complete, target)
 
 
@@ -71,11 +72,12 @@ def _with_named_outputs(model: keras.Model) -> tuple[keras.Model, list]:
     return keras.Model(inputs, outputs, name=model.name), [signature]
 
 
-def _name_axes(path: Path, outputs: list[str]) -> None:
-    """Put the outputs of an ONNX file in this order, and give open axes the same names everywhere."""
+def _finish_onnx(path: Path, outputs: list[str]) -> None:
+    """Put the outputs of an ONNX file in this order, name its open axes, and have no operation that ONNX lacks."""
     import onnx
 
     file = onnx.load(path)
+    _replace_erfc(file.graph)
     by_name = {value.name: value for value in file.graph.output}
     del file.graph.output[:]
     file.graph.output.extend(by_name[name] for name in outputs)
@@ -87,3 +89,20 @@ def _name_axes(path: Path, outputs: list[str]) -> None:
             if not axis.HasField("dim_value"):
                 axis.dim_param = name
     onnx.save(file, path)
+
+
+def _replace_erfc(graph) -> None:
+    """1 - erf(x) for the complementary error function, TensorFlow's way to GELU, which ONNX does not have."""
+    from onnx import helper, numpy_helper
+
+    nodes, one = [], f"{graph.name}_one"
+    for node in graph.node:
+        if node.op_type == "Erfc":
+            error = f"{node.output[0]}_erf"
+            nodes += [helper.make_node("Erf", node.input, [error]), helper.make_node("Sub", [one, error], node.output)]
+        else:
+            nodes.append(node)
+    if len(nodes) > len(graph.node):
+        graph.initializer.append(numpy_helper.from_array(np.ones((), "float32"), one))
+        del graph.node[:]
+        graph.node.extend(nodes)

@@ -4,7 +4,7 @@ import os
 
 import keras
 
-from zoo.transforms import CROP_MODES, normalise, resize_and_crop, resized_side
+from zoo import transforms  # not names of it: where it is imported first, this runs in the midst of that
 from zoo.weights.published import Published, resolve
 
 INTERPOLATIONS = ("bilinear", "bicubic")  # those of published weights, which LiteRT and ONNX can compute
@@ -86,7 +86,7 @@ class Preprocessing(keras.layers.Layer):
             raise ValueError(f"crop={crop!r} is not allowed: it is a share, above 0 and at most 1.")
         for key, value, allowed in (
             ("interpolation", interpolation, INTERPOLATIONS),
-            ("crop_mode", crop_mode, CROP_MODES),
+            ("crop_mode", crop_mode, transforms.CROP_MODES),
         ):
             if value not in allowed:
                 raise ValueError(f"{key}={value!r} is not known: use {', '.join(allowed)}.")
@@ -94,7 +94,7 @@ class Preprocessing(keras.layers.Layer):
             raise ValueError(f"mean={mean!r} and std={std!r} are not allowed: give three numbers each, std above 0.")
         self.size, self.crop, self.interpolation, self.crop_mode = size, crop, interpolation, crop_mode
         self.mean, self.std = tuple(mean), tuple(std)
-        self.resized = resized_side(size, crop)
+        self.resized = transforms.resized_side(size, crop)
 
     def __call__(self, images, *args, **kwargs):
         if isinstance(images, (str, os.PathLike)):
@@ -121,8 +121,8 @@ class Preprocessing(keras.layers.Layer):
                 "number type, with levels from 0 to 255 (16 bits: images // 257)."
             )
         fill = [round(255 * value) for value in self.mean]
-        levels = resize_and_crop(images, self.size, self.resized, self.interpolation, self.crop_mode, fill)
-        return normalise(levels, self.mean, self.std)
+        levels = transforms.resize_and_crop(images, self.size, self.resized, self.interpolation, self.crop_mode, fill)
+        return transforms.normalise(levels, self.mean, self.std)
 
     def read(self, path):
         """(size, size, 3) of the picture in a file; the path may be a string tensor, so that tf.data can map this."""
