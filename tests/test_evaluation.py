@@ -72,8 +72,6 @@ def test_a_killed_run_tells_what_it_cost_and_which_process_it_was(data_dir, tmp_
 
 
 def test_ctrl_c_while_a_run_measures_costs_nothing_that_was_learnt(data_dir, tmp_path, monkeypatch):
-    (tmp_path / "evaluation.json").write_text("an earlier run's")
-
     def stop(*arguments):
         raise KeyboardInterrupt
 
