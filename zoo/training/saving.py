@@ -24,8 +24,10 @@ def save_model(model: keras.Model, path: Path) -> None:
     if not all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in model.weights):
         raise DivergedError(f"The weights have become NaN or infinite, and {path.name} is not written: {REMEDIES}.")
     with replacing(path) as part:
-        # Without optimizer and loss: a third of the size, and it loads with `blocks` alone.
-        keras.Model(model.input, model.output, name=model.name).save(part)
+        # Without optimizer and loss: a third of the size, and it loads with `blocks` alone. A single input is no list,
+        # or the loaded model warns of the structure at every call.
+        inputs, outputs = (each[0] if len(each) == 1 else each for each in (model.inputs, model.outputs))
+        keras.Model(inputs, outputs, name=model.name).save(part)
 
 
 def save_after_error(model: keras.Model, path: Path, screen: Console) -> None:
