@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from zoo.checks import ungrouped_name
-from zoo.registry import variants
+from zoo.registry import named
 from zoo.weights.checkpoint import Checkpoint, creation, damaged, open_weights
 from zoo.weights.layout import Slot, differing_layers, keras_slots, setting, slots
 
@@ -40,8 +39,7 @@ def load_weights(model: keras.Model, weights: str | os.PathLike, *, use_ema: boo
             `zoo.create`.
         ImportError: PyTorch is needed to read the file, or huggingface_hub to fetch it, and is not installed.
     """
-    known = {model.name, ungrouped_name(model.name)} & variants().keys()
-    with open_weights(weights, model.name if known else None, use_ema=use_ema) as checkpoint:
+    with open_weights(weights, model.name if named(model.name) else None, use_ema=use_ema) as checkpoint:
         fill(model, checkpoint)
 
 
