@@ -12,7 +12,7 @@ from pathlib import Path
 import ml_dtypes  # noqa: F401  (numpy knows "bfloat16" by name once this is imported)
 import numpy as np
 
-from zoo.registry import named, variants
+from zoo.registry import variants
 
 TORCH_SUFFIXES = (".pth", ".pt", ".zip", ".bin", ".ckpt", ".tar")
 SUFFIXES = (".safetensors", ".weights.h5", *TORCH_SUFFIXES, ".keras")
@@ -115,9 +115,7 @@ def check_network(wanted: str | None, found: str | None, source: str) -> None:
 
 def creation(model: str | None, source: str) -> str:
     """The end of a sentence that says how these weights are used, where they are of a network of the zoo."""
-    if model is None or named(model) is None:
-        return ""
-    return f": use zoo.create({f'{model!r}, ' if model in variants() else ''}weights={source!r})"
+    return f": use zoo.create({model!r}, weights={source!r})" if model in variants() else ""
 
 
 def damaged(source: str, why: object) -> ValueError:
