@@ -99,6 +99,24 @@ def test_unfreeze_since_a_stage(how):
     assert "did you mean blocks" in refusal(lambda: zoo.unfreeze(model, since="blocks.9"))
 
 
+def test_unfreeze_since_a_stride_thaws_what_freeze_until_it_leaves():
+    model = zoo.create("mobilenetv1_025", 3, SHAPE)
+    for stride in (2, 8, 32):
+        frozen = zoo.freeze(model, until=stride)
+        left = trainable(model)
+        everything = zoo.freeze(model, until="classifier")
+        assert zoo.unfreeze(model, since=stride) == [name for name in everything if name not in frozen]
+        assert trainable(model) == left
+        zoo.unfreeze(model)
+    assert left == {"classifier/kernel", "classifier/bias"}, "behind the last map"
+    model.trainable = False
+    zoo.unfreeze(model, since=16)
+    assert {path.split(".")[1] for path in trainable(model) if path.startswith("blocks")} == {"4"}
+    assert refusal(lambda: zoo.unfreeze(model, since=3)) == (
+        "mobilenetv1_025 has no feature map of stride 3: its strides are 2, 4, 8, 16, 32."
+    )
+
+
 def test_kernels_that_lora_adapts_stay_frozen():
     model = zoo.create("mobilenetv1_025", 3, SHAPE)
     model.get_layer("classifier").enable_lora(2)

@@ -67,3 +67,14 @@ def test_the_suffix_of_a_name_tells_the_groups():
     assert dpn.with_groups(4).with_groups(8).name == "dpn68_g8" and dpn.with_groups(4).with_groups(32) == dpn
     assert replace(dpn, name="mine").with_groups(4).name == "mine_g4"
     assert regrouped("mine_g4", 2, {}) == "mine_g2"
+
+
+@pytest.mark.parametrize(("name", "groups"), [
+    ("resnext50_32x4d", 16), ("resnext50_32x4d", 1), ("seresnext50_32x4d", 8), ("seresnext50_32x4d", 1),
+    ("resnest14d", 2), ("res2next50", 4), ("res2net101_26w_4s", 8), ("skresnext50_32x4d", 8),
+    ("resnext29_32x4d_cifar10", 8), ("repvgg_b1g4", 2), ("repvgg_b1g4", 1), ("dpn68", 16), ("mobilenetv1_025", 8),
+])  # fmt: skip
+def test_a_network_is_known_by_its_name_whatever_its_groups(name, groups):
+    config = registry.variant(name).with_groups(groups)
+    assert registry.named(config.name) == config
+    assert registry.named(name) == registry.variant(name) and registry.named(f"my_{config.name}") is None

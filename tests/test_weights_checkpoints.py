@@ -3,6 +3,8 @@
 import argparse
 import collections
 import datetime
+import decimal
+import http
 import os
 import pathlib
 import warnings
@@ -75,7 +77,8 @@ def training(state: dict) -> dict:
         "paths": [pathlib.Path("run"), pathlib.PureWindowsPath("C:/run")],
         "history": collections.defaultdict(list, {"loss": [1.0, 0.5]}),
         "counts": collections.Counter("aab"),
-        "saved": datetime.datetime(2026, 1, 1),
+        "saved": [datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), datetime.date(2026, 1, 1)],
+        "settings": [range(3), slice(1, 2), frozenset({1}), decimal.Decimal("0.1"), http.HTTPStatus.OK],
         "torch": torch.__version__,
         "rng": torch.get_rng_state(),
         "step": torch.tensor(7),
@@ -106,6 +109,60 @@ def test_weights_are_read_from_among_everything_else(model, state, tmp_path, lay
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         check(model, path)
+
+
+@pytest.mark.parametrize("layout", [
+    lambda state: {"state_dict": prefixed(state, "_forward_module.model.")},
+    lambda state: {"state_dict": prefixed(state, "_fpw_module.module.")},
+    lambda state: {name.replace("blocks.", "blocks._fpw_module.", 1): value for name, value in state.items()},
+    lambda state: {"weights": state},
+    lambda state: {"checkpoint": {"model_state": state}},
+    lambda state: {"params_ema": state},
+    lambda state: {"student": prefixed(state, "module.")},
+    lambda state: {"teacher": state},
+    lambda state: prefixed(state, "student."),
+    lambda state: {**state, "total_ops": torch.zeros(1, dtype=torch.float64),
+                   "blocks.0.total_params": torch.zeros(1, dtype=torch.float64)},
+    lambda state: {"state_dict": {**prefixed(state, "model."), "loss.scale": torch.tensor(1.0),
+                                  "criterion.temperature": torch.ones(1), "val_acc.total": torch.tensor(0.5),
+                                  "metric.total": torch.zeros(1), "schedule.step": torch.tensor(3)}},
+    lambda state: {**state, "best": torch.ones(1)},
+], ids=range(12))  # fmt: skip
+def test_what_other_scripts_write(model, state, tmp_path, layout):
+    torch.save(layout(state), tmp_path / "last.ckpt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        check(model, tmp_path / "last.ckpt")
+
+
+@pytest.mark.parametrize("name", ["act.weight", "blocks.0.alpha", "pool.p"])
+def test_single_values_that_may_be_a_layers_are_not_passed_over(state, tmp_path, name):
+    torch.save({**state, name: torch.ones(1)}, tmp_path / "last.pth")
+    assert refusal(tmp_path / "last.pth").endswith(f"1 tensors of the file are left over: {name}.")
+
+
+@pytest.mark.parametrize(("trained", "averaged", "module"), [
+    ("model.", "ema_model.module.", "ema_model"), ("model.", "ema_model.", "ema_model"),
+    ("net.", "ema.module.", "ema"), ("_forward_module.model.", "_forward_module.model_ema.module.", "model_ema"),
+    ("student.", "teacher.", "teacher"),
+])  # fmt: skip
+def test_a_running_average_in_the_same_table_is_a_table_of_its_own(model, state, tmp_path, trained, averaged, module):
+    path, counters = tmp_path / "last.ckpt", {averaged.partition("module.")[0] + "n_averaged": torch.tensor(3)}
+    table = {**prefixed(other(state), trained), **prefixed(state, averaged), **counters}
+    torch.save({"state_dict": table}, path)
+    with pytest.warns(UserWarning, match=f"state_dict.{module} is read; use_ema=False takes those that are no running"):
+        check(model, path)
+    torch.save({"state_dict": {**prefixed(state, trained), **prefixed(other(state), averaged), **counters}}, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        check(model, path, use_ema=False)
+
+
+def test_where_no_table_is_recognised_the_keys_are_named(state, tmp_path):
+    torch.save({"epoch": 3, "my_weights": state}, tmp_path / "last.pth")
+    sentence = refusal(tmp_path / "last.pth")
+    assert "it holds no table of tensors, but a dict of epoch, my_weights; tables are read at the top and" in sentence
+    assert "under state_dict, model_state_dict, model," in sentence
 
 
 @pytest.mark.parametrize(("averaged", "trained"), [("model_ema", "model"), ("state_dict_ema", "state_dict")])

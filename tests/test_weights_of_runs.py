@@ -154,3 +154,33 @@ def test_damaged_models(saved, tmp_path):
         archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": {}}))
     assert "it has no model.weights.h5" in refusal(lambda: zoo.create(NAME, weights=path))
     assert "it is a folder, and has no model.keras" in refusal(lambda: zoo.create(NAME, weights=tmp_path))
+
+
+def test_a_network_whose_name_has_its_groups_within(tmp_path):
+    grouped = draw(zoo.create("resnext20_16x4d_cifar10", 2, SHAPE, groups=8))
+    assert grouped.name == "resnext20_8x8d_cifar10" not in zoo.list_models()
+    for name, write in (("model.keras", keras.Model.save), ("weights.safetensors", zoo.save_torch)):
+        write(grouped, tmp_path / name)
+        loaded = zoo.create(weights=tmp_path / name, input_shape=SHAPE)
+        assert loaded.name == grouped.name
+        np.testing.assert_array_equal(loaded(IMAGES), grouped(IMAGES))
+    sentence = refusal(lambda: zoo.create("resnext20_16x4d_cifar10", weights=tmp_path))
+    assert sentence == f"{tmp_path} has weights of {grouped.name}, and resnext20_16x4d_cifar10 is wanted."
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+def test_a_quantised_model_is_refused_with_what_reads_it(tmp_path, mode):
+    images = keras.Input(SHAPE)
+    outputs = keras.layers.Dense(2, name="classifier")(keras.layers.GlobalAveragePooling2D()(images))
+    model, path = keras.Model(images, outputs, name=NAME), tmp_path / "q.keras"
+    model.get_layer("classifier").quantize(mode)
+    model.save(path)
+    for make in (
+        lambda: zoo.create(weights=path),
+        lambda: zoo.create(NAME, weights=path),
+        lambda: zoo.load_weights(zoo.create(NAME, 2, SHAPE), path),
+    ):
+        assert refusal(make) == (
+            f"{path} is a model quantised to {mode}, whose weights fit no network that is not: read it with "
+            "keras.models.load_model, or give weights that were saved before model.quantize."
+        )

@@ -79,7 +79,7 @@ def freeze(model: keras.Model, until: str | int = PRE_LOGITS) -> list[str]:
     return [layer.name for layer in chosen if layer.weights]
 
 
-def unfreeze(model: keras.Model, since: str | None = None) -> list[str]:
+def unfreeze(model: keras.Model, since: str | int | None = None) -> list[str]:
     """Let layers train again that `freeze`, or `layer.trainable = False`, has frozen. Compile the model after this.
 
         zoo.freeze(model)  # the classifier first,
@@ -90,14 +90,18 @@ def unfreeze(model: keras.Model, since: str | None = None) -> list[str]:
 
     Args:
         since: a layer's name, or the beginning of the names of a stage's layers: these, and all that is computed from
-            them. None is every layer.
+            them; or the stride of a feature map: all that `freeze(model, until=since)` does not freeze, which is what
+            lies behind the map. None is every layer.
 
     Returns: the names of the layers that hold weights and were frozen.
     Raises:
-        ValueError: there is no such layer or stage; it says which there are.
+        ValueError: there is no such layer, stage or stride; it says which there are.
     """
     if since is None:
         thawed = {layer.name for layer in model.layers}
+    elif isinstance(since, int):
+        parents = _parents(model)
+        thawed = parents.keys() - _reachable(parents, _of_stride(model, since))
     else:
         thawed = _reachable(_children(model), _of_name(model, since))
     chosen = [layer for layer in model.layers if layer.name in thawed]

@@ -13,8 +13,8 @@ from keras import layers
 
 from blocks import Dense
 from blocks.initializers import Normal, without_random_numbers
-from zoo.checks import check_share, ungrouped_name
-from zoo.registry import family_of, variant, variants
+from zoo.checks import check_share
+from zoo.registry import family_of, named, variant
 from zoo.weights.checkpoint import Checkpoint, check_network, open_weights
 from zoo.weights.layout import differing_layers, names_of
 from zoo.weights.loading import fill, slots_of
@@ -144,11 +144,8 @@ def _configured(model: Any, groups: int | None, drop_path: float | None) -> Any:
 
 def _named(checkpoint: Checkpoint) -> Any:
     """The configuration of the network that the weights say they are of."""
-    name = checkpoint.model or ""
-    config = variants().get(name) or variants().get(ungrouped_name(name))
-    if config is not None and config.name != name:
-        config = config.with_groups(int(name.rpartition("_g")[2]))
-    if config is None or config.name != name:
+    config = named(checkpoint.model or "")
+    if config is None:
         raise ValueError(
             f"{checkpoint.source} is not known to be of a named network: give the name or the configuration with it."
         )

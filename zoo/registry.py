@@ -1,5 +1,7 @@
 """Which networks there are; imports no TensorFlow, so that names and settings are checked at once."""
 
+import functools
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from fnmatch import fnmatchcase
@@ -7,7 +9,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from zoo.checks import close_matches, ungrouped_name
+from zoo.checks import close_matches
+from zoo.costs import costs
 
 FAMILIES = {
     "resnext": "zoo.models.resnext",
@@ -91,10 +94,33 @@ def variant(name: str) -> Any:
     return known[name]
 
 
+@functools.cache
+def named(name: str) -> Any | None:
+    """The configuration that has this name: a named network, or one with another number of groups in place of its own.
+
+        named("resnext50_16x8d") -> variant("resnext50_32x4d").with_groups(16)
+
+    None is for a name that no network of the zoo has.
+    """
+    known = variants()
+    if name in known:
+        return known[name]
+    written = set(re.findall("[0-9]+", name))
+    usual: dict[type, set[int]] = {}  # numbers that the names of a family may leave out, as "seresnet50" does with 1
+    for config in known.values():
+        usual.setdefault(type(config), {1}).add(config.groups)
+    regrouped = (
+        config.with_groups(groups)
+        for variant_name, config in known.items()
+        for groups in costs(variant_name).groups
+        if str(groups) in written or groups in usual[type(config)]
+    )
+    return next((config for config in regrouped if config.name == name), None)
+
+
 def classifier_of(name: str) -> str | None:
     """The layer of logits in a network of that name, whatever its groups; None for a name that is no network's."""
-    known = variants()
-    config = known.get(name) or known.get(ungrouped_name(name))
+    config = named(name)
     return None if config is None else family_of(config).CLASSIFIER
 
 

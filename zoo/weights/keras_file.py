@@ -13,8 +13,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from zoo.checks import ungrouped_name
-from zoo.registry import variants
+from zoo.registry import named
 from zoo.weights.archive import ARCHIVE_ERRORS, check_size, unpacked
 from zoo.weights.checkpoint import Checkpoint, Entry, damaged
 
@@ -28,12 +27,13 @@ MODEL_WEIGHTS = "model.weights.h5"
 def open_keras_model(path: Path, source: str) -> Iterator[Checkpoint]:
     """The weights in a `.keras`; of the model's configuration what it says of itself is read, and no object is made.
 
-    Raises ValueError for a file that is damaged or has none.
+    Raises ValueError for a file that is damaged or has none, and for a quantised model.
     """
     check_size(path, source)
     try:
         with zipfile.ZipFile(path) as archive:
             saved = json.loads(archive.read(MODEL_CONFIG))
+        modes = sorted(set(_quantizations(saved)))
         config = saved["config"] if saved["class_name"] == "Functional" else {"name": None, "layers": []}
         layers = {str(layer["config"]["name"]): dict(layer["config"]) for layer in config["layers"]}
         name = str(config["name"])
@@ -41,7 +41,12 @@ def open_keras_model(path: Path, source: str) -> Iterator[Checkpoint]:
     except (*ARCHIVE_ERRORS, KeyError, TypeError, RecursionError) as error:
         why = f"{MODEL_CONFIG} in it does not describe a model" if isinstance(error, (KeyError, TypeError)) else error
         raise damaged(source, why) from error
-    known = {name, ungrouped_name(name)} & variants().keys()
+    if modes:
+        raise ValueError(
+            f"{source} is a model quantised to {', '.join(modes)}, whose weights fit no network that is not: "
+            "read it with keras.models.load_model, or give weights that were saved before model.quantize."
+        )
+    known = named(name) is not None
     with unpacked(path, source, _weights_member, MODEL_WEIGHTS) as inner, open_keras_file(inner, source) as checkpoint:
         yield replace(
             checkpoint,
@@ -49,6 +54,16 @@ def open_keras_model(path: Path, source: str) -> Iterator[Checkpoint]:
             settings={"epsilon": epsilons.pop()} if known and len(epsilons) == 1 else {},
             layers=layers,
         )
+
+
+def _quantizations(config) -> Iterator[str]:
+    """How layers are quantised: the mode of every type policy that has one, as "int8", in the JSON of a model."""
+    if isinstance(config, dict):
+        settings = config.get("config")
+        if config.get("module") == "keras.dtype_policies" and isinstance(settings, dict) and "mode" in settings:
+            yield str(settings["mode"]).partition("/")[0]  # of "int4/128": without the size of a block
+    for each in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        yield from _quantizations(each)
 
 
 def _weights_member(members: list[str]) -> str:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from zoo.checks import ungrouped_name
-from zoo.registry import variants
+from zoo.registry import named
 from zoo.weights.checkpoint import Checkpoint, creation, damaged, open_weights
 from zoo.weights.layout import Slot, differing_layers, keras_slots, setting, slots
+from zoo.weights.names import is_beside_the_network
 
 LISTED = 5  # names of each kind in an error
 RGB = 3
@@ -29,7 +29,8 @@ def load_weights(model: keras.Model, weights: str | os.PathLike, *, use_ema: boo
             `model.keras` in it; or a path that ends in .safetensors; .keras or .weights.h5; or .pth, .pt, .bin, .ckpt,
             .pth.tar, .zip (of one .pth). Checkpoints of training with PyTorch may hold anything beside the weights;
             those lie at the top or under "state_dict", "model" and the like, and their names may begin with what
-            wrappers write there: "module.", "_orig_mod.", "model.".
+            wrappers write there: "module.", "_orig_mod.", "model.". A running average is what lies under "model_ema",
+            "params_ema", "teacher" and the like, or in a module of that name.
         use_ema: of a checkpoint of PyTorch that has the weights and their running average, take the average, as timm
             does, and warn; False takes the weights themselves.
 
@@ -40,8 +41,7 @@ def load_weights(model: keras.Model, weights: str | os.PathLike, *, use_ema: boo
             `zoo.create`.
         ImportError: PyTorch is needed to read the file, or huggingface_hub to fetch it, and is not installed.
     """
-    known = {model.name, ungrouped_name(model.name)} & variants().keys()
-    with open_weights(weights, model.name if known else None, use_ema=use_ema) as checkpoint:
+    with open_weights(weights, model.name if named(model.name) else None, use_ema=use_ema) as checkpoint:
         fill(model, checkpoint)
 
 
@@ -104,7 +104,11 @@ def fill(
     ]
     misfits = Misfits(
         missing=[name for name in wanted if name not in offered],
-        left_over=[name for name in offered if name not in wanted],
+        left_over=[
+            name
+            for name, entry in offered.items()
+            if name not in wanted and (checkpoint.of_keras or not is_beside_the_network(name, entry))
+        ],
         misshapen=[
             f"{name} is {offered[name].shape} in the file and {slot.shape} in the network"
             for name, slot in wanted.items()

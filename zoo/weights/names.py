@@ -1,15 +1,24 @@
 """Names of tensors in checkpoints of PyTorch, without what wrappers of modules write into them."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
 
-from zoo.weights.checkpoint import damaged
+from zoo.weights.checkpoint import Entry, damaged
+
+Tensor = TypeVar("Tensor")
 
 # At the beginning: DataParallel, DistributedDataParallel and AveragedModel; modules of Lightning, which name their
 # network so as a rule.
 PREFIXES = ("module.", "model.", "net.", "network.")
-# Anywhere: torch.compile, fully sharded modules, checkpointed activations.
-WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-COUNTERS = ("num_batches_tracked", "n_averaged")  # of batches and of models seen, which Keras does not count
+# Anywhere: torch.compile, fully sharded modules and how these were called before, checkpointed activations, Fabric.
+WRAPPERS = (
+    "_orig_mod.", "_fsdp_wrapped_module.", "_fpw_module.", "_checkpoint_wrapped_module.", "_forward_module.",
+)  # fmt: skip
+# Of batches and of models seen, which Keras does not count; thop's, of operations and parameters, in every module.
+COUNTERS = ("num_batches_tracked", "n_averaged", "total_ops", "total_params")
+# In the name of a module that trains or measures a network, and is no layer of one.
+TRAINING = re.compile(r"loss|criterion|metric|accuracy|optimizer|scheduler|scaler|(?<![a-z])acc(?![a-z])")
 
 
 def plain_names(names: Iterable[str], source: str) -> dict[str, str]:
@@ -28,6 +37,30 @@ def plain_names(names: Iterable[str], source: str) -> dict[str, str]:
             raise damaged(source, f"{plain} is in it twice, as {found[plain]} and as {name}")
         found[plain] = name
     return found
+
+
+def modules(table: Mapping[str, Tensor], keys: Collection[str]) -> dict[str | None, dict[str, Tensor]]:
+    """The tensors of `table` by the module of a training script that they lie in, where that is called like one of
+    `keys`; None has the others.
+
+        modules({"model.fc.bias": 1, "ema.module.fc.bias": 2}, ["ema"])
+        -> {None: {"model.fc.bias": 1}, "ema": {"module.fc.bias": 2}}
+    """
+    parts: dict[str | None, dict[str, Tensor]] = {}
+    for name, tensor in table.items():
+        module, _, inner = _plain(name).partition(".") if isinstance(name, str) else ("", "", name)
+        if inner and module in keys:
+            parts.setdefault(module, {})[inner] = tensor
+        else:
+            parts.setdefault(None, {})[name] = tensor
+    return parts
+
+
+def is_beside_the_network(name: str, entry: Entry) -> bool:
+    """Whether a tensor that no layer of a network wants is one number of a training script: a count, or a value of what
+    is called a loss, a metric and the like. Other single values may be a layer's, as the slope of a PReLU is.
+    """
+    return entry.shape in ((), (1,)) and (entry.is_integer or TRAINING.search(name.lower()) is not None)
 
 
 def _plain(name: str) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from zoo.checks import ungrouped_name
-from zoo.registry import family, variants
+from zoo.registry import family_key, family_of, named
 from zoo.weights.checkpoint import MODEL_KEY, SETTINGS, SETTINGS_KEY
 from zoo.weights.layout import names_of, setting, slots
 
@@ -56,8 +55,7 @@ def _plain(values: np.ndarray) -> np.ndarray:
 
 def _unusual_settings(model: keras.Model) -> dict[str, float]:
     """The settings of `model` that the network of its name has otherwise."""
-    known = variants()
-    config = known.get(model.name) or known.get(ungrouped_name(model.name))
+    config = named(model.name)
     found = {name: setting(model, name) for name in SETTINGS if hasattr(config, name)}
     return {
         name: float(*values)
@@ -68,5 +66,6 @@ def _unusual_settings(model: keras.Model) -> dict[str, float]:
 
 def _convolutional_classifier(name: str) -> str | None:
     """The name of the last layer where the reference of this network has a 1x1 convolution there."""
-    modules = map(family, CONVOLUTIONAL_CLASSIFIERS)
-    return next((module.CLASSIFIER for module in modules if ungrouped_name(name) in module.VARIANTS), None)
+    config = named(name)
+    ends_so = config is not None and family_key(config) in CONVOLUTIONAL_CLASSIFIERS
+    return family_of(config).CLASSIFIER if ends_so else None

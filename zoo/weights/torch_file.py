@@ -12,16 +12,29 @@ from pathlib import Path
 
 from zoo.weights.archive import check_size, unpacked
 from zoo.weights.checkpoint import Checkpoint, Entry, damaged
-from zoo.weights.names import plain_names
+from zoo.weights.names import modules, plain_names
 
 # The keys under which training scripts put a running average of the weights, and the weights.
-AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema")
-TRAINED = ("state_dict", "model_state_dict", "model", "module", "net", "network")
+AVERAGED = (
+    "state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema", "ema_model", "ema_state",
+    "params_ema", "averaged_model", "teacher",  # of a student that it is the average of, as in Mean Teacher and DINO
+)  # fmt: skip
+TRAINED = (
+    "state_dict", "model_state_dict", "model", "module", "net", "network", "model_state", "weights", "params",
+    "checkpoint", "student",
+)  # fmt: skip
+MODULES = (*AVERAGED, "student")  # which may lie in one table, their names at the beginning of those of the tensors
+LISTED = 8  # keys in an error
 DEEPEST = 4  # keys that lead to a table of tensors
 # What lies beside weights in checkpoints and is data: settings, paths, numbers. None of it is imported or made.
 PYTHON_DATA = (
-    "argparse.Namespace", "types.SimpleNamespace", "typing.Any", "datetime.datetime", "datetime.timedelta",
-    "torch.torch_version.TorchVersion",
+    "argparse.Namespace", "types.SimpleNamespace", "typing.Any", "torch.torch_version.TorchVersion",
+    *(f"datetime.{kind}" for kind in ("datetime", "date", "time", "timedelta", "timezone")),
+    "decimal.Decimal", "fractions.Fraction", "uuid.UUID",
+    *(f"builtins.{kind}" for kind in ("range", "slice", "frozenset")),
+    # Enumerations, of those that scripts of training have among their arguments.
+    "torchvision.transforms.functional.InterpolationMode", "PIL.Image.Resampling", "http.HTTPStatus", "re.RegexFlag",
+    "signal.Signals",
     *(f"{home}.{flavour}{system}Path"
       for home in ("pathlib", "pathlib._local")
       for flavour, system in (("", "Posix"), ("", "Windows"), ("Pure", "Posix"), ("Pure", "Windows"))),
@@ -43,7 +56,7 @@ DICTIONARIES = (
     "collections.defaultdict", "builtins.dict", "pytorch_lightning.utilities.parsing.AttributeDict",
     "lightning_fabric.utilities.data.AttributeDict", "lightning.fabric.utilities.data.AttributeDict",
 )  # fmt: skip
-TYPES = ("builtins.int", "builtins.float", "builtins.str", "builtins.bool", "builtins.list")
+TYPES = ("builtins.int", "builtins.float", "builtins.str", "builtins.bool", "builtins.list", "builtins.tuple")
 
 
 class PassedOver:
@@ -146,7 +159,7 @@ def _tensors(content, source: str, use_ema: bool, torch) -> dict:
     """The tensors of what a file holds, by their names in the network itself."""
     tables = dict(_tables(content, torch))
     if not tables:
-        raise damaged(source, f"it holds no table of tensors, but a {type(content).__name__}")
+        raise damaged(source, f"it holds no table of tensors, but {_described(content)}")
     averaged = [keys for keys in tables if any(key in AVERAGED for key in keys)]
     trained = [keys for keys in tables if keys not in averaged]
     if not use_ema and not trained:
@@ -154,9 +167,9 @@ def _tensors(content, source: str, use_ema: bool, torch) -> dict:
     eligible = averaged if use_ema and averaged else trained
     keys = eligible[0]
     if len(eligible) > 1 or (use_ema and averaged and trained):
-        listed = ", ".join(".".join(each) for each in tables)
+        listed = ", ".join(_place(each) for each in tables)
         advice = "; use_ema=False takes those that are no running average" if keys in averaged and trained else ""
-        warnings.warn(f"{source} has weights under {listed}: {'.'.join(keys)} is read{advice}.", stacklevel=2)
+        warnings.warn(f"{source} has weights under {listed}: {_place(keys)} is read{advice}.", stacklevel=2)
     table = tables[keys]
     for name, value in table.items():
         if not isinstance(name, str):
@@ -173,12 +186,30 @@ def _tables(content, torch, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[
     nested = []
     for key in (*AVERAGED, *TRAINED) if len(keys) < DEEPEST else ():
         nested += _tables(content.get(key), torch, (*keys, key))
-    tensors = {
-        name: value for name, value in content.items() if isinstance(value, torch.Tensor) and not _is_state(name, value)
-    }
-    yield from nested or ([(keys, tensors)] if tensors else [])
+    tensors = {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
+    if nested:
+        yield from nested
+        return
+    for module, part in modules(tensors, MODULES).items():
+        weights = {name: value for name, value in part.items() if not _is_state(name, value)}
+        if weights:
+            yield ((*keys, module) if module else keys), weights
+
+
+def _described(content) -> str:
+    """What a file holds that is no table of tensors, and the keys that it has."""
+    if not isinstance(content, Mapping) or not content:
+        return f"a {type(content).__name__}"
+    shown = ", ".join(str(key) for key in list(content)[:LISTED]) + (", ..." if len(content) > LISTED else "")
+    known = ", ".join((*TRAINED, *AVERAGED))
+    return f"a {type(content).__name__} of {shown}; tables are read at the top and under {known}"
+
+
+def _place(keys: tuple[str, ...]) -> str:
+    """The keys that lead to a table, to read."""
+    return ".".join(keys) or "the top"
 
 
 def _is_state(name, tensor) -> bool:
-    """Whether it is a step, or a random generator's state: the name of a weight has a layer in it, and a dot."""
-    return "." not in str(name) and (tensor.ndim == 0 or not tensor.is_floating_point())
+    """Whether it is a number, or a random generator's state: the name of a weight has a layer in it, and a dot."""
+    return "." not in str(name) and (tensor.numel() == 1 or not tensor.is_floating_point())
