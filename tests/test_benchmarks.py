@@ -64,6 +64,7 @@ def test_keras_grouped_convolution_compares_equal_networks():
     assert len(first) == 2 and abs(first[0] - first[1]) < 1e-3, "the same weights and images, the same loss"
 
 
+@pytest.mark.heavy
 def test_models_compares_equal_networks_and_says_what_is_missing(tmp_path):
     settings = ["--models", "mobilenetv1_025", "--modes", "train", "--precisions", "float32", "--matrix", "256"]
     sides = ["--sides", "zoo,keras,applications,torch", "--torch", "/no/such/python"]
@@ -102,6 +103,7 @@ def test_models_measures_pytorch(tmp_path):
     assert {row["ratio_to_zoo"] for row in rows} == {""}, "there is nothing to compare it with"
 
 
+@pytest.mark.heavy
 def test_layers_measures_every_side(tmp_path):
     settings = ["--only", "stage2.0.branch2.3", "--precisions", "float32", "--modes", "gradients", "--batch", "1"]
     path = tmp_path / "layers.csv"
@@ -232,6 +234,7 @@ def test_ratios_and_means():
         report.geometric_mean([])
 
 
+@pytest.mark.heavy
 def test_exported_files_are_run_in_both_runtimes(tmp_path):
     done = run("exports.py", "--models", "shufflenet_g2_wd4", "--size", "32", "--rounds", "1", "--folder", tmp_path)
     assert done.returncode == 0, done.stderr

@@ -103,7 +103,7 @@ def test_gradients_count_as_their_convolutions():
     assert float_operations(function) == pytest.approx(3 * 2 * macs, rel=0.01)
 
 
-@pytest.mark.parametrize("size", [64, None])
+@pytest.mark.parametrize("size", [pytest.param(64, marks=pytest.mark.heavy), None])
 def test_a_depthwise_network_is_one_partition_of_its_convolutions(size, tmp_path):
     model = fused("mobilenetv2_035", size)
     zoo.export(model, tmp_path / "model.tflite")
