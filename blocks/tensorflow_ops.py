@@ -230,6 +230,11 @@ def gate(inputs, gates):
     return operations.blocks_gate(inputs, gates) if fits(operations, inputs) else inputs * gates
 
 
+def _behind_convolution(tensor) -> bool:
+    """Whether the graph being traced shows a convolution, into which converters fold a normalisation of `tensor`."""
+    return not tf.executing_eagerly() and tensor.op.type in ("Conv2D", "DepthwiseConv2dNative", "BiasAdd")
+
+
 def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon, rate, training, activation=None, residual=None):
     """activation(batch normalisation of `inputs` + residual), inputs (B, H, W, C), the statistics (C,) in float32.
 
@@ -250,6 +255,13 @@ def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon, rate, tra
         slope = scale * tf.math.rsqrt(variance + epsilon)
         y = operations.blocks_affine(inputs, slope, offset - mean * slope, residuals, activation=fused)
         return ways.finish(y, None, rest, None), None, None
+    if not training and exporting() and not _behind_convolution(inputs):
+        # One operator, with a scale for each channel: LiteRT takes a normalisation apart, into a product and a sum that
+        # are each rounded to int8.
+        slope = scale * tf.math.rsqrt(variance + epsilon)
+        kernel = tf.cast(tf.reshape(slope, (1, 1, inputs.shape[-1], 1)), inputs.dtype)
+        y = tf.nn.depthwise_conv2d(inputs, kernel, (1, 1, 1, 1), "VALID")
+        return ways.finish(y, offset - mean * slope, activation, residual), None, None
     outputs = tf.raw_ops.FusedBatchNormV3(
         x=inputs,
         scale=scale,

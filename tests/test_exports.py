@@ -134,6 +134,18 @@ def test_open_sizes_bring_no_chains_of_shapes(name, size, tmp_path):
     check_close(run_litert(interpreter, IMAGES), model(IMAGES))
 
 
+def test_selections_and_normalisations_of_a_dense_network_are_one_operator_each(tmp_path):
+    """Normalisations before their convolution, which cannot be folded, and selections of channels."""
+    images = keras.Input((8, 8, 4))
+    x = blocks.condensenet_unit(images, 4, 2, name="unit")
+    model = zoo.fuse(randomized(keras.Model(images, x)))
+    zoo.export(model, tmp_path / "model.tflite")
+    interpreter, operators = litert(tmp_path / "model.tflite")
+    assert operators["GATHER"] and operators["DEPTHWISE_CONV_2D"] and not {"MUL", "SHAPE"} & set(operators)
+    values = np.random.default_rng(1).standard_normal((2, 8, 8, 4)).astype("float32")
+    check_close(run_litert(interpreter, values), model(values))
+
+
 def test_grouped_and_strided_convolutions_are_one_operator(tmp_path):
     images = keras.Input((16, 16, 24))
     x = GroupedConv2D(48, 3, 2, 1, groups=3)(images)
