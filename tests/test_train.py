@@ -263,7 +263,11 @@ def test_ctrl_c_while_the_first_step_compiles(data_dir, tmp_path):
     process.send_signal(signal.SIGINT)
     err += process.communicate(timeout=60)[1]
     assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in err, err
-    assert "Stopped before the first step was done." in err and "mobilenetv1_025-digits: interrupted" in err
+    # In a finalizer, of which tracing has many, Python drops it: then the run stops behind the first step.
+    learnt = "Stopped: saving what was learnt." in err
+    assert learnt or "Stopped before the first step was done." in err, err
+    assert "mobilenetv1_025-digits: interrupted" in err
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["status"] == "interrupted" and result["epochs"] == 0 and result["val_top1"] is None
-    assert not list(tmp_path.rglob("*.keras")) and not list(tmp_path.rglob("evaluation.json"))
+    assert [path.name for path in tmp_path.rglob("*.keras")] == ["model.keras"] * learnt
+    assert not list(tmp_path.rglob("evaluation.json"))
