@@ -4,7 +4,9 @@ Python raises KeyboardInterrupt wherever it happens to be. In a finalizer, of wh
 a step, Python drops it; in a function that TensorFlow called back it may come out as another error.
 """
 
+import os
 import sys
+import threading
 
 import keras
 
@@ -22,6 +24,7 @@ class Interrupts(keras.callbacks.Callback):
         super().__init__()
         self.seen: int | None = None  # the number of the last signal
         self.replaced = {}
+        self.again: threading.Timer | None = None
 
     def __enter__(self):
         self.replaced = signals.handle(self._remember)
@@ -37,8 +40,14 @@ class Interrupts(keras.callbacks.Callback):
     def _report(self, dropped):
         if not issubclass(dropped.exc_type, KeyboardInterrupt):
             self.reported(dropped)
+        elif self.seen:  # send it once more, when that finalizer is done: the first step may take a minute to trace
+            self.again = threading.Timer(0.05, os.kill, (os.getpid(), self.seen))
+            self.again.daemon = True
+            self.again.start()
 
     def __exit__(self, kind, error, traceback):
+        if self.again is not None:
+            self.again.cancel()
         if self.replaced:
             signals.restore(self.replaced)
             sys.unraisablehook = self.reported
