@@ -127,6 +127,18 @@ def test_training_ends_at_once_within_what_is_deferred(stopping):
     assert done == ["saved"]
 
 
+def test_the_first_signal_counts_though_another_arrives_while_saving(stopping):
+    with pytest.raises(KeyboardInterrupt) as raised, signals.deferred("Saving model.keras") as stop:
+        with pytest.raises(KeyboardInterrupt) as first, Interrupts() as interrupts:
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except KeyboardInterrupt:
+                press()
+        stop.error = first.value
+        press()
+    assert first.value.args == raised.value.args == ("SIGTERM",) and interrupts.seen == signal.SIGTERM
+
+
 def test_under_nohup_a_closed_terminal_is_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -1,5 +1,6 @@
 """Whole runs that end early: what was learnt is saved whole, whatever ends them and however often."""
 
+import itertools
 import json
 import os
 import signal
@@ -15,16 +16,18 @@ import blocks  # noqa: F401  (saved models hold its layers)
 from train import train
 
 
-def test_a_scheduler_that_sends_its_signal_again_and_again(data_dir, tmp_path):
+def test_a_scheduler_that_sends_its_signal_again_and_again_and_a_user_who_presses_ctrl_c_too(data_dir, tmp_path):
     options = [*TINY, "tracking=disabled", "recipe.epochs=500", "hydra.run.dir=run"]
     process = subprocess.Popen(command(data_dir, *options), stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     err = ""
     while "epoch   1/500" not in err:
         err += (line := process.stderr.readline())
         assert line, err
+    later = itertools.cycle([signal.SIGINT, signal.SIGTERM])
+    process.send_signal(signal.SIGTERM)  # the first one counts: its exit code, its name
     while process.poll() is None:  # to its very end, which takes a second or two
-        process.send_signal(signal.SIGTERM)
         time.sleep(0.01)
+        process.send_signal(next(later))
     err += process.communicate(timeout=60)[1]
     assert process.returncode == 143 and "Traceback" not in err, err
     assert "Stopped: saving what was learnt." in err and err.endswith("Stopped by SIGTERM.\n")

@@ -85,7 +85,7 @@ def _wait(process: subprocess.Popen, line: str) -> KeyboardInterrupt | None:
             process.wait()
             break
         except KeyboardInterrupt as error:
-            stopped = error
+            stopped = stopped or error
             with suppress(ProcessLookupError):
                 process.send_signal(signal_of(error))
     with suppress(BrokenPipeError):

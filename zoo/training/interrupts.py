@@ -22,7 +22,7 @@ class Interrupts(keras.callbacks.Callback):
 
     def __init__(self):
         super().__init__()
-        self.seen: int | None = None  # the number of the last signal
+        self.seen: int | None = None  # the number of the first signal
         self.replaced = {}
         self.again: threading.Timer | None = None
 
@@ -33,9 +33,9 @@ class Interrupts(keras.callbacks.Callback):
         return self
 
     def _remember(self, number, frame):
-        self.seen = number
+        self.seen = self.seen or number
         signals.leave_closed_terminal()
-        raise signals.interrupt(number)
+        raise signals.interrupt(self.seen)
 
     def _report(self, dropped):
         if not issubclass(dropped.exc_type, KeyboardInterrupt):

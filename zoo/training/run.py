@@ -73,9 +73,9 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
         tracker.summarise(asdict(cost))
         tracker.show(lambda: layer_panels(layers), step=0)
         # Around the training too, which signals do stop: none falls between its end and the saving.
-        with deferred(f"Saving {MODEL_FILE}"):
+        with deferred(f"Saving {MODEL_FILE}") as stop:
             try:
-                stopped, rows = _fit(model, data, settings, screen, record, tracker, started)
+                stop.error, rows = _fit(model, data, settings, screen, record, tracker, started)
             except DivergedError:
                 raise
             except (Exception, SystemExit):  # the latter is Rich's, for a pipe that nobody reads any more
@@ -90,6 +90,7 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
                     "seconds": time.perf_counter() - started,
                 }
             )
+        stopped = stop.error
         try:
             with Interrupts():
                 if not stopped:
@@ -101,7 +102,7 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
                 if not stopped:
                     record.add({"latency_seconds": _latency(model, screen)})
         except KeyboardInterrupt as error:
-            stopped = error
+            stopped = stopped or error
         status = "interrupted" if stopped else "finished"
         result = record.finish(status, {"seconds": time.perf_counter() - started})
         figures = {key: result[key] for key in metrics.METRICS if result.get(key) is not None}

@@ -11,6 +11,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 Handler = Callable[[int, object], None]
@@ -60,17 +61,26 @@ def restore(replaced: dict[int, Handler]) -> None:
         signal.signal(number, handler)
 
 
+@dataclass
+class Stop:
+    """What a program is being stopped by: the first signal, whatever comes after it."""
+
+    error: KeyboardInterrupt | None = None
+
+
 @contextmanager
-def deferred(doing: str) -> Iterator[None]:
+def deferred(doing: str) -> Iterator[Stop]:
     """Hold back the stopping signals until the block has ended; one line says so when the first arrives.
 
-        with deferred("Saving model.keras"):
+        with deferred("Saving model.keras") as stop:
             ...
+
+    The block may set `stop.error` to a signal that it caught itself: another one that arrives later does not count.
 
     Raises:
         KeyboardInterrupt: after the block, if a signal arrived in it and the block did not raise.
     """
-    arrived: list[int] = []
+    stop, arrived = Stop(), []
 
     def remember(number: int, frame: object) -> None:
         leave_closed_terminal()
@@ -81,11 +91,11 @@ def deferred(doing: str) -> Iterator[None]:
 
     replaced = handle(remember)
     try:
-        yield
+        yield stop
     finally:
         restore(replaced)
     if arrived:
-        raise interrupt(arrived[0])
+        raise stop.error or interrupt(arrived[0])
 
 
 def leave_closed_terminal() -> None:
