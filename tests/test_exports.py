@@ -202,6 +202,17 @@ def test_tensors_and_axes_have_names(mobilenet, tmp_path):
     check_close(serving(images=tf.constant(IMAGES))["logits"], mobilenet(IMAGES))
 
 
+def test_the_output_of_a_network_behind_preprocessing_is_named_as_without(tmp_path, mobilenet):
+    pictures = keras.Input((64, 64, 3), dtype="uint8", name="pictures")
+    inner = keras.Sequential([zoo.preprocessing("timm/mobilenetv3_small_050.lamb_in1k", size=64), mobilenet])
+    zoo.export(keras.Sequential([pictures, inner]), tmp_path / "model.onnx")
+    session, _ = onnx(tmp_path / "model.onnx")
+    assert [value.name for value in session.get_inputs()] == ["pictures"]
+    assert [value.name for value in session.get_outputs()] == ["logits"]
+    images = np.zeros((2, 64, 64, 3), np.uint8)
+    check_close(session.run(None, {"pictures": images})[0], inner(images))
+
+
 def test_hard_activations_leave_no_transpositions(tmp_path):
     """One, of the images; tf2onnx fails at Keras's scalar constants and leaves one at every convolution."""
     model = fused("mobilenetv3_small_050")

@@ -59,7 +59,7 @@ def export(model: keras.Model, path: str | os.PathLike, format: str | None = Non
 
 def _with_named_outputs(model: keras.Model) -> tuple[keras.Model, list]:
     """`model` with a dictionary of outputs, whose keys become the names in the file, and the names of its inputs."""
-    names = [tensor._keras_history.operation.name for tensor in model.outputs]
+    names = [_origin(tensor) for tensor in model.outputs]
     single = isinstance(model, keras.Sequential) or not isinstance(model.input, (dict, list, tuple))
     inputs = model.inputs[0] if single else model.input
     outputs = dict(zip(names, model.outputs, strict=True))
@@ -70,6 +70,13 @@ def _with_named_outputs(model: keras.Model) -> tuple[keras.Model, list]:
         inputs,
     )
     return keras.Model(inputs, outputs, name=model.name), [signature]
+
+
+def _origin(tensor) -> str:
+    """The name of the layer that computes `tensor`, within nested models too: `logits` behind preprocessing as well."""
+    operation, _, index = tensor._keras_history
+    inner = getattr(operation, "outputs", None) if isinstance(operation, keras.Model) else None
+    return _origin(inner[index]) if inner else operation.name
 
 
 def _finish_onnx(path: Path, outputs: list[str]) -> None:
