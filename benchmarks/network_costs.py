@@ -46,7 +46,7 @@ def cost(name: str) -> dict:
     import keras
 
     import zoo
-    from blocks.initializers import without_random_numbers
+    from blocks.layers.initializers import without_random_numbers
 
     size = image_size(name)
     keras.backend.clear_session()

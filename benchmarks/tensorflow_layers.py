@@ -13,7 +13,7 @@ import tensorflow as tf
 from worker import Calls
 
 import blocks
-import blocks.formulations
+import blocks.ops.implementation
 
 IN_A_TURN = 8  # calls in one turn of the graph's loop: its own operations take as long as a small convolution
 
@@ -94,7 +94,7 @@ class Layers(Calls):
         """Build one; how many calls of it last `least` seconds, the seconds of one, and what the layer's rules chose.
 
         Args:
-            side: "zoo", "keras", "split", or "formulation:NAME" out of `blocks.formulations`.
+            side: "zoo", "keras", "split", or "formulation:NAME" out of `blocks.ops.implementation`.
             mode: "forward", or "gradients": forward, and the gradients of inputs and kernel.
             precision: of inputs, kernel and arithmetic: "float32" or "bfloat16".
             xla: compile each call with XLA.
@@ -114,18 +114,18 @@ class Layers(Calls):
 
 @contextmanager
 def choices() -> Iterator[list[str]]:
-    """What `blocks.formulations` chooses while this lasts, in order: nothing but the choice itself tells it."""
-    made, choose = [], blocks.formulations.choose
+    """What `blocks.ops.implementation` chooses while this lasts, in order: nothing but the choice itself tells it."""
+    made, choose = [], blocks.ops.implementation.choose
 
     def noted(situation):
         made.append(choose(situation))
         return made[-1]
 
-    blocks.formulations.choose = noted
+    blocks.ops.implementation.choose = noted
     try:
         yield made
     finally:
-        blocks.formulations.choose = choose
+        blocks.ops.implementation.choose = choose
 
 
 def loop(

@@ -21,7 +21,7 @@ def load() -> tuple[dict, dict]:
     from tensorflow_layers import Layers
 
     import zoo  # noqa: F401, so that its absence is reported at once
-    from blocks import formulations
+    from blocks.ops import implementation as formulations
 
     steps, layers = Steps(), Layers()
     commands = {

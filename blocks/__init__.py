@@ -3,35 +3,35 @@
 Importing this package registers its layers with Keras, so that saved models which use them load.
 """
 
-from blocks.alexnet import AdaptiveAveragePooling2D, LocalResponseNormalization
-from blocks.compose import conv_norm, convolution, global_average, normalization, squeeze_excite
-from blocks.condensenet import ChannelSelection, condensenet_unit
-from blocks.convnext import LayerScale, convnext_block
-from blocks.convolution import GroupedConv1D, GroupedConv2D, GroupedConv3D
-from blocks.dotted import Dense, LayerNormalization
-from blocks.dpn import dual_path_block
-from blocks.excitation import ChannelGate, ImageMean
-from blocks.exporting import exportable
-from blocks.ghostnet import ResizeLike, dfc_attention, ghost_bottleneck, ghost_module
-from blocks.grouped import grouped_convolution
-from blocks.igcv3 import igcv3_unit
-from blocks.mixnet import mixed_convolution, mixnet_block
-from blocks.mobilenet import mobilenet_v1_block, mobilenet_v2_block, mobilenet_v3_block
-from blocks.mobilenet_v4 import fused_inverted_bottleneck, universal_inverted_bottleneck
-from blocks.normalization import BatchNormalization
-from blocks.pooling import PaddedPooling2D
-from blocks.regnet import regnet_block
-from blocks.reparameterized import mobileone_block, repvgg_block
-from blocks.res2net import res2net_block
-from blocks.resnest import resnest_block, split_attention
-from blocks.resnet import residual_stages, resnet_shortcut, resnet_stem
-from blocks.resnext import resnext_block
-from blocks.selective_kernel import selective_kernel, sk_block
-from blocks.separable import DepthwiseSeparableConv2D
-from blocks.shuffle import ChannelShuffle
-from blocks.shufflenet import shufflenet_v1_unit, shufflenet_v2_unit
-from blocks.uneven import split_channels
-from blocks.xception import preactivated_xception_module, xception_module
+from blocks.composites import conv_norm, convolution, global_average, normalization, squeeze_excite
+from blocks.families.condensenet import ChannelSelection, condensenet_unit
+from blocks.families.convnext import LayerScale, convnext_block
+from blocks.families.dpn import dual_path_block
+from blocks.families.ghostnet import ResizeLike, dfc_attention, ghost_bottleneck, ghost_module
+from blocks.families.igcv3 import igcv3_unit
+from blocks.families.mixnet import mixed_convolution, mixnet_block
+from blocks.families.mobilenet import mobilenet_v1_block, mobilenet_v2_block, mobilenet_v3_block
+from blocks.families.mobilenet_v4 import fused_inverted_bottleneck, universal_inverted_bottleneck
+from blocks.families.regnet import regnet_block
+from blocks.families.reparameterized import mobileone_block, repvgg_block
+from blocks.families.res2net import res2net_block
+from blocks.families.resnest import resnest_block, split_attention
+from blocks.families.resnet import residual_stages, resnet_shortcut, resnet_stem
+from blocks.families.resnext import resnext_block
+from blocks.families.selective_kernel import selective_kernel, sk_block
+from blocks.families.shufflenet import shufflenet_v1_unit, shufflenet_v2_unit
+from blocks.families.xception import preactivated_xception_module, xception_module
+from blocks.layers.batch_norm import BatchNormalization
+from blocks.layers.channel_shuffle import ChannelShuffle
+from blocks.layers.convolution import GroupedConv1D, GroupedConv2D, GroupedConv3D
+from blocks.layers.dotted import Dense, LayerNormalization
+from blocks.layers.local_response_norm import AdaptiveAveragePooling2D, LocalResponseNormalization
+from blocks.layers.pooling import PaddedPooling2D
+from blocks.layers.separable_conv import DepthwiseSeparableConv2D
+from blocks.layers.squeeze_excite import ChannelGate, ImageMean
+from blocks.ops.exporting import exportable
+from blocks.ops.group_sizes import split_channels
+from blocks.ops.grouped_conv import grouped_convolution
 
 __all__ = [
     "AdaptiveAveragePooling2D",

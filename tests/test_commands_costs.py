@@ -11,7 +11,7 @@ import keras
 import pytest
 
 import zoo
-from blocks.initializers import without_random_numbers
+from blocks.layers.initializers import without_random_numbers
 from zoo.costs import costs, image_size, in_words, recorded, runs
 from zoo.registry import variant
 

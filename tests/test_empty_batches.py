@@ -7,9 +7,9 @@ import tensorflow as tf
 
 import blocks
 import zoo
-from blocks.formulations import NAMES
-from blocks.grouped import VOLUMES
 from blocks.kernels import build
+from blocks.ops.grouped_conv import VOLUMES
+from blocks.ops.implementation import NAMES
 
 IMAGES, VOLUMES_SHAPE = (0, 9, 9, 32), (0, 5, 6, 4, 32)
 
@@ -120,7 +120,7 @@ def test_a_network_of_no_images(fused):
 
 
 def test_kernels_and_tensorflow_agree_without_the_kernels(monkeypatch):
-    from blocks import tensorflow_ops
+    from blocks.ops.tensorflow import fused as tensorflow_ops
 
     monkeypatch.setattr(tensorflow_ops, "kernels", lambda: None)
     for name in ("grouped None", "pointwise hybrid", "depthwise None", "line", "normalisation", "maximum", "average"):

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 import blocks
-from blocks import tensorflow_ops
-from blocks.excitation import ChannelGate, ImageMean
 from blocks.kernels import build
+from blocks.layers.squeeze_excite import ChannelGate, ImageMean
+from blocks.ops.tensorflow import fused as tensorflow_ops
 
 pytestmark = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
 

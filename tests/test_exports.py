@@ -9,7 +9,8 @@ import tensorflow as tf
 
 import blocks
 import zoo
-from blocks import GroupedConv2D, exporting
+from blocks import GroupedConv2D
+from blocks.ops import exporting
 from randomized import randomized
 from runtimes import litert, onnx, run_litert
 

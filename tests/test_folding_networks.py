@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 import zoo
-from blocks.initializers import without_random_numbers
+from blocks.layers.initializers import without_random_numbers
 from randomized import check_same, inputs_of, normalizations, numpy, randomized
 from zoo import registry
 from zoo.folding import report

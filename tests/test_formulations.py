@@ -7,8 +7,10 @@ import pytest
 import tensorflow as tf
 
 import definition
-from blocks import GroupedConv2D, formulations, grouped_convolution, tensorflow_ops
-from blocks.formulations import NAMES, Situation, choose, obstacle
+from blocks import GroupedConv2D, grouped_convolution
+from blocks.ops import implementation as formulations
+from blocks.ops.implementation import NAMES, Situation, choose, obstacle
+from blocks.ops.tensorflow import fused as tensorflow_ops
 
 PLAIN = Situation(
     device="CPU",

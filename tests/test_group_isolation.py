@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from blocks import GroupedConv1D, GroupedConv2D, GroupedConv3D, grouped_convolution
-from blocks.formulations import NAMES
-from blocks.grouped import VOLUMES
+from blocks.ops.grouped_conv import VOLUMES
+from blocks.ops.implementation import NAMES
 
 LAYERS = {1: GroupedConv1D, 2: GroupedConv2D, 3: GroupedConv3D}
 SIZES = {1: (9,), 2: (7, 9), 3: (5, 4, 5)}

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import keras
@@ -11,8 +12,9 @@ import pytest
 import tensorflow as tf
 
 import blocks
-from blocks import GroupedConv2D, tensorflow_ops
+from blocks import GroupedConv2D
 from blocks.kernels import build
+from blocks.ops.tensorflow import fused as tensorflow_ops
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
@@ -251,7 +253,10 @@ def test_a_compiler_that_fails_is_tried_once(tmp_path):
     settings = {"XDG_CACHE_HOME": str(tmp_path), "CXX": str(compiler), "TRIES": str(tmp_path / "tries")}
     for _ in range(2):
         assert "could not compile them (see " in run(**settings)[1]
-    versions, files = 2, len(build.GLUE + build.ARITHMETIC)  # each process asks for the version, the first one compiles
+    versions, files = (
+        2,
+        len(build.sources(suffixes=(".cc",))),
+    )  # each process asks for the version, the first one compiles
     assert len((tmp_path / "tries").read_text().splitlines()) == versions + files
     (failure,) = tmp_path.glob("grouped-convolution-zoo/kernels/*.failed")
     assert "cannot compile" in failure.read_text()
@@ -263,9 +268,11 @@ def test_switched_off_it_is_silent(tmp_path):
 
 
 def test_sources_travel_with_the_package():
-    settings = (ROOT / "pyproject.toml").read_text()
-    assert '"blocks.kernels" = ["*.cc", "*.h"]' in settings
-    for name in (*build.GLUE, *build.ARITHMETIC):
-        assert (build.SOURCES / f"{name}.cc").exists()
-    for path in (*build.SOURCES.glob("*.cc"), *build.SOURCES.glob("*.h")):
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    patterns = settings["setuptools"]["package-data"][
+        "blocks.kernels"
+    ]
+    packaged = sorted(path for pattern in patterns for path in build.FOLDER.glob(pattern))
+    assert packaged == build.sources()
+    for path in packaged:
         assert len(path.read_text().splitlines()) <= 300

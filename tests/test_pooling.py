@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from blocks import PaddedPooling2D, tensorflow_ops
+from blocks import PaddedPooling2D
 from blocks.kernels import build
+from blocks.ops.tensorflow import fused as tensorflow_ops
 
 pytestmark = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
 

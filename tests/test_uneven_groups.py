@@ -14,7 +14,7 @@ from blocks import (
     grouped_convolution,
     split_channels,
 )
-from blocks.uneven import share_out
+from blocks.ops.group_sizes import share_out
 
 LAYERS = {1: GroupedConv1D, 2: GroupedConv2D, 3: GroupedConv3D}
 INPUTS = {1: (2, 9, 11), 2: (2, 6, 7, 11), 3: (2, 4, 5, 4, 11)}

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import zoo
 from benchmarks.networks import WITHOUT_REFERENCE
-from blocks.initializers import without_random_numbers
+from blocks.layers.initializers import without_random_numbers
 from zoo import registry
 
 COUNTS = json.loads((Path(__file__).parent / "goldens" / "counts.json").read_text())

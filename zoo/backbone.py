@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from blocks.initializers import without_random_numbers
+from blocks.layers.initializers import without_random_numbers
 from zoo.checks import close_matches
 from zoo.factory import VECTOR, create, selected_maps
 from zoo.lora import is_adapted

@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from blocks import DepthwiseSeparableConv2D, GroupedConv1D, GroupedConv2D, GroupedConv3D
-from blocks.initializers import without_random_numbers
+from blocks.layers.initializers import without_random_numbers
 
 GROUPED = (GroupedConv1D, GroupedConv2D, GroupedConv3D)
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)

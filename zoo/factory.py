@@ -12,7 +12,7 @@ import keras
 from keras import layers
 
 from blocks import Dense
-from blocks.initializers import Normal, without_random_numbers
+from blocks.layers.initializers import Normal, without_random_numbers
 from zoo.checks import check_share
 from zoo.registry import family_of, named, variant
 from zoo.weights.checkpoint import Checkpoint, check_network, open_weights

@@ -16,16 +16,9 @@ import tempfile
 import warnings
 from pathlib import Path
 
-SOURCES = Path(__file__).parent
-# Compiled for this very processor.
-ARITHMETIC = (
-    "norm", "spatial", "spatial_gradient", "depthwise", "depthwise_gradient", "dense", "product", "product_gradient",
-    "excitation", "pooling", "sampling", "team",
-)  # fmt: skip
-# Compiled as TensorFlow is: its headers depend on the flags.
-GLUE = (
-    "convolutions", "spatial_convolutions", "normalization_operations", "sampling_operations", "registration",
-)  # fmt: skip
+FOLDER = Path(__file__).parent
+# Folders of sources: TensorFlow's headers depend on its own flags; the arithmetic is for this very processor.
+TENSORFLOW, COMPUTE = "tensorflow", "compute"  # the slow ones first
 OFF = ("off", "0", "no", "false")
 
 
@@ -67,6 +60,11 @@ def cache_folder() -> Path:
     return Path(root) / "grouped-convolution-zoo" / "kernels"
 
 
+def sources(folder: str = "", suffixes: tuple[str, ...] = (".cc", ".h")) -> list[Path]:
+    """The C++ files of `folder` and of those below it, sorted."""
+    return sorted(path for path in (FOLDER / folder).rglob("*") if path.suffix in suffixes)
+
+
 def _built(tf) -> Path:
     """The library of this machine, compiled if it is not there yet. Raises BuildError."""
     if sys.platform not in ("linux", "darwin"):
@@ -99,8 +97,8 @@ def _compiler() -> str:
 def _identity(tf, compiler: str) -> str:
     """A name for what a library depends on."""
     text = hashlib.sha256()
-    for source in sorted([*SOURCES.glob("*.cc"), *SOURCES.glob("*.h"), Path(__file__)]):
-        text.update(source.read_bytes())
+    for source in [*sources(), Path(__file__)]:
+        text.update(f"{source.relative_to(FOLDER)}\0".encode() + source.read_bytes())
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
     parts = (tf.__version__, tf.sysconfig.get_lib(), compiler, _processor(), platform.machine())
     text.update(version + "\0".join(parts).encode())
@@ -120,17 +118,19 @@ def _compile(tf, compiler: str, path: Path, failure: Path) -> None:
     """Compile all files at once, link, and move the library to `path`; what goes wrong is written to `failure`."""
     target = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
     # No fast-math: it would link code that changes how the whole process rounds.
-    arithmetic = ["-std=c++17", "-O3", target, "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
-    glue = ["-O2", "-DNDEBUG", *tf.sysconfig.get_compile_flags()]
+    flags = {
+        TENSORFLOW: ["-O2", "-DNDEBUG", *tf.sysconfig.get_compile_flags()],
+        COMPUTE: ["-std=c++17", "-O3", target, "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"],
+    }
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        jobs = []
-        for name in GLUE + ARITHMETIC:  # the slow ones first
-            command = [compiler, "-c", "-fPIC", "-w", *(arithmetic if name in ARITHMETIC else glue)]
-            command += [str(SOURCES / f"{name}.cc"), "-o", f"{folder}/{name}.o"]
-            jobs.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace"))
+        jobs, objects = [], []
+        for kind, options in flags.items():
+            for source in sources(kind, (".cc",)):
+                objects.append(f"{folder}/{kind}_{source.stem}.o")
+                command = [compiler, "-c", "-fPIC", "-w", *options, str(source), "-o", objects[-1]]
+                jobs.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace"))
         problems = [job.communicate()[1] for job in jobs]
         if not any(job.returncode for job in jobs):
-            objects = [f"{folder}/{name}.o" for name in GLUE + ARITHMETIC]
             link = [compiler, "-shared", "-o", f"{folder}/library.so", *objects, *tf.sysconfig.get_link_flags()]
             done = subprocess.run(link, capture_output=True, text=True, errors="replace", check=False)
             problems.append(done.stderr)

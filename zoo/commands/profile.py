@@ -113,7 +113,7 @@ def _build(name: str, groups: int | None, shape: tuple[int, int, int], classes: 
     import tensorflow as tf
 
     import zoo
-    from blocks.initializers import without_random_numbers
+    from blocks.layers.initializers import without_random_numbers
 
     try:
         with contextlib.nullcontext() if timed else without_random_numbers():

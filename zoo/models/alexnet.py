@@ -52,7 +52,7 @@ def build(config: AlexNet, images, small_stem: bool = False) -> list:
         ValueError: for images too small to leave anything for the last map.
     """
     from blocks import LocalResponseNormalization, PaddedPooling2D, convolution
-    from blocks.compose import activation
+    from blocks.composites import activation
 
     smallest = SMALLEST_WITH_SMALL_STEM if small_stem else SMALLEST
     sizes = [size for size in images.shape[1:3] if size is not None]
@@ -94,7 +94,7 @@ def head(config: AlexNet, features):
     from keras import layers
 
     from blocks import AdaptiveAveragePooling2D, Dense
-    from blocks.compose import flatten
+    from blocks.composites import flatten
 
     x = features
     if tuple(x.shape[1:3]) != (MAP, MAP):

@@ -79,7 +79,7 @@ def build(config: ConvNeXt, images, small_stem: bool = False) -> list:
     The small stem's convolutions are 3x3 and keep the resolution.
     """
     from blocks import convnext_block, convolution
-    from blocks.convnext import layer_norm
+    from blocks.families.convnext import layer_norm
 
     x = images
     for index, (filters, kernel_size, strides, padding) in enumerate(_stem(config, small_stem)):
@@ -102,7 +102,7 @@ def build(config: ConvNeXt, images, small_stem: bool = False) -> list:
 def head(config: ConvNeXt, features):
     """Vector (B, 8 * width or head_width) that the classifier sees, from the last feature map."""
     from blocks import Dense, global_average
-    from blocks.convnext import layer_norm
+    from blocks.families.convnext import layer_norm
 
     if config.head_norm == "before":
         x = global_average(layer_norm(features, name="norm_pre"))

@@ -113,7 +113,7 @@ def build(config: GhostNet, images, small_stem: bool = False) -> list:
 def head(config: GhostNet, features):
     """Vector (B, 1280) that the classifier sees, from the last feature map."""
     from blocks import convolution, global_average
-    from blocks.compose import activation, flatten
+    from blocks.composites import activation, flatten
 
     x = convolution(global_average(features, keepdims=True), HEAD, use_bias=True, name="conv_head")
     return flatten(activation(x, "relu"))

@@ -84,7 +84,7 @@ def build(config: LCNet, images, small_stem: bool = False) -> list:
 def head(config: LCNet, features):
     """Vector (B, 1280) that the classifier sees, from the last feature map."""
     from blocks import convolution, global_average
-    from blocks.compose import activation, flatten
+    from blocks.composites import activation, flatten
 
     x = global_average(features, keepdims=True)
     x = activation(convolution(x, HIDDEN, use_bias=True, name="conv_head"), HS)

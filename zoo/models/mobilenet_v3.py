@@ -125,7 +125,7 @@ def _block(x, block: Block, *, groups: int | None, drop_path: float):
 def head(config: MobileNetV3, features):
     """Vector (B, 1280 or 1024) that the classifier sees, from the last feature map."""
     from blocks import convolution, global_average
-    from blocks.compose import activation, flatten
+    from blocks.composites import activation, flatten
 
     x = global_average(features, keepdims=True)
     x = activation(convolution(x, SIZES[config.size][1], use_bias=True, name="conv_head"), HS)

@@ -191,7 +191,7 @@ def build(config: MobileNetV4, images, small_stem: bool = False) -> list:
 def head(config: MobileNetV4, features):
     """Vector (B, 1280) that the classifier sees, from the last feature map."""
     from blocks import conv_norm, global_average
-    from blocks.compose import flatten
+    from blocks.composites import flatten
 
     x = global_average(features, keepdims=True)
     x = conv_norm(x, HIDDEN, act=ACT, name="conv_head", norm_name="norm_head")

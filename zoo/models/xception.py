@@ -97,6 +97,6 @@ def build(config: Xception, images, small_stem: bool = False) -> list:
 def head(config: Xception, features):
     """Vector (B, 2048) that the classifier sees, from the last feature map."""
     from blocks import global_average
-    from blocks.compose import activation
+    from blocks.composites import activation
 
     return global_average(activation(features, "relu" if config.preactivated else None))

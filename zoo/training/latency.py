@@ -5,7 +5,7 @@ import time
 import keras
 import numpy as np
 
-from blocks.initializers import without_random_numbers
+from blocks.layers.initializers import without_random_numbers
 from zoo.folding import fuse
 
 WARM_UP = 3  # calls before any is timed: the first traces the graph, the next fill caches

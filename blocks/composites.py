@@ -1,0 +1,150 @@
+"""What the block functions of every family are composed from; images are (B, H, W, C) here.
+
+Names follow the caller: `name` reaches the layers that hold weights, and without one Keras numbers them itself.
+"""
+
+import math
+
+from keras import layers, ops
+
+from blocks.layers.batch_norm import BatchNormalization
+from blocks.layers.convolution import GroupedConv2D
+from blocks.layers.initializers import Normal
+from blocks.layers.squeeze_excite import ChannelGate, ImageMean
+
+MOMENTUM = 0.9  # the share of a running statistic that is kept; PyTorch's references write it 0.1
+EPSILON = 1e-5
+
+
+def child(name: str | None, suffix: str) -> str | None:
+    """`name.suffix`, or None where the caller gave no name."""
+    return None if name is None else f"{name}.{suffix}"
+
+
+def convolution(
+    inputs,
+    filters: int,
+    kernel_size: int = 1,
+    strides: int = 1,
+    groups: int = 1,
+    *,
+    padding: int | None = None,
+    dilation: int = 1,
+    use_bias: bool = False,
+    name: str | None = None,
+):
+    """Convolution of `inputs` (B, H, W, C), padded by `padding` on every side, or by dilation * (kernel_size // 2), as
+    the references pad.
+
+    He's initialisation over the outputs that one input reaches: filters / groups of them, not filters
+    (He et al. 2015, section 2.2, backward case).
+    """
+    fan_out = kernel_size * kernel_size * filters // groups
+    return GroupedConv2D(
+        filters,
+        kernel_size,
+        strides,
+        dilation * (kernel_size // 2) if padding is None else padding,
+        "channels_last",
+        dilation_rate=dilation,
+        groups=groups,
+        use_bias=use_bias,
+        kernel_initializer=Normal(stddev=math.sqrt(2.0 / fan_out)),
+        name=name,
+    )(inputs)
+
+
+def normalization(
+    inputs,
+    gamma: str = "ones",
+    act: str | None = None,
+    residual=None,
+    *,
+    epsilon: float = EPSILON,
+    name: str | None = None,
+):
+    """activation(batch normalisation + residual) over the channels of `inputs` (B, H, W, C), with the references'
+    constants.
+
+    `gamma` initialises the scale: "zeros" in the last normalisation of a residual branch makes the block start as
+    the identity (Goyal et al. 2017, Accurate, Large Minibatch SGD, section 5.1, arXiv:1706.02677).
+    """
+    layer = BatchNormalization(-1, MOMENTUM, epsilon, gamma_initializer=gamma, activation=act, name=name)
+    return layer(inputs) if residual is None else layer(inputs, residual=residual)
+
+
+def activation(inputs, kind: str | None, *, name: str | None = None):
+    """Activation by Keras's name ("relu", "relu6", "hard_silu"); None is none."""
+    return inputs if kind is None else layers.Activation(kind, name=name)(inputs)
+
+
+def conv_norm(
+    inputs,
+    filters: int,
+    kernel_size: int = 1,
+    strides: int = 1,
+    groups: int = 1,
+    act: str | None = None,
+    *,
+    residual=None,
+    drop_path: float = 0.0,
+    gamma: str = "ones",
+    epsilon: float = EPSILON,
+    padding: int | None = None,
+    dilation: int = 1,
+    name: str | None = None,
+    norm_name: str | None = None,
+):
+    """Convolution without bias, batch normalisation, residual sum, activation.
+
+    (B, H, W, C), and the residual's (B, H/s, W/s, filters), to (B, H/s, W/s, filters).
+
+    Args:
+        drop_path: the share of images whose branch is dropped in training before the residual is added, see
+            `stochastic_depth`.
+    """
+    x = convolution(inputs, filters, kernel_size, strides, groups, padding=padding, dilation=dilation, name=name)
+    if residual is None or not drop_path:
+        return normalization(x, gamma, act, residual, epsilon=epsilon, name=norm_name)
+    x = normalization(x, gamma, epsilon=epsilon, name=norm_name)
+    return activation(layers.Add()([stochastic_depth(x, drop_path), residual]), act)
+
+
+def stochastic_depth(inputs, rate: float):
+    """In training, drop the whole branch `inputs` (B, H, W, C) of a share `rate` of the images, and scale the others
+    by 1 / (1 - rate). Source: Huang et al. 2016, Deep Networks with Stochastic Depth, section 3, arXiv:1603.09382.
+    """
+    return layers.Dropout(rate, noise_shape=(None, 1, 1, 1))(inputs) if rate else inputs
+
+
+def squeeze_excite(
+    inputs,
+    reduced: int,
+    gate: str = "sigmoid",
+    *,
+    act: str = "relu",
+    layer_names: tuple[str, str] = ("conv_reduce", "conv_expand"),
+    name: str | None = None,
+):
+    """Scale each channel of `inputs` (B, H, W, C) by a gate computed from the mean of all of them.
+
+    Mean over the image, 1x1 convolution to `reduced` channels, `act`, 1x1 convolution back, `gate`, product.
+    `layer_names` are those of the two convolutions below `name`.
+    Source: Hu et al. 2018, Squeeze-and-Excitation Networks, section 3, arXiv:1709.01507.
+    """
+    x, inputs = ImageMean()(inputs)
+    x = activation(convolution(x, reduced, use_bias=True, name=child(name, layer_names[0])), act)
+    x = convolution(x, inputs.shape[-1], use_bias=True, name=child(name, layer_names[1]))
+    return ChannelGate()(inputs, activation(x, gate))
+
+
+def global_average(inputs, keepdims: bool = False):
+    """Mean of `inputs` (B, H, W, C) over the image: (B, C), or (B, 1, 1, C)."""
+    return layers.GlobalAveragePooling2D(data_format="channels_last", keepdims=keepdims)(inputs)
+
+
+def flatten(inputs):
+    """(B, H, W, C), H and W known, to (B, H * W * C), by one operation: `keras.layers.Flatten` looks up the batch's
+    size first, which divides an exported graph.
+    """
+    return ops.reshape(inputs, (-1, math.prod(inputs.shape[1:])))

@@ -1,0 +1,1 @@
+"""Block functions, one family of networks a file."""

@@ -1,0 +1,92 @@
+"""The block of ConvNeXt and the scale of its branch."""
+
+import math
+
+import keras
+from keras import layers
+
+from blocks.composites import activation, child, convolution, stochastic_depth
+from blocks.layers.dotted import Dense, LayerNormalization
+from blocks.layers.dotted_names import DottedName
+from blocks.layers.real_inputs import RealInputs
+
+EPSILON = 1e-6
+
+
+@keras.saving.register_keras_serializable(package="blocks")
+class LayerScale(DottedName, RealInputs, layers.Layer):
+    """Multiply each channel of (B, ..., C) by a weight of its own, `gamma` (C,), that begins at `initial`.
+
+    Source: Touvron et al. 2021, Going Deeper with Image Transformers, section 2, arXiv:2103.17239.
+    """
+
+    def __init__(self, initial: float = 1e-6, **kwargs):  # kwargs: the keywords of keras.layers.Layer
+        super().__init__(**kwargs)
+        self.initial = initial
+
+    def build(self, input_shape):
+        initializer = keras.initializers.Constant(self.initial)
+        self.gamma = self.add_weight(name="gamma", shape=(input_shape[-1],), initializer=initializer)
+
+    def call(self, inputs):
+        return inputs * self.gamma
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "initial": self.initial}
+
+
+def layer_norm(inputs, *, name: str | None = None):
+    """Normalise the channels of every position of `inputs` (B, ..., C). Source: Ba et al. 2016, arXiv:1607.06450."""
+    return LayerNormalization(epsilon=EPSILON, name=name)(inputs)
+
+
+def convnext_block(
+    inputs,
+    groups: int | None = None,
+    *,
+    expansion: int = 4,
+    kernel_size: int = 7,
+    dense: bool = True,
+    drop_path: float = 0.0,
+    layer_scale: float = 1e-6,
+    name: str | None = None,
+):
+    """Spatial convolution, then two layers over the channels, added to the input: (B, H, W, C) -> (B, H, W, C).
+
+    Convolution, layer normalisation, `expansion` * C channels with GELU, C channels, scaled channel by channel.
+
+    Args:
+        groups: of the spatial convolution; None is depthwise.
+        dense: whether the two layers are dense ones or 1x1 convolutions, which compute the same; checkpoints hold
+            the kernels of the one as (outputs, inputs), of the other as (outputs, inputs, 1, 1).
+        drop_path: the share of images whose branch is dropped in training.
+        layer_scale: what the scale begins at.
+
+    Raises:
+        ValueError: where `groups` does not divide C.
+
+    Source: Liu et al. 2022, A ConvNet for the 2020s, section 2.6 and figure 4, arXiv:2201.03545.
+    """
+    channels = inputs.shape[-1]
+    over_channels = _dense if dense else convolution
+    x = convolution(
+        inputs,
+        channels,
+        kernel_size,
+        groups=channels if groups is None else groups,
+        use_bias=True,
+        name=child(name, "conv_dw"),
+    )
+    x = layer_norm(x, name=child(name, "norm"))
+    x = activation(over_channels(x, expansion * channels, use_bias=True, name=child(name, "mlp.fc1")), "gelu")
+    x = over_channels(x, channels, use_bias=True, name=child(name, "mlp.fc2"))
+    return layers.Add()([stochastic_depth(LayerScale(layer_scale, name=name)(x), drop_path), inputs])
+
+
+def _dense(inputs, filters: int, *, use_bias: bool, name: str | None):
+    """A dense layer over the channels, initialised as `convolution` is."""
+    initializer = keras.initializers.RandomNormal(stddev=math.sqrt(2.0 / filters))
+    return Dense(filters, use_bias=use_bias, kernel_initializer=initializer, name=name)(inputs)

@@ -1,0 +1,61 @@
+"""The block of DPN."""
+
+from keras import layers, ops
+
+from blocks.composites import child, convolution, normalization
+
+EPSILON = 1e-3
+
+
+def dual_path_block(
+    inputs,
+    width: int,
+    residual: int,
+    growth: int,
+    groups: int = 32,
+    strides: int = 1,
+    *,
+    project: bool = False,
+    separate: bool = False,
+    name: str | None = None,
+):
+    """Dual path block: (B, H, W, C) -> (B, H/strides, W/strides, residual + dense + growth).
+
+    The first `residual` channels of the input are a residual path, to which the block adds; the others are a dense
+    path, to which it appends `growth` channels. Both are computed by 1x1, 3x3 in `groups` groups, 1x1, each behind
+    its normalisation and ReLU.
+
+    Args:
+        width: channels of the 3x3 convolution.
+        project: begin a stage: both paths start as a projection of the input, the dense one with 2 * growth channels.
+        separate: compute the two paths' outputs by two convolutions in place of one, as DPN's "b" variants name them.
+
+    Raises:
+        ValueError: where `groups` does not divide `width`, or stride 2 comes without projection.
+
+    Source: Chen et al. 2017, Dual Path Networks, section 4.1 and figure 2d, arXiv:1707.01629.
+    """
+    if strides != 1 and not project:
+        raise ValueError(f"A dual path block of strides={strides} needs project=True: its paths change their size.")
+    paths = inputs
+    if project:
+        paths = preactivated(inputs, residual + 2 * growth, 1, strides, name=child(name, f"c1x1_w_s{strides}"))
+    kept, dense = ops.split(paths, [residual], axis=-1)
+    x = preactivated(inputs, width, name=child(name, "c1x1_a"))
+    x = preactivated(x, width, 3, strides, groups, name=child(name, "c3x3_b"))
+    if separate:
+        x = normalization(x, act="relu", epsilon=EPSILON, name=child(name, "c1x1_c.bn"))
+        added = convolution(x, residual, name=child(name, "c1x1_c1"))
+        appended = convolution(x, growth, name=child(name, "c1x1_c2"))
+    else:
+        x = preactivated(x, residual + growth, name=child(name, "c1x1_c"))
+        added, appended = ops.split(x, [residual], axis=-1)
+    return layers.Concatenate(name=name)([layers.Add()([kept, added]), dense, appended])
+
+
+def preactivated(
+    inputs, filters: int, kernel_size: int = 1, strides: int = 1, groups: int = 1, *, name: str | None = None
+):
+    """Normalisation, ReLU, convolution: (B, H, W, C) -> (B, H/strides, W/strides, filters)."""
+    x = normalization(inputs, act="relu", epsilon=EPSILON, name=child(name, "bn"))
+    return convolution(x, filters, kernel_size, strides, groups, name=child(name, "conv"))

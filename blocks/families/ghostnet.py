@@ -1,0 +1,155 @@
+"""The module and the bottleneck of GhostNet, and the attention of its second version."""
+
+import keras
+from keras import layers, ops
+
+from blocks.composites import child, conv_norm, normalization, squeeze_excite
+from blocks.layers.convolution import GroupedConv2D
+from blocks.layers.pooling import PaddedPooling2D
+from blocks.layers.real_inputs import RealInputs
+
+
+@keras.saving.register_keras_serializable(package="blocks")
+class ResizeLike(RealInputs, keras.layers.Layer):
+    """Images (B, h, w, C) in the size of others (B, H, W, any): every pixel is the nearest one above and to the left.
+
+    Row i of H comes from row floor(i * h / H), as in PyTorch's `nearest`; `keras.ops.image.resize` measures from the
+    pixels' centres, which is another one wherever h does not divide H.
+    """
+
+    def call(self, inputs, like):
+        if keras.backend.backend() == "tensorflow":
+            from blocks.ops.tensorflow.resizing import resize_like
+
+            return resize_like(inputs, like)
+        height, width = ops.shape(like)[1:3]
+        rows = ops.arange(height) * ops.shape(inputs)[1] // height
+        columns = ops.arange(width) * ops.shape(inputs)[2] // width
+        return ops.take(ops.take(inputs, rows, axis=1), columns, axis=2)
+
+    def compute_output_spec(self, inputs, like):
+        return keras.KerasTensor((inputs.shape[0], *like.shape[1:3], inputs.shape[3]), self.compute_dtype)
+
+
+def ghost_module(
+    inputs,
+    filters: int,
+    act: str | None = "relu",
+    groups: int | None = None,
+    *,
+    attention: bool = False,
+    name: str | None = None,
+):
+    """Ghost module: (B, H, W, C) -> (B, H, W, filters), half of them computed and half derived from those.
+
+    1x1 convolution to filters / 2 intrinsic maps, then a spatial 3x3 on each of these, the cheap operation, for as
+    many ghosts; both are normalised and go through `act`, and are concatenated.
+
+    Args:
+        groups: of the spatial convolutions; None is depthwise.
+        attention: multiply the result with the decoupled fully connected attention of version 2 (`dfc_attention`).
+
+    Raises:
+        ValueError: where filters is odd, or `groups` does not divide filters / 2.
+
+    Source: Han et al. 2020, GhostNet, section 3.1 and figure 1, arXiv:1911.11907, with s = 2 and d = 3.
+    """
+    if filters % 2:
+        raise ValueError(f"filters={filters} is not allowed for a ghost module: it must be even, {filters + 1} say.")
+    half, primary, cheap = filters // 2, child(name, "primary_conv"), child(name, "cheap_operation")
+    intrinsic = conv_norm(inputs, half, act=act, name=child(primary, "0"), norm_name=child(primary, "1"))
+    depthwise = half if groups is None else groups
+    ghosts = conv_norm(intrinsic, half, 3, 1, depthwise, act, name=child(cheap, "0"), norm_name=child(cheap, "1"))
+    x = layers.Concatenate()([intrinsic, ghosts])
+    if attention:
+        x = ops.multiply(x, ResizeLike()(dfc_attention(inputs, filters, groups, name=child(name, "short_conv")), x))
+    return x
+
+
+def dfc_attention(inputs, filters: int, groups: int | None = None, *, name: str | None = None):
+    """Decoupled fully connected attention: (B, H, W, C) -> (B, floor(H/2), floor(W/2), filters), between 0 and 1.
+
+    2x2 average, 1x1 convolution, and what stands for a fully connected layer along the rows and one along the
+    columns: spatial convolutions of 1x5 and 5x1. A normalisation follows each, and a sigmoid the last.
+
+    Args:
+        groups: of the spatial convolutions; None is depthwise.
+
+    Raises:
+        ValueError: where `groups` does not divide `filters`, or the images are of a single row or column.
+
+    Source: Tang et al. 2022, GhostNetV2, section 4.1 and figure 4, arXiv:2211.12905.
+    """
+    x = PaddedPooling2D("average", 2, 2, "valid", "channels_last")(inputs)
+    x = conv_norm(x, filters, name=child(name, "0"), norm_name=child(name, "1"))
+    for index, kernel in ((2, (1, 5)), (4, (5, 1))):
+        x = GroupedConv2D(
+            filters,
+            kernel,
+            padding=(kernel[0] // 2, kernel[1] // 2),
+            data_format="channels_last",
+            groups=filters if groups is None else groups,
+            use_bias=False,
+            kernel_initializer="he_normal",
+            name=child(name, f"{index}"),
+        )(x)
+        x = normalization(x, act="sigmoid" if index == 4 else None, name=child(name, f"{index + 1}"))
+    return x
+
+
+def ghost_bottleneck(
+    inputs,
+    filters: int,
+    expanded: int,
+    kernel_size: int = 3,
+    strides: int = 1,
+    groups: int | None = None,
+    *,
+    squeeze: int = 0,
+    attention: bool = False,
+    name: str | None = None,
+):
+    """Ghost bottleneck: (B, H, W, C) -> (B, H/strides, W/strides, filters).
+
+    Ghost module to `expanded` channels; at stride 2 a spatial convolution of `kernel_size`; optional
+    squeeze-and-excitation; linear ghost module to `filters`; the input is added, through a spatial and a 1x1
+    convolution where its shape changes.
+
+    Args:
+        groups: of the spatial convolutions; None is depthwise.
+        squeeze: channels of the squeeze-and-excitation; 0 is none.
+        attention: of the first module, as in version 2.
+
+    Raises:
+        ValueError: where a number of channels is odd, or `groups` does not divide that of a spatial convolution.
+
+    Source: Han et al. 2020, GhostNet, section 3.2 and figure 3, arXiv:1911.11907.
+    """
+    x = ghost_module(inputs, expanded, "relu", groups, attention=attention, name=child(name, "ghost1"))
+    if strides > 1:
+        x = conv_norm(
+            x,
+            expanded,
+            kernel_size,
+            strides,
+            expanded if groups is None else groups,
+            name=child(name, "conv_dw"),
+            norm_name=child(name, "bn_dw"),
+        )
+    if squeeze:
+        x = squeeze_excite(x, squeeze, "hard_sigmoid", name=child(name, "se"))
+    x = ghost_module(x, filters, None, groups, name=child(name, "ghost2"))
+    channels, shortcut = inputs.shape[-1], child(name, "shortcut")
+    if strides == 1 and channels == filters:
+        return layers.Add(name=name)([x, inputs])
+    kept = conv_norm(
+        inputs,
+        channels,
+        kernel_size,
+        strides,
+        channels if groups is None else groups,
+        name=child(shortcut, "0"),
+        norm_name=child(shortcut, "1"),
+    )
+    # The sum goes into the shortcut's last normalisation: one kernel.
+    return conv_norm(kept, filters, residual=x, name=child(shortcut, "2"), norm_name=child(shortcut, "3"))

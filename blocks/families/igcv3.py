@@ -1,0 +1,36 @@
+"""The unit of IGCV3."""
+
+from blocks.composites import child, conv_norm
+from blocks.layers.channel_shuffle import ChannelShuffle
+
+
+def igcv3_unit(inputs, filters: int, expanded: int, groups: int = 2, strides: int = 1, *, name: str | None = None):
+    """Interleaved low-rank group convolutions: (B, H, W, C) -> (B, H/strides, W/strides, filters).
+
+    Linear grouped 1x1 convolution to `expanded` channels, channel shuffle, depthwise 3x3 followed by ReLU6, linear
+    grouped 1x1 to `filters`; the input is added where the shape allows. An inverted residual of MobileNet v2 whose
+    1x1 convolutions are in groups, and whose first one is linear.
+
+    Args:
+        groups: of both 1x1 convolutions.
+
+    Raises:
+        ValueError: where `groups` does not divide one of the numbers of channels.
+
+    Source: Sun et al. 2018, IGCV3, section 3, arXiv:1806.00178.
+    """
+    first, spatial, last = (child(name, f"conv{index}") for index in (1, 2, 3))
+    x = conv_norm(inputs, expanded, groups=groups, name=child(first, "conv"), norm_name=child(first, "bn"))
+    x = ChannelShuffle(groups, "channels_last")(x)
+    x = conv_norm(
+        x, expanded, 3, strides, expanded, "relu6", name=child(spatial, "conv"), norm_name=child(spatial, "bn")
+    )
+    keeps_shape = strides == 1 and inputs.shape[-1] == filters
+    return conv_norm(
+        x,
+        filters,
+        groups=groups,
+        residual=inputs if keeps_shape else None,
+        name=child(last, "conv"),
+        norm_name=child(last, "bn"),
+    )

@@ -1,0 +1,45 @@
+"""The bottleneck of RegNet."""
+
+from blocks.composites import child, conv_norm, squeeze_excite
+
+
+def regnet_block(
+    inputs,
+    filters: int,
+    groups: int,
+    strides: int = 1,
+    *,
+    squeeze: int = 0,
+    drop_path: float = 0.0,
+    name: str | None = None,
+):
+    """The X block, and with `squeeze` the Y block: (B, H, W, C) -> (B, H/strides, W/strides, filters).
+
+    1x1 convolution to `filters` channels, 3x3 in `groups` groups, 1x1, added to the input; the input is projected
+    where its shape changes. A ResNeXt bottleneck whose bottleneck ratio is 1.
+
+    Args:
+        groups: of the 3x3 convolution; filters / groups is the group width g of the paper.
+        squeeze: channels of the squeeze-and-excitation behind the 3x3 convolution; 0 is none.
+        drop_path: the share of images whose branch is dropped in training.
+
+    Raises:
+        ValueError: where `groups` does not divide `filters`.
+
+    Source: Radosavovic et al. 2020, figure 4 (X block) and section 4, "RegNetY", arXiv:2003.13678.
+    """
+    shortcut = inputs
+    if strides != 1 or inputs.shape[-1] != filters:
+        shortcut = conv_norm(inputs, filters, 1, strides, **_named(name, "downsample"))
+    x = conv_norm(inputs, filters, act="relu", **_named(name, "conv1"))
+    x = conv_norm(x, filters, 3, strides, groups, "relu", **_named(name, "conv2"))
+    if squeeze:
+        x = squeeze_excite(x, squeeze, layer_names=("fc1", "fc2"), name=child(name, "se"))
+    return conv_norm(
+        x, filters, act="relu", residual=shortcut, drop_path=drop_path, gamma="zeros", **_named(name, "conv3")
+    )
+
+
+def _named(name: str | None, layer: str) -> dict:
+    """The names of a convolution and of its normalisation."""
+    return {"name": child(name, f"{layer}.conv"), "norm_name": child(name, f"{layer}.bn")}

@@ -1,0 +1,81 @@
+"""What residual networks with bottlenecks share: stem, shortcut, and the walk through the stages."""
+
+from collections.abc import Callable, Sequence
+
+from blocks.composites import child, conv_norm
+from blocks.layers.pooling import PaddedPooling2D
+
+STEM = 64
+DEEP_STEMS = {  # channels of the three 3x3 convolutions; "b" has one of 7x7 in their place
+    "d": (32, 32, 64),
+    "e": (64, 64, 128),
+    "t": (24, 32, 64),
+}
+
+
+def resnet_stem(images, version: str = "b", small: bool = False) -> list:
+    """What the first stage needs, (B, H/4, W/4, C), after the map before its pooling, (B, H/2, W/2, C).
+
+    Args:
+        version: "b", a 7x7 convolution; "d", "e" or "t", three of 3x3, their widths in `DEEP_STEMS`.
+        small: keep the resolution: no stride, no pooling, and 3x3 in place of 7x7; both are (B, H, W, C).
+
+    Source: He et al. 2016, table 1, arXiv:1512.03385; the deep stem, He et al. 2019, Bag of Tricks for Image
+    Classification, section 4.2 and figure 2b, arXiv:1812.01187.
+    """
+    strides = 1 if small else 2
+    if version in DEEP_STEMS:
+        first, second, last = DEEP_STEMS[version]
+        x = conv_norm(images, first, 3, strides, act="relu", name="conv1.0", norm_name="conv1.1")
+        x = conv_norm(x, second, 3, act="relu", name="conv1.3", norm_name="conv1.4")
+        x = conv_norm(x, last, 3, act="relu", name="conv1.6", norm_name="bn1")
+    else:
+        x = conv_norm(images, STEM, 3 if small else 7, strides, act="relu", name="conv1", norm_name="bn1")
+    return [x, x if small else PaddedPooling2D("max", 3, 2, 1, "channels_last", name="maxpool")(x)]
+
+
+def resnet_shortcut(
+    inputs,
+    filters: int,
+    strides: int = 1,
+    pooled: bool = False,
+    *,
+    layer_names: tuple[str, str] | None = None,
+    name: str | None = None,
+):
+    """`inputs` (B, H, W, C) where they have the block's shape already, else projected to (B, H/s, W/s, filters).
+
+    Args:
+        pooled: average 2x2 pixels before a 1x1 convolution without stride, so that every pixel counts (ResNet-D,
+            He et al. 2019, figure 2c, arXiv:1812.01187). At the edge of an odd size the mean is over the pixels there.
+        layer_names: of the convolution and its normalisation; PyTorch's numbering by default.
+    """
+    if strides == 1 and inputs.shape[-1] == filters:
+        return inputs
+    if layer_names is None:
+        layer_names = ("downsample.1", "downsample.2") if pooled else ("downsample.0", "downsample.1")
+    if pooled and strides > 1:
+        inputs = PaddedPooling2D("average", 2, strides, "same", "channels_last")(inputs)
+        strides = 1
+    convolution, norm = (child(name, layer) for layer in layer_names)
+    return conv_norm(inputs, filters, 1, strides, name=convolution, norm_name=norm)
+
+
+def residual_stages(inputs, depths: Sequence[int], block: Callable, drop_path: float = 0.0) -> list:
+    """The output of every stage, each after the first at half the resolution of the one before.
+
+    Args:
+        depths: blocks of each stage.
+        block: called as block(x, stage, strides, drop_path, name) with the number of the stage, from 0, and the name
+            "layer1.0" of its first block.
+        drop_path: of the last block; it grows linearly from 0 at the first.
+    """
+    x, found, done = inputs, [], 0
+    for stage, blocks in enumerate(depths):
+        for number in range(blocks):
+            strides = 2 if stage > 0 and number == 0 else 1
+            rate = drop_path * done / max(1, sum(depths) - 1)
+            x = block(x, stage, strides, rate, f"layer{stage + 1}.{number}")
+            done += 1
+        found.append(x)
+    return found

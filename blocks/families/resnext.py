@@ -1,0 +1,50 @@
+"""The bottleneck of ResNet, ResNeXt and SE-ResNeXt."""
+
+from keras import layers
+
+from blocks.composites import activation, child, conv_norm, squeeze_excite, stochastic_depth
+from blocks.families.resnet import resnet_shortcut
+
+LAYER_NAMES = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))  # convolution and normalisation; timm, torchvision
+
+
+def resnext_block(
+    inputs,
+    filters: int,
+    width: int,
+    groups: int = 32,
+    strides: int = 1,
+    *,
+    squeeze: int = 0,
+    pooled_shortcut: bool = False,
+    drop_path: float = 0.0,
+    layer_names: tuple[tuple[str, str], ...] = LAYER_NAMES,
+    shortcut_names: tuple[str, str] | None = None,
+    name: str | None = None,
+):
+    """Aggregated residual transformation: (B, H, W, C) -> (B, H/strides, W/strides, filters).
+
+    1x1 convolution to `width` channels, 3x3 in `groups` groups, 1x1 to `filters`, added to the input; the input is
+    projected where its shape changes. `groups` is the cardinality C and width / groups the d of the paper;
+    with one group this is ResNet's bottleneck, its stride on the 3x3 convolution.
+
+    Args:
+        squeeze: > 0 puts a squeeze-and-excitation of that many channels before the sum (Hu et al. 2018, figure 3).
+        pooled_shortcut: average before the input is projected, see `resnet_shortcut`.
+        drop_path: share of the images whose branch is dropped in training.
+        layer_names, shortcut_names: of the convolutions and their normalisations, below `name`.
+
+    Raises:
+        ValueError: where `groups` does not divide `width`.
+
+    Source: Xie et al. 2017, section 3.3 and figure 3c, arXiv:1611.05431.
+    """
+    first, second, third = ([child(name, layer) for layer in pair] for pair in layer_names)
+    shortcut = resnet_shortcut(inputs, filters, strides, pooled_shortcut, layer_names=shortcut_names, name=name)
+    x = conv_norm(inputs, width, act="relu", name=first[0], norm_name=first[1])
+    x = conv_norm(x, width, 3, strides, groups, "relu", name=second[0], norm_name=second[1])
+    last = {"gamma": "zeros", "name": third[0], "norm_name": third[1]}
+    if not squeeze:
+        return conv_norm(x, filters, act="relu", residual=shortcut, drop_path=drop_path, **last)
+    x = squeeze_excite(conv_norm(x, filters, **last), squeeze, layer_names=("fc1", "fc2"), name=child(name, "se"))
+    return activation(layers.Add()([stochastic_depth(x, drop_path), shortcut]), "relu")

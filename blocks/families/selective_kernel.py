@@ -1,0 +1,110 @@
+"""Selective-kernel convolution and the residual blocks around it."""
+
+from keras import layers, ops
+
+from blocks.composites import child, conv_norm, convolution, normalization
+from blocks.families.resnet import resnet_shortcut
+from blocks.ops.arguments import check_groups
+
+KERNELS = (1, 2)  # dilations of the 3x3 kernels of the paths: they see 3x3 and 5x5 pixels
+
+
+def selective_kernel(
+    inputs,
+    filters: int,
+    reduced: int,
+    groups: int = 1,
+    strides: int = 1,
+    *,
+    split_input: bool = False,
+    name: str | None = None,
+):
+    """Convolution that chooses its kernel per channel: (B, H, W, C) -> (B, H/strides, W/strides, filters).
+
+    Two paths, 3x3 convolutions with a dilation of 1 and of 2 in `groups` groups. The mean of their sum over the image
+    goes through a 1x1 convolution to `reduced` channels and one back, and the softmax over the paths weighs them.
+
+    Args:
+        split_input: each path sees one half of the input's channels in place of all.
+
+    Raises:
+        ValueError: where `groups` does not divide what a path sees, or `filters`.
+
+    Source: Li et al. 2019, Selective Kernel Networks, section 3.1 and figure 1, arXiv:1903.06586; the split is timm's.
+    """
+    count = len(KERNELS)
+    if split_input:
+        check_groups(count, inputs.shape[-1], "channels, one part for each path")
+    seen = ops.split(inputs, count, axis=-1) if split_input else [inputs] * count
+    paths = []
+    for number, (x, dilation) in enumerate(zip(seen, KERNELS, strict=True)):
+        path = child(name, f"paths.{number}")
+        x = conv_norm(
+            x,
+            filters,
+            3,
+            strides,
+            groups,
+            "relu",
+            dilation=dilation,
+            name=child(path, "conv"),
+            norm_name=child(path, "bn"),
+        )
+        paths.append(x)
+    attention = child(name, "attn")
+    gate = layers.Add()([ops.mean(x, axis=(1, 2), keepdims=True) for x in paths])
+    gate = convolution(gate, reduced, name=child(attention, "fc_reduce"))
+    gate = normalization(gate, act="relu", name=child(attention, "bn"))
+    gate = convolution(gate, filters * count, name=child(attention, "fc_select"))
+    gate = ops.softmax(ops.reshape(gate, (-1, 1, count, filters)), axis=2)
+    gates = ops.split(gate, count, axis=2)
+    return layers.Add()([ops.multiply(x, gate) for x, gate in zip(paths, gates, strict=True)])
+
+
+def sk_block(
+    inputs,
+    filters: int,
+    width: int | None,
+    reduced: int,
+    groups: int = 32,
+    strides: int = 1,
+    *,
+    split_input: bool = False,
+    pooled_shortcut: bool = False,
+    drop_path: float = 0.0,
+    name: str | None = None,
+):
+    """Residual block with a selective kernel: (B, H, W, C) -> (B, H/strides, W/strides, filters).
+
+    The bottleneck of ResNeXt with `selective_kernel` in place of its 3x3 convolution.
+
+    Args:
+        width: channels of the bottleneck; None is the basic block of two 3x3 convolutions of `filters` channels,
+            the first with the selective kernel.
+        reduced: hidden channels of the attention.
+        pooled_shortcut: average before the input is projected, see `resnet_shortcut`.
+        drop_path: share of the images whose branch is dropped in training.
+
+    Raises:
+        ValueError: where `groups` does not divide what a path of the selective kernel sees.
+
+    Source: Li et al. 2019, section 3.2 and table 1, arXiv:1903.06586.
+    """
+    names = [child(name, f"conv{number}") for number in (1, 2, 3)]
+    if width is None:
+        x = selective_kernel(inputs, filters, reduced, groups, strides, split_input=split_input, name=names[0])
+        kernel, last = 3, names[1]
+    else:
+        x = conv_norm(inputs, width, act="relu", name=child(names[0], "conv"), norm_name=child(names[0], "bn"))
+        x = selective_kernel(x, width, reduced, groups, strides, split_input=split_input, name=names[1])
+        kernel, last = 1, names[2]
+    return conv_norm(
+        x,
+        filters,
+        kernel,
+        act="relu",
+        residual=resnet_shortcut(inputs, filters, strides, pooled_shortcut, name=name),
+        drop_path=drop_path,
+        name=child(last, "conv"),
+        norm_name=child(last, "bn"),
+    )

@@ -1,0 +1,105 @@
+"""The units of ShuffleNet v1 and v2."""
+
+from keras import layers, ops
+
+from blocks.composites import activation, child, conv_norm
+from blocks.layers.channel_shuffle import ChannelShuffle
+from blocks.layers.pooling import PaddedPooling2D
+from blocks.ops.arguments import check_groups
+
+
+def shufflenet_v1_unit(
+    inputs, filters: int, groups: int = 3, strides: int = 1, *, group_first: bool = True, name: str | None = None
+):
+    """ShuffleNet v1 unit: (B, H, W, C) -> (B, H/strides, W/strides, filters).
+
+    Grouped 1x1 convolution to filters / 4, channel shuffle, depthwise 3x3, grouped 1x1. At stride 1 the input is
+    added; at stride 2 its 3x3 average is concatenated, and the unit computes filters - C channels.
+
+    Args:
+        groups: of both pointwise convolutions, g in the paper.
+        group_first: False leaves the first one ungrouped, as in the first unit, whose input has few channels.
+
+    Raises:
+        ValueError: where `groups` does not divide the channels, or stride 1 would change their number.
+
+    Source: Zhang et al. 2018, section 3.2 and figure 2, arXiv:1707.01083.
+    """
+    channels = inputs.shape[-1]
+    if strides == 1 and channels != filters:
+        raise ValueError(f"A unit of stride 1 keeps its {channels} channels; filters={filters} needs strides=2.")
+    middle = filters // 4
+    x = conv_norm(
+        inputs,
+        middle,
+        groups=groups if group_first else 1,
+        act="relu",
+        name=child(name, "compress_conv1"),
+        norm_name=child(name, "compress_bn1"),
+    )
+    x = ChannelShuffle(groups, "channels_last")(x)
+    x = conv_norm(x, middle, 3, strides, middle, name=child(name, "dw_conv2"), norm_name=child(name, "dw_bn2"))
+    expand = {"groups": groups, "name": child(name, "expand_conv3"), "norm_name": child(name, "expand_bn3")}
+    if strides == 1:
+        return conv_norm(x, filters, act="relu", residual=inputs, **expand)
+    x = conv_norm(x, filters - channels, act="relu", **expand)
+    # The ReLU of a concatenation is that of its parts; the branch's is part of its normalisation.
+    pooled = PaddedPooling2D("average", 3, strides, 1, "channels_last")(inputs)
+    return layers.Concatenate(name=name)([x, activation(pooled, "relu")])
+
+
+def shufflenet_v2_unit(
+    inputs,
+    filters: int,
+    strides: int = 1,
+    groups: int | None = None,
+    *,
+    halves: bool = False,
+    name: str | None = None,
+):
+    """ShuffleNet v2 unit: (B, H, W, C) -> (B, H/strides, W/strides, filters).
+
+    At stride 1 half of the channels pass unchanged and the other half go through 1x1, spatial 3x3, 1x1; at stride 2
+    both branches see the whole input. Concatenated, then shuffled over 2 groups.
+
+    Args:
+        inputs: images; for a unit of stride 1 also a list of the two halves of their channels.
+        groups: of the spatial convolutions; None is depthwise.
+        halves: return such a list, for another unit of stride 1: faster than to join the halves and split them again.
+
+    Raises:
+        ValueError: where filters is odd, `groups` does not divide a branch, or stride 1 would change the channels.
+
+    Source: Ma et al. 2018, ShuffleNet V2, section 3 and figure 3, arXiv:1807.11164.
+    """
+    parts = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    channels = sum(part.shape[-1] for part in parts)
+    check_groups(2, filters, "filters, one half for each branch")
+    sizes = [part.shape[-1] for part in parts]
+    if len(parts) > 1 and (strides != 1 or sizes != [channels // 2] * 2):
+        raise ValueError(f"Two halves of equal size can go into a unit of stride 1; got {sizes} for strides={strides}.")
+    if strides == 1 and channels != filters:
+        raise ValueError(f"A unit of stride 1 keeps its {channels} channels; filters={filters} needs strides=2.")
+    half = filters // 2
+    if strides == 1:
+        kept, x = parts if len(parts) == 2 else ops.split(parts[0], 2, axis=-1)
+    else:
+        x = parts[0]
+        first = child(name, "branch1")
+        kept = conv_norm(
+            x,
+            channels,
+            3,
+            strides,
+            channels if groups is None else groups,
+            name=child(first, "0"),
+            norm_name=child(first, "1"),
+        )
+        kept = conv_norm(kept, half, act="relu", name=child(first, "2"), norm_name=child(first, "3"))
+    second = child(name, "branch2")
+    x = conv_norm(x, half, act="relu", name=child(second, "0"), norm_name=child(second, "1"))
+    x = conv_norm(
+        x, half, 3, strides, half if groups is None else groups, name=child(second, "3"), norm_name=child(second, "4")
+    )
+    x = conv_norm(x, half, act="relu", name=child(second, "5"), norm_name=child(second, "6"))
+    return ChannelShuffle(2, "channels_last", pieces=2 if halves else 1, name=name)([kept, x])

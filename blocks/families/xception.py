@@ -1,0 +1,102 @@
+"""The modules of aligned Xception."""
+
+from keras import layers
+
+from blocks.composites import activation, child, conv_norm, convolution, normalization, stochastic_depth
+
+
+def xception_module(
+    inputs,
+    filters: tuple[int, int, int],
+    strides: int = 1,
+    groups: int | None = None,
+    *,
+    skip: bool = True,
+    drop_path: float = 0.0,
+    epsilon: float = 1e-3,
+    name: str | None = None,
+):
+    """Three separable convolutions around a residual sum: (B, H, W, C) -> (B, H/strides, W/strides, filters[2]).
+
+    With `skip` a ReLU comes before each of them and none inside; without, as in the last module of the network, a
+    ReLU follows each of their halves and nothing is added. The stride is that of the third.
+
+    Args:
+        groups: of the spatial convolutions; None is depthwise.
+        drop_path: the share of images whose branch is dropped in training.
+
+    Returns: the output, and the input of the third separable convolution, (B, H, W, filters[1]): the last map of the
+    module's resolution.
+
+    Raises:
+        ValueError: where `groups` does not divide C or filters[:2].
+
+    Source: Chen et al. 2018, Encoder-Decoder with Atrous Separable Convolution, section 3.2 and figure 4,
+    arXiv:1802.02611.
+    """
+    shortcut = inputs if skip else None
+    if skip and (strides != 1 or inputs.shape[-1] != filters[2]):
+        names = {"name": child(name, "shortcut.conv"), "norm_name": child(name, "shortcut.bn")}
+        shortcut = conv_norm(inputs, filters[2], 1, strides, epsilon=epsilon, **names)
+    x = activation(inputs, "relu") if skip else inputs
+    for index, outputs in enumerate(filters, start=1):
+        last = index == 3
+        tap = x
+        layer = child(name, f"stack.conv{index}")
+        channels = x.shape[-1]
+        x = conv_norm(
+            x,
+            channels,
+            3,
+            strides if last else 1,
+            channels if groups is None else groups,
+            None if skip else "relu",
+            epsilon=epsilon,
+            name=child(layer, "conv_dw"),
+            norm_name=child(layer, "bn_dw"),
+        )
+        x = conv_norm(
+            x,
+            outputs,
+            act=None if skip and last else "relu",  # with the skip, that of the convolution which follows
+            residual=shortcut if last else None,
+            drop_path=drop_path if last else 0.0,
+            epsilon=epsilon,
+            name=child(layer, "conv_pw"),
+            norm_name=child(layer, "bn_pw"),
+        )
+    return x, tap
+
+
+def preactivated_xception_module(
+    inputs,
+    filters: tuple[int, int, int],
+    strides: int = 1,
+    groups: int | None = None,
+    *,
+    skip: bool = True,
+    drop_path: float = 0.0,
+    epsilon: float = 1e-3,
+    name: str | None = None,
+):
+    """`xception_module` with normalisation and ReLU before each separable convolution and nothing inside or after it.
+
+    Arguments, shapes and errors are the same; the second output comes before the third one's normalisation. What is
+    added is the input behind the first normalisation.
+    Source: timm's `xception_aligned.py`, after He et al. 2016, Identity Mappings in Deep Residual Networks,
+    section 4.1, arXiv:1603.05027.
+    """
+    x = normalization(inputs, act="relu", epsilon=epsilon, name=child(name, "norm"))
+    shortcut = x
+    if skip and (strides != 1 or inputs.shape[-1] != filters[2]):
+        shortcut = convolution(x, filters[2], 1, strides, name=child(name, "shortcut"))
+    for index, outputs in enumerate(filters, start=1):
+        layer = child(name, f"stack.conv{index}")
+        tap = x
+        if index > 1:
+            x = normalization(x, act="relu", epsilon=epsilon, name=child(layer, "norm"))
+        channels = x.shape[-1]
+        split = channels if groups is None else groups
+        x = convolution(x, channels, 3, strides if index == 3 else 1, split, name=child(layer, "conv_dw"))
+        x = convolution(x, outputs, name=child(layer, "conv_pw"))
+    return (layers.Add()([stochastic_depth(x, drop_path), shortcut]) if skip else x), tap

@@ -1,0 +1,199 @@
+// The operations of norm.cc and excitation.cc: what they check, allocate and call.
+#include "op_kernel_utils.h"
+
+namespace blocks {
+namespace {
+
+template <class T>
+class NormTrain : public OpKernel {
+ public:
+  explicit NormTrain(OpKernelConstruction* c) : OpKernel(c), activation_(activation_of(c)) {
+    OP_REQUIRES_OK(c, c->GetAttr("epsilon", &epsilon_));
+    OP_REQUIRES_OK(c, c->GetAttr("rate", &rate_));
+  }
+  void Compute(OpKernelContext* c) override {
+    const Tensor& x = c->input(0);
+    const int64_t channels = channels_of(x.shape());
+    check_channels(c, channels);
+    for (int i = 1; i < 5 && c->status().ok(); ++i) check_vector(c, i, channels);
+    if (!c->status().ok()) return;
+    OP_REQUIRES(c, !has_residual(c, 5) || c->input(5).shape() == x.shape(),
+                InvalidArgument("the residual's shape is not that of the inputs"));
+    const TensorShape vector({channels});
+    auto* y = out<T>(c, 0, x.shape());
+    float *moved_mean = out<float>(c, 1, vector), *moved_variance = out<float>(c, 2, vector);
+    float *mean = out<float>(c, 3, vector), *rstd = out<float>(c, 4, vector);
+    if (!c->status().ok()) return;
+    const Parallel parallel = parallel_of(c);
+    const float *gamma = in<float>(c, 1), *beta = in<float>(c, 2);
+    const float *running_mean = in<float>(c, 3), *running_variance = in<float>(c, 4);
+    const int64_t rows = x.NumElements() / channels;
+    if (rows == 0) {  // nothing to learn from: the running statistics stay, as in PyTorch
+      for (int64_t i = 0; i < channels; ++i) {
+        moved_mean[i] = mean[i] = running_mean[i];
+        moved_variance[i] = running_variance[i];
+        rstd[i] = 1.0f / std::sqrt(running_variance[i] + epsilon_);
+      }
+      return;
+    }
+    moments(in<T>(c, 0), rows, int(channels), mean, rstd, parallel);
+    std::vector<float> scale(channels), offset(channels);
+    const float unbiased = float(double(rows) / std::max<int64_t>(1, rows - 1));
+    for (int64_t i = 0; i < channels; ++i) {
+      moved_mean[i] = running_mean[i] + rate_ * (mean[i] - running_mean[i]);
+      moved_variance[i] = running_variance[i] + rate_ * (rstd[i] * unbiased - running_variance[i]);
+      rstd[i] = 1.0f / std::sqrt(rstd[i] + epsilon_);
+      scale[i] = gamma[i] * rstd[i];
+      offset[i] = beta[i] - mean[i] * scale[i];
+    }
+    affine(in<T>(c, 0), has_residual(c, 5) ? in<T>(c, 5) : nullptr, y, rows, int(channels), scale.data(),
+           offset.data(), activation_, parallel);
+  }
+
+ private:
+  float epsilon_, rate_;
+  Activation activation_;
+};
+
+template <class T>
+class NormTrainGrad : public OpKernel {
+ public:
+  explicit NormTrainGrad(OpKernelConstruction* c) : OpKernel(c), activation_(activation_of(c)) {
+    OP_REQUIRES_OK(c, c->GetAttr("residual", &residual_));
+  }
+  void Compute(OpKernelContext* c) override {
+    const Tensor& x = c->input(1);
+    const int64_t channels = channels_of(x.shape());
+    check_channels(c, channels);
+    OP_REQUIRES(c, c->input(0).shape() == x.shape(), InvalidArgument("gradients and inputs differ in shape"));
+    for (int i = 2; i < 6 && c->status().ok(); ++i) check_vector(c, i, channels);
+    OP_REQUIRES(c, !has_residual(c, 6) || c->input(6).shape() == x.shape(), InvalidArgument("outputs differ in shape"));
+    const TensorShape vector({channels});
+    auto* dx = out<T>(c, 0, x.shape());
+    float *d_gamma = out<float>(c, 1, vector), *d_beta = out<float>(c, 2, vector);
+    auto* d_residual = out<T>(c, 3, residual_ ? x.shape() : TensorShape({0}));
+    if (!c->status().ok()) return;
+    const int64_t rows = x.NumElements() / channels;
+    if (rows == 0) {
+      clear(d_gamma, vector);
+      clear(d_beta, vector);
+      return;
+    }
+    norm_gradient(in<T>(c, 0), in<T>(c, 1), has_residual(c, 6) ? in<T>(c, 6) : nullptr, dx,
+                  residual_ ? d_residual : nullptr, rows, int(channels), in<float>(c, 4), in<float>(c, 5),
+                  in<float>(c, 2), in<float>(c, 3), d_gamma, d_beta, activation_, parallel_of(c));
+  }
+
+ private:
+  bool residual_;
+  Activation activation_;
+};
+
+template <class T>
+class Affine : public OpKernel {
+ public:
+  explicit Affine(OpKernelConstruction* c) : OpKernel(c), activation_(activation_of(c)) {}
+  void Compute(OpKernelContext* c) override {
+    const Tensor& x = c->input(0);
+    const int64_t channels = channels_of(x.shape());
+    check_channels(c, channels);
+    for (int i = 1; i < 3 && c->status().ok(); ++i) check_vector(c, i, channels);
+    OP_REQUIRES(c, !has_residual(c, 3) || c->input(3).shape() == x.shape(),
+                InvalidArgument("the residual's shape is not that of the inputs"));
+    auto* y = out<T>(c, 0, x.shape());
+    if (!c->status().ok() || x.NumElements() == 0) return;
+    affine(in<T>(c, 0), has_residual(c, 3) ? in<T>(c, 3) : nullptr, y, x.NumElements() / channels, int(channels),
+           in<float>(c, 1), in<float>(c, 2), activation_, parallel_of(c));
+  }
+
+ private:
+  Activation activation_;
+};
+
+// Images (B, H, W, C) and, where there is one, a vector for each of them: (B, 1, 1, C).
+inline bool gating_of(OpKernelContext* c, const Tensor& x, const Tensor* each, Gating& g) {
+  if (x.dims() != 4 || (each && each->shape() != TensorShape({x.dim_size(0), 1, 1, x.dim_size(3)}))) {
+    c->CtxFailure(InvalidArgument("images are (B, H, W, C), and what belongs to each of them (B, 1, 1, C)"));
+    return false;
+  }
+  check_channels(c, x.dim_size(3));
+  g = {x.dim_size(0), x.dim_size(1) * x.dim_size(2), int(x.dim_size(3))};
+  return c->status().ok();
+}
+
+// The means, and the images again: what becomes of them comes back as one gradient, to which the means' is added.
+template <class T>
+class ImageMeans : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* c) override {
+    const Tensor& x = c->input(0);
+    Gating g;
+    if (!gating_of(c, x, nullptr, g)) return;
+    auto* means = out<T>(c, 0, TensorShape({g.batch, 1, 1, g.channels}));
+    c->set_output(1, x);
+    if (c->status().ok() && g.batch) image_means(g, in<T>(c, 0), means, parallel_of(c));
+  }
+};
+
+template <class T>
+class ImageMeansGrad : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* c) override {  // d_means, dx
+    Gating g;
+    if (!gating_of(c, c->input(1), &c->input(0), g)) return;
+    if (c->input(1).NumElements() == 0) return c->set_output(0, c->input(1));
+    Tensor* sum = nullptr;
+    OP_REQUIRES_OK(c, c->forward_input_or_allocate_output({1}, 0, c->input(1).shape(), &sum));
+    add_image_means_gradient(g, in<T>(c, 0), in<T>(c, 1), static_cast<typename Stored<T>::type*>(sum->data()),
+                             parallel_of(c));
+  }
+};
+
+template <class T>
+class Gate : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* c) override {  // x, gates
+    Gating g;
+    if (!gating_of(c, c->input(0), &c->input(1), g)) return;
+    auto* y = out<T>(c, 0, c->input(0).shape());
+    if (c->status().ok() && c->input(0).NumElements()) gate(g, in<T>(c, 0), in<T>(c, 1), y, parallel_of(c));
+  }
+};
+
+template <class T>
+class GateGrad : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* c) override {  // dy, x, gates
+    Gating g;
+    if (!gating_of(c, c->input(1), &c->input(2), g)) return;
+    OP_REQUIRES(c, c->input(0).shape() == c->input(1).shape(), InvalidArgument("gradients of a wrong shape"));
+    auto *dx = out<T>(c, 0, c->input(1).shape()), *d_gates = out<T>(c, 1, c->input(2).shape());
+    if (c->status().ok() && g.batch) gate_gradient(g, in<T>(c, 0), in<T>(c, 1), in<T>(c, 2), dx, d_gates, parallel_of(c));
+  }
+};
+
+class FewestChannels : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* c) override {
+    Tensor* channels = nullptr;
+    OP_REQUIRES_OK(c, c->allocate_output(0, TensorShape({}), &channels));
+    *static_cast<int32_t*>(channels->data()) = fewest_channels();
+  }
+};
+
+REGISTER_KERNEL_BUILDER(Name("BlocksFewestChannels").Device(tensorflow::DEVICE_CPU), FewestChannels);
+BLOCKS_KERNEL("BlocksImageMeans", ImageMeans)
+BLOCKS_KERNEL("BlocksImageMeansGrad", ImageMeansGrad)
+BLOCKS_KERNEL("BlocksGate", Gate)
+BLOCKS_KERNEL("BlocksGateGrad", GateGrad)
+BLOCKS_KERNEL("BlocksNormTrain", NormTrain)
+BLOCKS_KERNEL("BlocksNormTrainGrad", NormTrainGrad)
+BLOCKS_KERNEL("BlocksAffine", Affine)
+
+}  // namespace
+}  // namespace blocks

@@ -1,0 +1,87 @@
+"""Channel shuffle: mixes the channels of different groups between grouped convolutions."""
+
+import keras
+from keras import ops
+
+from blocks.layers.real_inputs import RealInputs
+from blocks.ops.arguments import check_groups, data_format_of, positive
+
+
+@keras.saving.register_keras_serializable(package="blocks")
+class ChannelShuffle(RealInputs, keras.layers.Layer):
+    """Reorder channels so that every group of the output holds some of every group of the input.
+
+    With `groups` groups of n channels, output channel i * groups + j is input channel j * n + i: reshape to
+    (groups, n), transpose, flatten. Called on a list of images, it shuffles their concatenation over the channels,
+    without making it first. With `pieces` it returns a list: the output, split over the channels into as many equal
+    images, without being made first either.
+
+    Args:
+        groups: number of groups; divides the channels.
+        pieces: number of images that the output is split into; divides the channels. 1 returns an image, no list.
+        data_format: "channels_last" (B, H, W, C), "channels_first" (B, C, H, W), or None for Keras's setting.
+
+    Raises:
+        ValueError: where `groups` or `pieces` does not divide the channels.
+
+    Source: Zhang et al. 2018, ShuffleNet, section 3.1, arXiv:1707.01083.
+    """
+
+    def __init__(self, groups: int, data_format: str | None = None, pieces: int = 1, **kwargs):
+        super().__init__(**kwargs)
+        self.groups = positive(groups, "groups")
+        self.pieces = positive(pieces, "pieces")
+        self.data_format = data_format_of(data_format, keras.config.image_data_format())
+
+    def build(self, input_shape):
+        channels = self._joined(input_shape)[self._axis]
+        check_groups(self.groups, channels, "channels")
+        check_groups(self.pieces, channels, "channels", name="pieces")
+
+    @property
+    def _axis(self) -> int:
+        return -1 if self.data_format == "channels_last" else 1
+
+    def call(self, inputs):
+        parts = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        if keras.backend.backend() == "tensorflow" and self.data_format == "channels_last":
+            from blocks.ops.tensorflow.fused import shuffle
+
+            mixed = shuffle([ops.convert_to_tensor(part) for part in parts], self.groups, self.pieces)
+            return mixed if self.pieces > 1 else mixed[0]
+        images = ops.concatenate(parts, axis=self._axis) if len(parts) > 1 else parts[0]
+        batch, *sizes = ops.shape(images)
+        if self.data_format == "channels_last":
+            height, width, channels = sizes
+            grouped = ops.reshape(images, (batch, height, width, self.groups, channels // self.groups))
+            mixed = ops.transpose(grouped, (0, 1, 2, 4, 3))
+        else:
+            channels, height, width = sizes
+            grouped = ops.reshape(images, (batch, self.groups, channels // self.groups, height, width))
+            mixed = ops.transpose(grouped, (0, 2, 1, 3, 4))
+        mixed = ops.reshape(mixed, (batch, *sizes))
+        return list(ops.split(mixed, self.pieces, axis=self._axis)) if self.pieces > 1 else mixed
+
+    def compute_output_shape(self, input_shape):
+        shape = list(self._joined(input_shape))
+        shape[self._axis] //= self.pieces
+        return [tuple(shape)] * self.pieces if self.pieces > 1 else tuple(shape)
+
+    def _joined(self, input_shape) -> tuple:
+        """Shape of the images that are shuffled, put together."""
+        shapes = [tuple(shape) for shape in input_shape] if _several(input_shape) else [tuple(input_shape)]
+        if any(len(shape) != 4 for shape in shapes):
+            raise ValueError(f"{self.name} shuffles images of four axes, batch included; got {shapes}.")
+        axis = self._axis % 4
+        rest = [shape[:axis] + shape[axis + 1 :] for shape in shapes]
+        if any(other != rest[0] for other in rest):
+            raise ValueError(f"{self.name} shuffles images that differ in their channels only; got {shapes}.")
+        channels = sum(shape[axis] for shape in shapes)
+        return (*shapes[0][:axis], channels, *shapes[0][axis + 1 :])
+
+    def get_config(self):
+        return {**super().get_config(), "groups": self.groups, "data_format": self.data_format, "pieces": self.pieces}
+
+
+def _several(input_shape) -> bool:
+    return bool(input_shape) and isinstance(input_shape[0], (list, tuple))

@@ -1,0 +1,45 @@
+"""The two halves of squeeze and excitation, with gradients that pass over the images once each."""
+
+import keras
+from keras import layers, ops
+
+from blocks.layers.real_inputs import RealInputs
+
+
+@keras.saving.register_keras_serializable(package="blocks")
+class ImageMean(RealInputs, layers.Layer):
+    """Mean of each channel over the image, and the image itself: (B, H, W, C) -> (B, 1, 1, C), (B, H, W, C).
+
+    Whatever uses the image further takes the one that comes back: then both of its gradients are added in one pass.
+
+    Source: Hu et al. 2018, Squeeze-and-Excitation Networks, section 3.1, arXiv:1709.01507.
+    """
+
+    def call(self, inputs):
+        if keras.backend.backend() == "tensorflow":
+            from blocks.ops.tensorflow.fused import image_mean
+
+            return image_mean(ops.convert_to_tensor(inputs))
+        return ops.mean(inputs, axis=(1, 2), keepdims=True), inputs
+
+    def compute_output_shape(self, input_shape):
+        batch, _, _, channels = input_shape
+        return (batch, 1, 1, channels), tuple(input_shape)
+
+
+@keras.saving.register_keras_serializable(package="blocks")
+class ChannelGate(RealInputs, layers.Layer):
+    """Each channel of each image times its gate: (B, H, W, C) and (B, 1, 1, C) -> (B, H, W, C).
+
+    Source: Hu et al. 2018, Squeeze-and-Excitation Networks, section 3.2, arXiv:1709.01507.
+    """
+
+    def call(self, inputs, gates):
+        if keras.backend.backend() == "tensorflow":
+            from blocks.ops.tensorflow.fused import gate
+
+            return gate(ops.convert_to_tensor(inputs), ops.convert_to_tensor(gates))
+        return ops.multiply(inputs, gates)
+
+    def compute_output_shape(self, inputs_shape, gates_shape):
+        return tuple(inputs_shape)

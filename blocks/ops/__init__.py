@@ -1,0 +1,1 @@
+"""How each operation is computed: an entry for every backend a file, and one package for each backend of its own."""

@@ -1,0 +1,138 @@
+"""Groups of unequal size: how channels and filters are shared among them, and which are computed together."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from blocks.ops.arguments import MANY, check_groups, did_you_mean, positive, sizes_text, spread
+
+REMAINDERS = ("spread", "first", "last")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring groups with equally many channels and equally many filters: one grouped convolution.
+
+    groups: how many they are; channels, filters: of all of them together.
+    """
+
+    groups: int
+    channels: int
+    filters: int
+
+
+def split_channels(channels: int, groups: int, remainder: str = "spread") -> tuple[int, ...]:
+    """Sizes of `groups` groups that make up `channels`: what a layer takes as `groups`.
+
+    Args:
+        remainder: who takes what is left where `groups` does not divide `channels`. "spread": the first groups, one
+            channel each, so that 64 in 5 is (13, 13, 13, 13, 12). "first": the first group takes it all, as in
+            MixNet, (16, 12, 12, 12, 12). "last": the last group does, (12, 12, 12, 12, 16).
+
+    Raises:
+        ValueError: more groups than channels, numbers below 1, an unknown `remainder`.
+
+    Source of "first": Tan and Le 2019, MixConv: Mixed Depthwise Convolutional Kernels, arXiv:1907.09595, as its
+    authors' code splits channels.
+    """
+    channels, groups = positive(channels, "channels"), positive(groups, "groups")
+    if groups > channels:
+        raise ValueError(f"groups={groups} is more than {channels} channels; the nearest that works is {channels}.")
+    if remainder not in REMAINDERS:
+        hint = did_you_mean(remainder, REMAINDERS)
+        raise ValueError(f'remainder={remainder!r} is not allowed: use "spread", "first" or "last".{hint}')
+    if remainder == "spread":
+        return spread(channels, groups)
+    size, rest = divmod(channels, groups)
+    others = (size,) * (groups - 1)
+    return (size + rest, *others) if remainder == "first" else (*others, size + rest)
+
+
+def share_out(filters: int, sizes: Sequence[int]) -> tuple[int, ...]:
+    """`filters` in proportion to the sizes of the groups, by largest remainder, and at least 1 for each.
+
+    Every group gets the whole part of its share; what is left goes one by one to the largest fractions, to the
+    earlier group where two are equal. A group that would have none then takes one from the group that has most.
+
+    Raises ValueError where there are fewer filters than groups.
+    """
+    if filters < len(sizes):
+        raise ValueError(
+            f"filters={filters} is too few for {len(sizes)} groups, which need one each; the nearest that works is "
+            f"{len(sizes)}."
+        )
+    total = sum(sizes)
+    shares = [filters * size // total for size in sizes]
+    by_fraction = sorted(range(len(sizes)), key=lambda group: -(filters * sizes[group] % total))
+    for group in by_fraction[: filters - sum(shares)]:
+        shares[group] += 1
+    while 0 in shares:
+        shares[shares.index(max(shares))] -= 1
+        shares[shares.index(0)] += 1
+    return tuple(shares)
+
+
+def groups_of(value: object) -> int | tuple[int, ...]:
+    """`groups` as a number of equal groups, or as a tuple of sizes; raises ValueError for anything below 1."""
+    if not isinstance(value, (tuple, list)):
+        return positive(value, "groups")
+    return _entries(value, "groups", "(16, 16, 19)")
+
+
+def filters_of(value: object, groups: int | tuple[int, ...]) -> int | tuple[int, ...]:
+    """`filters` as an int, or as a tuple with one entry for each of `groups`; raises ValueError otherwise."""
+    equal = isinstance(groups, int)
+    if not isinstance(value, (tuple, list)):
+        filters = positive(value, "filters")
+        if equal:
+            check_groups(groups, filters, "filters", uneven="filters")
+        else:
+            share_out(filters, groups)
+        return filters
+    entries = _entries(value, "filters", "(32, 32, 38)")
+    count = groups if equal else len(groups)
+    if len(entries) != count:
+        total = max(sum(entries), count)
+        example = total if count > MANY else spread(total, count) if equal else share_out(total, groups)
+        raise ValueError(
+            f"filters={entries} has {len(entries)} entries for groups={groups}: give one number in all, or one for "
+            f"each of the {count} groups, e.g. filters={example}."
+        )
+    return entries
+
+
+def _entries(value: Sequence, name: str, example: str) -> tuple[int, ...]:
+    try:
+        entries = tuple(positive(entry, name) for entry in value)
+    except ValueError:
+        entries = ()
+    if not entries:
+        raise ValueError(
+            f"{name}={value!r} is not allowed: give one integer of at least 1, or one for each group, e.g. "
+            f"{name}={example}."
+        )
+    return entries
+
+
+def runs_of(groups: int | tuple[int, ...], filters: int | tuple[int, ...], channels: int) -> tuple[Run, ...]:
+    """The grouped convolutions that a convolution of `channels` inputs comes down to, in the channels' order.
+
+    Raises ValueError where a number of groups does not divide `channels`, or sizes do not add up to it.
+    """
+    if isinstance(groups, int):
+        check_groups(groups, channels, "input channels", uneven="groups")
+        if isinstance(filters, int):
+            return (Run(groups, channels, filters),)
+        groups = (channels // groups,) * groups
+    if sum(groups) != channels:
+        example = sizes_text(channels, min(len(groups), channels))
+        raise ValueError(
+            f"groups={groups} are {sum(groups)} channels together, but there are {channels} input channels: for "
+            f"instance groups={example} fits them."
+        )
+    shares = share_out(filters, groups) if isinstance(filters, int) else filters
+    runs = []
+    for (size, share), members in itertools.groupby(zip(groups, shares, strict=True)):
+        count = len(list(members))
+        runs.append(Run(count, count * size, count * share))
+    return tuple(runs)
