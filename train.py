@@ -15,11 +15,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from zoo.training.apart import start_apart
-from zoo.training.errors import UserError
+from zoo.errors import UserError
 from zoo.training.messages import arranged, explain, sweep_of
 from zoo.training.signals import ignore_signals, signal_of, stop_on_signals
 from zoo.training.start import start
+from zoo.training.subprocess_run import start_apart
 
 CONF = Path(__file__).resolve().parent / "conf"
 WANTS_TRACEBACK = "HYDRA_FULL_ERROR" in os.environ

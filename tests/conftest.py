@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.training.data_config import DatasetConfig
+from zoo.datasets.config import DatasetConfig
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # So it is in a job that a shell has put in the background; the programs that tests interrupt would inherit it.

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from zoo.training.data_config import DatasetConfig
+from zoo.datasets.config import DatasetConfig
 
 
 def arrays(batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:

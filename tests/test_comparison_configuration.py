@@ -11,15 +11,16 @@ from click.testing import CliRunner
 
 from wandb_api_server import Server, call, run_node
 from zoo.commands.compare import compare
-from zoo.comparison import configuration, panels
+from zoo.comparison import configuration
 from zoo.comparison.page_data import page_data
 from zoo.comparison.ranking import ranked
-from zoo.comparison.report import escaped, markdown_table
 from zoo.comparison.runs import Run, planned_epochs
 from zoo.comparison.table import progress, spread
+from zoo.comparison.wandb import panels
+from zoo.comparison.wandb.report import escaped, markdown_table
 
 READ = """
-from zoo.comparison.wandb_runs import read_project
+from zoo.comparison.wandb.runs import read_project
 result = read_project("lab/zoo", said.append)
 """
 FOLDER = {"files": 4, "bytes": 400, "digest": "ab" * 32}

@@ -14,7 +14,7 @@ from zoo.comparison import page_data as page_data_module
 from zoo.comparison.page import SCRIPTS, page, write_page
 from zoo.comparison.page_data import page_data
 from zoo.comparison.runs import Evaluation, Run
-from zoo.training.errors import UserError
+from zoo.errors import UserError
 
 PAGE = Path(page_data_module.__file__).parent / "page"
 NOW = datetime(2026, 11, 23, 6, 30, tzinfo=UTC)

@@ -14,7 +14,7 @@ import run_directories
 from zoo.comparison import runs as runs_module
 from zoo.comparison.reading import read_runs
 from zoo.comparison.runs import figure
-from zoo.training.errors import UserError
+from zoo.errors import UserError
 
 
 @pytest.fixture

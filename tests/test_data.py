@@ -12,9 +12,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from pictures import arrays, assert_same, rows, same
-from zoo.training import augment
-from zoo.training.data import load
-from zoo.training.data_config import DatasetConfig
+from zoo.datasets import augment
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.pipeline import load
 
 
 def test_digits_are_described(digits):

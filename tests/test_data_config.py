@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from zoo.training.data_config import DatasetConfig, check, splits_overlap
+from zoo.datasets.config import DatasetConfig, check, splits_overlap
 
 FILES = sorted((Path(__file__).parents[1] / "conf" / "dataset").glob("*.yaml"))
 REQUIRED = {"tfds": {"builder": "mnist"}, "image_folder": {"data_dir": "images"}}
@@ -118,7 +118,7 @@ def test_overlap_of_splits(first, second, overlap):
 
 def test_the_configuration_imports_nothing_heavy():
     heavy = "{'tensorflow', 'numpy', 'tensorflow_datasets'}"
-    code = f"import sys, zoo.training.data_config; print({heavy} & set(sys.modules))"
+    code = f"import sys, zoo.datasets.config; print({heavy} & set(sys.modules))"
     output = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=FILES[0].parents[2]
     )

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from zoo.training import environment, hardware
-from zoo.training.data_config import DatasetConfig
-from zoo.training.data_identity import data_identity
+from zoo import environment, hardware
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.identity import data_identity
 
 ROOT = Path(__file__).parents[1]
 
@@ -107,7 +107,7 @@ def test_synthetic_data_are_told_by_the_configuration():
 
 
 def test_a_data_set_of_tfds_is_its_builder_and_version(digits, tmp_path):
-    from zoo.training.data import load
+    from zoo.datasets.pipeline import load
 
     load(digits, 64, 0)
     here = data_identity(digits)
@@ -128,7 +128,7 @@ def test_the_processor_is_that_of_the_system():
 
 
 def test_kernels_that_are_off_and_threads_that_are_set_are_told():
-    code = "import json; from zoo.training import hardware as h; print(json.dumps(h.described() | {'k': h.kernels()}))"
+    code = "import json; from zoo import hardware as h; print(json.dumps(h.described() | {'k': h.kernels()}))"
     env = os.environ | {"PYTHONPATH": str(ROOT), "BLOCKS_KERNELS": "off", "TF_NUM_INTRAOP_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=100)
     told = json.loads(done.stdout.splitlines()[-1])

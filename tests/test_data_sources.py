@@ -9,8 +9,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from pictures import arrays, assert_same, folder_config, rows, write_folder
-from zoo.training.data import Data, load
-from zoo.training.data_config import DatasetConfig
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.pipeline import Data, load
 
 
 class NoLabels(tfds.testing.DummyDataset):

@@ -9,11 +9,11 @@ from PIL import Image, ImageOps
 
 from pictures import arrays, folder_config, write_folder
 from zoo import decoding
+from zoo.datasets import augment
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.pipeline import load
 from zoo.decoding import BY_PILLOW, orientation
 from zoo.input_pipeline import Preprocessing, decode, preprocessing
-from zoo.training import augment
-from zoo.training.data import load
-from zoo.training.data_config import DatasetConfig
 
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 11, 4), np.uint8)
 LEVELS = np.kron(NOISE, np.ones((4, 4, 1), np.uint8))  # (32, 44, 4); JPEG would blur single pixels

@@ -18,8 +18,9 @@ from test_train import QUICK, command, configured, left_in
 
 import zoo
 from train import train
-from zoo.training import data, evaluation, latency, run
-from zoo.training.data_config import DatasetConfig
+from zoo.datasets import pipeline as data
+from zoo.datasets.config import DatasetConfig
+from zoo.training import evaluation, latency, run
 from zoo.training.settings import check
 
 

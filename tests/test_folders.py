@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from pictures import arrays, folder_config, write_folder
-from zoo.training.data import load
-from zoo.training.folders import image_suffixes, list_folder, shown
+from zoo.datasets.folders import image_suffixes, list_folder, shown
+from zoo.datasets.pipeline import load
 
 PETS = {"train": {"cat": 3, "dog": 2}, "validation": {"cat": 1, "dog": 1}}
 RED = (200, 30, 40)

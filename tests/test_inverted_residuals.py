@@ -12,10 +12,10 @@ import zoo
 from zoo import registry
 from zoo.models.efficientnet import EfficientNet
 from zoo.models.fbnet import FBNet
+from zoo.models.inverted_residual_table import Row, trunk, unroll
 from zoo.models.mixnet import MEDIUM, MixNet, deepened
 from zoo.models.mnasnet import MnasNet
 from zoo.models.mobilenet_v4 import MobileNetV4
-from zoo.models.rows import Row, trunk, unroll
 
 
 def draw(*shape) -> np.ndarray:

@@ -269,9 +269,7 @@ def test_switched_off_it_is_silent(tmp_path):
 
 def test_sources_travel_with_the_package():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
-    patterns = settings["setuptools"]["package-data"][
-        "blocks.kernels"
-    ]
+    patterns = settings["setuptools"]["package-data"]["blocks.kernels"]
     packaged = sorted(path for pattern in patterns for path in build.FOLDER.glob(pattern))
     assert packaged == build.sources()
     for path in packaged:

@@ -12,7 +12,7 @@ from test_tracking import KEY, environment, history, inspect
 
 from wandb_server import Server
 from zoo import metrics
-from zoo.comparison import panels as readers
+from zoo.comparison.wandb import panels as readers
 
 # A run for each number of classes; W&B reads the environment once a process. argv: mode, directory, seconds to wait for
 # the end of an upload, numbers of classes.
@@ -24,9 +24,9 @@ import numpy as np
 import zoo
 from zoo.complexity import profile_layers
 from zoo.training.evaluation import Evaluation, Mistake
-from zoo.training.panels import evaluation_panels, layer_panels
-from zoo.training.tracking import open_run
-from zoo.training.tracking_config import TrackingConfig
+from zoo.tracking.panels import evaluation_panels, layer_panels
+from zoo.tracking.run import open_run
+from zoo.tracking.config import TrackingConfig
 
 mode, root = sys.argv[1], Path(sys.argv[2])
 config = TrackingConfig(mode=mode, finish_timeout_seconds=float(sys.argv[3]))

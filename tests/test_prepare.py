@@ -12,25 +12,25 @@ import pytest
 import tensorflow_datasets as tfds
 from filelock import FileLock
 
-from zoo.training.data_config import DatasetConfig
-from zoo.training.prepare import DataUnavailable, damage, prepared_builder
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.prepare import DataUnavailable, damage, prepared_builder
 
 ROOT = Path(__file__).parents[1]
 
 PREPARE = """
 import logging, sys
 logging.basicConfig(level=logging.INFO)
-from zoo.training.data_config import DatasetConfig
-from zoo.training.prepare import prepared_builder
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.prepare import prepared_builder
 builder = prepared_builder(DatasetConfig(data_dir=sys.argv[1]))
 print(sum(1 for _ in builder.as_dataset(split="train")))
 """
 
 KILLED = """
 import os, sys
-from zoo.training.digits import Digits
-from zoo.training.data_config import DatasetConfig
-from zoo.training.prepare import prepared_builder
+from zoo.datasets.digits import Digits
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.prepare import prepared_builder
 whole = Digits._generate_examples
 def half(self, images, labels, chosen):
     for count, example in enumerate(whole(self, images, labels, chosen)):

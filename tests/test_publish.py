@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from markdown_it import MarkdownIt
 
-from zoo.comparison import panels
 from zoo.comparison.ranking import FRONTS
-from zoo.comparison.report import escaped, markdown_table, report_spec
 from zoo.comparison.runs import Run
-from zoo.comparison.workspace import workspace_spec
+from zoo.comparison.wandb import panels
+from zoo.comparison.wandb.report import escaped, markdown_table, report_spec
+from zoo.comparison.wandb.workspace import workspace_spec
 from zoo.metrics import METRICS
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # of wandb-workspaces

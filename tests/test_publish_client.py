@@ -9,18 +9,18 @@ import pytest
 
 from wandb_api_server import Server, call, run_node
 from zoo import metrics
-from zoo.comparison.panels import CLOCKS, CONFUSION_TABLE, CURVES, PER_CLASS_TABLE
-from zoo.comparison.publish import publish
+from zoo.comparison.wandb.panels import CLOCKS, CONFUSION_TABLE, CURVES, PER_CLASS_TABLE
+from zoo.comparison.wandb.publish import publish
+from zoo.errors import UserError
 from zoo.metrics import COSTS, METRICS
-from zoo.training.errors import UserError
 
 NAMES = [name for name in vars(metrics) if name.startswith(("TRAIN_", "VAL_")) or name in ("EPOCH", "SECONDS")]
 HISTORY = {getattr(metrics, name) for name in NAMES}
 CONFIG = {"family": "resnext", "groups": 4, "seed": 0, "dataset": {"name": "digits"}, "recipe": {"epochs": 2}}
 READ = """
-from zoo.comparison.publish import publish
+from zoo.comparison.wandb.publish import publish
 from zoo.comparison.runs import Run
-from zoo.comparison.wandb_runs import read_project
+from zoo.comparison.wandb.runs import read_project
 def local(path, name, wandb):
     return Run(path, name, "finished", dict(status="finished", name=name, wandb=wandb), {{}}, None)
 runs = read_project("lab/zoo", said.append){more}

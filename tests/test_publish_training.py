@@ -11,16 +11,16 @@ from test_publish_client import reads, workspace_panels
 from test_tracking import ROOT, environment, history, inspect
 
 from wandb_api_server import Server, call, run_node
-from zoo.comparison.panels import CONFUSION_TABLE, DATASET, GROUPED_BY, SEED
 from zoo.comparison.reading import read_run
-from zoo.comparison.workspace import workspace_spec
+from zoo.comparison.wandb.panels import CONFUSION_TABLE, DATASET, GROUPED_BY, SEED
+from zoo.comparison.wandb.workspace import workspace_spec
+from zoo.environment import source
 from zoo.metrics import MADE_WITH, METRICS
-from zoo.training.environment import source
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # of wandb-workspaces
 TRAIN = ["model=mobilenet_v1", "model.width=0.25", "groups=2", "limit_steps=2", "recipe.epochs=2", "seed=3"]
 READ = """
-from zoo.comparison.wandb_runs import read_project
+from zoo.comparison.wandb.runs import read_project
 result = read_project("lab/zoo", said.append)
 """
 

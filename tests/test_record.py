@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zoo.training import environment
+from zoo import environment
 from zoo.training.record import REQUIRED, Record, RecordError
 
 ROOT = Path(__file__).parents[1]
@@ -189,7 +189,7 @@ def test_the_commit_and_whether_it_was_changed(tmp_path, monkeypatch):
 
 
 def test_peak_memory_is_in_bytes():
-    code = "from zoo.training.environment import peak_memory_bytes as peak\n"
+    code = "from zoo.environment import peak_memory_bytes as peak\n"
     code += "before = peak(); b'x' * 2**28; print(peak() - before)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert 0.8 * 2**28 < int(done.stdout) < 1.2 * 2**28

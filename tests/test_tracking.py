@@ -24,8 +24,8 @@ TIMEOUT = 2.0  # seconds, for servers that will not answer
 SCRIPT = """
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
-from zoo.training.tracking import open_run
-from zoo.training.tracking_config import TrackingConfig
+from zoo.tracking.run import open_run
+from zoo.tracking.config import TrackingConfig
 
 directory, mode, event = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 waits = dict(init_timeout_seconds=float(sys.argv[5]), finish_timeout_seconds=float(sys.argv[6]))
@@ -260,7 +260,7 @@ def test_the_environment_decides_in_mode_auto(tmp_path):
 
 def test_disabled_tracking_and_the_modules_import_nothing_heavy(tmp_path):
     python, option, code, *arguments = command(tmp_path, "disabled")
-    code = "import zoo.training.record, zoo.training.environment\n" + code
+    code = "import zoo.training.record, zoo.environment\n" + code
     code += "assert not {'wandb', 'tensorflow', 'keras'} & set(sys.modules)"
     variables = environment(tmp_path / "home")
     done = subprocess.run([python, option, code, *arguments], capture_output=True, text=True, env=variables)

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from zoo.training.tracking_config import TrackingConfig, check, group_name, run_name
+from zoo.tracking.config import TrackingConfig, check, group_name, run_name
 
 CONF = Path(__file__).parents[1] / "conf"
 

@@ -19,8 +19,8 @@ from test_tracking import environment, history, inspect
 import blocks  # noqa: F401  (saved models hold its layers)
 from train import train
 from zoo import metrics
-from zoo.training.data import load
-from zoo.training.errors import UserError
+from zoo.datasets.pipeline import load
+from zoo.errors import UserError
 from zoo.training.settings import check
 
 ROOT = Path(__file__).parents[1]

@@ -7,9 +7,9 @@ import tensorflow as tf
 from PIL import Image
 
 from zoo import transforms
+from zoo.datasets import augment
+from zoo.datasets.config import RESIZE_METHODS, DatasetConfig
 from zoo.input_pipeline import Preprocessing
-from zoo.training import augment
-from zoo.training.data_config import RESIZE_METHODS, DatasetConfig
 
 FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,

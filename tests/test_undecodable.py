@@ -19,9 +19,9 @@ from hydra import compose, initialize_config_dir
 import blocks  # noqa: F401  (saved models hold its layers)
 from pictures import arrays, folder_config, write_folder
 from train import train
-from zoo.training.data import load
-from zoo.training.data_config import DatasetConfig
-from zoo.training.undecodable import UndecodableError
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.pipeline import load
+from zoo.datasets.undecodable import UndecodableError
 
 COUNTS = {"train": {"cat": 5, "dog": 4}, "validation": {"cat": 2, "dog": 2}}
 

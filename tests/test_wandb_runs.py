@@ -9,12 +9,12 @@ import pytest
 
 from wandb_api_server import KEY, Server, call, run_node
 from zoo import metrics
-from zoo.comparison.panels import CONFUSION_COLUMNS, CONFUSION_TABLE, PER_CLASS_TABLE
-from zoo.comparison.wandb_connection import connect, split_project
-from zoo.training.errors import UserError
+from zoo.comparison.wandb.connection import connect, split_project
+from zoo.comparison.wandb.panels import CONFUSION_COLUMNS, CONFUSION_TABLE, PER_CLASS_TABLE
+from zoo.errors import UserError
 
 READ = """
-from zoo.comparison.wandb_runs import read_project
+from zoo.comparison.wandb.runs import read_project
 result = read_project("lab/zoo", said.append)
 """
 TIMEOUT = 4  # seconds, for servers that do not answer

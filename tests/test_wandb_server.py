@@ -12,7 +12,7 @@ import pytest
 from test_tracking import KEY, TIMEOUT, assert_kept_offline, command, ended, environment, start
 
 from loopback import Loopback
-from zoo.training.wandb_server import ask, somebody_else, why_not_online
+from zoo.tracking.server import ask, somebody_else, why_not_online
 
 DENIED = b'{"errors": [{"message": "denied"}]}'
 

@@ -14,7 +14,7 @@ KEY = "0123456789abcdef" * 3  # well formed and nobody's
 # said and what came out, or the sentence that it ended with.
 SCRIPT = """
 import dataclasses, json, sys, time
-from zoo.training.errors import UserError
+from zoo.errors import UserError
 said = []
 began = time.monotonic()
 try:

@@ -10,7 +10,7 @@ from click.shell_completion import shell_complete
 
 from zoo.checks import close_matches
 from zoo.commands import program
-from zoo.training.errors import UserError
+from zoo.errors import UserError
 
 NAME = "zoo"
 COMPLETE = "_ZOO_COMPLETE"  # set by the shell's completion script

@@ -55,7 +55,7 @@ ACCURACIES = tuple(key for key, metric in METRICS.items() if metric.kind == "sha
 COSTS = ("parameters", "macs", "peak_memory_bytes", "train_images_per_second", "latency_seconds")
 
 # What a result follows from beside configuration and seed: keys of `result.json` and of W&B's config.
-DATA = "data"  # which data they are, wherever they lie, see `zoo.training.data_identity`
+DATA = "data"  # which data they are, wherever they lie, see `zoo.datasets.identity`
 MADE_WITH = (
     *("commit", "dirty", "changes", "versions", "packages", "backend", "kernels", "processor", "instructions"),
     *("threads", "accelerators", "variables", DATA),

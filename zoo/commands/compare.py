@@ -11,8 +11,8 @@ from zoo.commands.output import form_of, form_options, write_csv, write_json
 from zoo.comparison import table
 from zoo.comparison.ranking import Row, check_metric, ranked
 from zoo.comparison.runs import STATUSES, Run, dataset, family, is_invalid, printable, wandb_id
+from zoo.errors import UserError
 from zoo.metrics import METRICS
-from zoo.training.errors import UserError
 
 PAGE = "comparison.html"
 
@@ -79,7 +79,7 @@ def compare(
     if output or (form == "table" and not no_page):
         _write_page(runs, metric, notes, output or Path(PAGE), say)
     if publish:
-        from zoo.comparison.publish import publish as publish_runs
+        from zoo.comparison.wandb.publish import publish as publish_runs
 
         for address in publish_runs(publish, runs, metric, say):
             say(address)
@@ -92,7 +92,7 @@ def _read(paths: Sequence[str], project: str | None, note: Callable[[str], None]
 
         runs += read_runs(paths, note)
     if project:
-        from zoo.comparison.wandb_runs import read_project
+        from zoo.comparison.wandb.runs import read_project
 
         here = {wandb_id(run) for run in runs} - {None}
         there = read_project(project, note)

@@ -20,8 +20,8 @@ from zoo.commands.output import (
     write_text,
 )
 from zoo.costs import image_size
+from zoo.errors import UserError
 from zoo.registry import variant
-from zoo.training.errors import UserError
 
 REPEATS = 10
 COLUMNS = (

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zoo.comparison.page_data import page_data
 from zoo.comparison.runs import Run
-from zoo.training.errors import UserError
+from zoo.errors import UserError
 
 # In this order: each file uses those before it.
 SCRIPTS = ("data", "rows", "look", "numbers", "scatter", "table", "curves", "chosen", "classes", "filters", "main")

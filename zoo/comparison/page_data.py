@@ -96,7 +96,7 @@ def page_data(runs: Sequence[Run], metric: str, notes: Sequence[str], made: date
 def _parts(label: str, run: Run) -> list[str]:
     """The run's name in a label, without the data set at its end, which need not be repeated; and the rest."""
     name, rest = run.name, label[len(run.name) :].strip()
-    # As names of runs are made of theirs, see zoo.training.tracking_config.
+    # As names of runs are made of theirs, see zoo.tracking.config.
     suffix = "-" + re.sub(r"[^\w.+-]+", "-", dataset(run)).strip("-")
     return [_cut(name.removesuffix(suffix) or name, LONGEST_NAME), _cut(rest, LONGEST_NAME)]
 

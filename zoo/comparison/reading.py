@@ -16,8 +16,8 @@ from typing import Any
 from zoo.comparison.process import has_crashed
 from zoo.comparison.runs import Evaluation, Run, printable
 from zoo.comparison.validation import Damaged, checked_evaluation, checked_result, column_fits, is_number
+from zoo.errors import UserError
 from zoo.metrics import EPOCH, EVALUATION_FILE, METRICS, METRICS_FILE, RESULT_FILE, TRAIN_SECONDS
-from zoo.training.errors import UserError
 
 # Folders that hold no runs of their own; those whose names begin with a dot (.hydra) are not entered either.
 NOT_ENTERED = ("wandb", "checkpoint", "checkpoints", "__pycache__", "node_modules")

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from zoo.errors import UserError
 from zoo.metrics import COSTS, METRICS, SECONDS
-from zoo.training.errors import UserError
 
 SHOWN = 40  # characters of a value that cannot be
 DEEPEST = 50  # nesting of a configuration

@@ -7,7 +7,7 @@ Layer names follow timm's `mobilenetv3.py`; so does the classifier's hidden laye
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive, check_spatial_groups, grouped_name, round_channels
-from zoo.models.rows import Block, Row, trunk, unroll
+from zoo.models.inverted_residual_table import Block, Row, trunk, unroll
 
 STEM, HIDDEN = 16, 1280
 SQUEEZE = 0.25

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, regrouped, round_channels
-from zoo.models.rows import Block, Row, inverted_residual, trunk, unroll
+from zoo.models.inverted_residual_table import Block, Row, inverted_residual, trunk, unroll
 
 HEAD = 1536
 CLASSIFIER = "classifier"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, grouped_name, round_channels
-from zoo.models.rows import Block, Row, trunk, unroll
+from zoo.models.inverted_residual_table import Block, Row, trunk, unroll
 
 STEM = 16
 SE = 0.25  # channels in the squeeze-and-excitation, over the expanded ones

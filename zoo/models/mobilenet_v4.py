@@ -9,7 +9,7 @@ do the narrow networks, which keep the stem, and those that average where they r
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, grouped_name, round_channels
-from zoo.models.rows import trunk
+from zoo.models.inverted_residual_table import trunk
 
 HIDDEN = 1280
 ACT = "relu"

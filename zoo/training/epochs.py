@@ -7,8 +7,8 @@ from collections.abc import Callable
 import keras
 
 from zoo import metrics
-from zoo.training.environment import peak_memory_bytes
-from zoo.training.errors import UserError
+from zoo.environment import peak_memory_bytes
+from zoo.errors import UserError
 
 REMEDIES = "lower recipe.learning_rate (a tenth is a good try), lengthen recipe.warmup_epochs or set recipe.clip_norm=1"
 

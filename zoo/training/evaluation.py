@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.training.data import Data
-from zoo.training.data_config import DatasetConfig
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.pipeline import Data
 
 WORST = 32  # mistakes that are kept with their images
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zoo.training.errors import UserError
+from zoo.errors import UserError
 
 PART = "part."  # before the name of a file that is being written; behind it, Keras would not know the suffix
 

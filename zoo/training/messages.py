@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.checks import close_matches
-from zoo.training.errors import UserError
+from zoo.errors import UserError
 from zoo.training.settings import SWEEP_FILES
 
 MULTIRUN = ("-m", "--multirun")

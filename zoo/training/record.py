@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from zoo.environment import redact
 from zoo.metrics import EPOCH, EVALUATION_FILE, METRICS_FILE, RESULT_FILE
-from zoo.training.environment import redact
 from zoo.training.files import RecordError, cannot_write, write_text
 from zoo.training.signals import deferred
 

@@ -12,27 +12,27 @@ from typing import Any, TypeVar
 import keras
 from rich.console import Console
 
-from zoo import metrics
+from zoo import environment, hardware, metrics
 from zoo.complexity import LayerCost, Profile, profile_layers
+from zoo.datasets.identity import data_identity
+from zoo.datasets.pipeline import Data, load
+from zoo.errors import UserError
 from zoo.factory import create
 from zoo.registry import family_key
-from zoo.training import environment, hardware, recipe
-from zoo.training.data import Data, load
-from zoo.training.data_identity import data_identity
+from zoo.tracking.config import group_name, run_name
+from zoo.tracking.panels import evaluation_panels, layer_panels
+from zoo.tracking.run import Tracker, open_run
+from zoo.training import recipe
 from zoo.training.epochs import DivergedError, EpochRows
-from zoo.training.errors import UserError
 from zoo.training.evaluation import evaluate
 from zoo.training.interrupts import Interrupts
 from zoo.training.latency import latency_seconds
-from zoo.training.panels import evaluation_panels, layer_panels
 from zoo.training.progress import ProgressBar, closing_table, compare_line, console, epoch_line
 from zoo.training.record import Record
 from zoo.training.run_directory import MODEL_FILE
 from zoo.training.saving import save_after_error, save_model
 from zoo.training.settings import Settings
 from zoo.training.signals import deferred
-from zoo.training.tracking import Tracker, open_run
-from zoo.training.tracking_config import group_name, run_name
 
 STOPPED_SECONDS = 10.0  # what a pass over the validation images may take once the user has stopped the run
 T = TypeVar("T")

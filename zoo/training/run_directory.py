@@ -11,8 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from zoo import environment
 from zoo.metrics import EVALUATION_FILE, METRICS_FILE, RESULT_FILE, TRAIN_LOSS
-from zoo.training import environment
 from zoo.training.files import PART, RecordError, cannot_write, write_text
 
 MODEL_FILE = "model.keras"

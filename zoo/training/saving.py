@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from rich.console import Console
 
+from zoo.tracking.tracker import first_line
 from zoo.training.epochs import REMEDIES, DivergedError
 from zoo.training.files import replacing
-from zoo.training.tracker import first_line
 
 
 def save_model(model: keras.Model, path: Path) -> None:

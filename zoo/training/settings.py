@@ -11,10 +11,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from zoo import registry
 from zoo.checks import close_matches
-from zoo.training import data_config, recipe_config, tracking_config
-from zoo.training.data_config import DatasetConfig
+from zoo.datasets import config as data_config
+from zoo.datasets.config import DatasetConfig
+from zoo.tracking import config as tracking_config
+from zoo.tracking.config import TrackingConfig
+from zoo.training import recipe_config
 from zoo.training.recipe_config import RecipeConfig
-from zoo.training.tracking_config import TrackingConfig
 
 SMALL = 64  # pixels; below, a stem made for 224 leaves hardly any resolution to the stages
 SECTIONS = ("model", "dataset", "recipe", "tracking")

@@ -7,11 +7,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from zoo import tensorflow_process
-from zoo.training.errors import UserError
+from zoo.datasets.sizes import check_batch_size
+from zoo.errors import UserError
 from zoo.training.record import Record
 from zoo.training.run_directory import claimed
 from zoo.training.settings import Settings, check
-from zoo.training.sizes import check_batch_size
 
 
 def checked(cfg: DictConfig) -> Settings:

@@ -133,19 +133,19 @@ def _open(path: Path, source: str, use_ema: bool) -> Iterator[Checkpoint]:
         raise ValueError(f"There is no file {source!r}{why}")
     name = path.name.lower()
     if name.endswith(".safetensors"):
-        from zoo.weights.safetensors_file import open_safetensors
+        from zoo.weights.readers.safetensors import open_safetensors
 
         opened = open_safetensors(path, source)
     elif name.endswith(".weights.h5"):
-        from zoo.weights.keras_file import open_keras_file
+        from zoo.weights.readers.keras import open_keras_file
 
         opened = open_keras_file(path, source)
     elif name.endswith(".keras"):
-        from zoo.weights.keras_file import open_keras_model
+        from zoo.weights.readers.keras import open_keras_model
 
         opened = open_keras_model(path, source)
     elif name.endswith(TORCH_SUFFIXES):
-        from zoo.weights.torch_file import open_torch_file
+        from zoo.weights.readers.torch import open_torch_file
 
         opened = open_torch_file(path, source, use_ema)
     else:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from zoo.comparison import panels
+from zoo.comparison.wandb import panels
 from zoo.comparison.ranking import accuracy_of
 from zoo.metrics import EPOCH, METRICS
 

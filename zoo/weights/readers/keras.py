@@ -14,8 +14,8 @@ import ml_dtypes
 import numpy as np
 
 from zoo.registry import named
-from zoo.weights.archive import ARCHIVE_ERRORS, check_size, unpacked
 from zoo.weights.checkpoint import Checkpoint, Entry, damaged
+from zoo.weights.readers.archive import ARCHIVE_ERRORS, check_size, unpacked
 
 # What such a file may hold beside weights: the state of a training run, and of the random numbers of dropout.
 OTHER_STATE = ("optimizer", "seed_generator", "loss", "metrics", "_loss_tracker", "_compile_metrics", "_metrics")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.training.data_config import DatasetConfig
+from zoo.datasets.config import DatasetConfig
 
 DIGITS = {"train": 1437, "validation": 360}  # their splits, known before they are prepared
 
@@ -32,12 +32,12 @@ def training_size(config: DatasetConfig) -> int | None:
     if config.source == "synthetic":
         return config.synthetic_train_size
     if config.source == "image_folder":
-        from zoo.training.folders import list_folder
+        from zoo.datasets.folders import list_folder
 
         return len(list_folder(config).train.paths)
     if config.builder == "digits" and config.train_split in DIGITS:
         return DIGITS[config.train_split]
-    from zoo.training.prepare import recorded_splits
+    from zoo.datasets.prepare import recorded_splits
 
     try:
         return recorded_splits(config)[config.train_split].num_examples

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from zoo import decoding, transforms
-from zoo.training.data_config import DatasetConfig
+from zoo.datasets.config import DatasetConfig
 
 
 def decode(encoded: tf.Tensor, channels: int, size: tuple[int | None, int | None] = (None, None)) -> tf.Tensor:

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import checksums, resource
 from tensorflow_datasets.core.read_only_builder import ReadOnlyBuilder
 
-from zoo.training.errors import UserError
+from zoo.errors import UserError
 
 CONNECT_TIMEOUT = 5.0  # seconds for the hosts, all asked at once; TFDS itself retries for over three minutes
 

@@ -52,7 +52,7 @@ class Tracker:
         """Adds the tables, charts and images that `make` makes; where they cannot be made, a line says why.
 
         Args:
-            make: called only where a run is tracked, see `zoo.training.panels`.
+            make: called only where a run is tracked, see `zoo.tracking.panels`.
             step: as for `log`; one that no epoch has.
         """
         if self._run is None:

@@ -10,9 +10,9 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from zoo.weights.archive import check_size, unpacked
 from zoo.weights.checkpoint import Checkpoint, Entry, damaged
 from zoo.weights.names import modules, plain_names
+from zoo.weights.readers.archive import check_size, unpacked
 
 # The keys under which training scripts put a running average of the weights, and the weights.
 AVERAGED = (

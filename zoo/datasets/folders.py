@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from zoo.training.data_config import DatasetConfig
+from zoo.datasets.config import DatasetConfig
 
 FOLDER_ALIASES = {"validation": ("validation", "val", "valid")}
 LAYOUT = "Expected dataset.data_dir/train/CLASS/*.jpg (or .png, ...) and dataset.data_dir/validation/CLASS/*.jpg."

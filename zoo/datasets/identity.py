@@ -10,8 +10,8 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from zoo.training.data_config import DatasetConfig
-from zoo.training.folders import FolderSplit, ImageFolder, list_folder
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.folders import FolderSplit, ImageFolder, list_folder
 
 AT_ONCE = 8  # files whose sizes are asked for: on a network's file system each waits for an answer
 

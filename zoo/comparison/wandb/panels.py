@@ -2,7 +2,7 @@
 
 A panel finds a figure under the key that training logs it with: in the summary, a key of `zoo.metrics.METRICS`; in the
 history, a column of `metrics.csv`; in the config, `family` and what the resolved configuration has; and in tables,
-which are named here with their columns, see `zoo.training.panels`.
+which are named here with their columns, see `zoo.tracking.panels`.
 """
 
 from __future__ import annotations

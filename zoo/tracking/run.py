@@ -24,11 +24,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from zoo import environment
 from zoo.metrics import EPOCH
-from zoo.training import environment
-from zoo.training.tracker import Say, Tracker, first_line, shell_path
-from zoo.training.tracking_config import TrackingConfig, check
-from zoo.training.wandb_server import why_not_online
+from zoo.tracking.config import TrackingConfig, check
+from zoo.tracking.server import why_not_online
+from zoo.tracking.tracker import Say, Tracker, first_line, shell_path
 
 DATA_DIR = "WANDB_DATA_DIR"
 HIDDEN = "_settings"  # behind the name of a section of the configuration whose place a sweep's parameter has taken

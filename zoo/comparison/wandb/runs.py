@@ -9,7 +9,7 @@ What training logs, and is read here, by exact key:
   configuration, of which `groups`, `seed`, `small_stem`, `dataset.name` and `recipe.epochs` are read by name. The keys
   of `zoo.metrics.MADE_WITH` say what the run was made with, its data too. A section that a parameter of W&B's sweep
   hides is `model_settings`.
-- tables, see `zoo.comparison.panels`: the confusion matrix, and the classes where it does not tell them.
+- tables, see `zoo.comparison.wandb.panels`: the confusion matrix, and the classes where it does not tell them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from zoo.comparison.panels import CONFUSION_COLUMNS, CONFUSION_TABLE, PER_CLASS_LABEL, PER_CLASS_TABLE
+from zoo.comparison.wandb.panels import CONFUSION_COLUMNS, CONFUSION_TABLE, PER_CLASS_LABEL, PER_CLASS_TABLE
 from zoo.comparison.runs import Evaluation, Run, printable
 from zoo.comparison.validation import Damaged, checked_evaluation, checked_result, column_fits, is_number, shown
-from zoo.comparison.wandb_connection import Connection, connect, http_status
+from zoo.comparison.wandb.connection import Connection, connect, http_status
 from zoo.metrics import EPOCH, MADE_WITH, METRICS
-from zoo.training.environment import redact
-from zoo.training.errors import UserError
-from zoo.training.tracking import HIDDEN
+from zoo.environment import redact
+from zoo.errors import UserError
+from zoo.tracking.run import HIDDEN
 
 if TYPE_CHECKING:
     import wandb

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow_datasets as tfds
 
-from zoo.training import examples
-from zoo.training.data_config import DatasetConfig
-from zoo.training.examples import Examples
-from zoo.training.folders import list_folder, listed
-from zoo.training.prepare import prepared_builder
-from zoo.training.undecodable import image_fault, naming, record_fault, without_undecodable
+from zoo.datasets import examples
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.examples import Examples
+from zoo.datasets.folders import list_folder, listed
+from zoo.datasets.prepare import prepared_builder
+from zoo.datasets.undecodable import image_fault, naming, record_fault, without_undecodable
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
-from zoo.training.tracker import first_line
+from zoo.tracking.tracker import first_line
 
 ANSWER_SECONDS = 5.0  # that the question may take
 LONGEST_ANSWER = 2**16  # bytes of it that are read

@@ -16,9 +16,9 @@ import tensorflow_datasets as tfds
 from filelock import FileLock, Timeout
 from google.protobuf import json_format
 
-from zoo.training.availability import DataUnavailable, reason_not_obtainable, unavailable
-from zoo.training.data_config import DatasetConfig
-from zoo.training.digits import Digits
+from zoo.datasets.availability import DataUnavailable, reason_not_obtainable, unavailable
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.digits import Digits
 
 __all__ = ["DataUnavailable", "damage", "prepared_builder"]
 

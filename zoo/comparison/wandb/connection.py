@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zoo.comparison.runs import printable
-from zoo.training.environment import redact
-from zoo.training.errors import UserError
-from zoo.training.tracker import first_line
-from zoo.training.wandb_server import ANSWER_SECONDS, NETWORK, ask, somebody_else
+from zoo.environment import redact
+from zoo.errors import UserError
+from zoo.tracking.tracker import first_line
+from zoo.tracking.server import ANSWER_SECONDS, NETWORK, ask, somebody_else
 
 if TYPE_CHECKING:
     import wandb

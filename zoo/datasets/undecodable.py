@@ -18,11 +18,11 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image, UnidentifiedImageError
 
-from zoo.training.augment import decode
-from zoo.training.data_config import DatasetConfig
-from zoo.training.errors import UserError
-from zoo.training.examples import parse_records
-from zoo.training.folders import FolderSplit, ImageFolder, counted, shown
+from zoo.datasets.augment import decode
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.examples import parse_records
+from zoo.datasets.folders import FolderSplit, ImageFolder, counted, shown
+from zoo.errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from zoo.training.errors import UserError
+from zoo.errors import UserError
 from zoo.training.files import write_text
 from zoo.training.signals import deferred, interrupt, signal_of, stop_on_signals
 from zoo.training.start import checked, start
@@ -57,7 +57,7 @@ def start_apart(
         }
         paths = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
         process = subprocess.Popen(
-            [sys.executable, "-m", "zoo.training.apart"],
+            [sys.executable, "-m", "zoo.training.subprocess_run"],
             stdin=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from zoo.training.augment import centre_square, decode
-from zoo.training.data_config import DatasetConfig
-from zoo.training.folders import FolderSplit
+from zoo.datasets.augment import centre_square, decode
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.folders import FolderSplit
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from zoo.training import augment, examples
-from zoo.training.data_config import DatasetConfig, check
-from zoo.training.examples import Examples
-from zoo.training.sizes import refuse_larger_batch
-from zoo.training.splits import open_splits
-from zoo.training.undecodable import naming
+from zoo.datasets import augment, examples
+from zoo.datasets.config import DatasetConfig, check
+from zoo.datasets.examples import Examples
+from zoo.datasets.sizes import refuse_larger_batch
+from zoo.datasets.splits import open_splits
+from zoo.datasets.undecodable import naming
 
 _ORDER, _SHIFT, _BOX = 0, 1, 2  # tell the random streams of one seed apart
 _FOREVER = 2**62
@@ -76,7 +76,7 @@ def load(config: DatasetConfig, batch_size: int, seed: int, first_epoch: int = 0
 
     Raises:
       ValueError: the configuration, the batch size or the kind of data set cannot work, or an image cannot be decoded.
-      zoo.training.prepare.DataUnavailable: the data set is neither prepared nor obtainable.
+      zoo.datasets.prepare.DataUnavailable: the data set is neither prepared nor obtainable.
     """
     check(config)
     if batch_size < 1:

@@ -1,0 +1,1 @@
+"""A training run on Weights & Biases while it goes on."""
