@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import zoo
 from zoo.complexity import profile_layers
-from zoo.training.evaluation import Evaluation, Mistake
+from zoo.tracking.evaluation import Evaluation, Mistake
 from zoo.tracking.panels import evaluation_panels, layer_panels
 from zoo.tracking.run import open_run
 from zoo.tracking.config import TrackingConfig

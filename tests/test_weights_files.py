@@ -104,7 +104,7 @@ def test_a_truncated_file(model, good, tmp_path, share):
 
 def test_a_file_that_shrinks_while_it_is_read(good, tmp_path):
     """The header was right when it was read; the values end early."""
-    from zoo.weights.checkpoint import open_weights
+    from zoo.weights.opening import open_weights
 
     path = tmp_path / "weights.safetensors"
     path.write_bytes(good)

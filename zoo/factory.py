@@ -15,9 +15,10 @@ from blocks import Dense
 from blocks.layers.initializers import Normal, without_random_numbers
 from zoo.checks import check_share
 from zoo.registry import family_of, named, variant
-from zoo.weights.checkpoint import Checkpoint, check_network, open_weights
+from zoo.weights.checkpoint import Checkpoint
 from zoo.weights.layout import differing_layers, names_of
 from zoo.weights.loading import fill, slots_of
+from zoo.weights.opening import check_network, open_weights
 
 CLASSES = 1000  # of ImageNet, where neither the caller, the weights nor the family say otherwise
 SHAPE = (224, 224, 3)  # of images, where neither the caller nor the weights say otherwise

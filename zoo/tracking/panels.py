@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import wandb
 
     from zoo.complexity import LayerCost
-    from zoo.training.evaluation import Evaluation, Mistake
+    from zoo.tracking.evaluation import Evaluation, Mistake
 
 CHART_CLASSES = 99  # a chart of more cannot be read, nor has W&B's table room for its cells
 TABLE_ROWS = 10_000  # W&B's limit

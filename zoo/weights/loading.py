@@ -12,9 +12,10 @@ import keras
 import numpy as np
 
 from zoo.registry import named
-from zoo.weights.checkpoint import Checkpoint, creation, damaged, open_weights
+from zoo.weights.checkpoint import Checkpoint, creation, damaged
 from zoo.weights.layout import Slot, differing_layers, keras_slots, setting, slots
 from zoo.weights.names import is_beside_the_network
+from zoo.weights.opening import open_weights
 
 LISTED = 5  # names of each kind in an error
 RGB = 3
