@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from pictures import arrays, folder_config, write_folder
+from train import train
 from zoo.datasets.folders import image_suffixes, list_folder, shown
+from zoo.datasets.identity import data_identity
 from zoo.datasets.pipeline import load
 
 PETS = {"train": {"cat": 3, "dog": 2}, "validation": {"cat": 1, "dog": 1}}
@@ -214,3 +219,36 @@ def test_one_folder_is_not_two_splits(pets):
     (pets / "validation").rename(pets / "val")
     (pets / "test").unlink()
     refused(pets, "val and .*val are one folder", test_split="val")
+
+
+def test_a_run_lists_every_folder_once(pets, tmp_path, monkeypatch):
+    """Its size, its examples and its digest come from one listing, the digest's with the images that are skipped."""
+    picture(pets / "train" / "cat" / "2020" / "a.png")
+    picture(pets / "test" / "dog" / "a.png")
+    (pets / "train" / "dog" / "broken.png").write_bytes(b"no image")
+    settings = [
+        *("dataset=image_folder", f"dataset.data_dir={pets}", "dataset.image_size=32", "dataset.skip_broken=true"),
+        *("model=mobilenet_v1", "model.width=0.25", "recipe.batch_size=6", "recipe.epochs=1", "recipe.warmup_epochs=0"),
+        "tracking=disabled",
+    ]
+    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
+        cfg = compose("config", settings)
+    listings = Counter()
+
+    def counted(function):
+        def listing(folder="."):
+            listings[str(folder)] += 1
+            return function(folder)
+
+        return listing
+
+    with monkeypatch.context() as patch:
+        for name in ("scandir", "listdir"):  # os.walk, glob and pathlib call these
+            patch.setattr(os, name, counted(getattr(os, name)))
+        train(cfg, tmp_path / "run")
+    below = [pets, *(path for path in pets.rglob("*") if path.is_dir())]
+    once = dict.fromkeys(below, 1) | {pets / "test" / "dog": 0}  # no split in use
+    assert {folder: listings[str(folder)] for folder in below} == once
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["status"] == "finished" and result["data"]["files"] == 9
+    assert result["data"] == data_identity(folder_config(pets))

@@ -67,12 +67,13 @@ def list_folder(config: DatasetConfig) -> ImageFolder:
     """
     root = Path(config.data_dir).expanduser()
     names = (config.train_split, config.validation_split, config.test_split)
-    folders = [_split_folder(root, config, name) if name else None for name in names]
+    entries = _entries_of_splits(root, config.data_dir)
+    folders = [_split_folder(root, list(entries), name) if name else None for name in names]
     for first, second in itertools.combinations(filter(None, folders), 2):
         if first.samefile(second):
             raise ValueError(f"{shown(first)} and {shown(second)} are one folder, so two splits would share examples.")
     left_out: list[tuple[str, str]] = []
-    images = [_images_by_class(folder, left_out) if folder else None for folder in folders]
+    images = [_images_by_class(folder, entries[folder.name], left_out) if folder else None for folder in folders]
     for folder, classes in zip(folders, images, strict=True):
         if classes is not None and not classes:
             raise ValueError(f"{shown(folder)} holds no images; expected {shown(folder)}/CLASS/*.jpg (or .png, ...).")
@@ -119,19 +120,27 @@ def image_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in suffixes.items() if name in decoded or name == "MPO")  # MPO is a JPEG
 
 
-def _split_folder(root: Path, config: DatasetConfig, split: str) -> Path:
-    """The folder meant by `split`; `validation` may be called val or valid."""
+def _entries_of_splits(root: Path, data_dir: str) -> dict[str, list[os.DirEntry]]:
+    """What lies in each visible folder of `root` that holds folders of classes, by the folder's name."""
     if not root.is_dir():
         state = "a file" if root.exists() else "which does not exist"
-        raise ValueError(f"dataset.data_dir={shown(config.data_dir)} ({state}) is no folder. {LAYOUT}")
+        raise ValueError(f"dataset.data_dir={shown(data_dir)} ({state}) is no folder. {LAYOUT}")
     names = sorted(entry.name for entry in _entries(root) if _is_folder(entry) and not _hidden(entry.name))
     if not names:
         raise ValueError(f"{shown(root)} has no folders of splits in it. {LAYOUT}")
-    with_classes = [
-        name for name in names if any(_is_folder(entry) and not _hidden(entry.name) for entry in _entries(root / name))
-    ]
+    inside = {name: _entries(root / name) for name in names}
+    with_classes = {
+        name: entries
+        for name, entries in inside.items()
+        if any(_is_folder(entry) and not _hidden(entry.name) for entry in entries)
+    }
     if not with_classes:
         raise ValueError(f"{shown(root)} has the folders {listed(names)}, but no folders of classes in them. {LAYOUT}")
+    return with_classes
+
+
+def _split_folder(root: Path, with_classes: list[str], split: str) -> Path:
+    """The folder meant by `split`, one of `with_classes`; `validation` may be called val or valid."""
     for name in FOLDER_ALIASES.get(split, (split,)):
         if name in with_classes:
             return root / name
@@ -142,10 +151,10 @@ def _split_folder(root: Path, config: DatasetConfig, split: str) -> Path:
     )
 
 
-def _images_by_class(folder: Path, left_out: list[tuple[str, str]]) -> dict[str, list[str]]:
+def _images_by_class(folder: Path, entries: list[os.DirEntry], left_out: list[tuple[str, str]]) -> dict[str, list[str]]:
     """The paths of each class that has images. What is passed over is added to `left_out`, with the reason."""
     classes: dict[str, list[str]] = {}
-    for entry in _entries(folder):
+    for entry in entries:
         if _hidden(entry.name):
             left_out.append((HIDDEN, entry.path))
         elif not _is_folder(entry):

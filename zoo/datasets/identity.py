@@ -16,12 +16,13 @@ from zoo.datasets.folders import FolderSplit, ImageFolder, list_folder
 AT_ONCE = 8  # files whose sizes are asked for: on a network's file system each waits for an answer
 
 
-def data_identity(config: DatasetConfig) -> dict[str, Any]:
+def data_identity(config: DatasetConfig, folder: ImageFolder | None = None) -> dict[str, Any]:
     """What tells the data of `config` from others, in JSON's types. The data set must be prepared.
 
     For a TFDS data set, its full name `builder` (`mnist/3.0.1`) and the `examples` of each split; for an image folder,
     the number of `files` of the splits in use, their `bytes`, and a `digest` of their names and sizes; for synthetic
-    data only that, since the configuration has the rest.
+    data only that, since the configuration has the rest. `folder` is what an image folder holds, where it has been
+    listed.
 
         data_identity(DatasetConfig())  # {"builder": "digits/1.0.0", "examples": {"train": 1437, "validation": 360}}
 
@@ -31,9 +32,9 @@ def data_identity(config: DatasetConfig) -> dict[str, Any]:
     if config.source == "synthetic":
         return {"source": config.source}
     if config.source == "image_folder":
-        return folder_identity(list_folder(config))
-    folder = Path(config.data_dir).expanduser() if config.data_dir else None
-    info = tfds.builder(config.builder, data_dir=folder).info
+        return folder_identity(folder or list_folder(config))
+    data_dir = Path(config.data_dir).expanduser() if config.data_dir else None
+    info = tfds.builder(config.builder, data_dir=data_dir).info
     return {
         "builder": info.full_name,
         "examples": {name: int(split.num_examples) for name, split in info.splits.items()},

@@ -16,6 +16,7 @@ import tensorflow as tf
 from zoo.datasets import augment, examples
 from zoo.datasets.config import DatasetConfig, check
 from zoo.datasets.examples import Examples
+from zoo.datasets.folders import ImageFolder
 from zoo.datasets.sizes import refuse_larger_batch
 from zoo.datasets.splits import open_splits
 from zoo.datasets.undecodable import naming
@@ -69,10 +70,13 @@ class Data:
         return naming(self._find_fault)
 
 
-def load(config: DatasetConfig, batch_size: int, seed: int, first_epoch: int = 0) -> Data:
+def load(
+    config: DatasetConfig, batch_size: int, seed: int, first_epoch: int = 0, folder: ImageFolder | None = None
+) -> Data:
     """The data set of `config`, prepared on first use.
 
-    `seed` fixes the order and the augmentation of every epoch; `train` starts with epoch `first_epoch`.
+    `seed` fixes the order and the augmentation of every epoch; `train` starts with epoch `first_epoch`. `folder` is
+    what an image folder holds, where it has been listed.
 
     Raises:
       ValueError: the configuration, the batch size or the kind of data set cannot work, or an image cannot be decoded.
@@ -81,7 +85,7 @@ def load(config: DatasetConfig, batch_size: int, seed: int, first_epoch: int = 0
     check(config)
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1.")
-    splits = open_splits(config)
+    splits = open_splits(config, folder)
     train, validation, test = splits.train, splits.validation, splits.test
     refuse_larger_batch(config, batch_size, train.size)
     steps = train.size // batch_size

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from zoo.datasets.config import DatasetConfig
+from zoo.datasets.folders import ImageFolder, list_folder
 
 DIGITS = {"train": 1437, "validation": 360}  # their splits, known before they are prepared
 
 
-def check_batch_size(config: DatasetConfig, batch_size: int) -> None:
-    """Raises ValueError where no batch of `batch_size` training images would be full, as far as is known yet."""
-    size = training_size(config)
+def check_batch_size(config: DatasetConfig, batch_size: int, folder: ImageFolder | None = None) -> None:
+    """Raises ValueError where no batch of `batch_size` training images would be full, as far as is known yet.
+
+    `folder` is what an image folder holds, where it has been listed.
+    """
+    size = training_size(config, folder)
     if size is not None:
         refuse_larger_batch(config, batch_size, size)
 
@@ -23,8 +27,10 @@ def refuse_larger_batch(config: DatasetConfig, batch_size: int, size: int) -> No
         )
 
 
-def training_size(config: DatasetConfig) -> int | None:
+def training_size(config: DatasetConfig, folder: ImageFolder | None = None) -> int | None:
     """Training images of a data set; None where it has to be prepared first, or has no such split.
+
+    `folder` is what an image folder holds, where it has been listed.
 
     Raises:
         ValueError: there is no such data set, or the image folder cannot serve.
@@ -32,9 +38,7 @@ def training_size(config: DatasetConfig) -> int | None:
     if config.source == "synthetic":
         return config.synthetic_train_size
     if config.source == "image_folder":
-        from zoo.datasets.folders import list_folder
-
-        return len(list_folder(config).train.paths)
+        return len((folder or list_folder(config)).train.paths)
     if config.builder == "digits" and config.train_split in DIGITS:
         return DIGITS[config.train_split]
     from zoo.datasets.prepare import recorded_splits

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from zoo.datasets import examples
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.examples import Examples
-from zoo.datasets.folders import list_folder, listed
+from zoo.datasets.folders import ImageFolder, list_folder, listed
 from zoo.datasets.prepare import prepared_builder
 from zoo.datasets.undecodable import image_fault, naming, record_fault, without_undecodable
 
@@ -32,8 +32,8 @@ class Splits:
     find_fault: Callable[[], str | None] = lambda: None
 
 
-def open_splits(config: DatasetConfig) -> Splits:
-    """The splits that `config` names.
+def open_splits(config: DatasetConfig, folder: ImageFolder | None = None) -> Splits:
+    """The splits that `config` names. `folder` is what an image folder holds, where it has been listed.
 
     Raises:
         ValueError: the data set cannot serve, or an image cannot be decoded (`UndecodableError`).
@@ -44,7 +44,7 @@ def open_splits(config: DatasetConfig) -> Splits:
         validation = examples.synthetic(config.synthetic_validation_size, 1, config)
         return Splits(train, validation, None, config.num_classes, None)
     if config.source == "image_folder":
-        return _open_folder(config)
+        return _open_folder(config, folder or list_folder(config))
     builder = prepared_builder(config)
     num_classes, names = _classes(builder, config)
     wanted = (config.train_split, config.validation_split, config.test_split)
@@ -62,8 +62,7 @@ def open_splits(config: DatasetConfig) -> Splits:
     return Splits(*splits, num_classes, names, find_fault)
 
 
-def _open_folder(config: DatasetConfig) -> Splits:
-    folder = list_folder(config)
+def _open_folder(config: DatasetConfig, folder: ImageFolder) -> Splits:
     for note in folder.notes:
         logger.warning("%s", note)
     folder = without_undecodable(folder, config)

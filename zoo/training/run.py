@@ -14,6 +14,7 @@ from rich.console import Console
 
 from zoo import environment, hardware, metrics
 from zoo.complexity import LayerCost, Profile, profile_layers
+from zoo.datasets.folders import ImageFolder
 from zoo.datasets.identity import data_identity
 from zoo.datasets.pipeline import Data, load
 from zoo.errors import UserError
@@ -46,7 +47,13 @@ class Sweep:
     swept: Collection[str] = ()
 
 
-def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: Sweep | None = None) -> dict[str, Any]:
+def train(
+    settings: Settings,
+    resolved: dict[str, Any],
+    directory: Path,
+    sweep: Sweep | None = None,
+    folder: ImageFolder | None = None,
+) -> dict[str, Any]:
     """Train the network of `settings`, and return what `directory/result.json` says.
 
     Writes `metrics.csv` (a row an epoch), `result.json`, `evaluation.json` and `model.keras` to `directory`, and logs
@@ -54,6 +61,7 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
 
     Args:
         resolved: the whole configuration as plain values.
+        folder: what an image folder holds, where it has been listed.
 
     Raises:
         KeyboardInterrupt: the user stopped the run; what was learnt has been saved first.
@@ -64,9 +72,9 @@ def train(settings: Settings, resolved: dict[str, Any], directory: Path, sweep: 
     start = _start(settings, sweep) | {"config": resolved, "process": environment.process()}
     screen = console()
     with Record(directory, start) as record, ExitStack() as stack:
-        model, data, layers = _prepare(settings, screen)
+        model, data, layers = _prepare(settings, screen, folder)
         cost = _total(layers)
-        start |= {"data": _plainly(lambda: data_identity(settings.dataset)), "kernels": hardware.kernels()}
+        start |= {"data": _plainly(lambda: data_identity(settings.dataset, folder)), "kernels": hardware.kernels()}
         record.add({**asdict(cost), **start})
         tracker = _plainly(lambda: stack.enter_context(_tracked(settings, start, directory, screen)))
         stack.enter_context(data.naming_what_is_broken())
@@ -158,12 +166,14 @@ def _plainly(action: Callable[[], T]) -> T:
         raise UserError(str(error)) from error
 
 
-def _prepare(settings: Settings, screen: Console) -> tuple[keras.Model, Data, list[LayerCost]]:
+def _prepare(
+    settings: Settings, screen: Console, folder: ImageFolder | None
+) -> tuple[keras.Model, Data, list[LayerCost]]:
     """Data, the compiled model and its layers' costs, and a few lines on the terminal about them."""
     keras.backend.clear_session()  # a run before this one, in a sweep, leaves its graph behind,
     gc.collect()  # and its weights in cycles; its memory would count as this run's
     environment.reset_peak_memory()
-    data = _plainly(lambda: load(settings.dataset, settings.recipe.batch_size, settings.seed))
+    data = _plainly(lambda: load(settings.dataset, settings.recipe.batch_size, settings.seed, folder=folder))
     keras.utils.set_random_seed(settings.seed)  # here, for a data set that is prepared first draws numbers too
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.policy(settings.recipe))

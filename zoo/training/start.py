@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from zoo import tensorflow_process
+from zoo.datasets.folders import ImageFolder, list_folder
 from zoo.datasets.sizes import check_batch_size
 from zoo.errors import UserError
 from zoo.training.record import Record
@@ -44,17 +45,22 @@ def start(
     settings = checked(cfg)
     resolved = OmegaConf.to_container(cfg, resolve=True)
     with claimed(directory, composition):
-        _check_data(settings, resolved, directory)
+        folder = _checked_data(settings, resolved, directory)
         tensorflow_process.prepare()
         from zoo.training.run import Sweep, train
 
-        return train(settings, resolved, directory, Sweep(sweep_id, swept))
+        return train(settings, resolved, directory, Sweep(sweep_id, swept), folder)
 
 
-def _check_data(settings: Settings, resolved: dict[str, Any], directory: Path) -> None:
-    """Raises UserError, of which `result.json` tells, for what can be known to be wrong with the data already."""
+def _checked_data(settings: Settings, resolved: dict[str, Any], directory: Path) -> ImageFolder | None:
+    """What an image folder holds: listed here once, for a million files take seconds. None for other data.
+
+    Raises UserError, of which `result.json` tells, for what can be known to be wrong with the data already.
+    """
     try:
-        check_batch_size(settings.dataset, settings.recipe.batch_size)
+        folder = list_folder(settings.dataset) if settings.dataset.source == "image_folder" else None
+        check_batch_size(settings.dataset, settings.recipe.batch_size, folder)
+        return folder
     except (ValueError, ModuleNotFoundError) as error:  # the latter where a data set of TFDS needs another package
         names = {"model": settings.model.name, "groups": settings.groups, "dataset": settings.dataset.name}
         with Record(directory, {**names, "seed": settings.seed, "config": resolved}):
