@@ -1,7 +1,8 @@
 """Small networks with every layer of the project, and the files in `goldens/saved/` that hold them.
 
-The files were written by version 0.1.0 with Keras 3.15 and TensorFlow 2.21, and stay as they are: they prove that
-later code loads what earlier code saved. `python tests/saved_networks.py` writes those that are not there:
+The files were written by version 0.1.0 with Keras 3.14 and TensorFlow 2.21, and stay as they are: they prove that
+later code loads what earlier code saved. (Keras loads files of an earlier Keras, not always of a later one, so they
+do not come from the latest.) `python tests/saved_networks.py` writes those that are not there:
 
 - `layers.keras`, `layers.weights.h5`: the network of `layers_network`. `layers.npz`: its inputs and outputs.
 - `pictures.keras`, `pictures.npz`: a network that takes pictures of uint8.
@@ -53,7 +54,8 @@ def registered_names() -> set[str]:
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
-    return {name for name in keras.saving.get_custom_objects() if name.startswith(("blocks>", "zoo>"))}
+    registered = keras.saving.get_custom_objects().items()
+    return {name for name, value in registered if value.__module__.startswith(("blocks.", "zoo."))}
 
 
 def layers_network() -> keras.Model:
