@@ -93,7 +93,7 @@ def test_preprocessing_and_network_are_one_file(tmp_path, size):
 
 
 def test_where_the_size_is_known_the_weights_are_constants(tmp_path):
-    """33 operators instead of 202: nothing of the geometry is computed anew for every picture."""
+    """39 operators instead of 208: nothing of the geometry is computed anew for every picture."""
     sequential(FIXED, Preprocessing(32, 0.875, **PLAIN)).export(tmp_path / "m.tflite", format="litert", verbose=False)
     names = [operation["op_name"] for operation in interpreter_of(tmp_path / "m.tflite")._get_ops_details()]
     assert len(names) < 45 and not {"FLOOR_DIV", "RANGE", "SUM"} & set(names)
