@@ -32,9 +32,12 @@ from blocks.layers.pooling import AdaptiveAveragePooling2D, PaddedPooling2D
 from blocks.layers.resize import ResizeLike
 from blocks.layers.separable_conv import DepthwiseSeparableConv2D
 from blocks.layers.squeeze_excite import ChannelGate, ImageMean
+from blocks.moved import install as _install_former_paths
 from blocks.ops.exporting import exportable
 from blocks.ops.group_sizes import split_channels
 from blocks.ops.grouped_conv import grouped_convolution
+
+_install_former_paths()
 
 __all__ = [
     "AdaptiveAveragePooling2D",
