@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from blocks.composites import child, convolution, normalization
+from blocks.composites import convolution, normalization
 from blocks.layers.channel_shuffle import ChannelShuffle
-from blocks.layers.dotted_names import DottedName
+from blocks.layers.dotted_names import DottedName, Scope
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.arguments import check_groups, positive
 
@@ -88,11 +88,11 @@ def condensenet_unit(inputs, growth: int, groups: int = 4, *, bottleneck: int = 
 
     Source: Huang et al. 2018, CondenseNet, section 3 and figure 2, arXiv:1711.09224.
     """
-    first, second = child(name, "conv1"), child(name, "conv2")
-    x = ChannelSelection(groups=groups, name=first)(inputs)
-    x = normalization(x, act="relu", name=child(first, "bn"))
-    x = convolution(x, bottleneck * growth, groups=groups, name=child(first, "conv"))
+    first, second = Scope(name) / "conv1", Scope(name) / "conv2"
+    x = ChannelSelection(groups=groups, name=first.name)(inputs)
+    x = normalization(x, act="relu", name=first("bn"))
+    x = convolution(x, bottleneck * growth, groups=groups, name=first("conv"))
     x = ChannelShuffle(groups, "channels_last")(x)
-    x = normalization(x, act="relu", name=child(second, "bn"))
-    x = convolution(x, growth, 3, groups=groups, name=child(second, "conv"))
+    x = normalization(x, act="relu", name=second("bn"))
+    x = convolution(x, growth, 3, groups=groups, name=second("conv"))
     return layers.Concatenate(name=name)([inputs, x])

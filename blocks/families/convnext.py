@@ -5,9 +5,9 @@ import math
 import keras
 from keras import layers
 
-from blocks.composites import activation, child, convolution, stochastic_depth
+from blocks.composites import activation, convolution, stochastic_depth
 from blocks.layers.dotted import Dense, LayerNormalization
-from blocks.layers.dotted_names import DottedName
+from blocks.layers.dotted_names import DottedName, Scope
 from blocks.layers.real_inputs import RealInputs
 
 EPSILON = 1e-6
@@ -70,7 +70,7 @@ def convnext_block(
 
     Source: Liu et al. 2022, A ConvNet for the 2020s, section 2.6 and figure 4, arXiv:2201.03545.
     """
-    channels = inputs.shape[-1]
+    scope, channels = Scope(name), inputs.shape[-1]
     over_channels = _dense if dense else convolution
     x = convolution(
         inputs,
@@ -78,11 +78,11 @@ def convnext_block(
         kernel_size,
         groups=channels if groups is None else groups,
         use_bias=True,
-        name=child(name, "conv_dw"),
+        name=scope("conv_dw"),
     )
-    x = layer_norm(x, name=child(name, "norm"))
-    x = activation(over_channels(x, expansion * channels, use_bias=True, name=child(name, "mlp.fc1")), "gelu")
-    x = over_channels(x, channels, use_bias=True, name=child(name, "mlp.fc2"))
+    x = layer_norm(x, name=scope("norm"))
+    x = activation(over_channels(x, expansion * channels, use_bias=True, name=scope("mlp.fc1")), "gelu")
+    x = over_channels(x, channels, use_bias=True, name=scope("mlp.fc2"))
     return layers.Add()([stochastic_depth(LayerScale(layer_scale, name=name)(x), drop_path), inputs])
 
 
