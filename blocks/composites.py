@@ -8,17 +8,13 @@ import math
 from keras import layers, ops
 
 from blocks.layers.batch_norm import BatchNormalization
+from blocks.layers.dotted_names import Scope
 from blocks.layers.grouped_conv import GroupedConv2D
 from blocks.layers.initializers import Normal
 from blocks.layers.squeeze_excite import ChannelGate, ImageMean
 
 MOMENTUM = 0.9  # the share of a running statistic that is kept; PyTorch's references write it 0.1
 EPSILON = 1e-5
-
-
-def child(name: str | None, suffix: str) -> str | None:
-    """`name.suffix`, or None where the caller gave no name."""
-    return None if name is None else f"{name}.{suffix}"
 
 
 def convolution(
@@ -132,9 +128,10 @@ def squeeze_excite(
     `layer_names` are those of the two convolutions below `name`.
     Source: Hu et al. 2018, Squeeze-and-Excitation Networks, section 3, arXiv:1709.01507.
     """
+    scope = Scope(name)
     x, inputs = ImageMean()(inputs)
-    x = activation(convolution(x, reduced, use_bias=True, name=child(name, layer_names[0])), act)
-    x = convolution(x, inputs.shape[-1], use_bias=True, name=child(name, layer_names[1]))
+    x = activation(convolution(x, reduced, use_bias=True, name=scope(layer_names[0])), act)
+    x = convolution(x, inputs.shape[-1], use_bias=True, name=scope(layer_names[1]))
     return ChannelGate()(inputs, activation(x, gate))
 
 

@@ -1,10 +1,11 @@
-"""The unit of CondenseNet, and the layer that hands each group the channels it has learned to see."""
+"""The unit of CondenseNet."""
 
 from keras import layers
 
-from blocks.composites import child, convolution, normalization
+from blocks.composites import convolution, normalization
 from blocks.layers.channel_selection import ChannelSelection
 from blocks.layers.channel_shuffle import ChannelShuffle
+from blocks.layers.dotted_names import Scope
 
 
 def condensenet_unit(inputs, growth: int, groups: int = 4, *, bottleneck: int = 4, name: str | None = None):
@@ -21,11 +22,11 @@ def condensenet_unit(inputs, growth: int, groups: int = 4, *, bottleneck: int = 
 
     Source: Huang et al. 2018, CondenseNet, section 3 and figure 2, arXiv:1711.09224.
     """
-    first, second = child(name, "conv1"), child(name, "conv2")
-    x = ChannelSelection(groups=groups, name=first)(inputs)
-    x = normalization(x, act="relu", name=child(first, "bn"))
-    x = convolution(x, bottleneck * growth, groups=groups, name=child(first, "conv"))
+    first, second = Scope(name) / "conv1", Scope(name) / "conv2"
+    x = ChannelSelection(groups=groups, name=first.name)(inputs)
+    x = normalization(x, act="relu", name=first("bn"))
+    x = convolution(x, bottleneck * growth, groups=groups, name=first("conv"))
     x = ChannelShuffle(groups, "channels_last")(x)
-    x = normalization(x, act="relu", name=child(second, "bn"))
-    x = convolution(x, growth, 3, groups=groups, name=child(second, "conv"))
+    x = normalization(x, act="relu", name=second("bn"))
+    x = convolution(x, growth, 3, groups=groups, name=second("conv"))
     return layers.Concatenate(name=name)([inputs, x])

@@ -5,8 +5,8 @@ import math
 import keras
 from keras import layers
 
-from blocks.composites import activation, child, convolution, stochastic_depth
-from blocks.layers.dotted_names import Dense, LayerNormalization
+from blocks.composites import activation, convolution, stochastic_depth
+from blocks.layers.dotted_names import Dense, LayerNormalization, Scope
 from blocks.layers.layer_scale import LayerScale
 
 EPSILON = 1e-6
@@ -44,7 +44,7 @@ def convnext_block(
 
     Source: Liu et al. 2022, A ConvNet for the 2020s, section 2.6 and figure 4, arXiv:2201.03545.
     """
-    channels = inputs.shape[-1]
+    scope, channels = Scope(name), inputs.shape[-1]
     over_channels = _dense if dense else convolution
     x = convolution(
         inputs,
@@ -52,11 +52,11 @@ def convnext_block(
         kernel_size,
         groups=channels if groups is None else groups,
         use_bias=True,
-        name=child(name, "conv_dw"),
+        name=scope("conv_dw"),
     )
-    x = layer_norm(x, name=child(name, "norm"))
-    x = activation(over_channels(x, expansion * channels, use_bias=True, name=child(name, "mlp.fc1")), "gelu")
-    x = over_channels(x, channels, use_bias=True, name=child(name, "mlp.fc2"))
+    x = layer_norm(x, name=scope("norm"))
+    x = activation(over_channels(x, expansion * channels, use_bias=True, name=scope("mlp.fc1")), "gelu")
+    x = over_channels(x, channels, use_bias=True, name=scope("mlp.fc2"))
     return layers.Add()([stochastic_depth(LayerScale(layer_scale, name=name)(x), drop_path), inputs])
 
 

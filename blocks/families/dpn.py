@@ -2,7 +2,8 @@
 
 from keras import layers, ops
 
-from blocks.composites import child, convolution, normalization
+from blocks.composites import convolution, normalization
+from blocks.layers.dotted_names import Scope
 
 EPSILON = 1e-3
 
@@ -37,18 +38,18 @@ def dual_path_block(
     """
     if strides != 1 and not project:
         raise ValueError(f"A dual path block of strides={strides} needs project=True: its paths change their size.")
-    paths = inputs
+    scope, paths = Scope(name), inputs
     if project:
-        paths = preactivated(inputs, residual + 2 * growth, 1, strides, name=child(name, f"c1x1_w_s{strides}"))
+        paths = preactivated(inputs, residual + 2 * growth, 1, strides, name=scope(f"c1x1_w_s{strides}"))
     kept, dense = ops.split(paths, [residual], axis=-1)
-    x = preactivated(inputs, width, name=child(name, "c1x1_a"))
-    x = preactivated(x, width, 3, strides, groups, name=child(name, "c3x3_b"))
+    x = preactivated(inputs, width, name=scope("c1x1_a"))
+    x = preactivated(x, width, 3, strides, groups, name=scope("c3x3_b"))
     if separate:
-        x = normalization(x, act="relu", epsilon=EPSILON, name=child(name, "c1x1_c.bn"))
-        added = convolution(x, residual, name=child(name, "c1x1_c1"))
-        appended = convolution(x, growth, name=child(name, "c1x1_c2"))
+        x = normalization(x, act="relu", epsilon=EPSILON, name=scope("c1x1_c.bn"))
+        added = convolution(x, residual, name=scope("c1x1_c1"))
+        appended = convolution(x, growth, name=scope("c1x1_c2"))
     else:
-        x = preactivated(x, residual + growth, name=child(name, "c1x1_c"))
+        x = preactivated(x, residual + growth, name=scope("c1x1_c"))
         added, appended = ops.split(x, [residual], axis=-1)
     return layers.Concatenate(name=name)([layers.Add()([kept, added]), dense, appended])
 
@@ -57,5 +58,6 @@ def preactivated(
     inputs, filters: int, kernel_size: int = 1, strides: int = 1, groups: int = 1, *, name: str | None = None
 ):
     """Normalisation, ReLU, convolution: (B, H, W, C) -> (B, H/strides, W/strides, filters)."""
-    x = normalization(inputs, act="relu", epsilon=EPSILON, name=child(name, "bn"))
-    return convolution(x, filters, kernel_size, strides, groups, name=child(name, "conv"))
+    scope = Scope(name)
+    x = normalization(inputs, act="relu", epsilon=EPSILON, name=scope("bn"))
+    return convolution(x, filters, kernel_size, strides, groups, name=scope("conv"))

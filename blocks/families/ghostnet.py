@@ -2,7 +2,8 @@
 
 from keras import layers, ops
 
-from blocks.composites import child, conv_norm, normalization, squeeze_excite
+from blocks.composites import conv_norm, normalization, squeeze_excite
+from blocks.layers.dotted_names import Scope
 from blocks.layers.grouped_conv import GroupedConv2D
 from blocks.layers.pooling import PaddedPooling2D
 from blocks.layers.resize import ResizeLike
@@ -33,13 +34,13 @@ def ghost_module(
     """
     if filters % 2:
         raise ValueError(f"filters={filters} is not allowed for a ghost module: it must be even, {filters + 1} say.")
-    half, primary, cheap = filters // 2, child(name, "primary_conv"), child(name, "cheap_operation")
-    intrinsic = conv_norm(inputs, half, act=act, name=child(primary, "0"), norm_name=child(primary, "1"))
+    scope, half = Scope(name), filters // 2
+    intrinsic = conv_norm(inputs, half, act=act, **scope.names("primary_conv.0", "primary_conv.1"))
     depthwise = half if groups is None else groups
-    ghosts = conv_norm(intrinsic, half, 3, 1, depthwise, act, name=child(cheap, "0"), norm_name=child(cheap, "1"))
+    ghosts = conv_norm(intrinsic, half, 3, 1, depthwise, act, **scope.names("cheap_operation.0", "cheap_operation.1"))
     x = layers.Concatenate()([intrinsic, ghosts])
     if attention:
-        x = ops.multiply(x, ResizeLike()(dfc_attention(inputs, filters, groups, name=child(name, "short_conv")), x))
+        x = ops.multiply(x, ResizeLike()(dfc_attention(inputs, filters, groups, name=scope("short_conv")), x))
     return x
 
 
@@ -57,8 +58,9 @@ def dfc_attention(inputs, filters: int, groups: int | None = None, *, name: str 
 
     Source: Tang et al. 2022, GhostNetV2, section 4.1 and figure 4, arXiv:2211.12905.
     """
+    scope = Scope(name)
     x = PaddedPooling2D("average", 2, 2, "valid", "channels_last")(inputs)
-    x = conv_norm(x, filters, name=child(name, "0"), norm_name=child(name, "1"))
+    x = conv_norm(x, filters, **scope.names("0", "1"))
     for index, kernel in ((2, (1, 5)), (4, (5, 1))):
         x = GroupedConv2D(
             filters,
@@ -68,9 +70,9 @@ def dfc_attention(inputs, filters: int, groups: int | None = None, *, name: str 
             groups=filters if groups is None else groups,
             use_bias=False,
             kernel_initializer="he_normal",
-            name=child(name, f"{index}"),
+            name=scope(index),
         )(x)
-        x = normalization(x, act="sigmoid" if index == 4 else None, name=child(name, f"{index + 1}"))
+        x = normalization(x, act="sigmoid" if index == 4 else None, name=scope(index + 1))
     return x
 
 
@@ -102,21 +104,15 @@ def ghost_bottleneck(
 
     Source: Han et al. 2020, GhostNet, section 3.2 and figure 3, arXiv:1911.11907.
     """
-    x = ghost_module(inputs, expanded, "relu", groups, attention=attention, name=child(name, "ghost1"))
+    scope, channels = Scope(name), inputs.shape[-1]
+    x = ghost_module(inputs, expanded, "relu", groups, attention=attention, name=scope("ghost1"))
     if strides > 1:
         x = conv_norm(
-            x,
-            expanded,
-            kernel_size,
-            strides,
-            expanded if groups is None else groups,
-            name=child(name, "conv_dw"),
-            norm_name=child(name, "bn_dw"),
+            x, expanded, kernel_size, strides, expanded if groups is None else groups, **scope.names("conv_dw", "bn_dw")
         )
     if squeeze:
-        x = squeeze_excite(x, squeeze, "hard_sigmoid", name=child(name, "se"))
-    x = ghost_module(x, filters, None, groups, name=child(name, "ghost2"))
-    channels, shortcut = inputs.shape[-1], child(name, "shortcut")
+        x = squeeze_excite(x, squeeze, "hard_sigmoid", name=scope("se"))
+    x = ghost_module(x, filters, None, groups, name=scope("ghost2"))
     if strides == 1 and channels == filters:
         return layers.Add(name=name)([x, inputs])
     kept = conv_norm(
@@ -125,8 +121,7 @@ def ghost_bottleneck(
         kernel_size,
         strides,
         channels if groups is None else groups,
-        name=child(shortcut, "0"),
-        norm_name=child(shortcut, "1"),
+        **scope.names("shortcut.0", "shortcut.1"),
     )
     # The sum goes into the shortcut's last normalisation: one kernel.
-    return conv_norm(kept, filters, residual=x, name=child(shortcut, "2"), norm_name=child(shortcut, "3"))
+    return conv_norm(kept, filters, residual=x, **scope.names("shortcut.2", "shortcut.3"))

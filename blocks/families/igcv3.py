@@ -1,7 +1,8 @@
 """The unit of IGCV3."""
 
-from blocks.composites import child, conv_norm
+from blocks.composites import conv_norm
 from blocks.layers.channel_shuffle import ChannelShuffle
+from blocks.layers.dotted_names import Scope
 
 
 def igcv3_unit(inputs, filters: int, expanded: int, groups: int = 2, strides: int = 1, *, name: str | None = None):
@@ -19,18 +20,11 @@ def igcv3_unit(inputs, filters: int, expanded: int, groups: int = 2, strides: in
 
     Source: Sun et al. 2018, IGCV3, section 3, arXiv:1806.00178.
     """
-    first, spatial, last = (child(name, f"conv{index}") for index in (1, 2, 3))
-    x = conv_norm(inputs, expanded, groups=groups, name=child(first, "conv"), norm_name=child(first, "bn"))
+    scope = Scope(name)
+    x = conv_norm(inputs, expanded, groups=groups, **scope.names("conv1.conv", "conv1.bn"))
     x = ChannelShuffle(groups, "channels_last")(x)
-    x = conv_norm(
-        x, expanded, 3, strides, expanded, "relu6", name=child(spatial, "conv"), norm_name=child(spatial, "bn")
-    )
+    x = conv_norm(x, expanded, 3, strides, expanded, "relu6", **scope.names("conv2.conv", "conv2.bn"))
     keeps_shape = strides == 1 and inputs.shape[-1] == filters
     return conv_norm(
-        x,
-        filters,
-        groups=groups,
-        residual=inputs if keeps_shape else None,
-        name=child(last, "conv"),
-        norm_name=child(last, "bn"),
+        x, filters, groups=groups, residual=inputs if keeps_shape else None, **scope.names("conv3.conv", "conv3.bn")
     )

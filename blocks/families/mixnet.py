@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from keras import layers, ops
 
-from blocks.composites import child, convolution, normalization, squeeze_excite, stochastic_depth
+from blocks.composites import convolution, normalization, squeeze_excite, stochastic_depth
+from blocks.layers.dotted_names import Scope
 from blocks.ops.group_sizes import split_channels
 
 
@@ -35,11 +36,12 @@ def mixed_convolution(
     channels, count = inputs.shape[-1], len(kernel_sizes)
     if count == 1:
         return convolution(inputs, filters, kernel_sizes[0], strides, channels if groups is None else groups, name=name)
+    scope = Scope(name)
     taken = split_channels(channels, count, "first")
     given = split_channels(filters, count, "first")
     ends = [sum(taken[: share + 1]) for share in range(count - 1)]
     parts = [
-        convolution(part, share, kernel, strides, part.shape[-1] if groups is None else groups, name=child(name, index))
+        convolution(part, share, kernel, strides, part.shape[-1] if groups is None else groups, name=scope(index))
         for index, (part, share, kernel) in enumerate(
             zip(ops.split(inputs, ends, axis=-1), given, kernel_sizes, strict=True)
         )
@@ -79,15 +81,16 @@ def mixnet_block(
 
     Source: Tan and Le 2019, MixConv: Mixed Depthwise Convolutional Kernels, section 4, arXiv:1907.09595.
     """
-    x = mixed_convolution(inputs, expanded, (1,) * expand_parts, name=child(name, "conv_pw"))
-    x = normalization(x, act=act, name=child(name, "bn1"))
-    x = mixed_convolution(x, expanded, kernel_sizes, strides, groups, name=child(name, "conv_dw"))
-    x = normalization(x, act=act, name=child(name, "bn2"))
+    scope = Scope(name)
+    x = mixed_convolution(inputs, expanded, (1,) * expand_parts, name=scope("conv_pw"))
+    x = normalization(x, act=act, name=scope("bn1"))
+    x = mixed_convolution(x, expanded, kernel_sizes, strides, groups, name=scope("conv_dw"))
+    x = normalization(x, act=act, name=scope("bn2"))
     if squeeze:
-        x = squeeze_excite(x, squeeze, act=act, name=child(name, "se"))
-    x = mixed_convolution(x, filters, (1,) * project_parts, name=child(name, "conv_pwl"))
+        x = squeeze_excite(x, squeeze, act=act, name=scope("se"))
+    x = mixed_convolution(x, filters, (1,) * project_parts, name=scope("conv_pwl"))
     keeps_shape = strides == 1 and inputs.shape[-1] == filters
     if not (keeps_shape and drop_path):
-        return normalization(x, residual=inputs if keeps_shape else None, name=child(name, "bn3"))
-    x = stochastic_depth(normalization(x, name=child(name, "bn3")), drop_path)
+        return normalization(x, residual=inputs if keeps_shape else None, name=scope("bn3"))
+    x = stochastic_depth(normalization(x, name=scope("bn3")), drop_path)
     return layers.Add()([x, inputs])

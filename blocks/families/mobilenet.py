@@ -1,6 +1,7 @@
 """The blocks of MobileNet v1, v2 and v3, and of the networks searched or scaled from them (MnasNet, EfficientNet)."""
 
-from blocks.composites import EPSILON, child, conv_norm, squeeze_excite
+from blocks.composites import EPSILON, conv_norm, squeeze_excite
+from blocks.layers.dotted_names import Scope
 
 
 def mobilenet_v1_block(
@@ -37,7 +38,7 @@ def mobilenet_v1_block(
 
     Source: Howard et al. 2017, section 3.1 and figure 3, arXiv:1704.04861.
     """
-    channels = inputs.shape[-1]
+    scope, channels = Scope(name), inputs.shape[-1]
     x = conv_norm(
         inputs,
         channels,
@@ -46,11 +47,10 @@ def mobilenet_v1_block(
         channels if groups is None else groups,
         act,
         epsilon=epsilon,
-        name=child(name, "conv_dw"),
-        norm_name=child(name, "bn1"),
+        **scope.names("conv_dw", "bn1"),
     )
     if squeeze:
-        x = squeeze_excite(x, squeeze, gate, act=squeeze_act, name=child(name, "se"))
+        x = squeeze_excite(x, squeeze, gate, act=squeeze_act, name=scope("se"))
     keeps_shape = final_act is None and strides == 1 and channels == filters
     return conv_norm(
         x,
@@ -59,8 +59,7 @@ def mobilenet_v1_block(
         residual=inputs if skip and keeps_shape else None,
         drop_path=drop_path,
         epsilon=epsilon,
-        name=child(name, "conv_pw"),
-        norm_name=child(name, "bn2"),
+        **scope.names("conv_pw", "bn2"),
     )
 
 
@@ -127,7 +126,8 @@ def mobilenet_v3_block(
 
     Source: Howard et al. 2019, Searching for MobileNetV3, section 5 and figure 4, arXiv:1905.02244.
     """
-    x = conv_norm(inputs, expanded, act=act, epsilon=epsilon, name=child(name, "conv_pw"), norm_name=child(name, "bn1"))
+    scope = Scope(name)
+    x = conv_norm(inputs, expanded, act=act, epsilon=epsilon, **scope.names("conv_pw", "bn1"))
     x = conv_norm(
         x,
         expanded,
@@ -136,11 +136,10 @@ def mobilenet_v3_block(
         expanded if groups is None else groups,
         act,
         epsilon=epsilon,
-        name=child(name, "conv_dw"),
-        norm_name=child(name, "bn2"),
+        **scope.names("conv_dw", "bn2"),
     )
     if squeeze:
-        x = squeeze_excite(x, squeeze, gate, act=squeeze_act, name=child(name, "se"))
+        x = squeeze_excite(x, squeeze, gate, act=squeeze_act, name=scope("se"))
     keeps_shape = strides == 1 and inputs.shape[-1] == filters
     return conv_norm(
         x,
@@ -148,6 +147,5 @@ def mobilenet_v3_block(
         residual=inputs if skip and keeps_shape else None,
         drop_path=drop_path,
         epsilon=epsilon,
-        name=child(name, "conv_pwl"),
-        norm_name=child(name, "bn3"),
+        **scope.names("conv_pwl", "bn3"),
     )

@@ -1,6 +1,7 @@
 """The blocks of MobileNet v4: the universal and the fused inverted bottleneck."""
 
-from blocks.composites import child, conv_norm
+from blocks.composites import conv_norm
+from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
 
 
@@ -37,7 +38,7 @@ def universal_inverted_bottleneck(
     """
     if strides != 1 and not (start_kernel or middle_kernel):
         raise ValueError(f"strides={strides} needs a spatial convolution: use start_kernel=3 or middle_kernel=3.")
-    x, channels = inputs, inputs.shape[-1]
+    scope, x, channels = Scope(name), inputs, inputs.shape[-1]
     if start_kernel:
         x = _strided(
             x,
@@ -47,10 +48,9 @@ def universal_inverted_bottleneck(
             channels if groups is None else groups,
             None,
             antialias,
-            name=child(name, "dw_start.conv"),
-            norm_name=child(name, "dw_start.bn"),
+            **scope.names("dw_start.conv", "dw_start.bn"),
         )
-    x = conv_norm(x, expanded, act=act, name=child(name, "pw_exp.conv"), norm_name=child(name, "pw_exp.bn"))
+    x = conv_norm(x, expanded, act=act, **scope.names("pw_exp.conv", "pw_exp.bn"))
     if middle_kernel:
         x = _strided(
             x,
@@ -60,16 +60,14 @@ def universal_inverted_bottleneck(
             expanded if groups is None else groups,
             act,
             antialias,
-            name=child(name, "dw_mid.conv"),
-            norm_name=child(name, "dw_mid.bn"),
+            **scope.names("dw_mid.conv", "dw_mid.bn"),
         )
     return conv_norm(
         x,
         filters,
         residual=inputs if strides == 1 and channels == filters else None,
         drop_path=drop_path,
-        name=child(name, "pw_proj.conv"),
-        norm_name=child(name, "pw_proj.bn"),
+        **scope.names("pw_proj.conv", "pw_proj.bn"),
     )
 
 
@@ -92,29 +90,19 @@ def fused_inverted_bottleneck(
 
     Source: Xiong et al. 2021, MobileDets, section 3, arXiv:2004.14525.
     """
-    x = _strided(
-        inputs,
-        expanded,
-        kernel_size,
-        strides,
-        1,
-        act,
-        antialias,
-        name=child(name, "conv_exp"),
-        norm_name=child(name, "bn1"),
-    )
+    scope = Scope(name)
+    x = _strided(inputs, expanded, kernel_size, strides, 1, act, antialias, **scope.names("conv_exp", "bn1"))
     return conv_norm(
         x,
         filters,
         residual=inputs if strides == 1 and inputs.shape[-1] == filters else None,
         drop_path=drop_path,
-        name=child(name, "conv_pwl"),
-        norm_name=child(name, "bn2"),
+        **scope.names("conv_pwl", "bn2"),
     )
 
 
-def _strided(x, filters, kernel_size, strides, groups, act, antialias, *, name, norm_name):
+def _strided(x, filters, kernel_size, strides, groups, act, antialias, **names):
     """conv_norm, or conv_norm at stride 1 and a 2x2 average that has the strides."""
     averaged = antialias and strides != 1
-    x = conv_norm(x, filters, kernel_size, 1 if averaged else strides, groups, act, name=name, norm_name=norm_name)
+    x = conv_norm(x, filters, kernel_size, 1 if averaged else strides, groups, act, **names)
     return PaddedPooling2D("average", strides, strides, 0, "channels_last")(x) if averaged else x

@@ -1,6 +1,7 @@
 """The bottleneck of RegNet."""
 
-from blocks.composites import child, conv_norm, squeeze_excite
+from blocks.composites import conv_norm, squeeze_excite
+from blocks.layers.dotted_names import Scope
 
 
 def regnet_block(
@@ -28,18 +29,12 @@ def regnet_block(
 
     Source: Radosavovic et al. 2020, figure 4 (X block) and section 4, "RegNetY", arXiv:2003.13678.
     """
-    shortcut = inputs
+    scope, shortcut = Scope(name), inputs
     if strides != 1 or inputs.shape[-1] != filters:
-        shortcut = conv_norm(inputs, filters, 1, strides, **_named(name, "downsample"))
-    x = conv_norm(inputs, filters, act="relu", **_named(name, "conv1"))
-    x = conv_norm(x, filters, 3, strides, groups, "relu", **_named(name, "conv2"))
+        shortcut = conv_norm(inputs, filters, 1, strides, **scope.names("downsample.conv", "downsample.bn"))
+    x = conv_norm(inputs, filters, act="relu", **scope.names("conv1.conv", "conv1.bn"))
+    x = conv_norm(x, filters, 3, strides, groups, "relu", **scope.names("conv2.conv", "conv2.bn"))
     if squeeze:
-        x = squeeze_excite(x, squeeze, layer_names=("fc1", "fc2"), name=child(name, "se"))
-    return conv_norm(
-        x, filters, act="relu", residual=shortcut, drop_path=drop_path, gamma="zeros", **_named(name, "conv3")
-    )
-
-
-def _named(name: str | None, layer: str) -> dict:
-    """The names of a convolution and of its normalisation."""
-    return {"name": child(name, f"{layer}.conv"), "norm_name": child(name, f"{layer}.bn")}
+        x = squeeze_excite(x, squeeze, layer_names=("fc1", "fc2"), name=scope("se"))
+    last = {"gamma": "zeros", **scope.names("conv3.conv", "conv3.bn")}
+    return conv_norm(x, filters, act="relu", residual=shortcut, drop_path=drop_path, **last)

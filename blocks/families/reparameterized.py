@@ -2,7 +2,8 @@
 
 from keras import layers
 
-from blocks.composites import activation, child, conv_norm, convolution, normalization, squeeze_excite, stochastic_depth
+from blocks.composites import activation, conv_norm, convolution, normalization, squeeze_excite, stochastic_depth
+from blocks.layers.dotted_names import Scope
 
 SQUEEZE_NAMES = ("fc1", "fc2")
 
@@ -34,7 +35,7 @@ def repvgg_block(
     Source: Ding et al. 2021, RepVGG, sections 3.2 and 3.3 and figure 4, arXiv:2101.03697.
     """
     branches = [("conv_1x1", 1), ("conv_kxk", 3)]
-    return _block(inputs, filters, strides, groups, branches, squeeze, drop_path, reparameterized, name)
+    return _block(inputs, filters, strides, groups, branches, squeeze, drop_path, reparameterized, Scope(name))
 
 
 def mobileone_block(
@@ -67,28 +68,28 @@ def mobileone_block(
     """
     summands = [("conv_scale", 1)] if kernel_size > 1 else []
     summands += [(f"conv_kxk.{index}", kernel_size) for index in range(branches)]
-    return _block(inputs, filters, strides, groups, summands, squeeze, drop_path, reparameterized, name)
+    return _block(inputs, filters, strides, groups, summands, squeeze, drop_path, reparameterized, Scope(name))
 
 
-def _block(inputs, filters, strides, groups, branches, squeeze, drop_path, reparameterized, name):
+def _block(inputs, filters, strides, groups, branches, squeeze, drop_path, reparameterized, scope):
     """`branches` are names and kernel sizes of the convolutions that are summed, the largest last."""
     act = None if squeeze else "relu"
     if reparameterized:
         kernel_size = branches[-1][1]
-        x = convolution(inputs, filters, kernel_size, strides, groups, use_bias=True, name=child(name, "reparam_conv"))
+        x = convolution(inputs, filters, kernel_size, strides, groups, use_bias=True, name=scope("reparam_conv"))
         x = activation(x, act)
     else:
-        x = _sum(inputs, filters, strides, groups, branches, act, drop_path, name)
+        x = _sum(inputs, filters, strides, groups, branches, act, drop_path, scope)
     if squeeze:
-        x = activation(squeeze_excite(x, squeeze, layer_names=SQUEEZE_NAMES, name=child(name, "attn")), "relu")
+        x = activation(squeeze_excite(x, squeeze, layer_names=SQUEEZE_NAMES, name=scope("attn")), "relu")
     return x
 
 
-def _sum(inputs, filters, strides, groups, branches, act, drop_path, name):
+def _sum(inputs, filters, strides, groups, branches, act, drop_path, scope):
     """act(sum of the branches); each sum is part of the normalisation that comes last in it."""
     identity = None
     if strides == 1 and inputs.shape[-1] == filters:
-        identity = normalization(inputs, name=child(name, "identity"))
+        identity = normalization(inputs, name=scope("identity"))
     apart = identity is not None and drop_path > 0  # the input is added to what is left of the convolutions
     total = None if apart else identity
     for suffix, kernel_size in branches:
@@ -101,7 +102,6 @@ def _sum(inputs, filters, strides, groups, branches, act, drop_path, name):
             groups,
             act if last and not apart else None,
             residual=total,
-            name=child(name, f"{suffix}.conv"),
-            norm_name=child(name, f"{suffix}.bn"),
+            **(scope / suffix).names("conv", "bn"),
         )
     return activation(layers.Add()([stochastic_depth(total, drop_path), identity]), act) if apart else total

@@ -2,8 +2,9 @@
 
 from keras import layers, ops
 
-from blocks.composites import child, conv_norm
+from blocks.composites import conv_norm
 from blocks.families.resnet import resnet_shortcut
+from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
 from blocks.ops.arguments import check_groups
 
@@ -40,29 +41,22 @@ def res2net_block(
     follows the authors' code.
     """
     check_groups(scale, width, "channels, one subset for each scale")
+    scope = Scope(name)
     changes = strides != 1 or inputs.shape[-1] != filters
     shortcut = resnet_shortcut(inputs, filters, strides, pooled_shortcut, name=name)
-    x = conv_norm(inputs, width, act="relu", name=child(name, "conv1"), norm_name=child(name, "bn1"))
+    x = conv_norm(inputs, width, act="relu", **scope.names("conv1", "bn1"))
     subsets = ops.split(x, scale, axis=-1) if scale > 1 else [x]
     outputs = []
     for number, x in enumerate(subsets[: max(1, scale - 1)]):
         if number and not changes:
             x = layers.Add()([outputs[-1], x])
-        norm = child(name, f"bns.{number}")
-        convolution = child(name, f"convs.{number}")
-        x = conv_norm(x, width // scale, 3, strides, groups, "relu", name=convolution, norm_name=norm)
+        names = scope.names(f"convs.{number}", f"bns.{number}")
+        x = conv_norm(x, width // scale, 3, strides, groups, "relu", **names)
         outputs.append(x)
     if scale > 1:
         last = subsets[-1]
         outputs.append(PaddedPooling2D("average", 3, strides, 1, "channels_last")(last) if changes else last)
         x = layers.Concatenate()(outputs)
     return conv_norm(
-        x,
-        filters,
-        act="relu",
-        residual=shortcut,
-        drop_path=drop_path,
-        gamma="zeros",
-        name=child(name, "conv3"),
-        norm_name=child(name, "bn3"),
+        x, filters, act="relu", residual=shortcut, drop_path=drop_path, gamma="zeros", **scope.names("conv3", "bn3")
     )

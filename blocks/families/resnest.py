@@ -2,8 +2,9 @@
 
 from keras import layers, ops
 
-from blocks.composites import activation, child, conv_norm, convolution, normalization
+from blocks.composites import activation, conv_norm, convolution, normalization
 from blocks.families.resnet import resnet_shortcut
+from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
 
 
@@ -24,22 +25,14 @@ def split_attention(
 
     Source: Zhang et al. 2020, ResNeSt: Split-Attention Networks, section 3.1 and figure 2, arXiv:2004.08955.
     """
-    x = conv_norm(
-        inputs,
-        filters * radix,
-        3,
-        strides,
-        groups * radix,
-        "relu",
-        name=child(name, "conv"),
-        norm_name=child(name, "bn0"),
-    )
+    scope = Scope(name)
+    x = conv_norm(inputs, filters * radix, 3, strides, groups * radix, "relu", **scope.names("conv", "bn0"))
     gate = ops.mean(x, axis=(1, 2), keepdims=True)
     if radix > 1:
         gate = ops.sum(ops.reshape(gate, (-1, 1, radix, filters)), axis=2, keepdims=True)
-    gate = convolution(gate, reduced, groups=groups, use_bias=True, name=child(name, "fc1"))
-    gate = normalization(gate, act="relu", name=child(name, "bn1"))
-    gate = convolution(gate, filters * radix, groups=groups, use_bias=True, name=child(name, "fc2"))
+    gate = convolution(gate, reduced, groups=groups, use_bias=True, name=scope("fc1"))
+    gate = normalization(gate, act="relu", name=scope("bn1"))
+    gate = convolution(gate, filters * radix, groups=groups, use_bias=True, name=scope("fc2"))
     if radix == 1:
         return ops.multiply(x, activation(gate, "sigmoid"))
     # The channels of the gate are (groups, radix, filters / groups) and those of the image (radix, filters).
@@ -76,20 +69,14 @@ def resnest_block(
 
     Source: Zhang et al. 2020, sections 3.1 and 3.2 and figure 1, arXiv:2004.08955.
     """
+    scope = Scope(name)
     shortcut = resnet_shortcut(inputs, filters, strides, pooled=True, name=name)
-    x = conv_norm(inputs, width, act="relu", name=child(name, "conv1"), norm_name=child(name, "bn1"))
+    x = conv_norm(inputs, width, act="relu", **scope.names("conv1", "bn1"))
     if strides > 1 and pool_first:
         x = PaddedPooling2D("average", 3, strides, 1, "channels_last")(x)
-    x = split_attention(x, width, reduced, radix, groups, name=child(name, "conv2"))
+    x = split_attention(x, width, reduced, radix, groups, name=scope("conv2"))
     if strides > 1 and not pool_first:
         x = PaddedPooling2D("average", 3, strides, 1, "channels_last")(x)
     return conv_norm(
-        x,
-        filters,
-        act="relu",
-        residual=shortcut,
-        drop_path=drop_path,
-        gamma="zeros",
-        name=child(name, "conv3"),
-        norm_name=child(name, "bn3"),
+        x, filters, act="relu", residual=shortcut, drop_path=drop_path, gamma="zeros", **scope.names("conv3", "bn3")
     )

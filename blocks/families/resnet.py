@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from blocks.composites import child, conv_norm
+from blocks.composites import conv_norm
+from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
 
 STEM = 64
@@ -57,8 +58,7 @@ def resnet_shortcut(
     if pooled and strides > 1:
         inputs = PaddedPooling2D("average", 2, strides, "same", "channels_last")(inputs)
         strides = 1
-    convolution, norm = (child(name, layer) for layer in layer_names)
-    return conv_norm(inputs, filters, 1, strides, name=convolution, norm_name=norm)
+    return conv_norm(inputs, filters, 1, strides, **Scope(name).names(*layer_names))
 
 
 def residual_stages(inputs, depths: Sequence[int], block: Callable, drop_path: float = 0.0) -> list:

@@ -2,8 +2,9 @@
 
 from keras import layers
 
-from blocks.composites import activation, child, conv_norm, squeeze_excite, stochastic_depth
+from blocks.composites import activation, conv_norm, squeeze_excite, stochastic_depth
 from blocks.families.resnet import resnet_shortcut
+from blocks.layers.dotted_names import Scope
 
 LAYER_NAMES = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))  # convolution and normalisation; timm, torchvision
 
@@ -39,12 +40,12 @@ def resnext_block(
 
     Source: Xie et al. 2017, section 3.3 and figure 3c, arXiv:1611.05431.
     """
-    first, second, third = ([child(name, layer) for layer in pair] for pair in layer_names)
+    scope, (first, second, third) = Scope(name), layer_names
     shortcut = resnet_shortcut(inputs, filters, strides, pooled_shortcut, layer_names=shortcut_names, name=name)
-    x = conv_norm(inputs, width, act="relu", name=first[0], norm_name=first[1])
-    x = conv_norm(x, width, 3, strides, groups, "relu", name=second[0], norm_name=second[1])
-    last = {"gamma": "zeros", "name": third[0], "norm_name": third[1]}
+    x = conv_norm(inputs, width, act="relu", **scope.names(*first))
+    x = conv_norm(x, width, 3, strides, groups, "relu", **scope.names(*second))
+    last = {"gamma": "zeros", **scope.names(*third)}
     if not squeeze:
         return conv_norm(x, filters, act="relu", residual=shortcut, drop_path=drop_path, **last)
-    x = squeeze_excite(conv_norm(x, filters, **last), squeeze, layer_names=("fc1", "fc2"), name=child(name, "se"))
+    x = squeeze_excite(conv_norm(x, filters, **last), squeeze, layer_names=("fc1", "fc2"), name=scope("se"))
     return activation(layers.Add()([stochastic_depth(x, drop_path), shortcut]), "relu")

@@ -2,8 +2,9 @@
 
 from keras import layers, ops
 
-from blocks.composites import child, conv_norm, convolution, normalization
+from blocks.composites import conv_norm, convolution, normalization
 from blocks.families.resnet import resnet_shortcut
+from blocks.layers.dotted_names import Scope
 from blocks.ops.arguments import check_groups
 
 KERNELS = (1, 2)  # dilations of the 3x3 kernels of the paths: they see 3x3 and 5x5 pixels
@@ -32,30 +33,19 @@ def selective_kernel(
 
     Source: Li et al. 2019, Selective Kernel Networks, section 3.1 and figure 1, arXiv:1903.06586; the split is timm's.
     """
-    count = len(KERNELS)
+    scope, count = Scope(name), len(KERNELS)
     if split_input:
         check_groups(count, inputs.shape[-1], "channels, one part for each path")
     seen = ops.split(inputs, count, axis=-1) if split_input else [inputs] * count
     paths = []
     for number, (x, dilation) in enumerate(zip(seen, KERNELS, strict=True)):
-        path = child(name, f"paths.{number}")
-        x = conv_norm(
-            x,
-            filters,
-            3,
-            strides,
-            groups,
-            "relu",
-            dilation=dilation,
-            name=child(path, "conv"),
-            norm_name=child(path, "bn"),
-        )
+        path = scope / f"paths.{number}"
+        x = conv_norm(x, filters, 3, strides, groups, "relu", dilation=dilation, **path.names("conv", "bn"))
         paths.append(x)
-    attention = child(name, "attn")
     gate = layers.Add()([ops.mean(x, axis=(1, 2), keepdims=True) for x in paths])
-    gate = convolution(gate, reduced, name=child(attention, "fc_reduce"))
-    gate = normalization(gate, act="relu", name=child(attention, "bn"))
-    gate = convolution(gate, filters * count, name=child(attention, "fc_select"))
+    gate = convolution(gate, reduced, name=scope("attn.fc_reduce"))
+    gate = normalization(gate, act="relu", name=scope("attn.bn"))
+    gate = convolution(gate, filters * count, name=scope("attn.fc_select"))
     gate = ops.softmax(ops.reshape(gate, (-1, 1, count, filters)), axis=2)
     gates = ops.split(gate, count, axis=2)
     return layers.Add()([ops.multiply(x, gate) for x, gate in zip(paths, gates, strict=True)])
@@ -90,14 +80,14 @@ def sk_block(
 
     Source: Li et al. 2019, section 3.2 and table 1, arXiv:1903.06586.
     """
-    names = [child(name, f"conv{number}") for number in (1, 2, 3)]
+    scope = Scope(name)
     if width is None:
-        x = selective_kernel(inputs, filters, reduced, groups, strides, split_input=split_input, name=names[0])
-        kernel, last = 3, names[1]
+        x = selective_kernel(inputs, filters, reduced, groups, strides, split_input=split_input, name=scope("conv1"))
+        kernel, last = 3, scope / "conv2"
     else:
-        x = conv_norm(inputs, width, act="relu", name=child(names[0], "conv"), norm_name=child(names[0], "bn"))
-        x = selective_kernel(x, width, reduced, groups, strides, split_input=split_input, name=names[1])
-        kernel, last = 1, names[2]
+        x = conv_norm(inputs, width, act="relu", **scope.names("conv1.conv", "conv1.bn"))
+        x = selective_kernel(x, width, reduced, groups, strides, split_input=split_input, name=scope("conv2"))
+        kernel, last = 1, scope / "conv3"
     return conv_norm(
         x,
         filters,
@@ -105,6 +95,5 @@ def sk_block(
         act="relu",
         residual=resnet_shortcut(inputs, filters, strides, pooled_shortcut, name=name),
         drop_path=drop_path,
-        name=child(last, "conv"),
-        norm_name=child(last, "bn"),
+        **last.names("conv", "bn"),
     )

@@ -2,8 +2,9 @@
 
 from keras import layers, ops
 
-from blocks.composites import activation, child, conv_norm
+from blocks.composites import activation, conv_norm
 from blocks.layers.channel_shuffle import ChannelShuffle
+from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
 from blocks.ops.arguments import check_groups
 
@@ -28,18 +29,13 @@ def shufflenet_v1_unit(
     channels = inputs.shape[-1]
     if strides == 1 and channels != filters:
         raise ValueError(f"A unit of stride 1 keeps its {channels} channels; filters={filters} needs strides=2.")
-    middle = filters // 4
+    scope, middle = Scope(name), filters // 4
     x = conv_norm(
-        inputs,
-        middle,
-        groups=groups if group_first else 1,
-        act="relu",
-        name=child(name, "compress_conv1"),
-        norm_name=child(name, "compress_bn1"),
+        inputs, middle, groups=groups if group_first else 1, act="relu", **scope.names("compress_conv1", "compress_bn1")
     )
     x = ChannelShuffle(groups, "channels_last")(x)
-    x = conv_norm(x, middle, 3, strides, middle, name=child(name, "dw_conv2"), norm_name=child(name, "dw_bn2"))
-    expand = {"groups": groups, "name": child(name, "expand_conv3"), "norm_name": child(name, "expand_bn3")}
+    x = conv_norm(x, middle, 3, strides, middle, **scope.names("dw_conv2", "dw_bn2"))
+    expand = {"groups": groups, **scope.names("expand_conv3", "expand_bn3")}
     if strides == 1:
         return conv_norm(x, filters, act="relu", residual=inputs, **expand)
     x = conv_norm(x, filters - channels, act="relu", **expand)
@@ -80,26 +76,16 @@ def shufflenet_v2_unit(
         raise ValueError(f"Two halves of equal size can go into a unit of stride 1; got {sizes} for strides={strides}.")
     if strides == 1 and channels != filters:
         raise ValueError(f"A unit of stride 1 keeps its {channels} channels; filters={filters} needs strides=2.")
-    half = filters // 2
+    scope, half = Scope(name), filters // 2
     if strides == 1:
         kept, x = parts if len(parts) == 2 else ops.split(parts[0], 2, axis=-1)
     else:
         x = parts[0]
-        first = child(name, "branch1")
         kept = conv_norm(
-            x,
-            channels,
-            3,
-            strides,
-            channels if groups is None else groups,
-            name=child(first, "0"),
-            norm_name=child(first, "1"),
+            x, channels, 3, strides, channels if groups is None else groups, **scope.names("branch1.0", "branch1.1")
         )
-        kept = conv_norm(kept, half, act="relu", name=child(first, "2"), norm_name=child(first, "3"))
-    second = child(name, "branch2")
-    x = conv_norm(x, half, act="relu", name=child(second, "0"), norm_name=child(second, "1"))
-    x = conv_norm(
-        x, half, 3, strides, half if groups is None else groups, name=child(second, "3"), norm_name=child(second, "4")
-    )
-    x = conv_norm(x, half, act="relu", name=child(second, "5"), norm_name=child(second, "6"))
+        kept = conv_norm(kept, half, act="relu", **scope.names("branch1.2", "branch1.3"))
+    x = conv_norm(x, half, act="relu", **scope.names("branch2.0", "branch2.1"))
+    x = conv_norm(x, half, 3, strides, half if groups is None else groups, **scope.names("branch2.3", "branch2.4"))
+    x = conv_norm(x, half, act="relu", **scope.names("branch2.5", "branch2.6"))
     return ChannelShuffle(2, "channels_last", pieces=2 if halves else 1, name=name)([kept, x])

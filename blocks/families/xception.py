@@ -2,7 +2,8 @@
 
 from keras import layers
 
-from blocks.composites import activation, child, conv_norm, convolution, normalization, stochastic_depth
+from blocks.composites import activation, conv_norm, convolution, normalization, stochastic_depth
+from blocks.layers.dotted_names import Scope
 
 
 def xception_module(
@@ -34,15 +35,16 @@ def xception_module(
     Source: Chen et al. 2018, Encoder-Decoder with Atrous Separable Convolution, section 3.2 and figure 4,
     arXiv:1802.02611.
     """
+    scope = Scope(name)
     shortcut = inputs if skip else None
     if skip and (strides != 1 or inputs.shape[-1] != filters[2]):
-        names = {"name": child(name, "shortcut.conv"), "norm_name": child(name, "shortcut.bn")}
+        names = scope.names("shortcut.conv", "shortcut.bn")
         shortcut = conv_norm(inputs, filters[2], 1, strides, epsilon=epsilon, **names)
     x = activation(inputs, "relu") if skip else inputs
     for index, outputs in enumerate(filters, start=1):
         last = index == 3
         tap = x
-        layer = child(name, f"stack.conv{index}")
+        layer = scope / f"stack.conv{index}"
         channels = x.shape[-1]
         x = conv_norm(
             x,
@@ -52,8 +54,7 @@ def xception_module(
             channels if groups is None else groups,
             None if skip else "relu",
             epsilon=epsilon,
-            name=child(layer, "conv_dw"),
-            norm_name=child(layer, "bn_dw"),
+            **layer.names("conv_dw", "bn_dw"),
         )
         x = conv_norm(
             x,
@@ -62,8 +63,7 @@ def xception_module(
             residual=shortcut if last else None,
             drop_path=drop_path if last else 0.0,
             epsilon=epsilon,
-            name=child(layer, "conv_pw"),
-            norm_name=child(layer, "bn_pw"),
+            **layer.names("conv_pw", "bn_pw"),
         )
     return x, tap
 
@@ -86,17 +86,18 @@ def preactivated_xception_module(
     Source: timm's `xception_aligned.py`, after He et al. 2016, Identity Mappings in Deep Residual Networks,
     section 4.1, arXiv:1603.05027.
     """
-    x = normalization(inputs, act="relu", epsilon=epsilon, name=child(name, "norm"))
+    scope = Scope(name)
+    x = normalization(inputs, act="relu", epsilon=epsilon, name=scope("norm"))
     shortcut = x
     if skip and (strides != 1 or inputs.shape[-1] != filters[2]):
-        shortcut = convolution(x, filters[2], 1, strides, name=child(name, "shortcut"))
+        shortcut = convolution(x, filters[2], 1, strides, name=scope("shortcut"))
     for index, outputs in enumerate(filters, start=1):
-        layer = child(name, f"stack.conv{index}")
+        layer = scope / f"stack.conv{index}"
         tap = x
         if index > 1:
-            x = normalization(x, act="relu", epsilon=epsilon, name=child(layer, "norm"))
+            x = normalization(x, act="relu", epsilon=epsilon, name=layer("norm"))
         channels = x.shape[-1]
         split = channels if groups is None else groups
-        x = convolution(x, channels, 3, strides if index == 3 else 1, split, name=child(layer, "conv_dw"))
-        x = convolution(x, outputs, name=child(layer, "conv_pw"))
+        x = convolution(x, channels, 3, strides if index == 3 else 1, split, name=layer("conv_dw"))
+        x = convolution(x, outputs, name=layer("conv_pw"))
     return (layers.Add()([stochastic_depth(x, drop_path), shortcut]) if skip else x), tap

@@ -1,9 +1,47 @@
-"""Layers whose names may have dots, as module paths of references have, on every backend."""
+"""Layer names with dots, as module paths of references have: put together, and of layers that may have them."""
+
+from dataclasses import dataclass
 
 import keras
 from keras import layers, ops
 
 from blocks.layers.real_inputs import RealInputs
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A module path below which layers are named; without one there are no names, and Keras numbers the layers.
+
+    Raises:
+        TypeError: for a name that is itself a scope.
+
+    Example:
+        >>> scope = Scope("layer1.0")
+        >>> scope("fc")
+        'layer1.0.fc'
+        >>> scope / "attn"
+        Scope(name='layer1.0.attn')
+        >>> scope.names("conv1", "bn1")
+        {'name': 'layer1.0.conv1', 'norm_name': 'layer1.0.bn1'}
+    """
+
+    name: str | None
+
+    def __post_init__(self):
+        if isinstance(self.name, Scope):
+            raise TypeError(f"A scope's name is a string or None, not {self.name}: give {self.name.name!r}.")
+
+    def __call__(self, layer: str | int) -> str | None:
+        """The name of a layer."""
+        return None if self.name is None else f"{self.name}.{layer}"
+
+    def __truediv__(self, module: str | int) -> "Scope":
+        """The scope of a module."""
+        return Scope(self(module))
+
+    def names(self, conv: str, norm: str) -> dict[str, str | None]:
+        """The names of a convolution and its normalisation, as `conv_norm` takes them."""
+        return {"name": self(conv), "norm_name": self(norm)}
 
 
 class DottedName:

@@ -80,6 +80,7 @@ def build(config: ConvNeXt, images, small_stem: bool = False) -> list:
     """
     from blocks import convnext_block, convolution
     from blocks.families.convnext import layer_norm
+    from blocks.layers.dotted_names import Scope
 
     x = images
     for index, (filters, kernel_size, strides, padding) in enumerate(_stem(config, small_stem)):
@@ -87,13 +88,13 @@ def build(config: ConvNeXt, images, small_stem: bool = False) -> list:
     x = layer_norm(x, name=f"stem.{index + 1}")
     features, done = [], 0
     for stage, (depth, channels) in enumerate(zip(config.depths, config.widths, strict=True)):
-        name = f"stages.{stage}"
+        scope = Scope(f"stages.{stage}")
         if stage:
-            x = layer_norm(x, name=f"{name}.downsample.0")
-            x = convolution(x, channels, 2, 2, padding=0, use_bias=True, name=f"{name}.downsample.1")
+            x = layer_norm(x, name=scope("downsample.0"))
+            x = convolution(x, channels, 2, 2, padding=0, use_bias=True, name=scope("downsample.1"))
         for block in range(depth):
             rate = config.drop_path * done / max(sum(config.depths) - 1, 1)
-            x = convnext_block(x, config.groups, dense=config.dense, drop_path=rate, name=f"{name}.blocks.{block}")
+            x = convnext_block(x, config.groups, dense=config.dense, drop_path=rate, name=scope(f"blocks.{block}"))
             done += 1
         features.append(x)
     return features

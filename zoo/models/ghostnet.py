@@ -85,6 +85,7 @@ def build(config: GhostNet, images, small_stem: bool = False) -> list:
     Version 2 halves the last of them again inside, so that one has to be of 2 pixels a side at least.
     """
     from blocks import conv_norm, ghost_bottleneck
+    from blocks.layers.dotted_names import Scope
 
     x = conv_norm(images, config.scaled(STEM), 3, 1 if small_stem else 2, act="relu", name="conv_stem", norm_name="bn1")
     features, bottleneck = [], 0
@@ -105,8 +106,8 @@ def build(config: GhostNet, images, small_stem: bool = False) -> list:
                 name=f"blocks.{stage}.{block}",
             )
             bottleneck += 1
-    last = f"blocks.{len(STAGES)}.0"
-    x = conv_norm(x, config.scaled(LAST), act="relu", name=f"{last}.conv", norm_name=f"{last}.bn1")
+    last = Scope(f"blocks.{len(STAGES)}.0")
+    x = conv_norm(x, config.scaled(LAST), act="relu", **last.names("conv", "bn1"))
     return [*features, x]
 
 

@@ -59,17 +59,10 @@ VARIANTS = {
 def build(config: IGCV3, images, small_stem: bool = False) -> list:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import conv_norm, igcv3_unit
+    from blocks.layers.dotted_names import Scope
 
-    stem = "features.init_block"
-    x = conv_norm(
-        images,
-        config.scaled(STEM),
-        3,
-        1 if small_stem else 2,
-        act="relu6",
-        name=f"{stem}.conv",
-        norm_name=f"{stem}.bn",
-    )
+    stem = Scope("features.init_block").names("conv", "bn")
+    x = conv_norm(images, config.scaled(STEM), 3, 1 if small_stem else 2, act="relu6", **stem)
     features = []
     for stage, parts in enumerate(STAGES, start=1):
         widths = [config.scaled(channels) for channels, units in parts for _ in range(units)]
@@ -89,6 +82,7 @@ def build(config: IGCV3, images, small_stem: bool = False) -> list:
 def head(config: IGCV3, features):
     """Vector (B, 1280) that the classifier sees, from the last feature map."""
     from blocks import conv_norm, global_average
+    from blocks.layers.dotted_names import Scope
 
-    last, channels = "features.final_block", HEAD if config.width <= 1 else config.scaled(HEAD)
-    return global_average(conv_norm(features, channels, act="relu6", name=f"{last}.conv", norm_name=f"{last}.bn"))
+    last, channels = Scope("features.final_block"), HEAD if config.width <= 1 else config.scaled(HEAD)
+    return global_average(conv_norm(features, channels, act="relu6", **last.names("conv", "bn")))

@@ -106,16 +106,17 @@ def build(config: MobileNetV3, images, small_stem: bool = False) -> list:
 def _block(x, block: Block, *, groups: int | None, drop_path: float):
     """The block that one line of the tables describes."""
     from blocks import conv_norm, mobilenet_v1_block, mobilenet_v3_block
+    from blocks.layers.dotted_names import Scope
 
-    row, name = block.row, block.name
+    row = block.row
     if row.kernel == 1:
-        return conv_norm(x, block.channels, act=row.act, name=f"{name}.conv", norm_name=f"{name}.bn1")
+        return conv_norm(x, block.channels, act=row.act, **Scope(block.name).names("conv", "bn1"))
     shared = {
         "kernel_size": row.kernel,
         "act": row.act,
         "squeeze": round_channels(block.expanded * row.squeeze) if row.squeeze else 0,
         "drop_path": drop_path,
-        "name": name,
+        "name": block.name,
     }
     if not row.expansion:
         return mobilenet_v1_block(x, block.channels, block.strides, groups, final_act=None, **shared)

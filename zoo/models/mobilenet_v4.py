@@ -164,13 +164,14 @@ VARIANTS = {
 def build(config: MobileNetV4, images, small_stem: bool = False) -> list:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import conv_norm, fused_inverted_bottleneck, universal_inverted_bottleneck
+    from blocks.layers.dotted_names import Scope
 
     def make(x, block, drop_path):
-        row, name = block.row, block.name
+        row = block.row
         if isinstance(row, Conv):
-            kernel, norm = f"{name}.conv", f"{name}.bn1"
-            return conv_norm(x, block.channels, row.kernel, row.strides, act=ACT, name=kernel, norm_name=norm)
-        shared = {"act": ACT, "antialias": config.antialias, "drop_path": drop_path, "name": name}
+            names = Scope(block.name).names("conv", "bn1")
+            return conv_norm(x, block.channels, row.kernel, row.strides, act=ACT, **names)
+        shared = {"act": ACT, "antialias": config.antialias, "drop_path": drop_path, "name": block.name}
         if isinstance(row, Fused):
             return fused_inverted_bottleneck(x, block.channels, block.expanded, row.strides, **shared)
         return universal_inverted_bottleneck(

@@ -67,9 +67,10 @@ VARIANTS = {config.name: config for dataset in CLASSES for config in (ResNeXtCIF
 def build(config: ResNeXtCIFAR, images, small_stem: bool = False) -> list:
     """Feature maps at strides 1, 2, 4 of `images` (B, H, W, C), whatever the stem: it is small already."""
     from blocks import conv_norm, resnext_block
+    from blocks.layers.dotted_names import Scope
 
-    stem = "features.init_block"
-    x = conv_norm(images, RESNET_WIDTH, 3, act="relu", name=f"{stem}.conv", norm_name=f"{stem}.bn")
+    stem = Scope("features.init_block")
+    x = conv_norm(images, RESNET_WIDTH, 3, act="relu", **stem.names("conv", "bn"))
     features = []
     for stage in range(STAGES):
         for unit in range((config.depth - 2) // (3 * STAGES)):
