@@ -4,10 +4,10 @@ Importing this package registers its layers with Keras, so that saved models whi
 """
 
 from blocks.composites import conv_norm, convolution, global_average, normalization, squeeze_excite
-from blocks.families.condensenet import ChannelSelection, condensenet_unit
-from blocks.families.convnext import LayerScale, convnext_block
+from blocks.families.condensenet import condensenet_unit
+from blocks.families.convnext import convnext_block
 from blocks.families.dpn import dual_path_block
-from blocks.families.ghostnet import ResizeLike, dfc_attention, ghost_bottleneck, ghost_module
+from blocks.families.ghostnet import dfc_attention, ghost_bottleneck, ghost_module
 from blocks.families.igcv3 import igcv3_unit
 from blocks.families.mixnet import mixed_convolution, mixnet_block
 from blocks.families.mobilenet import mobilenet_v1_block, mobilenet_v2_block, mobilenet_v3_block
@@ -22,16 +22,22 @@ from blocks.families.selective_kernel import selective_kernel, sk_block
 from blocks.families.shufflenet import shufflenet_v1_unit, shufflenet_v2_unit
 from blocks.families.xception import preactivated_xception_module, xception_module
 from blocks.layers.batch_norm import BatchNormalization
+from blocks.layers.channel_selection import ChannelSelection
 from blocks.layers.channel_shuffle import ChannelShuffle
-from blocks.layers.convolution import GroupedConv1D, GroupedConv2D, GroupedConv3D
-from blocks.layers.dotted import Dense, LayerNormalization
-from blocks.layers.local_response_norm import AdaptiveAveragePooling2D, LocalResponseNormalization
-from blocks.layers.pooling import PaddedPooling2D
+from blocks.layers.dotted_names import Dense, LayerNormalization
+from blocks.layers.grouped_conv import GroupedConv1D, GroupedConv2D, GroupedConv3D
+from blocks.layers.layer_scale import LayerScale
+from blocks.layers.local_response_norm import LocalResponseNormalization
+from blocks.layers.pooling import AdaptiveAveragePooling2D, PaddedPooling2D
+from blocks.layers.resize import ResizeLike
 from blocks.layers.separable_conv import DepthwiseSeparableConv2D
 from blocks.layers.squeeze_excite import ChannelGate, ImageMean
+from blocks.moved import install as _install_former_paths
 from blocks.ops.exporting import exportable
 from blocks.ops.group_sizes import split_channels
 from blocks.ops.grouped_conv import grouped_convolution
+
+_install_former_paths()
 
 __all__ = [
     "AdaptiveAveragePooling2D",

@@ -8,7 +8,7 @@ import math
 from keras import layers, ops
 
 from blocks.layers.batch_norm import BatchNormalization
-from blocks.layers.convolution import GroupedConv2D
+from blocks.layers.grouped_conv import GroupedConv2D
 from blocks.layers.initializers import Normal
 from blocks.layers.squeeze_excite import ChannelGate, ImageMean
 

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 import blocks
-from blocks.families.convnext import LayerScale
+from blocks.layers.layer_scale import LayerScale
 from randomized import check_same, kinds, normalizations, randomized
 from zoo import fuse
 from zoo.folding import report

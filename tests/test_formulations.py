@@ -10,7 +10,7 @@ import definition
 from blocks import GroupedConv2D, grouped_convolution
 from blocks.ops import implementation as formulations
 from blocks.ops.implementation import NAMES, Situation, choose, obstacle
-from blocks.ops.tensorflow import fused as tensorflow_ops
+from blocks.ops.tensorflow import runtime
 
 PLAIN = Situation(
     device="CPU",
@@ -192,12 +192,12 @@ def test_xla_is_seen_while_it_is_traced():
     seen = []
 
     def note(x):
-        seen.append(tensorflow_ops.in_xla())
+        seen.append(runtime.in_xla())
         return x
 
     tf.function(note, jit_compile=True)(tf.ones(3))
     tf.function(note, jit_compile=False)(tf.ones(3))
-    assert seen == [True, False] and not tensorflow_ops.in_xla()
+    assert seen == [True, False] and not runtime.in_xla()
 
 
 SHAPES_IN_XLA = [(32, 32, 3, 1, 8), (32, 64, 3, 2, 8), (24, 24, 3, 2, 24), (24, 36, 1, 1, 3)]

@@ -8,7 +8,7 @@ import tensorflow as tf
 import blocks
 from blocks import GroupedConv2D
 from blocks.kernels import build
-from blocks.ops.tensorflow import fused as tensorflow_ops
+from blocks.ops.tensorflow import conv2d, fused, runtime
 
 pytestmark = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
 
@@ -20,7 +20,7 @@ def drawn(*shape, dtype="float32", scale=1.0, seed=0):
 
 def plainly(monkeypatch):
     """From here on TensorFlow's own operations compute."""
-    monkeypatch.setattr(tensorflow_ops, "kernels", lambda: None)
+    monkeypatch.setattr(runtime, "library", lambda: None)
 
 
 def kinds(function, *arguments) -> set[str]:
@@ -41,7 +41,7 @@ def test_normalisation_equals_tensorflow(monkeypatch, activation, residual, trai
         watched = [images, *vectors[:2], *([added] if residual else [])]
         with tf.GradientTape() as tape:
             tape.watch(watched)
-            outputs, mean, variance = tensorflow_ops.fused_normalize(
+            outputs, mean, variance = fused.fused_normalize(
                 images,
                 *vectors,
                 epsilon=1e-3,
@@ -62,7 +62,7 @@ def test_normalisation_equals_tensorflow(monkeypatch, activation, residual, trai
 def test_normalisation_keeps_its_digits_far_from_zero():
     """A mean of a thousand standard deviations: sums of squares alone would leave none."""
     images = drawn(8, 16, 16, 32) + 1000.0
-    outputs, _, variance = tensorflow_ops.fused_normalize(
+    outputs, _, variance = fused.fused_normalize(
         images, tf.ones(32), tf.zeros(32), tf.zeros(32), tf.zeros(32), epsilon=0.0, rate=1.0, training=True
     )
     exact = images.numpy().astype("float64")
@@ -74,8 +74,8 @@ def test_normalisation_in_bfloat16_is_that_of_float32_rounded():
     images = drawn(4, 5, 6, 40, dtype="bfloat16", scale=2)
     arguments = (tf.ones(40), tf.zeros(40), tf.zeros(40), tf.ones(40))
     settings = {"epsilon": 1e-3, "rate": 0.1, "training": True, "activation": "relu"}
-    ours = tensorflow_ops.fused_normalize(images, *arguments, **settings)
-    wide = tensorflow_ops.fused_normalize(tf.cast(images, tf.float32), *arguments, **settings)
+    ours = fused.fused_normalize(images, *arguments, **settings)
+    wide = fused.fused_normalize(tf.cast(images, tf.float32), *arguments, **settings)
     assert ours[0].dtype == tf.bfloat16
     np.testing.assert_array_equal(ours[0], tf.cast(wide[0], tf.bfloat16))
     np.testing.assert_array_equal(ours[2], wide[2])
@@ -85,7 +85,7 @@ def test_not_a_number_and_infinity_pass_through():
     images = tf.tensor_scatter_nd_update(drawn(1, 4, 4, 32), [[0, 0, 0, 0], [0, 1, 1, 1]], [np.nan, np.inf])
     for dtype in ("float32", "bfloat16"):
         kernel = tf.cast(tf.eye(32)[None, None], dtype)
-        outputs = tensorflow_ops.convolve(
+        outputs = conv2d.convolve(
             tf.cast(images, dtype), kernel, (1, 1), "valid", (1, 1), activation="relu", implementation="kernel"
         )
         outputs = tf.cast(outputs, "float32").numpy()
@@ -103,7 +103,7 @@ def test_shuffle_equals_tensorflow(monkeypatch, sizes, groups, pieces, dtype):
     def results():
         with tf.GradientTape() as tape:
             tape.watch(parts)
-            outputs = tensorflow_ops.shuffle(parts, groups, pieces)
+            outputs = fused.shuffle(parts, groups, pieces)
         return [*outputs, *tape.gradient(outputs, parts, weights)]
 
     found = results()
@@ -131,7 +131,7 @@ def test_a_convolution_waits_for_both_gradients_and_computes_no_other(groups, si
     def gradients():
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(watched)
-            outputs = tensorflow_ops.convolve(images, kernel, (1, 1), "same", (1, 1), implementation="kernel")
+            outputs = conv2d.convolve(images, kernel, (1, 1), "same", (1, 1), implementation="kernel")
         return tape.gradient(outputs, watched)
 
     found = kinds(gradients)

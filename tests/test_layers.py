@@ -127,7 +127,7 @@ def test_without_onednn_the_fall_back_trains():
     code = (
         "import tensorflow as tf, definition\n"
         "from blocks import grouped_convolution\n"
-        "from blocks.ops.tensorflow.fused import native_gradients\n"
+        "from blocks.ops.tensorflow.runtime import native_gradients\n"
         "assert not native_gradients('float32')\n"
         "x, results = tf.random.stateless_normal((2, 8, 8, 6), (1, 2)), []\n"
         "w = tf.random.stateless_normal((3, 3, 2, 6), (3, 4))\n"

@@ -12,8 +12,9 @@ import pytest
 import tensorflow_datasets as tfds
 from filelock import FileLock
 
+from zoo.datasets.availability import DataUnavailable
 from zoo.datasets.config import DatasetConfig
-from zoo.datasets.prepare import DataUnavailable, damage, prepared_builder
+from zoo.datasets.prepare import damage, prepared_builder
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from zoo import environment
-from zoo.training.record import REQUIRED, Record, RecordError
+from zoo.training.files import RecordError
+from zoo.training.record import REQUIRED, Record
 
 ROOT = Path(__file__).parents[1]
 START = {"model": "resnext50_32x4d", "groups": 32, "dataset": "digits", "parameters": 25_028_904, "macs": 4e9}

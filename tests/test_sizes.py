@@ -9,10 +9,10 @@ import pytest
 from test_cli import SLOW, told
 
 from pictures import folder_config, write_folder
-from zoo.datasets.config import DatasetConfig
+from zoo.datasets.config import DIGITS, DatasetConfig
 from zoo.datasets.digits import Digits
 from zoo.datasets.prepare import prepared_builder
-from zoo.datasets.sizes import DIGITS, check_batch_size, training_size
+from zoo.datasets.sizes import check_batch_size, training_size
 
 SYNTHETIC = DatasetConfig(name="noise", source="synthetic", builder=None, num_classes=3, synthetic_train_size=40)
 

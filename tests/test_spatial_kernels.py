@@ -11,7 +11,7 @@ import definition
 from blocks import GroupedConv2D, grouped_convolution
 from blocks.kernels import build
 from blocks.ops.implementation import choose
-from blocks.ops.tensorflow import fused as tensorflow_ops
+from blocks.ops.tensorflow import conv2d
 
 pytestmark = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
 
@@ -101,9 +101,7 @@ def test_bias_activation_and_residual(channels, groups, more, activation):
 
     def ours(x, w, *more):
         more = dict(zip(added, more, strict=True))
-        return tensorflow_ops.convolve(
-            x, w, (1, 1), padding, (1, 1), activation=activation, implementation="kernel", **more
-        )
+        return conv2d.convolve(x, w, (1, 1), padding, (1, 1), activation=activation, implementation="kernel", **more)
 
     arguments = (images, kernel, *added.values())
     expected = results(plainly, arguments, weights)

@@ -6,6 +6,7 @@ Importing this package does not import Keras: the functions do when they are fir
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from zoo import moved
 from zoo.registration import register
 from zoo.registry import list_models
 
@@ -52,6 +53,7 @@ HOMES = {
 }
 
 register()  # someone who works with Keras may load a saved model next
+moved.install()
 
 
 def __getattr__(name: str):

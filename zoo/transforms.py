@@ -9,7 +9,9 @@ from keras import ops
 
 CROP_MODES = ("center", "squash", "border")
 INTERPOLATIONS = ("bilinear", "bicubic", "area", "nearest")
-BLOCK = 16  # neighbouring outputs that are computed from one window of the picture
+PRECISION_BITS = 22  # of Pillow's weights
+LOW_BITS = 7  # of these: the other 15 and a level's 8 bits make sums of at most 24 bits, which float32 holds exactly
+BLOCK = 8  # neighbouring outputs that are computed from one window of the picture
 
 
 def resized_side(size: int, crop: float) -> int:
@@ -24,9 +26,10 @@ def resize_and_crop(images, size: int, side: int, interpolation: str = "bilinear
 
     Equals Resize and CenterCrop of torchvision on a Pillow image: resized with antialiasing first over the width, then
     over the height, each time rounded to whole levels and clipped to 0..255, as in Pillow up to 12. (Pillow 13 starts
-    with the height where a picture shrinks clearly more in that direction.) A sum of almost exactly half a level may
-    be rounded the other way. Works eagerly, in tf.data and in exported graphs; where H and W are known, the weights
-    are constants. "area" and "nearest" compute in float64, which LiteRT lacks.
+    with the height where a picture shrinks clearly more in that direction.) Whole levels give exactly Pillow's, for
+    its weights of 22 bits are computed, and summed up, without rounding. Works eagerly, in tf.data and in exported
+    graphs; where H and W are known, the weights are constants. "area" and "nearest" compute in float64, which LiteRT
+    lacks.
 
     Args:
         size: pixels of the square that comes out.
@@ -43,15 +46,15 @@ def resize_and_crop(images, size: int, side: int, interpolation: str = "bilinear
     x = images if _is_tensorflow(images) else ops.convert_to_tensor(images)
     xp, (height, width) = _operations(x), _shape(x)[1:3]
     rows, columns = _resized(height, width, side, crop_mode)
-    x = _resample(xp.transpose(x, (2, 0, 1, 3)), width, columns, size, interpolation)
-    x = _resample(xp.transpose(x, (2, 1, 0, 3)), height, rows, size, interpolation)
+    kind = "float32" if "float" in str(x.dtype) else "uint8"
+    x = _resample(xp.transpose(x, (2, 3, 0, 1)), width, columns, size, interpolation)
+    x = _resample(xp.transpose(x, (3, 2, 0, 1)), height, rows, size, interpolation)
     x = xp.transpose(x, (1, 0, 2, 3))
     if crop_mode == "border":
         inside_rows, inside_columns = (_inside(after, size) for after in (rows, columns))
         inside = xp.reshape(inside_rows, (size, 1, 1)) & xp.reshape(inside_columns, (1, size, 1))
-        # In float32, for LiteRT selects no uint8.
-        x = xp.cast(xp.where(inside, xp.cast(x, "float32"), xp.cast(fill, "float32")), x.dtype)
-    return x
+        x = xp.where(inside, x, xp.cast(fill, "float32"))
+    return xp.cast(x, kind)
 
 
 def normalise(levels, mean, std):
@@ -71,7 +74,7 @@ def _tensorflow():
     import tensorflow as tf
 
     return types.SimpleNamespace(
-        abs=tf.abs, arange=tf.range, cast=tf.cast, clip=tf.clip_by_value, concatenate=lambda parts: tf.concat(parts, 0),
+        arange=tf.range, cast=tf.cast, clip=tf.clip_by_value, concatenate=lambda parts: tf.concat(parts, 0),
         cumsum=tf.cumsum, floor=tf.floor, matmul=tf.matmul, maximum=tf.maximum, minimum=tf.minimum, repeat=tf.repeat,
         reshape=tf.reshape, round=tf.round, sum=tf.reduce_sum, take=tf.gather, transpose=tf.transpose, where=tf.where,
     )  # fmt: skip
@@ -125,57 +128,63 @@ def _inside(after, kept: int):
 
 
 def _resample(x, before, after, kept: int, interpolation: str):
-    """(before, ...) -> (kept, ...): axis 0 is resized to `after` pixels, of which the middle is kept."""
-    xp, is_float = _operations(x), "float" in str(x.dtype)
+    """(before, ...) -> (kept, ...): axis 0 is resized to `after` pixels, of which the middle is kept.
+
+    Computes Pillow's sums of integers in float32: one sum for the high bits of the weights, one for the low bits.
+    """
+    xp = _operations(x)
     pixels, weights = _windows(before, after, kept, interpolation)
     blocks = weights.shape[0]
     windows = xp.cast(xp.take(x, pixels, axis=0), "float32")
     windows = xp.reshape(windows, (blocks, _shape(pixels)[1], -1))
-    levels = xp.reshape(xp.matmul(weights, windows), (blocks * BLOCK, *_shape(x)[1:]))[:kept]
-    levels = xp.clip(xp.floor(levels + 0.5), 0, 255)
-    return levels if is_float else xp.cast(levels, "uint8")
+    xw = _operations(weights)
+    high = xw.floor(weights * 2.0**-LOW_BITS + 0.5)
+    low = weights * 2.0**-LOW_BITS - high
+    sums = xp.matmul(high, windows) + xp.floor(xp.matmul(low, windows))
+    levels = xp.clip(xp.floor(sums * 2.0 ** (LOW_BITS - PRECISION_BITS) + 0.5), 0, 255)
+    return xp.reshape(levels, (blocks * BLOCK, *_shape(x)[1:]))[:kept]
 
 
 def _windows(before, after, kept: int, interpolation: str):
-    """Pixels (blocks, window) in a line of `before`, and what they weigh in each output (blocks, BLOCK, window)."""
+    """Pixels (blocks, window) in a line of `before`, and Pillow's coefficients (blocks, BLOCK, window) in float32."""
     xp = _operations(before, after)
     blocks = -(-kept // BLOCK)
     wanted = xp.reshape(_kept(after, kept, blocks * BLOCK), (blocks, BLOCK, 1))
-    # Counted from the line's middle in half pixels, an output's centre lies at offset * before / after: a whole number
-    # and a rest, which float32 holds exactly enough, however long the line is.
+    # Counted from the line's middle in half pixels, an output's centre lies at offset * before / after.
     offset = 2 * wanted + 1 - after
     whole = _cast(xp.floor(_cast(offset * before, "float32") / _cast(after, "float32")), "int32")
-    rest = _cast(offset * before - whole * after, "float32") / _cast(after, "float32")
     longer = xp.maximum(before, after)
     reach = (2 if interpolation == "bicubic" else 1) * longer // after + 1
     first = (before + whole[:, :1]) // 2 - reach - 1
-    pixels = first + xp.arange(BLOCK * before // after + 2 * reach + 4, dtype="int32")
+    pixels = first + xp.arange((BLOCK - 1) * before // after + 2 * reach + 4, dtype="int32")
     if interpolation == "area":
         weights = _box(xp, before, after, wanted, pixels)
     elif interpolation == "nearest":
         weights = _nearest(xp, before, after, wanted, pixels)
     else:
-        distance = xp.abs(_cast(2 * pixels + 1 - before - whole, "float32") - rest)
-        distance = distance * (_cast(after, "float32") / _cast(2 * longer, "float32"))
-        weights = _cubic(xp, distance) if interpolation == "bicubic" else xp.maximum(1 - distance, 0)
+        reach = _cast(2 * longer, "int64")
+        distance = (2 * pixels + 1 - before) * after - offset * before
+        distance = _cast(xp.maximum(distance, -distance), "int64")
+        weights = _cubic(xp, distance, reach) if interpolation == "bicubic" else xp.maximum(reach - distance, 0)
     weights = xp.where((pixels >= 0) & (pixels < before), weights, 0)
-    total = _sum(xp, weights)
-    weights = weights / xp.where(total != 0, total, 1)
-    weights = xp.floor(weights * 2.0**22 + 0.5) / 2.0**22  # Pillow's precision, which decides sums of half a level
-    return xp.clip(pixels[:, 0], 0, before - 1), _cast(weights, "float32")
+    return xp.clip(pixels[:, 0], 0, before - 1), _normalised(xp, weights)
 
 
-def _sum(xp, weights):
-    """(..., 1), the same in whatever order the additions are done: of numbers so short that float32 rounds none."""
-    coarse = xp.floor(weights * 2.0**12) / 2.0**12
-    fine = xp.floor((weights - coarse) * 2.0**24) / 2.0**24
-    return xp.sum(coarse, axis=-1, keepdims=True) + xp.sum(fine, axis=-1, keepdims=True)
+def _normalised(xp, weights):
+    """Weights that are whole numbers -> float32 of their shares in units of 2**-22, rounded as Pillow does."""
+    total = xp.sum(weights, axis=-1, keepdims=True)
+    total = xp.where(total != 0, total, 1)
+    # float32 is one unit off at most, which the remainder shows: that is exact, even where int64 wraps around.
+    share = xp.round(_cast(weights, "float32") / (_cast(total, "float32") * 2.0**-PRECISION_BITS))
+    rest = weights * 2**PRECISION_BITS - _cast(share, "int64") * total
+    return share + xp.floor(_cast(rest, "float32") / _cast(total, "float32") + 0.5)
 
 
-def _cubic(xp, distance):
-    near = (1.5 * distance - 2.5) * distance * distance + 1
-    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-    return xp.where(distance < 1, near, xp.where(distance < 2, far, 0))
+def _cubic(xp, distance, one):
+    """2 * one**3 times Keys' function of distance / one, in whole numbers and factors."""
+    beyond = xp.maximum(2 * one - distance, 0)
+    near = (2 * one - 3 * distance) * distance + 2 * one * one
+    return (one - distance) * xp.where(distance < one, near, beyond * beyond)
 
 
 def _box(xp, before, after, wanted, pixels):
@@ -186,7 +195,7 @@ def _box(xp, before, after, wanted, pixels):
     position = _cast(pixels, "float64")
     distance = (position - centre + 0.5) * (1 / wide)
     first, end = xp.floor(centre - 0.5 * wide + 0.5), xp.floor(centre + 0.5 * wide + 0.5)
-    return _cast((distance > -0.5) & (distance <= 0.5) & (position >= first) & (position < end), "float32")
+    return _cast((distance > -0.5) & (distance <= 0.5) & (position >= first) & (position < end), "int64")
 
 
 def _nearest(xp, before, after, wanted, pixels):
@@ -194,4 +203,4 @@ def _nearest(xp, before, after, wanted, pixels):
     scale = _cast(before, "float64") / _cast(after, "float64")
     steps = xp.concatenate([xp.reshape(scale * 0.5, (1,)), xp.repeat(xp.reshape(scale, (1,)), after - 1)])
     chosen = xp.take(xp.cumsum(steps), xp.clip(wanted, 0, after - 1))
-    return _cast(_cast(xp.floor(chosen), "int32") == pixels, "float32")
+    return _cast(_cast(xp.floor(chosen), "int32") == pixels, "int64")

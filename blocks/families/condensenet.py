@@ -1,77 +1,10 @@
 """The unit of CondenseNet, and the layer that hands each group the channels it has learned to see."""
 
-import keras
-import numpy as np
-from keras import layers, ops
+from keras import layers
 
 from blocks.composites import child, convolution, normalization
+from blocks.layers.channel_selection import ChannelSelection
 from blocks.layers.channel_shuffle import ChannelShuffle
-from blocks.layers.dotted_names import DottedName
-from blocks.layers.real_inputs import RealInputs
-from blocks.ops.arguments import check_groups, positive
-
-
-@keras.saving.register_keras_serializable(package="blocks")
-class ChannelSelection(DottedName, RealInputs, keras.layers.Layer):
-    """Channels of the inputs (B, ..., C) in another order, some left out or repeated: (B, ..., channels).
-
-    Output channel i is input channel index[i]. In front of a grouped convolution this makes a learned group
-    convolution, once it has been condensed: the groups then see the inputs that they found of use, and not
-    neighbouring ones.
-
-    `index` is a weight that no gradient reaches: it comes with a checkpoint. Until then the selection is even over
-    the inputs, and every group sees some of each layer before it: group j of G the channels j, j + G, j + 2 G, ... of
-    the selected, as after a channel shuffle. (In the paper's training every group starts with all of the inputs.)
-
-    Args:
-        channels: of the outputs; None is as many as the inputs have.
-        groups: of the convolution that follows; divides `channels`.
-
-    Weights: `index` (channels,), integers from 0 to C - 1.
-
-    Raises:
-        ValueError: where `groups` does not divide the channels.
-
-    Source: Huang et al. 2018, CondenseNet, section 3.1 (index layer), arXiv:1711.09224.
-    """
-
-    def __init__(self, channels: int | None = None, groups: int = 1, **kwargs):
-        super().__init__(**kwargs)
-        self.channels = None if channels is None else positive(channels, "channels")
-        self.groups = positive(groups, "groups")
-
-    def build(self, input_shape):
-        inputs = input_shape[-1]
-        channels = inputs if self.channels is None else self.channels
-        check_groups(self.groups, channels, "selected channels")
-        even = np.arange(channels) * inputs // channels
-        start = even.reshape(-1, self.groups).transpose().reshape(-1)
-        self.index = self.add_weight(
-            name="index",
-            shape=(channels,),
-            initializer=lambda shape, dtype: ops.convert_to_tensor(start, dtype),
-            dtype="int64" if keras.backend.backend() == "tensorflow" else "int32",  # of those, what a GPU indexes by
-            trainable=False,
-        )
-
-    def call(self, inputs):
-        if keras.backend.backend() == "tensorflow":
-            from blocks.ops.tensorflow.fused import exporting
-
-            if exporting():  # one operator, without gradients
-                return ops.take(inputs, self.index, axis=-1)
-        # Whole rows of the transposed matrix are copied, forwards and backwards, in about half of the time that single
-        # channels take.
-        *sizes, inner = ops.shape(inputs)
-        rows = ops.transpose(ops.reshape(inputs, (-1, inner)))
-        chosen = ops.take(rows, self.index, axis=0)
-        return ops.reshape(ops.transpose(chosen), (*sizes, self.index.shape[0]))
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], input_shape[-1] if self.channels is None else self.channels)
-
-    def get_config(self):
-        return {**super().get_config(), "channels": self.channels, "groups": self.groups}
 
 
 def condensenet_unit(inputs, growth: int, groups: int = 4, *, bottleneck: int = 4, name: str | None = None):

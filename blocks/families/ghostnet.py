@@ -1,34 +1,11 @@
 """The module and the bottleneck of GhostNet, and the attention of its second version."""
 
-import keras
 from keras import layers, ops
 
 from blocks.composites import child, conv_norm, normalization, squeeze_excite
-from blocks.layers.convolution import GroupedConv2D
+from blocks.layers.grouped_conv import GroupedConv2D
 from blocks.layers.pooling import PaddedPooling2D
-from blocks.layers.real_inputs import RealInputs
-
-
-@keras.saving.register_keras_serializable(package="blocks")
-class ResizeLike(RealInputs, keras.layers.Layer):
-    """Images (B, h, w, C) in the size of others (B, H, W, any): every pixel is the nearest one above and to the left.
-
-    Row i of H comes from row floor(i * h / H), as in PyTorch's `nearest`; `keras.ops.image.resize` measures from the
-    pixels' centres, which is another one wherever h does not divide H.
-    """
-
-    def call(self, inputs, like):
-        if keras.backend.backend() == "tensorflow":
-            from blocks.ops.tensorflow.resizing import resize_like
-
-            return resize_like(inputs, like)
-        height, width = ops.shape(like)[1:3]
-        rows = ops.arange(height) * ops.shape(inputs)[1] // height
-        columns = ops.arange(width) * ops.shape(inputs)[2] // width
-        return ops.take(ops.take(inputs, rows, axis=1), columns, axis=2)
-
-    def compute_output_spec(self, inputs, like):
-        return keras.KerasTensor((inputs.shape[0], *like.shape[1:3], inputs.shape[3]), self.compute_dtype)
+from blocks.layers.resize import ResizeLike
 
 
 def ghost_module(

@@ -1,10 +1,10 @@
 """Channel shuffle: mixes the channels of different groups between grouped convolutions."""
 
 import keras
-from keras import ops
 
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.arguments import check_groups, data_format_of, positive
+from blocks.ops.channel_shuffle import channel_shuffle
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -44,23 +44,8 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
 
     def call(self, inputs):
         parts = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-        if keras.backend.backend() == "tensorflow" and self.data_format == "channels_last":
-            from blocks.ops.tensorflow.fused import shuffle
-
-            mixed = shuffle([ops.convert_to_tensor(part) for part in parts], self.groups, self.pieces)
-            return mixed if self.pieces > 1 else mixed[0]
-        images = ops.concatenate(parts, axis=self._axis) if len(parts) > 1 else parts[0]
-        batch, *sizes = ops.shape(images)
-        if self.data_format == "channels_last":
-            height, width, channels = sizes
-            grouped = ops.reshape(images, (batch, height, width, self.groups, channels // self.groups))
-            mixed = ops.transpose(grouped, (0, 1, 2, 4, 3))
-        else:
-            channels, height, width = sizes
-            grouped = ops.reshape(images, (batch, self.groups, channels // self.groups, height, width))
-            mixed = ops.transpose(grouped, (0, 2, 1, 3, 4))
-        mixed = ops.reshape(mixed, (batch, *sizes))
-        return list(ops.split(mixed, self.pieces, axis=self._axis)) if self.pieces > 1 else mixed
+        mixed = channel_shuffle(parts, self.groups, self.pieces, self.data_format)
+        return mixed if self.pieces > 1 else mixed[0]
 
     def compute_output_shape(self, input_shape):
         shape = list(self._joined(input_shape))

@@ -1,6 +1,9 @@
-"""Layer names with dots on Keras's PyTorch backend."""
+"""Layers whose names may have dots, as module paths of references have, on every backend."""
 
 import keras
+from keras import layers, ops
+
+from blocks.layers.real_inputs import RealInputs
 
 
 class DottedName:
@@ -17,3 +20,35 @@ class DottedName:
             # contain this one see the new path too. Saved files do not have the path.
             variable._path = variable.path.replace(".", ":")
         super()._track_variable(variable)
+
+
+@keras.saving.register_keras_serializable(package="blocks")
+class Dense(DottedName, RealInputs, layers.Dense):
+    """`keras.layers.Dense`, whose name may have dots, as a module path of a reference has."""
+
+    def quantize(self, mode=None, type_check=True, config=None):
+        """As `keras.layers.Dense.quantize`, which refuses subclasses: this one computes nothing else than that."""
+        super().quantize(mode, type_check=type_check and type(self) is not Dense, config=config)
+
+
+@keras.saving.register_keras_serializable(package="blocks")
+class LayerNormalization(DottedName, RealInputs, layers.LayerNormalization):
+    """`keras.layers.LayerNormalization`, whose name may have dots, as a module path of a reference has.
+
+    Its second derivatives are right under TensorFlow too: Keras takes the variance from `tf.nn.moments`, which stops a
+    gradient that they need.
+    """
+
+    def call(self, inputs):
+        if keras.backend.backend() != "tensorflow" or self.rms_scaling:
+            return super().call(inputs)
+        wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        centred = wide - ops.mean(wide, axis=self.axis, keepdims=True)
+        outputs = centred * ops.rsqrt(ops.mean(ops.square(centred), axis=self.axis, keepdims=True) + self.epsilon)
+        axes = {axis % len(inputs.shape) for axis in (self.axis if isinstance(self.axis, list) else [self.axis])}
+        shape = [size if axis in axes else 1 for axis, size in enumerate(inputs.shape)]
+        if self.gamma is not None:
+            outputs = outputs * ops.cast(ops.reshape(self.gamma, shape), outputs.dtype)
+        if self.beta is not None:
+            outputs = outputs + ops.cast(ops.reshape(self.beta, shape), outputs.dtype)
+        return ops.cast(outputs, self.compute_dtype)

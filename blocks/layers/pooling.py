@@ -1,10 +1,12 @@
-"""Pooling with explicit padding, as the reference networks pad it."""
+"""Pooling with explicit padding, as the reference networks pad it, and to a size given beforehand."""
 
 import keras
 from keras import ops
 
 from blocks.layers.real_inputs import RealInputs
-from blocks.ops.arguments import data_format_of, output_shape, padding_of, per_axis
+from blocks.ops.arguments import data_format_of, per_axis
+from blocks.ops.geometry import output_shape, padding_of
+from blocks.ops.pooling import pool
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -40,40 +42,7 @@ class PaddedPooling2D(RealInputs, keras.layers.Layer):
 
     def call(self, inputs):
         self.compute_output_shape(inputs.shape)  # refuses images smaller than the window
-        last = self.data_format == "channels_last"
-        tensorflow = keras.backend.backend() == "tensorflow"
-        if tensorflow and last:
-            from blocks.ops.tensorflow.pooling import pool
-
-            inputs = ops.convert_to_tensor(inputs)
-            outputs = pool(self.mode, inputs, self.pool_size, self.strides, self.padding)
-            if outputs is not None:
-                return outputs
-        if isinstance(self.padding, str):
-            return self._pool(inputs, self.padding)
-        paddings = ((0, 0), *self.padding, (0, 0)) if last else ((0, 0), (0, 0), *self.padding)
-        if self.mode == "average":
-            return self._pool(ops.pad(inputs, paddings), "valid")
-        if tensorflow:
-            from blocks.ops.tensorflow.fused import exporting
-            from blocks.ops.tensorflow.pooling import pad_for_max
-
-            if exporting():
-                window = (1, *self.pool_size, 1) if last else (1, 1, *self.pool_size)
-                return self._pool(pad_for_max(ops.convert_to_tensor(inputs), paddings, window), "valid")
-        return self._pool(ops.pad(inputs, paddings, constant_values=float("-inf")), "valid")
-
-    def _pool(self, inputs, padding: str):
-        def compute(images):
-            pool = ops.max_pool if self.mode == "max" else ops.average_pool
-            return pool(images, self.pool_size, self.strides, padding, self.data_format)
-
-        if keras.backend.backend() != "tensorflow":
-            return compute(inputs)
-        from blocks.ops.tensorflow.fused import checked_sizes, never_empty
-
-        first = 1 if self.data_format == "channels_last" else 2
-        return never_empty(compute, checked_sizes(inputs, self.pool_size, padding, first))
+        return pool(self.mode, inputs, self.pool_size, self.strides, self.padding, self.data_format)
 
     def compute_output_shape(self, input_shape):
         channels = input_shape[-1 if self.data_format == "channels_last" else 1]
@@ -88,3 +57,43 @@ class PaddedPooling2D(RealInputs, keras.layers.Layer):
             "padding": self.padding,
             "data_format": self.data_format,
         }
+
+
+@keras.saving.register_keras_serializable(package="blocks")
+class AdaptiveAveragePooling2D(RealInputs, keras.layers.Layer):
+    """Average of images of any size to a size given beforehand: (B, H, W, C) -> (B, height, width, C).
+
+    Output i is the mean of the rows floor(i H / height) to ceil((i + 1) H / height), as in PyTorch; smaller images
+    are repeated. Keras's layer of that name wants to know H and W when the network is built.
+
+    Args:
+        size: one integer, or two (height, width).
+    """
+
+    def __init__(self, size: int | tuple[int, int], **kwargs):
+        super().__init__(**kwargs)
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def call(self, inputs):
+        _, height, width, channels = ops.shape(inputs)
+        rows, columns = self.size
+        # Products rather than einsum, which LiteRT cannot read with an open batch.
+        x = ops.matmul(self._means(width, columns), inputs)
+        x = ops.matmul(self._means(height, rows), ops.reshape(x, (-1, height, columns * channels)))
+        return ops.reshape(x, (-1, rows, columns, channels))
+
+    def _means(self, length, outputs: int):
+        """Matrix (outputs, length) whose product with a column is the column's averages."""
+        index = ops.expand_dims(ops.arange(outputs, dtype="int32"), 1)
+        start = ops.floor_divide(index * length, outputs)
+        end = ops.floor_divide((index + 1) * length + outputs - 1, outputs)
+        place = ops.expand_dims(ops.arange(length, dtype="int32"), 0)
+        inside = ops.cast(ops.logical_and(place >= start, place < end), self.compute_dtype)
+        return inside / ops.cast(end - start, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *self.size, input_shape[3])
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}

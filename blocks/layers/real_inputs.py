@@ -3,23 +3,9 @@
 import functools
 import inspect
 
-import keras
-from keras import ops, tree
+from keras import tree
 
-
-def real(value, dtype: str):
-    """`value` in `dtype` where it is a tensor of integers or booleans; floats, and what is no tensor, stay as they are.
-
-    Raises ValueError for complex numbers and strings.
-    """
-    if not hasattr(value, "dtype"):
-        return value
-    own = keras.backend.standardize_dtype(value.dtype)
-    if keras.backend.is_float_dtype(own):
-        return value
-    if own == "bool" or keras.backend.is_int_dtype(own):
-        return ops.cast(value, dtype)
-    raise ValueError(f"Inputs of type {own} are not allowed: give floats, integers or booleans, {dtype} for instance.")
+from blocks.ops.inputs import real
 
 
 class RealInputs:

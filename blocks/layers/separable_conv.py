@@ -3,9 +3,10 @@
 import keras
 
 from blocks.layers.batch_norm import BatchNormalization
-from blocks.layers.convolution import GroupedConv2D
+from blocks.layers.grouped_conv import GroupedConv2D
 from blocks.layers.real_inputs import RealInputs
-from blocks.ops.arguments import check_groups, data_format_of, output_shape, padding_of, per_axis, positive
+from blocks.ops.arguments import check_groups, data_format_of, per_axis, positive
+from blocks.ops.geometry import output_shape, padding_of
 from blocks.ops.group_sizes import groups_of
 
 

@@ -1,9 +1,10 @@
 """The two halves of squeeze and excitation, with gradients that pass over the images once each."""
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from blocks.layers.real_inputs import RealInputs
+from blocks.ops.gates import gate, image_mean
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -16,11 +17,7 @@ class ImageMean(RealInputs, layers.Layer):
     """
 
     def call(self, inputs):
-        if keras.backend.backend() == "tensorflow":
-            from blocks.ops.tensorflow.fused import image_mean
-
-            return image_mean(ops.convert_to_tensor(inputs))
-        return ops.mean(inputs, axis=(1, 2), keepdims=True), inputs
+        return image_mean(inputs)
 
     def compute_output_shape(self, input_shape):
         batch, _, _, channels = input_shape
@@ -35,11 +32,7 @@ class ChannelGate(RealInputs, layers.Layer):
     """
 
     def call(self, inputs, gates):
-        if keras.backend.backend() == "tensorflow":
-            from blocks.ops.tensorflow.fused import gate
-
-            return gate(ops.convert_to_tensor(inputs), ops.convert_to_tensor(gates))
-        return ops.multiply(inputs, gates)
+        return gate(inputs, gates)
 
     def compute_output_shape(self, inputs_shape, gates_shape):
         return tuple(inputs_shape)

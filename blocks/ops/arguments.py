@@ -78,76 +78,9 @@ def per_axis(value: object, name: str, rank: int = 2) -> tuple[int, ...]:
     return (positive(value, name),) * rank
 
 
-Padding = str | tuple[tuple[int, int], ...]
-
-
-def padding_of(value: object, rank: int = 2) -> Padding:
-    """Padding in its one form: "same", "valid", "causal" (1-D alone), or a pair (before, after) for each axis.
-
-    Accepted: those names, one integer for all sides, or a sequence that has an integer or a pair for each axis.
-    Raises ValueError for anything else, negative numbers included.
-    """
-    names = ("same", "valid", "causal") if rank == 1 else ("same", "valid")
-    if isinstance(value, str) and value.lower() in names:
-        return value.lower()
-
-    def sides(entry: object) -> tuple[int, int]:
-        before, after = entry if isinstance(entry, (tuple, list)) else (entry, entry)
-        if any(isinstance(b, bool) or not hasattr(b, "__index__") or b < 0 for b in (before, after)):
-            raise ValueError
-        return before.__index__(), after.__index__()
-
-    try:
-        axes = value if isinstance(value, (tuple, list)) else (value,) * rank
-        if len(axes) != rank:
-            raise ValueError
-        return tuple(sides(axis) for axis in axes)
-    except ValueError:
-        listed = ", ".join(f'"{name}"' for name in names)
-        hint = did_you_mean(value, names) if isinstance(value, str) else ""
-        raise ValueError(
-            f"padding={value!r} is not allowed: give {listed}, a number of {UNITS[rank]} of at least 0, "
-            f"{AXES[rank]} or {SIDES[rank]}.{hint}"
-        ) from None
-
-
-def resolve_causal(padding: Padding, kernel: Sequence[int], dilation: Sequence[int]) -> Padding:
-    """`padding` with "causal" written out: zeros in front only, so that no output sees a later input."""
-    return (((kernel[0] - 1) * dilation[0], 0),) if padding == "causal" else padding
-
-
 def data_format_of(value: str | None, default: str) -> str:
     """ "channels_last" or "channels_first"; None is `default`. Raises ValueError otherwise."""
     value = default if value is None else value
     if value not in ("channels_last", "channels_first"):
         raise ValueError(f'data_format={value!r} is not allowed: use "channels_last" or "channels_first".')
     return value
-
-
-def output_size(size: int | None, kernel: int, stride: int, dilation: int, padding: str | tuple[int, int]):
-    """Length of one spatial axis after a convolution or pooling; None stays None."""
-    if size is None:
-        return None
-    if padding == "same":
-        return -(-size // stride)
-    margin = 0 if padding == "valid" else sum(padding)
-    return (size + margin - (kernel - 1) * dilation - 1) // stride + 1
-
-
-def output_shape(shape, filters, kernel, strides, dilation, padding: Padding, data_format: str) -> tuple:
-    """Shape of a convolution's output, batch axis first; `kernel` has one size for each spatial axis.
-
-    Raises ValueError where the (padded) input is smaller than the dilated kernel.
-    """
-    rank = len(kernel)
-    last = data_format == "channels_last"
-    spatial = tuple(shape[1:-1] if last else shape[2:])
-    padding = resolve_causal(padding, kernel, dilation)
-    axes = (padding,) * rank if isinstance(padding, str) else padding
-    sizes = tuple(output_size(*axis) for axis in zip(spatial, kernel, strides, dilation, axes, strict=True))
-    if any(size is not None and size < 1 for size in sizes):
-        raise ValueError(
-            f"An input of {' x '.join(map(str, spatial))} {UNITS[rank]} is too small for a kernel of "
-            f"{' x '.join(map(str, kernel))} with dilation {dilation} and padding {padding!r}."
-        )
-    return (shape[0], *sizes, filters) if last else (shape[0], filters, *sizes)

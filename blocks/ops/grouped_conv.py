@@ -7,18 +7,11 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from blocks.layers.real_inputs import real
 from blocks.ops import implementation as formulations
-from blocks.ops.arguments import (
-    Padding,
-    data_format_of,
-    did_you_mean,
-    output_shape,
-    padding_of,
-    per_axis,
-    resolve_causal,
-)
+from blocks.ops.arguments import data_format_of, did_you_mean, per_axis
+from blocks.ops.geometry import Padding, output_shape, padding_of, resolve_causal
 from blocks.ops.group_sizes import groups_of
+from blocks.ops.inputs import real
 
 VOLUMES = ("native", "frames", "split")  # the implementations of a 3-D convolution
 
@@ -204,7 +197,7 @@ def _tensorflow_images(
     inputs, kernel, strides, padding: Padding, dilation, implementation, bias=None, activation=None, residual=None
 ):
     """Convolution over one or two axes, channels last; one axis is an image of height 1."""
-    from blocks.ops.tensorflow.fused import convolve
+    from blocks.ops.tensorflow.conv2d import convolve
 
     tensors = inputs, kernel, bias, residual
     inputs, kernel, bias, residual = (None if each is None else ops.convert_to_tensor(each) for each in tensors)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 SOURCES = ("tfds", "image_folder", "synthetic")
+DIGITS = {"train": 1437, "validation": 360}  # images of the splits of dataset=digits, before they are prepared
 LARGEST = 4096  # pixels; beyond, one image takes gigabytes of activations
 RESIZE_METHODS = ("bilinear", "bicubic", "area", "nearest")  # those of zoo.transforms; "area" is Pillow's BOX
 

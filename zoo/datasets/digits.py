@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from zoo.datasets.sizes import DIGITS
+from zoo.datasets.config import DIGITS
 
 SPLIT_SEED = 0  # part of VERSION: another seed is another data set
 

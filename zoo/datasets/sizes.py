@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from zoo.datasets.config import DatasetConfig
+from zoo.datasets.config import DIGITS, DatasetConfig
 from zoo.datasets.folders import ImageFolder, list_folder
-
-DIGITS = {"train": 1437, "validation": 360}  # their splits, known before they are prepared
 
 
 def check_batch_size(config: DatasetConfig, batch_size: int, folder: ImageFolder | None = None) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers
 
 import blocks
+from blocks.ops.geometry import sides_of
 from zoo.folding.linear import Linear, grouped, statistics
 
 MERGEABLE = (blocks.GroupedConv2D, layers.Conv2D, layers.DepthwiseConv2D)
@@ -44,7 +45,10 @@ def merge(branches: Sequence[Linear], norms: Sequence[keras.Layer], shape: tuple
     sizes = [size for index, size in enumerate(shape) if index not in (0, axis)]
     if norms and (tuple(first.config["strides"]) != (1, 1) or shape[axis] != channels):
         return None
-    paddings = [_padding(branch, sizes) for branch in branches]
+    paddings = [
+        sides_of(branch.config["padding"], sizes, branch.config["kernel_size"], branch.config["strides"])
+        for branch in branches
+    ]
     if None in paddings:
         return None
     kernels = [tuple(branch.config["kernel_size"]) for branch in branches]
@@ -85,21 +89,6 @@ def _window(kernels: list[int], paddings: list[Sides], size: int | None) -> tupl
     ends = [before - top + kernel for kernel, (top, _) in zip(kernels, paddings, strict=True)]
     # The branch whose taps reach furthest says where the last window ends.
     return max(ends), (before, paddings[ends.index(max(ends))][1])
-
-
-def _padding(branch: Linear, sizes: list[int | None]) -> tuple[Sides, Sides] | None:
-    """Zeros (before, after) along both axes; None where "same" depends on an open size."""
-    padding = branch.config["padding"]
-    if padding == "valid":
-        return (0, 0), (0, 0)
-    if padding != "same":
-        return tuple(tuple(sides) for sides in padding)
-    totals = []
-    for kernel, stride, size in zip(branch.config["kernel_size"], branch.config["strides"], sizes, strict=True):
-        if stride > 1 and size is None:
-            return None
-        totals.append(kernel - 1 if stride == 1 else max((-(-size // stride) - 1) * stride + kernel - size, 0))
-    return tuple((total // 2, total - total // 2) for total in totals)
 
 
 def _identity(per_group: int, channels: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from keras import layers
 
 import blocks
-from blocks.families.convnext import LayerScale
+from blocks.layers.layer_scale import LayerScale
 from zoo.lora import FACTORS, is_adapted, merged_kernel
 
 GROUPED = {1: blocks.GroupedConv1D, 2: blocks.GroupedConv2D, 3: blocks.GroupedConv3D}

@@ -22,7 +22,8 @@ from zoo.factory import create
 from zoo.registry import family_key
 from zoo.tracking.config import group_name, run_name
 from zoo.tracking.panels import evaluation_panels, layer_panels
-from zoo.tracking.run import Tracker, open_run
+from zoo.tracking.run import open_run
+from zoo.tracking.tracker import Tracker
 from zoo.training import recipe
 from zoo.training.epochs import DivergedError, EpochRows
 from zoo.training.evaluation import evaluate

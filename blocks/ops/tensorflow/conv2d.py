@@ -1,23 +1,89 @@
-"""The ways of `blocks.ops.implementation` to compute a grouped 2-D convolution, in TensorFlow's operations and ours."""
+"""Grouped 2-D convolution under TensorFlow: its implementations, in TensorFlow's operations and in ours."""
 
 import dataclasses
 
-import keras
 import tensorflow as tf
 
-from blocks.ops.arguments import Padding
-from blocks.ops.implementation import Situation, choose
+from blocks.ops.geometry import Padding, sides_of
+from blocks.ops.implementation import Situation, check_implementation, choose, obstacle
+from blocks.ops.tensorflow.activations import FUSED, finish
+from blocks.ops.tensorflow.guards import checked_sizes, never_empty
+from blocks.ops.tensorflow.runtime import (
+    device_kind,
+    exporting,
+    fewest_channels,
+    in_xla,
+    kernels,
+    matrix_units,
+    native_gradients,
+)
 
-# Activations that our kernels apply to an output before it is written.
-FUSED = ("relu", "relu6", "hard_silu", "silu")
 
+def convolve(
+    inputs,
+    kernel,
+    strides,
+    padding: Padding,
+    dilation,
+    *,
+    bias=None,
+    activation: str | None = None,
+    residual=None,
+    implementation: str | None = None,
+):
+    """activation(grouped convolution of `inputs` + bias + residual).
 
-def _hard_sigmoid(inputs):
-    return tf.nn.relu6(inputs + tf.constant([3.0], inputs.dtype)) / tf.constant([6.0], inputs.dtype)
+    Args:
+        inputs: (B, H, W, C).
+        kernel: (kh, kw, C / groups, filters).
+        bias: (filters,) or None.
+        activation: Keras's name of an elementwise activation, or None.
+        residual: of the outputs' shape, or None.
+        implementation: one of `blocks.ops.implementation.NAMES`; None chooses.
 
+    Raises:
+        ValueError: where `implementation` can't compute this convolution.
+    """
+    check_implementation(implementation)
+    extents = [(taps - 1) * step + 1 for taps, step in zip(kernel.shape[:2], dilation, strict=True)]
+    inputs = checked_sizes(inputs, extents, padding)
+    operations = kernels()
+    height, width, inner, filters = kernel.shape
+    groups = inputs.shape[-1] // inner
+    sizes = inputs.shape[1:3]
+    s = Situation(
+        device=device_kind(),
+        dtype=inputs.dtype.name,
+        groups=groups,
+        inputs=inner,
+        outputs=filters // groups,
+        kernel_size=(height, width),
+        strides=tuple(strides),
+        dilation=tuple(dilation) if (height, width) != (1, 1) else (1, 1),
+        positions=None if None in sizes else -(-sizes[0] // strides[0]) * -(-sizes[1] // strides[1]),
+        onednn=native_gradients(inputs.dtype.name),
+        xla=in_xla(),
+        kernels=fewest_channels() if operations else 0,
+        matrix_units=matrix_units(),
+        exporting=exporting(),
+    )
+    if s.kernels and sides_of(padding, sizes, s.kernel_size, s.strides, s.dilation) is None:
+        s = dataclasses.replace(s, kernels=0)  # they must know the padding beforehand
+    if implementation is None:
+        name = choose(s)
+    else:
+        name = implementation
+        reason = obstacle(name, s)
+        if reason:
+            raise ValueError(f"implementation={name!r} can't be used here: {reason}. None chooses one that can.")
+    if name == "kernel":
+        return by_kernel(operations, s, inputs, kernel, padding, bias, activation, residual)
 
-# Keras's, with constants of one axis: over a scalar tf2onnx stops, and leaves a transposition at every convolution.
-ACTIVATIONS = {"hard_sigmoid": _hard_sigmoid, "hard_silu": lambda inputs: inputs * _hard_sigmoid(inputs)}
+    def compute(images, *added):
+        outputs = convolution(name, s, images, kernel, padding)
+        return tf.cast(finish(outputs, bias, activation, *(added or (None,))), images.dtype)
+
+    return never_empty(compute, *(images for images in (inputs, residual) if images is not None))
 
 
 def convolution(name: str, s: Situation, inputs, kernel, padding: Padding):
@@ -48,11 +114,11 @@ def convolution(name: str, s: Situation, inputs, kernel, padding: Padding):
         case "float32":
             wide = dataclasses.replace(s, dtype="float32", kernels=0)
             return convolution(choose(wide), wide, tf.cast(inputs, tf.float32), tf.cast(kernel, tf.float32), padding)
-    raise AssertionError(name)  # formulations.check_implementation lets nothing else through
+    raise AssertionError(name)  # check_implementation lets nothing else through
 
 
 def by_kernel(operations, s: Situation, inputs, kernel, padding: Padding, bias, activation, residual):
-    """The whole of `tensorflow_ops.convolve` in one of our kernels, as far as it goes."""
+    """The whole of `convolve` in one of our kernels, as far as it goes."""
     kernel = tf.cast(kernel, tf.float32)  # weights stay as exact as they are stored
     biases = [] if bias is None else [tf.cast(bias, tf.float32)]
     residuals = [] if residual is None else [residual]
@@ -63,7 +129,8 @@ def by_kernel(operations, s: Situation, inputs, kernel, padding: Padding, bias, 
             inputs = operations.blocks_subsample(inputs, strides=s.strides)
         outputs = operations.blocks_pointwise(inputs, kernel, biases, residuals, activation=fused)
         return finish(outputs, None, None if fused else activation, None)
-    geometry = {"strides": s.strides, "margins": margins(padding, inputs.shape, s.kernel_size, s.strides, s.dilation)}
+    sides = sides_of(padding, inputs.shape[1:3], s.kernel_size, s.strides, s.dilation)
+    geometry = {"strides": s.strides, "margins": (*sides[0], *sides[1])}
     if not s.depthwise:
         outputs = operations.blocks_spatial(inputs, kernel, biases, residuals, activation=fused, **geometry)
         return finish(outputs, None, None if fused else activation, None)
@@ -73,62 +140,22 @@ def by_kernel(operations, s: Situation, inputs, kernel, padding: Padding, bias, 
     return finish(outputs, None, None if fused else activation, residual)
 
 
-def finish(outputs, bias, activation: str | None, residual):
-    """activation(outputs + bias + residual) in TensorFlow's operations; its graph optimiser fuses them where it can."""
-    if bias is not None:
-        outputs = tf.nn.bias_add(outputs, tf.cast(bias, outputs.dtype))
-    if residual is not None:
-        outputs = outputs + tf.cast(residual, outputs.dtype)
-    if activation in (None, "linear"):
-        return outputs
-    return (ACTIVATIONS.get(activation) or keras.activations.get(activation))(outputs)
-
-
 def apply_padding(inputs, s: Situation, padding: Padding):
     """`inputs` padded as far as needed, and the name of TensorFlow's padding that does the rest.
 
     Explicit padding would keep oneDNN from taking the gradient.
     """
-    if (
-        s.exporting
-        and s.dilation != (1, 1)
-        and (sides := margins(padding, inputs.shape, s.kernel_size, s.strides, s.dilation))
-    ):
+    geometry = inputs.shape[1:3], s.kernel_size, s.strides, s.dilation
+    if s.exporting and s.dilation != (1, 1) and (sides := sides_of(padding, *geometry)):
         # ONNX Runtime has no "same" for dilated kernels and images of an open size.
-        return tf.pad(inputs, ((0, 0), sides[:2], sides[2:], (0, 0))), "VALID"
+        return tf.pad(inputs, ((0, 0), *sides, (0, 0))), "VALID"
     if isinstance(padding, str):
         return inputs, padding.upper()
     if not any(padding[0]) and not any(padding[1]):
         return inputs, "VALID"
-    if tuple(padding) == _same(inputs.shape, s.kernel_size, s.strides, s.dilation):
+    if tuple(padding) == sides_of("same", *geometry):
         return inputs, "SAME"  # the same zeros, without a copy of the tensor
     return tf.pad(inputs, ((0, 0), *padding, (0, 0))), "VALID"
-
-
-def margins(padding: Padding, shape, kernel_size, strides, dilation=(1, 1)) -> tuple[int, ...] | None:
-    """(top, bottom, left, right) that `padding` adds to images of `shape`; None where an open size leaves it open."""
-    if padding == "valid":
-        return 0, 0, 0, 0
-    sides = _same(shape, kernel_size, strides, dilation) if padding == "same" else padding
-    return None if None in sides else (*sides[0], *sides[1])
-
-
-def _same(shape, kernel_size, strides, dilation) -> tuple:
-    """What "same" pads before and after each axis of images of `shape`; None where that depends on an open size."""
-    return tuple(same_axis(*axis) for axis in zip(shape[1:3], kernel_size, strides, dilation, strict=True))
-
-
-def same_axis(size, kernel: int, stride: int, dilation: int) -> tuple[int, int] | None:
-    """What "same" pads before and after one axis; None where its size is. A size may be a tensor."""
-    extent = (kernel - 1) * dilation + 1
-    if stride == 1:
-        total = extent - 1
-    elif size is None:
-        return None
-    else:
-        largest = max if isinstance(size, int) else tf.maximum
-        total = largest((-(-size // stride) - 1) * stride + extent - size, 0)
-    return total // 2, total - total // 2
 
 
 def _split(s: Situation, inputs, kernel, padding: str):
@@ -157,8 +184,8 @@ def _depthwise(s: Situation, inputs, kernel, padding: str):
 
 def _taps(s: Situation, inputs, kernel, padding: str):
     """A sum over the kernel's taps of shifted inputs times one matrix a group: what XLA makes one loop of."""
-    top, bottom, left, right = margins(padding.lower(), inputs.shape, s.kernel_size, s.strides, s.dilation)
-    inputs = tf.pad(inputs, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    sides = sides_of(padding.lower(), inputs.shape[1:3], s.kernel_size, s.strides, s.dilation)
+    inputs = tf.pad(inputs, ((0, 0), *sides, (0, 0)))
     spans = [
         size - (taps - 1) * dilation
         for size, taps, dilation in zip(inputs.shape[1:3], s.kernel_size, s.dilation, strict=True)

@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
-from blocks.ops.arguments import Padding
-from blocks.ops.tensorflow import fused as tensorflow_ops
-from blocks.ops.tensorflow.conv2d import same_axis, spread
-from blocks.ops.tensorflow.fused import checked_sizes, device_kind, in_xla, native_gradients, never_empty
+from blocks.ops.geometry import Padding, same_padding, sides_of
+from blocks.ops.tensorflow import conv2d
+from blocks.ops.tensorflow.guards import checked_sizes, never_empty
+from blocks.ops.tensorflow.runtime import device_kind, in_xla, native_gradients
 
 # Input channels of a group from which on a 3-D convolution for each group is as fast as 2-D ones over frames. Forward
 # and backward pass of a 3x3x3 convolution at 4 x 12 x 12 x 12 positions, strides 1 and 2, in ms (2 busy cores, oneDNN):
@@ -45,7 +45,7 @@ def convolve(inputs, kernel, strides, padding: Padding, dilation, *, implementat
         # As in 2-D, where oneDNN's gradient of a strided pointwise convolution leaves its memory.
         inputs, strides = inputs[:, :: strides[0], :: strides[1], :: strides[2]], (1, 1, 1)
     if max(dilation) > 1 and not native_gradients(inputs.dtype.name):
-        kernel, dilation = spread(kernel, dilation), (1, 1, 1)
+        kernel, dilation = conv2d.spread(kernel, dilation), (1, 1, 1)
     geometry = (1, *strides, 1), padding, (1, *dilation, 1), 1 if implementation == "native" else groups
     return never_empty(lambda volumes: _split_convolve(volumes, kernel, *geometry), inputs)
 
@@ -58,7 +58,7 @@ def _by_frames(inputs, kernel, strides, padding: Padding, dilation):
     planes, stride, step = kernel.shape[0], strides[0], dilation[0]
     depth, *image = _sizes(inputs)
     if isinstance(padding, str):
-        front, back = same_axis(depth, planes, stride, step) if padding == "same" else (0, 0)
+        front, back = same_padding(depth, planes, stride, step) if padding == "same" else (0, 0)
     else:
         front, back = padding[0]
     outputs = (depth + front + back - (planes - 1) * step - 1) // stride + 1
@@ -70,7 +70,7 @@ def _by_frames(inputs, kernel, strides, padding: Padding, dilation):
     for plane in range(planes):
         shift, phase = divmod(plane * step, stride)
         rest = padding if isinstance(padding, str) else padding[1:]
-        frames = tensorflow_ops.convolve(phases[phase], kernel[plane], strides[1:], rest, dilation[1:])
+        frames = conv2d.convolve(phases[phase], kernel[plane], strides[1:], rest, dilation[1:])
         volumes = tf.reshape(frames, (-1, length, *_sizes(frames)))
         sums.append(tf.slice(volumes, (0, shift, 0, 0, 0), (-1, outputs, -1, -1, -1)))
     return tf.add_n(sums)
@@ -93,8 +93,7 @@ def _apply_padding(inputs, kernel_size, strides, padding: Padding, dilation):
     """`inputs` padded as far as needed, and the name of TensorFlow's padding that does the rest."""
     if isinstance(padding, str):
         return inputs, padding.upper()
-    margins = [(taps - 1) * step for taps, step in zip(kernel_size, dilation, strict=True)]
-    if max(strides) == 1 and padding == tuple((margin // 2, margin - margin // 2) for margin in margins):
+    if max(strides) == 1 and tuple(padding) == sides_of("same", inputs.shape[1:4], kernel_size, strides, dilation):
         return inputs, "SAME"
     # PadV2, because Pad makes TensorFlow 2.21's graph optimiser give up ("remapper failed") on the gradient: it fuses
     # padding into the convolution and then looks for it.

@@ -2,29 +2,29 @@
 
 import tensorflow as tf
 
-from blocks.ops.arguments import Padding
-from blocks.ops.tensorflow import conv2d as ways
-from blocks.ops.tensorflow.fused import fits, kernels
+from blocks.ops.geometry import Padding, sides_of
+from blocks.ops.tensorflow.graph import from_relu
+from blocks.ops.tensorflow.runtime import exporting, fits, kernels
 
 
-def pool(mode: str, inputs, window, strides, padding: Padding):
+def pool_by_kernel(mode: str, inputs, window, strides, padding: Padding):
     """What `PaddedPooling2D` computes of `inputs` (B, H, W, C), by our kernels; None where they can't be used."""
     operations = kernels()
     if not fits(operations, inputs):
         return None
-    margins = ways.margins(padding, inputs.shape, window, strides)
-    if margins is None or window[0] * window[1] > 256:
+    sides = sides_of(padding, inputs.shape[1:3], window, strides)
+    if sides is None or window[0] * window[1] > 256:
         return None  # an open size, or more taps than a byte can tell
-    if max(margins[:2]) >= window[0] or max(margins[2:]) >= window[1]:
+    if max(sides[0]) >= window[0] or max(sides[1]) >= window[1]:
         return None  # a window may hold padding alone
-    average = mode == "average"
+    average, margins = mode == "average", (*sides[0], *sides[1])
     if average and padding == "same" and any(margins):
         return None  # which leaves padding out of the average
     return operations.blocks_pool(inputs, average=average, window=window, strides=strides, margins=margins).y
 
 
 def pad_for_max(inputs, paddings, window):
-    """`inputs` padded so that no maximum over `window` changes, by values that their own range holds.
+    """`inputs` padded so that no maximum over `window` changes: by -inf, in exported graphs by values in their range.
 
     The scale of int8 is taken from all values, and -inf as padding would leave one level for all others. Behind a ReLU
     that is zeros, else rows and columns of the image that are within the window as well. A window that may hold
@@ -33,10 +33,12 @@ def pad_for_max(inputs, paddings, window):
     Args:
         paddings, window: two numbers, and one, for each axis of `inputs`.
     """
+    if not exporting():
+        return tf.pad(inputs, paddings, constant_values=float("-inf"))
     axes = list(zip(paddings, window, inputs.shape, strict=True))
     if any(max(sides) >= taps for sides, taps, _ in axes if any(sides)):
         return tf.pad(inputs, paddings, constant_values=float("-inf"))
-    if _from_relu(inputs):
+    if from_relu(inputs):
         return tf.pad(inputs, paddings)
     if all(2 * max(sides) < taps and (size or 0) > max(sides) for sides, taps, size in axes if any(sides)):
         return tf.pad(inputs, paddings, "REFLECT")  # what ONNX has as well
@@ -45,13 +47,3 @@ def pad_for_max(inputs, paddings, window):
         inputs = tf.pad(inputs, edge, "SYMMETRIC")  # of one pixel, which repeats the edge
         paddings = [[max(pixels - 1, 0) for pixels in sides] for sides in paddings]
     return inputs
-
-
-def _from_relu(tensor) -> bool:
-    """Whether the graph being traced shows that no value of `tensor` is below zero."""
-    if tf.executing_eagerly():
-        return False
-    operation = tensor.op
-    while operation.type in ("Identity", "Cast", "LRN", "MaxPool"):  # keep signs
-        operation = operation.inputs[0].op
-    return operation.type in ("Relu", "Relu6")

@@ -1,0 +1,11 @@
+"""Which activations an operation may apply by itself, to outputs that are not yet written."""
+
+import keras
+
+ELEMENTWISE = ("linear", "relu", "relu6", "hard_silu", "silu", "hard_sigmoid", "sigmoid", "tanh", "gelu", "elu")
+
+
+def named_activation(function) -> str | None:
+    """Keras's name of one of its own elementwise activations, "linear" included; None for any other function."""
+    name = getattr(function, "__name__", "")
+    return name if name in ELEMENTWISE and function is keras.activations.get(name) else None

@@ -1,0 +1,98 @@
+"""Batch normalisation with residual sum and activation, on every backend."""
+
+import keras
+from keras import ops
+
+from blocks.ops.activations import named_activation
+
+FUSED_DTYPES = ("float32", "bfloat16", "float16")
+
+
+def batch_normalization(
+    inputs,
+    gamma,
+    beta,
+    mean,
+    variance,
+    *,
+    axis: int,
+    momentum: float,
+    epsilon: float,
+    training: bool,
+    activation,
+    residual=None,
+) -> tuple:
+    """activation(batch normalisation of `inputs` + residual), and the running statistics that follow.
+
+    Args:
+        inputs: (B, ..., C), C along `axis`; `residual`, of the same shape and type, or None.
+        gamma, beta: scale and offset, (C,), or None.
+        mean, variance: running statistics, (C,); used where not `training`.
+        momentum: the share of the running statistics that is kept.
+        activation: a function of Keras or any other.
+
+    Returns:
+        The outputs, (B, ..., C) of the inputs' type, and when training `mean` and `variance` moved towards those of
+        the batch, the variance unbiased (divided by n - 1); an empty batch moves nothing. Else both are of no use.
+
+    Source: Ioffe and Szegedy 2015, Batch Normalization, algorithms 1 and 2, arXiv:1502.03167.
+    """
+    normalize = _fused if _has_kernel(inputs, mean, axis) else _plain
+    return normalize(inputs, gamma, beta, mean, variance, axis, momentum, epsilon, training, activation, residual)
+
+
+def _has_kernel(inputs, mean, axis: int) -> bool:
+    return (
+        keras.backend.backend() == "tensorflow"
+        and len(inputs.shape) == 4
+        and axis in (-1, 3)
+        and keras.backend.standardize_dtype(inputs.dtype) in FUSED_DTYPES
+        and keras.backend.standardize_dtype(mean.dtype) == "float32"
+    )
+
+
+def _fused(inputs, gamma, beta, mean, variance, axis, momentum, epsilon, training, activation, residual):
+    from blocks.ops.tensorflow.fused import fused_normalize
+
+    shape = (inputs.shape[-1],)
+    name = named_activation(activation)
+    outputs, mean, variance = fused_normalize(
+        inputs,
+        ops.ones(shape) if gamma is None else ops.convert_to_tensor(gamma),
+        ops.zeros(shape) if beta is None else ops.convert_to_tensor(beta),
+        ops.convert_to_tensor(mean),
+        ops.convert_to_tensor(variance),
+        epsilon=epsilon,
+        rate=1.0 - momentum,
+        training=training,
+        activation=name,
+        residual=residual,
+    )
+    return outputs if name is not None else activation(outputs), mean, variance
+
+
+def _plain(inputs, gamma, beta, mean, variance, axis, momentum, epsilon, training, activation, residual):
+    """The definition, for every backend, rank, axis and type."""
+    dtype = keras.backend.result_type(inputs.dtype, "float32")
+    wide = ops.cast(inputs, dtype)
+    running_mean, running_variance = mean, variance
+    if training:
+        axes = [index for index in range(len(inputs.shape)) if index != axis % len(inputs.shape)]
+        count = ops.cast(ops.prod([ops.shape(inputs)[index] for index in axes]), dtype)
+        # Written out: `tf.nn.moments` stops a gradient that second derivatives need.
+        own_mean = ops.mean(wide, axis=axes, keepdims=True)
+        own_variance = ops.mean(ops.square(wide - own_mean), axis=axes)
+        moments = ops.reshape(own_mean, own_variance.shape), own_variance
+        # An empty batch has none; the running statistics stay then.
+        mean, variance = (
+            ops.where(count > 0, own, ops.cast(kept, dtype))
+            for own, kept in zip(moments, (mean, variance), strict=True)
+        )
+    outputs = ops.batch_normalization(wide, mean, variance, axis, offset=beta, scale=gamma, epsilon=epsilon)
+    if training:
+        unbiased = variance * count / ops.maximum(count - 1.0, 1.0)
+        keep = ops.cast(ops.where(count > 0, momentum, 1.0), running_mean.dtype)
+        mean = running_mean * keep + ops.cast(mean, running_mean.dtype) * (1.0 - keep)
+        variance = running_variance * keep + ops.cast(unbiased, running_variance.dtype) * (1.0 - keep)
+    outputs = ops.cast(outputs, inputs.dtype)
+    return activation(outputs if residual is None else ops.add(outputs, residual)), mean, variance

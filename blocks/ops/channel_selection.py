@@ -1,0 +1,19 @@
+"""Channels of an image in another order, on every backend."""
+
+import keras
+from keras import ops
+
+
+def select_channels(inputs, index):
+    """Channels of `inputs` (B, ..., C) in the order of `index` (N,), integers from 0 to C - 1: (B, ..., N)."""
+    if keras.backend.backend() == "tensorflow":
+        from blocks.ops.tensorflow.runtime import exporting
+
+        if exporting():  # one operator, without gradients
+            return ops.take(inputs, index, axis=-1)
+    # Whole rows of the transposed matrix are copied, forwards and backwards, in about half of the time that single
+    # channels take.
+    *sizes, inner = ops.shape(inputs)
+    rows = ops.transpose(ops.reshape(inputs, (-1, inner)))
+    chosen = ops.take(rows, index, axis=0)
+    return ops.reshape(ops.transpose(chosen), (*sizes, index.shape[0]))

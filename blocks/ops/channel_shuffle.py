@@ -1,0 +1,33 @@
+"""Channel shuffle, on every backend."""
+
+import keras
+from keras import ops
+
+
+def channel_shuffle(parts: list, groups: int, pieces: int = 1, data_format: str = "channels_last") -> list:
+    """Channel shuffle of the concatenation of `parts` over their channels, in `pieces` images of equal size.
+
+    Args:
+        parts: images (B, H, W, C_i), or (B, C_i, H, W) with "channels_first".
+        groups, pieces: both divide the sum of C_i.
+
+    Source: Zhang et al. 2018, ShuffleNet, section 3.1, arXiv:1707.01083.
+    """
+    last = data_format == "channels_last"
+    if keras.backend.backend() == "tensorflow" and last:
+        from blocks.ops.tensorflow.fused import shuffle
+
+        return shuffle([ops.convert_to_tensor(part) for part in parts], groups, pieces)
+    axis = -1 if last else 1
+    images = ops.concatenate(parts, axis=axis) if len(parts) > 1 else parts[0]
+    batch, *sizes = ops.shape(images)
+    if last:
+        height, width, channels = sizes
+        grouped = ops.reshape(images, (batch, height, width, groups, channels // groups))
+        mixed = ops.transpose(grouped, (0, 1, 2, 4, 3))
+    else:
+        channels, height, width = sizes
+        grouped = ops.reshape(images, (batch, groups, channels // groups, height, width))
+        mixed = ops.transpose(grouped, (0, 2, 1, 3, 4))
+    mixed = ops.reshape(mixed, (batch, *sizes))
+    return list(ops.split(mixed, pieces, axis=axis)) if pieces > 1 else [mixed]

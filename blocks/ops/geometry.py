@@ -1,0 +1,100 @@
+"""Padding and output sizes of convolutions and pooling, on every backend: what "same" pads is said here alone."""
+
+from collections.abc import Sequence
+
+from keras import ops
+
+from blocks.ops.arguments import AXES, SIDES, UNITS, did_you_mean
+
+Padding = str | tuple[tuple[int, int], ...]
+
+
+def padding_of(value: object, rank: int = 2) -> Padding:
+    """Padding in its one form: "same", "valid", "causal" (1-D alone), or a pair (before, after) for each axis.
+
+    Accepted: those names, one integer for all sides, or a sequence that has an integer or a pair for each axis.
+    Raises ValueError for anything else, negative numbers included.
+    """
+    names = ("same", "valid", "causal") if rank == 1 else ("same", "valid")
+    if isinstance(value, str) and value.lower() in names:
+        return value.lower()
+
+    def sides(entry: object) -> tuple[int, int]:
+        before, after = entry if isinstance(entry, (tuple, list)) else (entry, entry)
+        if any(isinstance(b, bool) or not hasattr(b, "__index__") or b < 0 for b in (before, after)):
+            raise ValueError
+        return before.__index__(), after.__index__()
+
+    try:
+        axes = value if isinstance(value, (tuple, list)) else (value,) * rank
+        if len(axes) != rank:
+            raise ValueError
+        return tuple(sides(axis) for axis in axes)
+    except ValueError:
+        listed = ", ".join(f'"{name}"' for name in names)
+        hint = did_you_mean(value, names) if isinstance(value, str) else ""
+        raise ValueError(
+            f"padding={value!r} is not allowed: give {listed}, a number of {UNITS[rank]} of at least 0, "
+            f"{AXES[rank]} or {SIDES[rank]}.{hint}"
+        ) from None
+
+
+def resolve_causal(padding: Padding, kernel: Sequence[int], dilation: Sequence[int]) -> Padding:
+    """`padding` with "causal" written out: zeros in front only, so that no output sees a later input."""
+    return (((kernel[0] - 1) * dilation[0], 0),) if padding == "causal" else padding
+
+
+def same_padding(size, kernel: int, stride: int, dilation: int = 1) -> tuple | None:
+    """What "same" pads before and after one axis of `size`, a number or a tensor; None where it depends on an open one.
+
+    The output has ceil(size / stride) entries; where the padding is odd, the end has one more.
+    """
+    extent = (kernel - 1) * dilation + 1
+    if stride == 1:
+        total = extent - 1
+    elif size is None:
+        return None
+    else:
+        total = (-(-size // stride) - 1) * stride + extent - size
+        total = max(total, 0) if isinstance(size, int) else ops.maximum(total, 0)
+    return total // 2, total - total // 2
+
+
+def sides_of(padding: Padding, sizes, kernel, strides, dilation=None) -> tuple | None:
+    """(before, after) that `padding` adds to each axis of `sizes`; None where an open size leaves it open."""
+    if padding == "valid":
+        return ((0, 0),) * len(kernel)
+    if padding != "same":
+        return tuple(map(tuple, padding))
+    axes = zip(sizes, kernel, strides, dilation or (1,) * len(kernel), strict=True)
+    sides = tuple(same_padding(*axis) for axis in axes)
+    return None if None in sides else sides
+
+
+def output_size(size: int | None, kernel: int, stride: int, dilation: int, padding: str | tuple[int, int]):
+    """Length of one spatial axis after a convolution or pooling; None stays None."""
+    if size is None:
+        return None
+    if padding == "same":
+        return -(-size // stride)
+    margin = 0 if padding == "valid" else sum(padding)
+    return (size + margin - (kernel - 1) * dilation - 1) // stride + 1
+
+
+def output_shape(shape, filters, kernel, strides, dilation, padding: Padding, data_format: str) -> tuple:
+    """Shape of a convolution's output, batch axis first; `kernel` has one size for each spatial axis.
+
+    Raises ValueError where the (padded) input is smaller than the dilated kernel.
+    """
+    rank = len(kernel)
+    last = data_format == "channels_last"
+    spatial = tuple(shape[1:-1] if last else shape[2:])
+    padding = resolve_causal(padding, kernel, dilation)
+    axes = (padding,) * rank if isinstance(padding, str) else padding
+    sizes = tuple(output_size(*axis) for axis in zip(spatial, kernel, strides, dilation, axes, strict=True))
+    if any(size is not None and size < 1 for size in sizes):
+        raise ValueError(
+            f"An input of {' x '.join(map(str, spatial))} {UNITS[rank]} is too small for a kernel of "
+            f"{' x '.join(map(str, kernel))} with dilation {dilation} and padding {padding!r}."
+        )
+    return (shape[0], *sizes, filters) if last else (shape[0], filters, *sizes)

@@ -1,0 +1,21 @@
+"""Local response normalisation, on every backend."""
+
+import keras
+from keras import ops
+
+
+def local_response_normalization(inputs, size: int, k: float, alpha: float, beta: float):
+    """x / (k + alpha / size * sum of x^2 over `size` neighbouring channels)^beta of `inputs` (..., C), in float32 or,
+    of float64, in that.
+    """
+    wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+    if keras.backend.backend() == "tensorflow":
+        from blocks.ops.tensorflow.local_response_norm import has_operation, normalize
+
+        if has_operation(wide, size):
+            return normalize(wide, size, k, alpha, beta)
+    channels = inputs.shape[-1]
+    edges = [(0, 0)] * (len(inputs.shape) - 1) + [(size // 2, (size - 1) // 2)]
+    squares = ops.pad(ops.square(wide), edges)
+    total = sum(squares[..., start : start + channels] for start in range(size))
+    return wide * ops.power(k + alpha / size * total, -beta)

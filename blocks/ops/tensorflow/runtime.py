@@ -1,0 +1,81 @@
+"""What operations run on, and are traced for: device, oneDNN, XLA, our kernels, an export."""
+
+import functools
+from pathlib import Path
+
+import tensorflow as tf
+
+from blocks.kernels.build import library
+from blocks.ops.exporting import is_exportable
+
+
+@functools.cache
+def native_gradients(dtype: str) -> bool:
+    """Whether the default device differentiates grouped and dilated convolutions of `dtype`.
+
+    On a CPU only oneDNN has those kernels, in float32, bfloat16 and float16; TF_ENABLE_ONEDNN_OPTS=0 and some
+    builds switch it off. Tried on a tiny convolution, once a process and type: no public setting tells.
+    """
+    with tf.init_scope():  # out of any graph being built; tapes do not record here, so the gradient's own operation
+        try:
+            tf.raw_ops.Conv2DBackpropFilter(
+                input=tf.ones((1, 5, 5, 4), dtype),
+                filter_sizes=(3, 3, 2, 4),
+                out_backprop=tf.ones((1, 5, 5, 4), dtype),
+                strides=(1, 1, 1, 1),
+                padding="SAME",
+                dilations=(1, 2, 2, 1),
+            )
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            return False
+    return True
+
+
+@functools.cache
+def device_kind() -> str:
+    """ "GPU" where TensorFlow sees one, else "CPU"."""
+    return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+
+
+@functools.cache
+def matrix_units() -> bool:
+    """Whether the processor multiplies bfloat16 matrices in hardware (Intel's AMX)."""
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+def in_xla() -> bool:
+    """Whether what is traced now will be compiled by XLA."""
+    from tensorflow.python.ops import control_flow_util  # nothing public tells
+
+    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
+def exporting() -> bool:
+    """Whether what is traced now is for runtimes without our kernels: see `blocks.exportable`."""
+    return is_exportable(tracing=not tf.executing_eagerly())
+
+
+def kernels():
+    """The operations of our kernels, where they can be used now; else None."""
+    if device_kind() != "CPU" or in_xla() or exporting() or library() is None:
+        return None
+    import blocks.kernels.tensorflow.flops
+    import blocks.kernels.tensorflow.gradients  # noqa: F401  both register what TensorFlow asks for
+
+    return library()
+
+
+@functools.cache
+def fewest_channels() -> int:
+    """The fewest channels that the depthwise and normalisation kernels take."""
+    with tf.init_scope():
+        return int(library().blocks_fewest_channels())
+
+
+def fits(operations, inputs) -> bool:
+    """Whether `operations`, our kernels, are there and those of whole images take `inputs` (B, H, W, C)."""
+    known = operations is not None and inputs.dtype in (tf.float32, tf.bfloat16)
+    return known and inputs.shape[-1] >= fewest_channels()
