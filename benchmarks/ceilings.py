@@ -5,9 +5,11 @@ multiply-accumulate, and 10^9 bytes a second, read and written bytes added.
 """
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from zoo.timing import call_seconds, least_seconds
 
 WIDTH = 4096  # of the square matrices
 BLOCK = 64 * 2**20  # bytes copied, far more than a core's own cache holds
@@ -17,13 +19,8 @@ REPEATS = 5
 
 def best(action: Callable[[], object]) -> float:
     """The shortest time of several, in seconds, after one that does not count."""
-    action()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    (seconds,) = least_seconds([partial(call_seconds, action)], REPEATS, warm_up=1)
+    return seconds
 
 
 def products(width: int, precisions: Sequence[str], product: Callable[[str], Callable[[], object]]) -> dict:

@@ -12,13 +12,14 @@ import argparse
 import os
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import options
 from machine import busy_share, identity
+
+from zoo.timing import call_seconds
 
 MODELS = (
     "mobilenetv2_100", "mobilenetv3_large_100", "shufflenet_v2_x1_0", "shufflenet_g3_w1", "regnety_008",
@@ -72,15 +73,6 @@ def runner(path: Path, threads: int):
     return interpreter.invoke, f"{len(names) - partitions} operators, {partitions} partitions"
 
 
-def seconds(run, calls: int) -> list[float]:
-    times = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return times
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=options.network, nargs="+", default=list(MODELS))
@@ -104,7 +96,7 @@ def main() -> None:
             times: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
             for _ in range(arguments.rounds):
                 for key, (run, _) in runs.items():
-                    times[key] += seconds(run, 5)
+                    times[key] += [call_seconds(run) for _ in range(5)]
             for name in names:
                 least, middle = min(times[name, ""]) * 1e3, statistics.median(times[name, ""]) * 1e3
                 line = f"{name:24} {suffix:8} {runs[name, ''][1]:32} {least:7.2f} ms least {middle:7.2f} median"

@@ -12,6 +12,7 @@ import json
 import os
 import statistics
 import time
+from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -21,6 +22,7 @@ import tensorflow as tf
 
 import zoo
 from blocks import GroupedConv2D
+from zoo.timing import call_seconds
 
 
 def on_keras(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -93,16 +95,18 @@ def main() -> None:
 
     steps = {"zoo": training_step(ours), "keras": training_step(theirs)}
     seconds = {name: [] for name in steps}
+
+    def fetched(step) -> float:
+        return float(step(images, labels))
+
     for name, step in steps.items():
         start = time.perf_counter()
-        losses = [float(step(images, labels)) for _ in range(2)]  # the first compiles
+        losses = [fetched(step) for _ in range(2)]  # the first compiles
         print(f"{name}: two steps with compilation in {time.perf_counter() - start:.1f} s, losses {losses}", flush=True)
     for turn in range(arguments.rounds):
         for name, step in steps.items():
             for _ in range(arguments.steps if name == "zoo" else 1):
-                start = time.perf_counter()
-                float(step(images, labels))
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(call_seconds(partial(fetched, step)))
         print(
             f"round {turn + 1}: " + ", ".join(f"{name} {times[-1]:.3f} s" for name, times in seconds.items()),
             flush=True,

@@ -1,12 +1,15 @@
 """The machine that a comparison ran on, and the least time that its ceilings leave a network. Imports no framework."""
 
 import os
-import platform
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+import this_copy  # noqa: F401
+
+from zoo.hardware import processor
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -26,16 +29,6 @@ def identity() -> dict:
         "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
-
-
-def processor() -> str:
-    """The processor's name as the system gives it."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def busy_share(seconds: float = 0.5) -> float | None:

@@ -90,7 +90,7 @@ def measured_ceilings(sides: Sides, arguments: Mapping) -> machine.Ceilings | No
         print(f"{error} The columns on the ceilings stay empty.", file=sys.stderr)
         return None
     gpus = {greeting.get("gpu") for greeting in sides.greetings.values()} - {None}
-    name = ", ".join(sorted(gpus)) or f"{machine.processor()}, {machine.identity()['cores']} cores"
+    name = ", ".join(sorted(gpus)) or "{cpu}, {cores} cores".format(**machine.identity())
     print(f"{name}: {limits}", flush=True)
     return limits
 

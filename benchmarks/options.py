@@ -1,11 +1,9 @@
 """Command-line values that the benchmarks share. Imports no framework."""
 
 import argparse
-import sys
 from collections.abc import Callable, Collection
-from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # the zoo of this copy, where none is installed
+import this_copy  # noqa: F401
 
 from zoo.registry import variant
 

@@ -1,6 +1,7 @@
 """What every worker process does: answer requests, one JSON line each, and measure its own time and memory.
 
-Imports no framework. A worker is started by `sides.py`, loads one framework, and then sleeps between requests.
+Imports no framework, and of the zoo only what times calls. A worker is started by `sides.py`, loads one framework, and
+then sleeps between requests.
 """
 
 import gc
@@ -13,6 +14,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import SupportsFloat
+
+from zoo.timing import call_seconds
 
 LONG = 5.0  # seconds of a step after which one more, before anything is timed, is enough
 MOST_CALLS = 4096  # of one timing
@@ -93,11 +96,15 @@ class Steps:
 
     def timed(self, count: int = 1) -> float:
         """Seconds of `count` steps; the result of the last is fetched to the host."""
-        start = time.perf_counter()
-        for _ in range(count):
-            result = self.step()
-        float(result)
-        return time.perf_counter() - start
+        result = None
+
+        def steps() -> None:
+            nonlocal result  # freed once the clock has been read: PyTorch's holds the graph that it came from
+            for _ in range(count):
+                result = self.step()
+            float(result)
+
+        return call_seconds(steps)
 
     def take(self, count: int, fetch_each: bool = True) -> dict:
         """Time `count` steps: each alone, or all together with one result fetched, as a training loop on a GPU does."""
@@ -138,9 +145,7 @@ class Calls:
         """
         if calls > 1:
             self.made[key](calls)
-        start = time.perf_counter()
-        self.made[key](calls)
-        return {"seconds": (time.perf_counter() - start) / calls}
+        return {"seconds": call_seconds(lambda: self.made[key](calls)) / calls}
 
     def forget(self) -> dict:
         """Drop all of them, and their memory."""

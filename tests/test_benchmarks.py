@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))  # its helpers import each other as scripts do
 
+import machine  # noqa: E402
 import report  # noqa: E402
 from shapes import SHAPES  # noqa: E402
 from sides import Refused, SideError, Sides  # noqa: E402
@@ -213,6 +214,42 @@ def test_a_side_that_fails_or_dies_says_so(tmp_path):
         assert sides.turn("one", "add", a=1, b=2) is None
         sides.revive()
         assert sides.ask("one", "add", a=2, b=2) == {"sum": 4}
+
+
+def test_a_table_names_the_processor_as_a_run_does():
+    from zoo import hardware
+
+    identity = machine.identity()
+    assert identity["cpu"] == hardware.processor() and identity["cores"] >= 1
+
+
+WITHOUT_KERAS = """
+import sys
+sys.path.insert(0, {folder!r})
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("keras", "tensorflow"):
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+import torch_side
+torch_side.serve(torch_side.load)
+"""
+
+
+@pytest.mark.skipif(not installed("torch"), reason="needs PyTorch")
+def test_the_side_of_pytorch_needs_no_keras(tmp_path):
+    script = tmp_path / "side.py"
+    script.write_text(WITHOUT_KERAS.format(folder=str(ROOT / "benchmarks")))
+    shape = {"size": 8, "channels": 8, "filters": 8, "kernel": 3, "strides": 1, "groups": 2}
+    asked = {"side": "torch", "mode": "forward", "precision": "float32", "batch": 1, "least": 0.0}
+    with Sides() as sides:
+        sides.start("torch", str(script), sys.executable)
+        sides.wait()
+        assert not sides.failures
+        limits = sides.ask("torch", "ceilings", width=64, block=2**16, precisions=["float32"])
+        assert limits["float32_gflops"] > 0 and limits["copy_gbs"] > 0
+        assert sides.ask("torch", "layer", key="a", shape=shape, **asked)["seconds"] > 0
+        assert sides.ask("torch", "time", key="a", calls=2)["seconds"] > 0
 
 
 def test_ratios_and_means():

@@ -1,10 +1,4 @@
-"""The CPU kernels: where they are used, that they equal TensorFlow's operations, and what happens without them."""
-
-import os
-import subprocess
-import sys
-import tomllib
-from pathlib import Path
+"""The CPU kernels: where they are used, and that they equal TensorFlow's operations."""
 
 import keras
 import numpy as np
@@ -16,7 +10,6 @@ from blocks import GroupedConv2D
 from blocks.kernels import build
 from blocks.ops.tensorflow import conv2d, fused, runtime
 
-ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
 
 
@@ -221,56 +214,3 @@ def test_wrong_tensors_are_errors_and_not_crashes():
 def test_an_empty_batch_has_empty_outputs():
     layer = GroupedConv2D(32, 1)
     assert layer(tf.ones((0, 4, 4, 16))).shape == (0, 4, 4, 32)
-
-
-PROGRAM = """
-import warnings
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    import tensorflow as tf
-    from blocks import GroupedConv2D
-    print(GroupedConv2D(32, 1)(tf.ones((1, 4, 4, 16))).shape)
-print(*(w.message for w in caught if "kernels of blocks" in str(w.message)), sep="\\n")
-"""
-
-
-def run(**environment):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=True)
-    return done.stdout.strip().splitlines()
-
-
-def test_without_a_compiler_it_works_and_says_so(tmp_path):
-    lines = run(XDG_CACHE_HOME=str(tmp_path), CXX="no-such-compiler")
-    assert lines[0] == "(1, 4, 4, 32)"
-    assert "no C++ compiler (no-such-compiler is not on PATH)" in lines[1] and len(lines) == 2
-
-
-def test_a_compiler_that_fails_is_tried_once(tmp_path):
-    compiler = tmp_path / "compiler"
-    compiler.write_text("#!/bin/sh\necho tried >> $TRIES\necho 'cannot compile' >&2\nexit 1\n")
-    compiler.chmod(0o755)
-    settings = {"XDG_CACHE_HOME": str(tmp_path), "CXX": str(compiler), "TRIES": str(tmp_path / "tries")}
-    for _ in range(2):
-        assert "could not compile them (see " in run(**settings)[1]
-    versions, files = (
-        2,
-        len(build.sources(suffixes=(".cc",))),
-    )  # each process asks for the version, the first one compiles
-    assert len((tmp_path / "tries").read_text().splitlines()) == versions + files
-    (failure,) = tmp_path.glob("grouped-convolution-zoo/kernels/*.failed")
-    assert "cannot compile" in failure.read_text()
-
-
-def test_switched_off_it_is_silent(tmp_path):
-    assert run(BLOCKS_KERNELS="off", XDG_CACHE_HOME=str(tmp_path)) == ["(1, 4, 4, 32)"]
-    assert "BLOCKS_KERNELS='maybe' is not known: use on or off" in run(BLOCKS_KERNELS="maybe")[1]
-
-
-def test_sources_travel_with_the_package():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
-    patterns = settings["setuptools"]["package-data"]["blocks.kernels"]
-    packaged = sorted(path for pattern in patterns for path in build.FOLDER.glob(pattern))
-    assert packaged == build.sources()
-    for path in packaged:
-        assert len(path.read_text().splitlines()) <= 300

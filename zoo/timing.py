@@ -1,22 +1,66 @@
-"""How long the layers of a network take, each called alone, and the network as a whole. On TensorFlow alone."""
+"""How long calls take: any in turns, and each layer of a network, called alone, beside the network as a whole.
+
+Importing this imports no framework: the benchmarks time other frameworks by it, where neither Keras nor TensorFlow is.
+"""
+
+from __future__ import annotations
 
 import math
 import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import keras
-import numpy as np
+if TYPE_CHECKING:
+    import keras
 
-from zoo.complexity import LayerCost
+    from zoo.complexity import LayerCost
 
 WARM_UP = 2  # calls before any is timed, beside the one that traces the graph
 
 
+def call_seconds(call: Callable[[], object]) -> float:
+    """Seconds of one call, which returns when its result is there."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def least_seconds(
+    clocks: Sequence[Callable[[], float]],
+    repeats: int,
+    *,
+    warm_up: int,
+    budget: float = math.inf,
+    fewest: int = 1,
+) -> list[float]:
+    """Seconds of each of several calls: the least of the repeated ones, as other programs only add to one.
+
+    All of them take turns, so that a moment in which the machine is busy does not fall on one alone.
+
+    Args:
+        clocks: each makes its call and gives the seconds of it, as `call_seconds` does.
+        repeats: turns at most.
+        warm_up: calls of each before any is timed.
+        budget: seconds after which no further turn begins, once there have been `fewest`.
+    """
+    for clock in clocks:
+        for _ in range(warm_up):
+            clock()
+    least = [math.inf] * len(clocks)
+    end = time.perf_counter() + budget
+    for turn in range(repeats):
+        if turn >= fewest and time.perf_counter() >= end:
+            break
+        for index, clock in enumerate(clocks):
+            least[index] = min(least[index], clock())
+    return least
+
+
 @dataclass(frozen=True)
 class Times:
-    """Seconds of computing for the whole batch: the least of the repeated calls, as other programs only add to one."""
+    """Seconds of computing for the whole batch, by `least_seconds`."""
 
     layers: tuple[float, ...]  # in the order of the rows
     network: float  # the whole network as one function, as it is used
@@ -25,15 +69,16 @@ class Times:
 def measure(model: keras.Model, rows: Sequence[LayerCost], batch: int = 1, repeats: int = 10) -> Times:
     """Time every call of `rows`, which are `profile_layers(model)`, and the model, on random images.
 
-    Each call is a `tf.function` of its own on random inputs. All of them take turns, `repeats` times, so that a moment
-    in which the machine is busy does not fall on one layer alone, and that a layer finds its weights in the caches no
-    more often than in the network. TensorFlow joins layers of a whole network that it cannot join here, and computes
-    branches side by side, so the layers together may take longer than the network.
+    Each call is a `tf.function` of its own on random inputs. All of them take turns, `repeats` times, so that a layer
+    finds its weights in the caches no more often than in the network. TensorFlow joins layers of a whole network that
+    it cannot join here, and computes branches side by side, so the layers together may take longer than the network.
 
     Raises:
         RuntimeError: Keras runs on another backend than TensorFlow.
         ValueError: the inputs alone need more memory than the machine has, or the model leaves its input's size open.
     """
+    import keras
+
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(f"Keras runs on {keras.backend.backend()}, and layers are timed on TensorFlow alone.")
     if None in model.input_shape[1:]:
@@ -46,14 +91,8 @@ def measure(model: keras.Model, rows: Sequence[LayerCost], batch: int = 1, repea
     pool = _Pool(batch)
     calls = [clock(lambda images: model(images, training=False), [pool.get(model.input_shape, "float32", 0)])]
     calls += [clock(*_replay(row, pool)) for row in rows]
-    for call in calls:
-        for _ in range(WARM_UP):
-            call()
-    least = [math.inf] * len(calls)
-    for _ in range(repeats):
-        for index, call in enumerate(calls):
-            least[index] = min(least[index], call())
-    return Times(tuple(least[1:]), least[0])
+    network, *layers = least_seconds(calls, repeats, warm_up=WARM_UP)
+    return Times(tuple(layers), network)
 
 
 def check_memory(rows: Sequence[LayerCost], batch: int) -> None:
@@ -77,6 +116,8 @@ class _Pool:
     """Random tensors, one for every shape, type and place among a call's inputs."""
 
     def __init__(self, batch: int):
+        import numpy as np
+
         self.batch, self.held, self.random = batch, {}, np.random.default_rng(0)
 
     def get(self, shape: tuple, dtype: str, place: int):
@@ -125,10 +166,8 @@ def _outside(function: Callable, values: list) -> Callable[[], float]:
 
     traced = tf.function(function, autograph=False).get_concrete_function(*values)
 
-    def call() -> float:
-        start = time.perf_counter()
+    def call() -> None:
         traced(*values)
         tf.test.experimental.sync_devices()
-        return time.perf_counter() - start
 
-    return call
+    return lambda: call_seconds(call)

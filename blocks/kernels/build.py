@@ -126,7 +126,7 @@ def _compile(tf, compiler: str, path: Path, failure: Path) -> None:
         jobs, objects = [], []
         for kind, options in flags.items():
             for source in sources(kind, (".cc",)):
-                objects.append(f"{folder}/{kind}_{source.stem}.o")
+                objects.append(f"{folder}/{len(objects)}.o")  # names of sources repeat
                 command = [compiler, "-c", "-fPIC", "-w", *options, str(source), "-o", objects[-1]]
                 jobs.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace"))
         problems = [job.communicate()[1] for job in jobs]

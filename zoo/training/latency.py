@@ -1,12 +1,13 @@
 """How long a trained network takes for one image, as it would be shipped: fused, in float32, alone."""
 
-import time
+from functools import partial
 
 import keras
 import numpy as np
 
 from blocks.layers.initializers import without_random_numbers
 from zoo.folding import fuse
+from zoo.timing import call_seconds, least_seconds
 
 WARM_UP = 3  # calls before any is timed: the first traces the graph, the next fill caches
 REPEATS_SECONDS = 1.0  # what all timed calls take together
@@ -16,8 +17,7 @@ REPEATS = 3, 200  # timed calls, at least and at most
 def latency_seconds(model: keras.Model) -> float:
     """Seconds for one image through `zoo.fuse(model)` in float32: a `tf.function` of batch 1, its result read back.
 
-    The least of the repeated calls: another program on the machine can only add to one, so the least is what the
-    network itself takes, and what comes out again on a busy machine.
+    The least of the repeated calls, which is what comes out again on a busy machine.
 
     Raises:
         RuntimeError: Keras runs on another backend than TensorFlow.
@@ -31,15 +31,10 @@ def latency_seconds(model: keras.Model) -> float:
     shape = (1, *model.input_shape[1:])
     call = tf.function(lambda image: fused(image, training=False), input_signature=[tf.TensorSpec(shape)])
     image = tf.constant(np.random.default_rng(0).standard_normal(shape), tf.float32)
-    for _ in range(WARM_UP):
-        call(image).numpy()
     fewest, most = REPEATS
-    times, end = [], time.perf_counter() + REPEATS_SECONDS
-    while len(times) < fewest or (len(times) < most and time.perf_counter() < end):
-        start = time.perf_counter()
-        call(image).numpy()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    clock = partial(call_seconds, lambda: call(image).numpy())
+    (seconds,) = least_seconds([clock], most, warm_up=WARM_UP, budget=REPEATS_SECONDS, fewest=fewest)
+    return seconds
 
 
 def in_float32(model: keras.Model) -> keras.Model:

@@ -93,7 +93,7 @@ void dense_input_gradient(const Spatial& s, const T* dy, const float* kernel, T*
 template <class T>
 void dense_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_kernel, const Parallel& parallel);
 
-// ---- pointwise convolution: product.cc ----------------------------------------------------------------------------
+// ---- pointwise convolution: pointwise.cc --------------------------------------------------------------------------
 
 // x (rows, groups * inputs), kernel (inputs, groups * outputs), y (rows, groups * outputs).
 struct Pointwise {
@@ -152,7 +152,7 @@ void pool(const Pooling& p, Pool kind, const T* x, uint8_t* where, T* y, const P
 template <class T>
 void pool_gradient(const Pooling& p, Pool kind, const T* dy, const uint8_t* where, T* dx, const Parallel& parallel);
 
-// ---- what only moves pixels and channels: sampling.cc -------------------------------------------------------------
+// ---- what only moves pixels and channels: shuffle.cc --------------------------------------------------------------
 
 // Every stride-th row and column.
 struct Sampling {

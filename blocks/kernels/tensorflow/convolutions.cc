@@ -1,4 +1,4 @@
-// The operations of depthwise.cc and product.cc: what they check, allocate and call.
+// The operations of depthwise.cc and pointwise.cc: what they check, allocate and call.
 #include "op_kernel_utils.h"
 
 namespace blocks {

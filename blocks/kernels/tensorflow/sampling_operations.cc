@@ -1,4 +1,4 @@
-// The operations of sampling.cc and pooling.cc: what they check, allocate and call.
+// The operations of shuffle.cc and pooling.cc: what they check, allocate and call.
 #include "op_kernel_utils.h"
 
 namespace blocks {

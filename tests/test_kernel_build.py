@@ -1,0 +1,256 @@
+"""The library of CPU kernels: what it is named after, when it is compiled anew, what happens where it can't be."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from blocks.kernels import build
+
+ROOT = Path(__file__).parent.parent
+compiled = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
+
+
+def module_of(folder: Path):
+    """The `build.py` of another folder, which builds what lies beside it."""
+    spec = importlib.util.spec_from_file_location("other_build", folder / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def files_of(folder: Path) -> set[str]:
+    """All files below `folder`, but what Python has compiled."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(folder).as_posix() for path in paths}
+
+
+def test_every_source_is_part_of_the_name_of_the_library(tmp_path):
+    """Else a library of other sources would be loaded."""
+    folder = tmp_path / "kernels"
+    shutil.copytree(build.FOLDER, folder)
+    other = module_of(folder)
+
+    def identity() -> str:
+        return other._identity(tf, sys.executable)  # any program that answers --version
+
+    names = [identity()]
+    sources = other.sources()
+    assert {path.parent.name for path in sources} == {"compute", "tensorflow"}
+    assert {path.suffix for path in sources} == {".cc", ".h"}
+    for path in [*sources, folder / "build.py"]:
+        content = path.read_bytes()
+        path.write_bytes(content + b"\n")
+        names.append(identity())
+        path.write_bytes(content)
+        assert identity() == names[0], path
+    for path in sources:
+        for place in (path.with_stem(path.stem + "_renamed"), path.parent / "deeper" / path.name):
+            place.parent.mkdir(exist_ok=True)
+            path.rename(place)
+            names.append(identity())
+            place.rename(path)
+        path.rename(path.with_suffix(".gone"))
+        names.append(identity())
+        path.with_suffix(".gone").rename(path)
+    for place in ("compute/new.cc", "compute/new.h", "compute/avx/new.h", "tensorflow/new.cc", "elsewhere/new.h"):
+        path = folder / place
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        names.append(identity())
+        path.unlink()
+    assert identity() == names[0]
+    assert len(set(names)) == len(names) == 1 + len(sources) + 1 + 3 * len(sources) + 5
+
+
+def test_every_file_of_the_kernels_is_hashed_and_compiled():
+    """A suffix that `build` does not know, or a folder without flags, would be left out."""
+    assert {Path(name).suffix for name in files_of(build.FOLDER)} == {".py", ".cc", ".h"}
+    assert sorted(build.sources(build.COMPUTE) + build.sources(build.TENSORFLOW)) == build.sources()
+    for path in build.sources():
+        assert len(path.read_text().splitlines()) <= 400
+
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", build.sources(build.COMPUTE), ids=lambda path: path.name)
+def test_the_arithmetic_knows_no_tensorflow(path):
+    """It includes the standard library, the processor's instructions and itself."""
+    text = path.read_text()
+    for kind, name in INCLUDE.findall(text):
+        if kind == "<":
+            assert re.fullmatch(r"[a-z_]+|immintrin\.h|arm_neon\.h", name), name
+        else:
+            assert (path.parent / name).resolve().is_relative_to(build.FOLDER / build.COMPUTE), name
+            assert (path.parent / name).is_file(), name
+    assert not re.search(r"\b(?:tensorflow|tsl|absl|Eigen)\s*::", text)
+
+
+def test_the_operations_include_the_arithmetic_by_its_place():
+    names = set()
+    for path in build.sources(build.TENSORFLOW):
+        for kind, name in INCLUDE.findall(path.read_text()):
+            if kind == '"' and not name.startswith("tensorflow/"):
+                assert (path.parent / name).is_file(), f"{path.name} includes {name}"
+                names.add(name)
+    assert names == {"op_kernel_utils.h", "../compute/kernels.h", "../compute/thread_pool.h"}
+
+
+def test_comments_name_files_that_exist():
+    names = {path.name for path in build.FOLDER.rglob("*")}
+    for path in build.sources():
+        comments = " ".join(re.findall(r"//(.*)", path.read_text()))
+        assert set(re.findall(r"\b\w+\.(?:cc|h|py)\b", comments)) <= names, path
+
+
+# An operation by TensorFlow's C interface, whose headers compile in a second.
+OPERATION = """
+#include "tensorflow/c/kernels.h"
+#include "tensorflow/c/ops.h"
+
+#include "../compute/numbers.h"
+
+static void* create(TF_OpKernelConstruction*) { return nullptr; }
+static void destroy(void*) {}
+static void compute(void*, TF_OpKernelContext* context) {
+  TF_Status* status = TF_NewStatus();
+  TF_Tensor* output = TF_AllocateOutput(context, 0, TF_INT32, nullptr, 0, sizeof(int), status);
+  *static_cast<int*>(TF_TensorData(output)) = tens() + ones();
+  TF_DeleteTensor(output);
+  TF_DeleteStatus(status);
+}
+static const bool registered = [] {
+  TF_Status* status = TF_NewStatus();
+  TF_OpDefinitionBuilder* operation = TF_NewOpDefinitionBuilder(NAME);
+  TF_OpDefinitionBuilderAddOutput(operation, "number: int32");
+  TF_RegisterOpDefinition(operation, status);
+  TF_RegisterKernelBuilder(NAME, TF_NewKernelBuilder(NAME, "CPU", &create, &compute, &destroy), status);
+  TF_DeleteStatus(status);
+  return true;
+}();
+"""
+SMALL = {
+    "tensorflow/numbers.cc": OPERATION,
+    "compute/numbers.h": '#define NAME "NumberBefore"\nint tens();\nint ones();\n',
+    "compute/numbers.cc": '#include "numbers.h"\nint tens() { return 40; }\n',
+    "compute/deeper/numbers.cc": '#include "../numbers.h"\nint ones() { return 2; }\n',
+}
+
+
+@compiled
+def test_an_edited_source_is_compiled_anew_and_loads(tmp_path, monkeypatch, capfd):
+    """On small sources in the same folders; a process can load both libraries, as the operation's name changes too."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "kernels"
+    for name, text in SMALL.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    shutil.copy(build.FOLDER / "build.py", folder)
+
+    def compilations() -> int:
+        return capfd.readouterr().err.count("compiling CPU kernels")
+
+    assert module_of(folder).library().number_before() == 42
+    assert compilations() == 1
+    assert module_of(folder).library().number_before() == 42
+    assert compilations() == 0, "nothing was edited"
+    (folder / "compute/numbers.h").write_text(SMALL["compute/numbers.h"].replace("Before", "After"))
+    (folder / "compute/deeper/numbers.cc").write_text(SMALL["compute/deeper/numbers.cc"].replace("2", "3"))
+    assert module_of(folder).library().number_after() == 43
+    assert compilations() == 1
+    assert len(list((tmp_path / "cache").rglob("*.so"))) == 2
+
+
+PROGRAM = """
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import tensorflow as tf
+    from blocks import GroupedConv2D
+    print(GroupedConv2D(32, 1)(tf.ones((1, 4, 4, 16))).shape)
+print(*(w.message for w in caught if "kernels of blocks" in str(w.message)), sep="\\n")
+"""
+
+
+def run(**environment):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=True)
+    return done.stdout.strip().splitlines()
+
+
+@compiled
+def test_without_a_compiler_it_works_and_says_so(tmp_path):
+    lines = run(XDG_CACHE_HOME=str(tmp_path), CXX="no-such-compiler")
+    assert lines[0] == "(1, 4, 4, 32)"
+    assert "no C++ compiler (no-such-compiler is not on PATH)" in lines[1] and len(lines) == 2
+
+
+@compiled
+def test_a_compiler_that_fails_is_tried_once(tmp_path):
+    compiler = tmp_path / "compiler"
+    compiler.write_text("#!/bin/sh\necho tried >> $TRIES\necho 'cannot compile' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    settings = {"XDG_CACHE_HOME": str(tmp_path), "CXX": str(compiler), "TRIES": str(tmp_path / "tries")}
+    for _ in range(2):
+        assert "could not compile them (see " in run(**settings)[1]
+    versions = 2  # each process asks for the version; the first one compiles
+    files = len(build.sources(suffixes=(".cc",)))
+    assert len((tmp_path / "tries").read_text().splitlines()) == versions + files
+    (failure,) = tmp_path.glob("grouped-convolution-zoo/kernels/*.failed")
+    assert "cannot compile" in failure.read_text()
+
+
+@compiled
+def test_switched_off_it_is_silent(tmp_path):
+    assert run(BLOCKS_KERNELS="off", XDG_CACHE_HOME=str(tmp_path)) == ["(1, 4, 4, 32)"]
+    assert "BLOCKS_KERNELS='maybe' is not known: use on or off" in run(BLOCKS_KERNELS="maybe")[1]
+
+
+def python(*arguments, folder: Path, **environment) -> str:
+    """What another Python writes to standard output."""
+    command = [sys.executable, *map(str, arguments)]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | environment
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_is_distributed_and_installed_has_every_source(tmp_path):
+    """As pip does it: an sdist, from it a wheel, and from that an installation."""
+    tree = tmp_path / "tree"
+    for name in ("blocks", "zoo"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    backend = "from setuptools import build_meta; build_meta.build_{}({!r})"
+    python("-c", backend.format("sdist", str(tmp_path)), folder=tree)
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "sdist", filter="data")
+    (unpacked,) = (tmp_path / "sdist").iterdir()
+    python("-c", backend.format("wheel", str(tmp_path)), folder=unpacked)
+    (wheel,) = tmp_path.glob("*.whl")
+    installed = tmp_path / "installed"
+    options = ("--no-deps", "--no-index", "--no-compile", "--disable-pip-version-check", "--target", installed)
+    python("-m", "pip", "install", "--quiet", *options, wheel, folder=tmp_path)
+    in_wheel = set(zipfile.ZipFile(wheel).namelist())
+    for package in ("blocks", "zoo"):
+        files = files_of(ROOT / package)
+        assert files_of(unpacked / package) == files
+        assert {name.removeprefix(f"{package}/") for name in in_wheel if name.startswith(f"{package}/")} == files
+        assert files_of(installed / package) == files
+    program = "from blocks.kernels import build; print(build.__file__, *build.sources(), sep='\\n')"
+    found = python("-c", program, folder=tmp_path, PYTHONPATH=str(installed)).split("\n")[:-1]
+    place = installed / build.FOLDER.relative_to(ROOT)
+    assert found == [
+        str(place / path.relative_to(build.FOLDER)) for path in (build.FOLDER / "build.py", *build.sources())
+    ]
