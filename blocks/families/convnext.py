@@ -1,4 +1,4 @@
-"""The block of ConvNeXt and the scale of its branch."""
+"""The block of ConvNeXt."""
 
 import math
 
