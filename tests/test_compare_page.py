@@ -3,9 +3,9 @@
 import statistics
 
 import pytest
-import run_directories
-from chromium import complaints, opened, requests, show, wait
 
+from helpers import run_directories
+from helpers.chromium import complaints, opened, requests, show, wait
 from zoo.comparison.page import page, write_page
 from zoo.comparison.reading import read_runs
 

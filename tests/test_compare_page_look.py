@@ -3,9 +3,9 @@
 import itertools
 
 import pytest
-import run_directories
-from chromium import complaints, opened, show, wait
 
+from helpers import run_directories
+from helpers.chromium import complaints, opened, show, wait
 from zoo.comparison import table
 from zoo.comparison.page import page, write_page
 from zoo.comparison.ranking import ranked

@@ -1,9 +1,9 @@
 """The page of a comparison in use, in a real Chromium: by keyboard, on narrow screens, in the dark, with much in it."""
 
 import pytest
-import run_directories
-from chromium import complaints, opened, show, wait
 
+from helpers import run_directories
+from helpers.chromium import complaints, opened, show, wait
 from zoo.comparison.page import page, write_page
 from zoo.comparison.reading import read_runs
 

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import run_directories
 from click.testing import CliRunner
 
-from wandb_api_server import KEY, Server, run_node
+from helpers import run_directories
+from helpers.wandb_api_server import KEY, Server, run_node
 from zoo.commands.compare import compare
 
 ROOT = Path(__file__).parents[1]

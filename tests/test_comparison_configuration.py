@@ -6,10 +6,10 @@ import json
 import statistics
 
 import pytest
-import run_directories
 from click.testing import CliRunner
 
-from wandb_api_server import Server, call, run_node
+from helpers import run_directories
+from helpers.wandb_api_server import Server, call, run_node
 from zoo.commands.compare import compare
 from zoo.comparison import configuration
 from zoo.comparison.page_data import page_data

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import definition
 from blocks import GroupedConv1D, GroupedConv2D, GroupedConv3D, grouped_convolution
 from blocks.ops.tensorflow.fused import native_gradients
+from helpers import definition
 
 LAYERS = {1: GroupedConv1D, 2: GroupedConv2D, 3: GroupedConv3D}
 INPUTS = {1: (2, 11, 8), 2: (2, 7, 6, 8), 3: (2, 6, 5, 7, 8)}

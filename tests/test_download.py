@@ -12,8 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from file_server import serve
 
+from helpers.file_server import serve
 from zoo.weights import download as downloads
 from zoo.weights.download import DownloadError, download, unpack
 from zoo.weights.published import Published, fetch, resolve

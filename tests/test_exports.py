@@ -11,8 +11,8 @@ import blocks
 import zoo
 from blocks import GroupedConv2D
 from blocks.ops import exporting
-from randomized import randomized
-from runtimes import litert, onnx, run_litert
+from helpers.randomized import randomized
+from helpers.runtimes import litert, onnx, run_litert
 
 IMAGES = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype("float32")
 

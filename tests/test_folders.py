@@ -14,7 +14,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from pictures import arrays, folder_config, write_folder
+from helpers.pictures import arrays, folder_config, write_folder
 from train import train
 from zoo.datasets.folders import image_suffixes, list_folder, shown
 from zoo.datasets.identity import data_identity

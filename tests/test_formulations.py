@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import definition
 from blocks import GroupedConv2D, grouped_convolution
 from blocks.ops import implementation as formulations
 from blocks.ops.implementation import NAMES, Situation, choose, obstacle
 from blocks.ops.tensorflow import fused as tensorflow_ops
+from helpers import definition
 
 PLAIN = Situation(
     device="CPU",

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import definition
 from blocks import grouped_convolution
 from blocks.ops.tensorflow.fused import native_gradients
+from helpers import definition
 
 CHANNELS, FILTERS = 8, 16
 STRIDES = ((1, 1), (2, 2), (2, 1))

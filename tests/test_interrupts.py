@@ -8,8 +8,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from terminal import Terminal
 
+from helpers.terminal import Terminal
 from zoo.training import signals
 from zoo.training.interrupts import Interrupts
 

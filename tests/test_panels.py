@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_tracking import KEY, environment, history, inspect
 
-from wandb_server import Server
+from helpers.wandb_server import Server
 from zoo import metrics
 from zoo.comparison.wandb import panels as readers
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from wandb_api_server import Server, call, run_node
+from helpers.wandb_api_server import Server, call, run_node
 from zoo import metrics
 from zoo.comparison.wandb.panels import CLOCKS, CONFUSION_TABLE, CURVES, PER_CLASS_TABLE
 from zoo.comparison.wandb.publish import publish

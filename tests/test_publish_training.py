@@ -10,7 +10,7 @@ import pytest
 from test_publish_client import reads, workspace_panels
 from test_tracking import ROOT, environment, history, inspect
 
-from wandb_api_server import Server, call, run_node
+from helpers.wandb_api_server import Server, call, run_node
 from zoo.comparison.reading import read_run
 from zoo.comparison.wandb.panels import CONFUSION_TABLE, DATASET, GROUPED_BY, SEED
 from zoo.comparison.wandb.workspace import workspace_spec

@@ -9,8 +9,8 @@ import pytest
 
 import blocks
 import zoo
-from definition import grouped_convolution
-from randomized import check_same, inputs_of, normalizations, numpy, randomized
+from helpers.definition import grouped_convolution
+from helpers.randomized import check_same, inputs_of, normalizations, numpy, randomized
 from zoo import registry
 from zoo.models.mobileone import MobileOne
 from zoo.models.repvgg import RepVGG

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from saved_networks import FOLDER, OPTIMIZERS, arrays, layers_network, registered_names, unpacked
+from helpers.saved_networks import FOLDER, OPTIMIZERS, arrays, layers_network, registered_names, unpacked
 
 ROOT = Path(__file__).parent.parent
 NETWORKS = ("layers", "pictures")

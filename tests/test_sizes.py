@@ -8,7 +8,7 @@ import shutil
 import pytest
 from test_cli import SLOW, told
 
-from pictures import folder_config, write_folder
+from helpers.pictures import folder_config, write_folder
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.digits import Digits
 from zoo.datasets.prepare import prepared_builder

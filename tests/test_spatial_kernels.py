@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 from test_formulations import PLAIN
 
-import definition
 from blocks import GroupedConv2D, grouped_convolution
 from blocks.kernels import build
 from blocks.ops.implementation import choose
 from blocks.ops.tensorflow import fused as tensorflow_ops
+from helpers import definition
 
 pytestmark = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
 

@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from test_tracking import KEY, ROOT, WANDB, environment
 
-from wandb_server import Server
+from helpers.wandb_server import Server
 from zoo.training.settings import check
 
 CONF = ROOT / "conf"

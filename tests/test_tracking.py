@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from wandb_server import Server
+from helpers.wandb_server import Server
 
 ROOT = Path(__file__).parents[1]
 WANDB = [sys.executable, "-m", "wandb"]

@@ -13,10 +13,10 @@ from pathlib import Path
 import keras
 import pytest
 from hydra import compose, initialize_config_dir
-from terminal import Terminal
 from test_tracking import environment, history, inspect
 
 import blocks  # noqa: F401  (saved models hold its layers)
+from helpers.terminal import Terminal
 from train import train
 from zoo import metrics
 from zoo.datasets.pipeline import load

@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 from hydra import compose, initialize_config_dir
 
 import blocks  # noqa: F401  (saved models hold its layers)
-from pictures import arrays, folder_config, write_folder
+from helpers.pictures import arrays, folder_config, write_folder
 from train import train
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.pipeline import load

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import definition
 from blocks import (
     DepthwiseSeparableConv2D,
     GroupedConv1D,
@@ -15,6 +14,7 @@ from blocks import (
     split_channels,
 )
 from blocks.ops.group_sizes import share_out
+from helpers import definition
 
 LAYERS = {1: GroupedConv1D, 2: GroupedConv2D, 3: GroupedConv3D}
 INPUTS = {1: (2, 9, 11), 2: (2, 6, 7, 11), 3: (2, 4, 5, 4, 11)}

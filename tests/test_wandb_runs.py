@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from wandb_api_server import KEY, Server, call, run_node
+from helpers.wandb_api_server import KEY, Server, call, run_node
 from zoo import metrics
 from zoo.comparison.wandb.connection import connect, split_project
 from zoo.comparison.wandb.panels import CONFUSION_COLUMNS, CONFUSION_TABLE, PER_CLASS_TABLE

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from loopback import Loopback
+from helpers.loopback import Loopback
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef" * 3  # well formed and nobody's
 # What a process of its own does, for W&B reads the environment once a process: it prints a line of JSON with what was
 # said and what came out, or the sentence that it ended with.

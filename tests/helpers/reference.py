@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-FOLDER = Path(__file__).parent / "goldens"
+FOLDER = Path(__file__).parents[1] / "goldens"
 NAMES = sorted(path.name.removesuffix(".json.gz") for path in FOLDER.glob("*.json.gz"))
 
 
