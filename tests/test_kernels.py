@@ -1,10 +1,6 @@
 """The CPU kernels: where they are used, that they equal TensorFlow's operations, and what happens without them."""
 
-import os
-import subprocess
-import sys
 import tomllib
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,25 +11,17 @@ import blocks
 from blocks import GroupedConv2D
 from blocks.kernels import build
 from blocks.ops.tensorflow import fused as tensorflow_ops
+from helpers.kernels import needs_kernels
+from helpers.paths import ROOT
+from helpers.processes import run_code
+from helpers.tensors import drawn, operation_types
 
-ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
-
-
-def drawn(*shape, dtype="float32", scale=1.0, seed=0):
-    values = np.random.default_rng(seed).standard_normal(shape) * scale
-    return tf.cast(tf.constant(values), dtype)
+pytestmark = needs_kernels
 
 
 def plainly(monkeypatch):
     """From here on TensorFlow's own operations compute."""
     monkeypatch.setattr(tensorflow_ops, "kernels", lambda: None)
-
-
-def kinds(function, *arguments) -> set[str]:
-    """The types of the operations in the traced function."""
-    graph = tf.function(function, jit_compile=False).get_concrete_function(*arguments).graph
-    return {operation.type for operation in graph.get_operations()}
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -141,7 +129,7 @@ def test_a_convolution_waits_for_both_gradients_and_computes_no_other(groups, si
             outputs = tensorflow_ops.convolve(images, kernel, (1, 1), "same", (1, 1), implementation="kernel")
         return tape.gradient(outputs, watched)
 
-    found = kinds(gradients)
+    found = operation_types(gradients)
     assert any(kind.endswith("InputGrad") for kind in found) == (wanted != "kernel")
     assert any(kind.endswith("FilterGrad") for kind in found) == (wanted != "inputs")
     assert ("BlocksTogether" in found) == (wanted == "both")
@@ -176,7 +164,7 @@ def test_a_traced_step_consists_of_kernels():
             total = tf.reduce_sum(model(images, training=True))
         return tape.gradient(total, model.trainable_variables)
 
-    found = kinds(step, drawn(2, 8, 8, 16))
+    found = operation_types(step, drawn(2, 8, 8, 16))
     assert {"BlocksNormTrain", "BlocksNormTrainGrad", "BlocksShuffle", "BlocksUnshuffle", "BlocksSubsample"} <= found
     assert {"BlocksPointwise", "BlocksPointwiseInputGrad", "BlocksPointwiseFilterGrad"} <= found
     assert {"BlocksDepthwise", "BlocksDepthwiseInputGrad", "BlocksDepthwiseFilterGrad"} <= found
@@ -235,9 +223,7 @@ print(*(w.message for w in caught if "kernels of blocks" in str(w.message)), sep
 
 
 def run(**environment):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=True)
-    return done.stdout.strip().splitlines()
+    return run_code(PROGRAM, **environment).strip().splitlines()
 
 
 def test_without_a_compiler_it_works_and_says_so(tmp_path):

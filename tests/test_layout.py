@@ -65,3 +65,11 @@ def test_the_order_of_the_layers_is_what_the_test_reads():
     assert layer_of("zoo.models.resnext") == LAYERS.index("zoo.models")
     assert layer_of("zoo.factory") == LAYERS.index("zoo")
     assert layer_of("keras.layers") is None
+
+
+def test_what_two_test_files_need_is_in_the_helpers():
+    """Or a change of one file's tests would break another's; helpers know no tests."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        modules = {part for module in imports(path) for part in (module or "").split(".")}
+        others = {other.stem for other in (ROOT / "tests").glob("test_*.py")} | {"conftest"}
+        assert not modules & others, f"{path.relative_to(ROOT)} imports from another test file"

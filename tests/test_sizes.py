@@ -6,8 +6,8 @@ import dataclasses
 import shutil
 
 import pytest
-from test_cli import SLOW, told
 
+from helpers.command_line import SLOW, told
 from helpers.pictures import folder_config, write_folder
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.digits import Digits

@@ -42,9 +42,10 @@ from blocks import (
     conv_norm,
     squeeze_excite,
 )
+from helpers.paths import GOLDENS
 from helpers.randomized import randomized
 
-FOLDER = Path(__file__).parents[1] / "goldens" / "saved"
+FOLDER = GOLDENS / "saved"
 OPTIMIZERS = ("MomentumSGD", "FusedAdamW")
 
 
