@@ -18,8 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import run_directories  # noqa: E402
-from chromium import opened, show  # noqa: E402
+from helpers import run_directories  # noqa: E402
+from helpers.chromium import opened, show  # noqa: E402
 
 DRAWN = "return performance.getEntriesByName('zoo:drawn')[0].startTime"
 

@@ -5,7 +5,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 
+import zoo
+from helpers.chromium import opened
+from helpers.networks import NAME, SHAPE
 from zoo.datasets.config import DatasetConfig
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -44,3 +48,32 @@ def data_dir(tmp_path_factory) -> str:
 @pytest.fixture
 def digits(data_dir) -> DatasetConfig:
     return DatasetConfig(data_dir=data_dir, mean=[0.3], std=[0.4], crop_padding=1)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The small network of helpers/networks.py, for 4 classes."""
+    return zoo.create(NAME, 4, SHAPE)
+
+
+@pytest.fixture(scope="module")
+def state(model, tmp_path_factory) -> dict:
+    """Its weights as PyTorch's tensors, under PyTorch's names."""
+    torch = pytest.importorskip("torch", reason="files of PyTorch are read by PyTorch, which is not installed")
+    path = tmp_path_factory.mktemp("state") / "weights.safetensors"
+    zoo.save_torch(model, path)
+    return {name: torch.from_numpy(value) for name, value in load_file(path).items()}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    yield from opened(tmp_path_factory.mktemp("chromium"))
+
+
+@pytest.fixture
+def forget_networks():
+    """Keras forgets the networks that a test has built."""
+    yield
+    import keras
+
+    keras.backend.clear_session()

@@ -7,12 +7,9 @@ import tensorflow as tf
 
 import blocks
 import zoo
+from helpers.arrays import draw
 from zoo.models import alexnet
 from zoo.models.alexnet import AlexNet
-
-
-def draw(*shape) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(shape).astype("float32")
 
 
 def backbone(config: AlexNet, shape, small_stem: bool = False) -> keras.Model:

@@ -7,7 +7,8 @@ import subprocess
 import time
 
 import pytest
-from test_train import TINY, command, left_in
+
+from helpers.training import TINY, command, left_in
 
 
 def sweep(data_dir, cwd, *options):

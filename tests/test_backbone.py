@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 import zoo
+from helpers.arrays import draw
+from helpers.checks import refusal
 from zoo import registry
 from zoo.weights.layout import slots
 
 SHAPE = (64, 64, 3)
-IMAGES = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype("float32")
+IMAGES = draw(2, *SHAPE)
 # One network a way to build: strides and channels as timm's features_only=True gives them, where timm has the network.
 FEATURES = {
     "resnet26": ((2, 64), (4, 256), (8, 512), (16, 1024), (32, 2048)),
@@ -18,12 +20,6 @@ FEATURES = {
     "convnext_atto": ((4, 40), (8, 80), (16, 160), (32, 320)),
     "resnext29_32x4d_cifar10": ((1, 256), (2, 512), (4, 1024)),
 }
-
-
-def refusal(make) -> str:
-    with pytest.raises(ValueError) as caught:
-        make()
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("name", FEATURES)

@@ -5,16 +5,8 @@ import numpy as np
 import pytest
 
 import zoo
-
-SHAPE = (32, 32, 3)
-IMAGES = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype("float32")
-
-
-def refusal(make) -> str:
-    with pytest.raises(ValueError) as caught:
-        make()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+from helpers.checks import refusal
+from helpers.networks import IMAGES, SHAPE
 
 
 def trainable(model) -> set[str]:

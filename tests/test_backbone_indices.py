@@ -5,19 +5,14 @@ import numpy as np
 import pytest
 
 import zoo
+from helpers.arrays import draw
+from helpers.checks import refusal
 from zoo.weights.layout import slots
 
 SHAPE = (64, 64, 3)
-IMAGES = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype("float32")
+IMAGES = draw(2, *SHAPE)
 # Channels of mobilenetv2_035's five maps, as timm's feature_info has them.
 CHANNELS = (8, 8, 16, 32, 112)
-
-
-def refusal(make) -> str:
-    with pytest.raises(ValueError) as caught:
-        make()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(("out_indices", "expected"), [

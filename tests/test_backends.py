@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import blocks
-
-ROOT = Path(__file__).parent.parent
+from helpers.paths import ROOT
+from helpers.processes import process_environment
 
 
 def volumes():
@@ -89,7 +89,7 @@ def test_computes_and_learns_what_it_does_under_tensorflow(backend, folder):
         pytest.skip(f"{backend} is not installed")
     path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
     quick = "--xla_backend_optimization_level=0"  # JAX compiles every random initialisation; it shall not optimise it
-    environment = {**os.environ, "PYTHONPATH": path, "KERAS_BACKEND": backend, "XLA_FLAGS": quick}
+    environment = process_environment(PYTHONPATH=path, KERAS_BACKEND=backend, XLA_FLAGS=quick)
     done = subprocess.run([sys.executable, __file__, str(folder)], env=environment, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1:] == [f"the same under {backend}"], done.stderr
 

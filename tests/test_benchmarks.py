@@ -4,20 +4,21 @@ import csv
 import importlib.util
 import json
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from helpers.paths import ROOT
+from helpers.processes import process_environment
+
 sys.path.append(str(ROOT / "benchmarks"))  # its helpers import each other as scripts do
 
-import machine  # noqa: E402
-import report  # noqa: E402
-from shapes import SHAPES  # noqa: E402
-from sides import Refused, SideError, Sides  # noqa: E402
+import machine
+import report
+from shapes import SHAPES
+from sides import Refused, SideError, Sides
 
 
 def installed(*packages: str) -> bool:
@@ -27,7 +28,7 @@ def installed(*packages: str) -> bool:
 def run(script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
     """One benchmark, in a process of its own, as a user runs it, with these environment variables."""
     command = [sys.executable, str(ROOT / "benchmarks" / script), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
+    environment = process_environment(**{"TF_CPP_MIN_LOG_LEVEL": "3"} | variables)
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 

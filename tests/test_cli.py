@@ -1,28 +1,15 @@
 """The command line as a stranger meets it: each mistake costs one sentence, and nothing slow is imported first."""
 
 import json
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-SLOW = ("tensorflow", "keras", "wandb", "tensorflow_datasets", "numpy", "sklearn")
-
-
-def told(*arguments, cwd, **variables):
-    """The finished `python train.py` with these arguments, and the names of the modules that it imported."""
-    command = [sys.executable, "-X", "importtime", str(ROOT / "train.py"), *arguments]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "HYDRA_"))}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=clean | variables, timeout=120)
-    lines = done.stderr.splitlines(keepends=True)
-    imports = [line for line in lines if line.startswith("import time:")]
-    done.stderr = "".join(line for line in lines if line not in imports)
-    return done, {line.rpartition("|")[2].strip().partition(".")[0] for line in imports}
-
+from helpers.command_line import SLOW, told
+from helpers.paths import ROOT
+from helpers.processes import process_environment
 
 REAL = [
     ("model=rexnext", "There is no model 'rexnext': did you mean resnext"),
@@ -116,10 +103,9 @@ def answers(tmp_path_factory):
     file.touch()
     arguments = [case.replace("FILE", str(file)).split() for case, _ in CASES]
     command = [sys.executable, "-c", f"SLOW, SCRIPT = {SLOW}, {str(ROOT / 'train.py')!r}\n{MANY}"]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "HYDRA_"))}
     done = subprocess.run(
         command, input=json.dumps(arguments), capture_output=True, text=True, cwd=folder, timeout=120,
-        env=clean | {"PYTHONPATH": str(ROOT)},
+        env=process_environment(without=("WANDB_", "HYDRA_")),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,22 +1,20 @@
 """`zoo.costs`: what is recorded of every network, so that `zoo list` and `zoo.info` need not build it."""
 
-import json
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import pytest
 
 import zoo
 from blocks.layers.initializers import without_random_numbers
+from helpers.paths import ROOT
+from helpers.processes import process_environment
+from helpers.reference import COUNTS
 from zoo.costs import costs, image_size, in_words, recorded, runs
 from zoo.registry import variant
 
-ROOT = Path(__file__).parents[1]
-COUNTS = json.loads((ROOT / "tests" / "goldens" / "counts.json").read_text())
 SMALL = ("mobilenetv1_025", "shufflenet_v2_x0_5", "shufflenet_g3_wd4", "lcnet_035", "resnext20_32x2d_cifar10")
 BEYOND = 40  # numbers tried above the largest that is allowed
 
@@ -66,8 +64,7 @@ def test_the_script_writes_the_line_of_a_network_again(tmp_path):
     without = "".join(line for line in recorded_file.splitlines(keepends=True) if "lcnet_035" not in line)
     (tmp_path / "costs.json").write_text(without)
     command = [sys.executable, ROOT / "benchmarks" / "network_costs.py", "lcnet_035", "--out", tmp_path / "costs.json"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(command, env=environment, capture_output=True, check=True, timeout=120)
+    subprocess.run(command, env=process_environment(), capture_output=True, check=True, timeout=120)
     assert len(without) < len(recorded_file) == len((tmp_path / "costs.json").read_text())
     assert (tmp_path / "costs.json").read_text() == recorded_file
 

@@ -16,13 +16,8 @@ from zoo import timing
 from zoo.__main__ import run
 from zoo.complexity import profile_layers
 
+pytestmark = pytest.mark.usefixtures("forget_networks")
 KEYS = ["layer", "kind", "output", "groups", "parameters", "macs", "activations", "seconds", "share"]
-
-
-@pytest.fixture(autouse=True)
-def forget_networks():
-    yield
-    keras.backend.clear_session()
 
 
 def profiled(capfd, *arguments: str) -> str:

@@ -10,18 +10,18 @@ import subprocess
 import sys
 import termios
 from fcntl import ioctl
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from helpers.paths import ROOT
+from helpers.processes import process_environment
+
 ZOO = [sys.executable, "-m", "zoo"]
 SLOW = {"tensorflow", "keras", "numpy", "plotly", "wandb", "tensorflow_datasets", "sklearn", "hydra", "huggingface_hub"}
 
 
 def environment(**variables: str) -> dict[str, str]:
-    clean = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
-    return {**clean, "PYTHONPATH": str(ROOT), **variables}
+    return process_environment(without=("COLUMNS", "NO_COLOR", "FORCE_COLOR"), **variables)
 
 
 def told(*arguments: str, **variables: str) -> subprocess.CompletedProcess:

@@ -3,9 +3,10 @@
 import statistics
 
 import pytest
-import run_directories
-from chromium import complaints, opened, requests, show, wait
 
+from helpers import run_directories
+from helpers.chromium import complaints, requests, show, wait
+from helpers.comparison_page import ROWS
 from zoo.comparison.page import page, write_page
 from zoo.comparison.reading import read_runs
 
@@ -35,7 +36,6 @@ MEMBERS = """
     const coordinates = traces.flatMap((trace) => trace.x.map((x, at) => [x, trace.y[at]]));
     return [named.map((item) => item.dataset.member), coordinates];
 """
-ROWS = "return [...document.querySelectorAll('#table [data-row]')].map((line) => line.dataset.row)"
 MARKED = "return [...document.querySelectorAll('#table tr.member')].map((line) => line.dataset.row)"
 CURVES = "return document.getElementById(arguments[0]).data.map((trace) => [trace.x, trace.text])"
 HOVER = """
@@ -69,11 +69,6 @@ INJECT = """
     setTimeout(() => done(window.injected ?? "blocked"), 200);
 """
 FETCH = "fetch('http://127.0.0.1:9/').then(() => arguments[0]('loaded'), (error) => arguments[0](error.name))"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    yield from opened(tmp_path_factory.mktemp("chromium"))
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@
 import itertools
 
 import pytest
-import run_directories
-from chromium import complaints, opened, show, wait
 
+from helpers import run_directories
+from helpers.chromium import complaints, show, wait
+from helpers.comparison_page import written
 from zoo.comparison import table
-from zoo.comparison.page import page, write_page
 from zoo.comparison.ranking import ranked
 from zoo.comparison.reading import read_runs
 
@@ -85,11 +85,6 @@ LEGEND = """
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    yield from opened(tmp_path_factory.mktemp("chromium"))
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """37 runs on one data set, of which every second is on the front and many lie close together; one goes on."""
     root = tmp_path_factory.mktemp("runs") / "many"
@@ -116,12 +111,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(folder):
     return written(folder)
-
-
-def written(folder):
-    path = folder.parent / f"{folder.name}.html"
-    write_page(path, page(read_runs([folder], say=pytest.fail)))
-    return path.as_uri()
 
 
 def overlap(one, other):

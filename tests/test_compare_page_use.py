@@ -1,11 +1,10 @@
 """The page of a comparison in use, in a real Chromium: by keyboard, on narrow screens, in the dark, with much in it."""
 
 import pytest
-import run_directories
-from chromium import complaints, opened, show, wait
 
-from zoo.comparison.page import page, write_page
-from zoo.comparison.reading import read_runs
+from helpers import run_directories
+from helpers.chromium import complaints, show, wait
+from helpers.comparison_page import ROWS, written
 
 FOCUS = """
     const at = document.activeElement;
@@ -53,12 +52,6 @@ MORE_CLASSES = """
     many.dispatchEvent(new Event("change", { bubbles: true }));
 """
 LABEL = "return document.activeElement.ariaLabel ?? ''"
-ROWS = "return [...document.querySelectorAll('#table [data-row]')].map((line) => line.dataset.row)"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    yield from opened(tmp_path_factory.mktemp("chromium"))
 
 
 @pytest.fixture(scope="module")
@@ -66,19 +59,12 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
 
 
-def written(folder, name):
-    """The address of the page of all runs in a folder."""
-    path = folder.parent / f"{name}.html"
-    write_page(path, page(read_runs([folder], say=pytest.fail)))
-    return path.as_uri()
-
-
 @pytest.fixture(scope="module")
 def address(folder):
     run_directories.write_sweep(folder / "sweep", seeds=2)
     long = run_directories.result("regnet", 8, name="x" * 250, dataset="fashion_mnist")
     run_directories.write_run(folder / "sweep" / "99", long)
-    return written(folder / "sweep", "sweep")
+    return written(folder / "sweep")
 
 
 def press(browser, *keys):
@@ -163,7 +149,7 @@ def test_data_sets_are_ranked_apart(browser, folder):
     for number, (dataset, top1) in enumerate([("digits", 0.9), ("digits", 0.99), ("cifar10", 0.5), ("cifar10", 0.6)]):
         told = run_directories.result("resnext", 2**number, dataset=dataset, name=f"{dataset}-{top1}", val_top1=top1)
         run_directories.write_run(folder / "two" / str(number), told)
-    show(browser, written(folder / "two", "two"))
+    show(browser, written(folder / "two"))
     assert browser.execute_script(ROWS) == ["cifar10-0.6", "cifar10-0.5", "digits-0.99", "digits-0.9"]
     assert browser.execute_script(RANKS) == ["1", "2", "1", "2"]
     assert browser.execute_script(BODIES) == ["Data set cifar10", "Data set digits"]
@@ -177,7 +163,7 @@ def test_a_thousand_classes(browser, folder):
         told = run_directories.result("resnext", 32, seed, dataset="imagenet2012")
         told["config"]["recipe"]["batch_size"] = 64 * (seed + 1)
         run_directories.write_run(folder / "many" / str(seed), told, classes=names)
-    show(browser, written(folder / "many", "many"))
+    show(browser, written(folder / "many"))
     browser.execute_script("document.getElementById('classes').scrollIntoView()")
     wait(browser, "return document.querySelectorAll('.matrix [data-drawn]').length === 2")
     assert browser.execute_script(MATRIX) == [30, 30]

@@ -6,16 +6,15 @@ import os
 import pty
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import run_directories
 from click.testing import CliRunner
 
-from wandb_api_server import KEY, Server, run_node
+from helpers import run_directories
+from helpers.processes import process_environment, run_code
+from helpers.wandb_api_server import Server, run_node
+from helpers.wandb_client import KEY
 from zoo.commands.compare import compare
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +117,7 @@ def on_a_terminal(width, *arguments):
     """What the command writes to a terminal of so many columns."""
     screen, end = pty.openpty()
     code = "import sys; from zoo.commands.compare import compare; compare(sys.argv[1:])"
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": str(width), "TERM": "xterm", "NO_COLOR": "1"}
+    environment = process_environment(COLUMNS=str(width), TERM="xterm", NO_COLOR="1")
     command = [sys.executable, "-c", code, *map(str, arguments)]
     process = subprocess.Popen(command, stdout=end, stderr=subprocess.PIPE, env=environment)
     os.close(end)
@@ -147,14 +146,7 @@ def test_it_is_quick_because_nothing_slow_is_imported(sweep, tmp_path):
         "names = {name.partition('.')[0] for name in sys.modules};"
         "print(sorted(names & {'tensorflow', 'keras', 'wandb', 'hydra', 'numpy', 'pandas', 'tensorflow_datasets'}))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(sweep)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]" and (tmp_path / "comparison.html").exists()
+    assert run_code(code, sweep).splitlines()[-1] == "[]" and (tmp_path / "comparison.html").exists()
 
 
 def test_runs_of_a_w_and_b_project_stand_beside_those_of_folders(tmp_path):
@@ -166,11 +158,11 @@ def test_runs_of_a_w_and_b_project_stand_beside_those_of_folders(tmp_path):
         run_node("r1", "<b>there</b>", "finished", told["config"], {"val_top1": 0.99, "macs": 10**6}, []),
         run_node("r2", "the run here", "finished", here["config"], {"val_top1": 0.5, "macs": 10**6}, []),
     ]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    own = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    own = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY, "HOME": str(tmp_path)}
+    env = process_environment(without=("WANDB_",), **own)
     command = [sys.executable, "-m", "zoo", "compare", "runs", "--wandb", "lab/zoo", "--csv", "-o", "page.html"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=clean | own, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=60)
     finally:
         server.close()
     assert done.returncode == 0, done.stderr

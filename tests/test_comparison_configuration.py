@@ -6,10 +6,10 @@ import json
 import statistics
 
 import pytest
-import run_directories
 from click.testing import CliRunner
 
-from wandb_api_server import Server, call, run_node
+from helpers import run_directories
+from helpers.wandb_api_server import READ, Server, call, run_node
 from zoo.commands.compare import compare
 from zoo.comparison import configuration
 from zoo.comparison.page_data import page_data
@@ -19,10 +19,6 @@ from zoo.comparison.table import progress, spread
 from zoo.comparison.wandb import panels
 from zoo.comparison.wandb.report import escaped, markdown_table
 
-READ = """
-from zoo.comparison.wandb.runs import read_project
-result = read_project("lab/zoo", said.append)
-"""
 FOLDER = {"files": 4, "bytes": 400, "digest": "ab" * 32}
 
 

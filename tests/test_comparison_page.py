@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import run_directories
 
+from helpers import run_directories
 from zoo.comparison import page_data as page_data_module
 from zoo.comparison.page import SCRIPTS, page, write_page
 from zoo.comparison.page_data import page_data

@@ -5,8 +5,8 @@ import random
 import statistics
 
 import pytest
-import run_directories
 
+from helpers import run_directories
 from zoo.comparison import configuration, pareto
 from zoo.comparison.ranking import FRONTS, accuracy_of, check_metric, ranked
 from zoo.comparison.runs import Run, dataset, groups, printable

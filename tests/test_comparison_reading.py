@@ -9,8 +9,8 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import run_directories
 
+from helpers import run_directories
 from zoo.comparison import runs as runs_module
 from zoo.comparison.reading import read_runs
 from zoo.comparison.runs import figure

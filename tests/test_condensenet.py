@@ -6,18 +6,15 @@ import pytest
 
 import zoo
 from blocks import ChannelSelection, GroupedConv2D, condensenet_unit
+from helpers.arrays import draw
 from zoo.models.condensenet import CondenseNet
 from zoo.registry import variant
-
-
-def images(*shape) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(shape).astype("float32")
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 4, 12), (3, 12)])
 def test_selection_takes_the_channels_of_its_index(shape):
     layer = ChannelSelection(7)
-    x = images(*shape)
+    x = draw(*shape)
     layer(x)
     layer.index.assign([3, 3, 0, 11, 5, 3, 1])
     np.testing.assert_array_equal(layer(x), x[..., [3, 3, 0, 11, 5, 3, 1]])
@@ -27,7 +24,7 @@ def test_gradients_of_a_channel_selected_twice_add_up():
     tf = pytest.importorskip("tensorflow")
     if keras.backend.backend() != "tensorflow":
         pytest.skip("a tape of TensorFlow")
-    layer, x, scale = ChannelSelection(4), tf.constant(images(2, 3, 3, 5)), tf.constant(images(2, 3, 3, 4))
+    layer, x, scale = ChannelSelection(4), tf.constant(draw(2, 3, 3, 5)), tf.constant(draw(2, 3, 3, 4))
     layer(x)
     layer.index.assign([2, 0, 2, 4])
     with tf.GradientTape() as tape:
@@ -59,7 +56,7 @@ def test_an_index_that_was_loaded_is_saved(tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert keras.ops.convert_to_numpy(again.get_layer("stage1.unit1.conv1").index).tolist() == [7, 7, 6, 5, 4, 3, 2, 1]
-    x = images(2, 6, 5, 8)
+    x = draw(2, 6, 5, 8)
     assert model(x).shape == (2, 6, 5, 12)
     np.testing.assert_array_equal(again(x), model(x))
     np.testing.assert_array_equal(np.array(model(x))[..., :8], x)
@@ -67,7 +64,7 @@ def test_an_index_that_was_loaded_is_saved(tmp_path):
 
 def test_mixed_precision_leaves_the_index_alone():
     layer = ChannelSelection(300, dtype="mixed_bfloat16")
-    found = layer(images(1, 2, 2, 600))
+    found = layer(draw(1, 2, 2, 600))
     assert "int" in layer.index.dtype and keras.ops.convert_to_numpy(layer.index)[-1] == 598
     assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
 

@@ -4,17 +4,12 @@ from dataclasses import fields, replace
 
 import pytest
 
+from helpers.checks import refusal
 from zoo import registry
 from zoo.checks import check_share, grouped_name, regrouped, ungrouped_name
 
 FIRST = {family: next(iter(registry.family(family).VARIANTS.values())) for family in registry.FAMILIES}
 DROPPING = [family for family, config in FIRST.items() if "drop_path" in {field.name for field in fields(config)}]
-
-
-def refusal(make) -> str:
-    with pytest.raises(ValueError) as caught:
-        make()
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("family", DROPPING)

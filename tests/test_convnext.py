@@ -9,8 +9,8 @@ import pytest
 
 import blocks
 import zoo
-from definition import grouped_convolution
-from randomized import check_same, inputs_of, numpy, randomized
+from helpers.definition import grouped_convolution
+from helpers.randomized import check_same, inputs_of, numpy, randomized
 from zoo.models.convnext import ConvNeXt, build
 from zoo.weights.layout import slots
 

@@ -7,33 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import definition
 from blocks import GroupedConv1D, GroupedConv2D, GroupedConv3D, grouped_convolution
 from blocks.ops.tensorflow.runtime import native_gradients
+from helpers import definition
+from helpers.arrays import draw
+from helpers.checks import check_all_close
+from helpers.definition import LAYERS
+from helpers.tensors import values_and_gradients
 
-LAYERS = {1: GroupedConv1D, 2: GroupedConv2D, 3: GroupedConv3D}
 INPUTS = {1: (2, 11, 8), 2: (2, 7, 6, 8), 3: (2, 6, 5, 7, 8)}
-
-
-def draw(*shape, dtype="float32"):
-    return np.random.default_rng(len(shape)).standard_normal(shape).astype(dtype)
-
-
-def values_and_gradients(function, *tensors):
-    """Outputs, and the gradients of a weighted sum of them, so that no symmetry hides an error."""
-    tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
-    with tf.GradientTape() as tape:
-        tape.watch(tensors)
-        outputs = function(*tensors)
-        weights = tf.reshape(tf.cast(tf.range(tf.size(outputs)) % 7 - 3, outputs.dtype), tf.shape(outputs))
-        total = tf.reduce_sum(outputs * weights)
-    return [outputs, *tape.gradient(total, tensors)]
-
-
-def check_same(found, expected, tolerance=1e-5):
-    for ours, plain in zip(found, expected, strict=True):
-        assert ours.shape == plain.shape
-        np.testing.assert_allclose(ours, plain, atol=tolerance * np.abs(plain).max(), rtol=0)
 
 
 def compare(kernel_size, groups, strides, dilation, padding, dtype, tolerance):
@@ -43,7 +25,7 @@ def compare(kernel_size, groups, strides, dilation, padding, dtype, tolerance):
     found = values_and_gradients(lambda x, w: grouped_convolution(x, w, *arguments), images, kernel)
     assert found[0].dtype == dtype
     images, kernel = images.astype("float64"), kernel.astype("float64")
-    check_same(
+    check_all_close(
         found,
         values_and_gradients(lambda x, w: definition.grouped_convolution(x, w, *arguments), images, kernel),
         tolerance,
@@ -64,7 +46,7 @@ def test_one_axis_of_many_channels_equals_the_definition(kernel, groups, padding
     images, weights = draw(2, 17, 64), draw(kernel, 64 // groups, 64)
     for stride in (1, 2):
         arguments = (stride,), padding, (1,)
-        check_same(
+        check_all_close(
             values_and_gradients(lambda x, w, a=arguments: grouped_convolution(x, w, *a), images, weights),
             values_and_gradients(lambda x, w, a=arguments: definition.grouped_convolution(x, w, *a), images, weights),
         )
@@ -85,7 +67,7 @@ def test_three_axes_equal_the_definition(dtype, tolerance, padding, groups):
 def test_small_groups_are_convolved_frame_by_frame(groups, channels):
     images, kernel = draw(1, 3, 3, 3, groups * channels), draw(2, 2, 2, channels, groups * 3)
     arguments = (1, 1, 1), "same", (1, 1, 1)
-    check_same(
+    check_all_close(
         values_and_gradients(lambda x, w: grouped_convolution(x, w, *arguments), images, kernel),
         values_and_gradients(lambda x, w: definition.grouped_convolution(x, w, *arguments), images, kernel),
     )
@@ -109,7 +91,7 @@ def test_graphs_of_open_size(rank, xla):
             images,
             kernel,
         )
-        check_same(compiled(images, kernel), plain)
+        check_all_close(compiled(images, kernel), plain)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +109,7 @@ def test_every_implementation_is_the_same_convolution(rank, implementation):
         with pytest.raises(ValueError, match="'native' can't be used here: .* CPU. None chooses one that can"):
             convolve(images, kernel)
         convolve = tf.function(convolve, jit_compile=True)  # XLA has grouped convolutions on every device
-    check_same(convolve(images, kernel), expected)
+    check_all_close(convolve(images, kernel), expected)
 
 
 @pytest.mark.parametrize(("rank", "arguments"), [
@@ -146,7 +128,7 @@ def test_equals_keras_with_the_same_weights(rank, arguments):
     assert [(w.name, w.shape) for w in ours.weights] == [(w.name, w.shape) for w in theirs.weights]
     assert tuple(ours.compute_output_shape(images.shape)) == tuple(expected.shape)
     ours.set_weights(theirs.get_weights())
-    check_same([ours(images)], [expected])
+    check_all_close([ours(images)], [expected])
 
 
 @pytest.mark.parametrize("rank", [1, 3])
@@ -166,7 +148,7 @@ def test_shape_config_and_both_data_formats(rank):
     first.build(swapped.shape)
     first.set_weights(last.get_weights())
     assert tuple(first.compute_output_shape(swapped.shape)) == tuple(first(swapped).shape)
-    check_same([first(swapped)], [np.moveaxis(outputs.numpy(), -1, 1)])
+    check_all_close([first(swapped)], [np.moveaxis(outputs.numpy(), -1, 1)])
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

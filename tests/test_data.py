@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from pictures import arrays, assert_same, rows, same
+from helpers.pictures import arrays, assert_same, rows, same
 from zoo.datasets import augment
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.pipeline import load

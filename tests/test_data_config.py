@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
+from helpers.paths import CONF
+from helpers.processes import run_code
 from zoo.datasets.config import DatasetConfig, check, splits_overlap
 
-FILES = sorted((Path(__file__).parents[1] / "conf" / "dataset").glob("*.yaml"))
+FILES = sorted((CONF / "dataset").glob("*.yaml"))
 REQUIRED = {"tfds": {"builder": "mnist"}, "image_folder": {"data_dir": "images"}}
 
 
@@ -119,10 +118,7 @@ def test_overlap_of_splits(first, second, overlap):
 def test_the_configuration_imports_nothing_heavy():
     heavy = "{'tensorflow', 'numpy', 'tensorflow_datasets'}"
     code = f"import sys, zoo.datasets.config; print({heavy} & set(sys.modules))"
-    output = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=FILES[0].parents[2]
-    )
-    assert output.stdout.strip() == "set()"
+    assert run_code(code).strip() == "set()"
 
 
 @pytest.mark.parametrize(

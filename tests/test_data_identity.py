@@ -2,17 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from helpers.processes import git, run_code
 from zoo import environment, hardware
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.identity import data_identity
-
-ROOT = Path(__file__).parents[1]
 
 
 def images(root, split="train", sizes=((10, 20), (30, 40))):
@@ -129,23 +126,18 @@ def test_the_processor_is_that_of_the_system():
 
 def test_kernels_that_are_off_and_threads_that_are_set_are_told():
     code = "import json; from zoo import hardware as h; print(json.dumps(h.described() | {'k': h.kernels()}))"
-    env = os.environ | {"PYTHONPATH": str(ROOT), "BLOCKS_KERNELS": "off", "TF_NUM_INTRAOP_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=100)
-    told = json.loads(done.stdout.splitlines()[-1])
+    output = run_code(code, BLOCKS_KERNELS="off", TF_NUM_INTRAOP_THREADS="1")
+    told = json.loads(output.splitlines()[-1])
     assert told["k"] is False and told["threads"] == 1
 
 
 def test_changes_of_the_work_tree_are_told_apart(tmp_path, monkeypatch):
-    def git(*arguments):
-        own = ["-c", "user.name=a", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false"]
-        subprocess.run(["git", "-C", str(tmp_path), *own, *arguments], check=True, capture_output=True)
-
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert environment.source(tmp_path) == {"commit": None, "dirty": None, "changes": None}
-    git("init", "-q")
+    git(tmp_path, "init", "-q")
     (tmp_path / "a").write_text("1")
-    git("add", "a")
-    git("commit", "-qm", "a")
+    git(tmp_path, "add", "a")
+    git(tmp_path, "commit", "-qm", "a")
     clean = environment.source(tmp_path)
     assert clean["commit"] and clean["dirty"] is False and clean["changes"] is None
     hashes = []

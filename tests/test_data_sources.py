@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from pictures import arrays, assert_same, folder_config, rows, write_folder
+from helpers.pictures import arrays, assert_same, folder_config, rows, write_folder
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.pipeline import Data, load
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from pictures import arrays, folder_config, write_folder
+from helpers.pictures import arrays, folder_config, write_folder
 from zoo import decoding
 from zoo.datasets import augment
 from zoo.datasets.config import DatasetConfig

@@ -2,23 +2,21 @@
 
 import hashlib
 import io
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 import zipfile
-from pathlib import Path
 
 import pytest
-from file_server import serve
 
+from helpers.file_server import serve
+from helpers.processes import process_environment
 from zoo.weights import download as downloads
 from zoo.weights.download import DownloadError, download, unpack
 from zoo.weights.published import Published, fetch, resolve
 
-ROOT = Path(__file__).parent.parent
 CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
@@ -143,9 +141,7 @@ def test_an_interrupt_keeps_what_has_come(server, tmp_path):
     server.stall = 20.0
     code = "import pathlib, sys; from zoo.weights import download; download.download(sys.argv[1], pathlib.Path('w'))"
     command = [sys.executable, "-c", code, server.address]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE
-    )
+    process = subprocess.Popen(command, cwd=tmp_path, env=process_environment(), stderr=subprocess.PIPE)
     part = tmp_path / "w.part"
     deadline = time.monotonic() + 20
     while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:

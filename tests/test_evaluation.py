@@ -14,9 +14,9 @@ import pytest
 import tensorflow_datasets as tfds
 from omegaconf import OmegaConf
 from rich.console import Console
-from test_train import QUICK, command, configured, left_in
 
 import zoo
+from helpers.training import QUICK, command, configured, left_in
 from train import train
 from zoo.datasets import pipeline as data
 from zoo.datasets.config import DatasetConfig

@@ -11,10 +11,12 @@ import blocks
 import zoo
 from blocks import GroupedConv2D
 from blocks.ops import exporting
-from randomized import randomized
-from runtimes import litert, onnx, run_litert
+from helpers.arrays import draw
+from helpers.checks import check_close
+from helpers.randomized import randomized
+from helpers.runtimes import litert, onnx, run_litert
 
-IMAGES = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype("float32")
+IMAGES = draw(2, 64, 64, 3)
 
 
 def fused(name: str, size: int | None = 64) -> keras.Model:
@@ -31,10 +33,6 @@ def traced(model: keras.Model, context=contextlib.nullcontext, batch: int | None
 def own_operations(graph) -> set[str]:
     functions = [function.graph for function in graph._functions.values()] if hasattr(graph, "_functions") else []
     return {op.type for each in (graph, *functions) for op in each.get_operations() if op.type.startswith("Blocks")}
-
-
-def check_close(outputs, expected) -> None:
-    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import tensorflow as tf
 import blocks
 import zoo
 from blocks import PaddedPooling2D
-from randomized import randomized
-from runtimes import litert, run_litert, to_int8
+from helpers.randomized import randomized
+from helpers.runtimes import litert, run_litert, to_int8
 from zoo.registry import FAMILIES, family
 
 SIZE = 64

@@ -1,21 +1,18 @@
 """Files are replaced whole: neither an error, nor a full disk, nor a kill leaves half of one."""
 
-import os
 import resource
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from helpers.processes import process_environment
 from zoo.training.epochs import DivergedError
 from zoo.training.files import RecordError, replacing, write_text
 from zoo.training.saving import save_model
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -50,7 +47,7 @@ def test_a_program_killed_while_it_writes(tmp_path):
             part.write_text("half")
             os.kill(os.getpid(), signal.SIGKILL)
     """
-    killed = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)})
+    killed = subprocess.run([sys.executable, "-c", code], env=process_environment())
     assert killed.returncode == -signal.SIGKILL and path.read_text() == "old"
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from pictures import arrays, folder_config, write_folder
+from helpers.pictures import arrays, folder_config, write_folder
+from helpers.training import composed
 from train import train
 from zoo.datasets.folders import image_suffixes, list_folder, shown
 from zoo.datasets.identity import data_identity
@@ -231,8 +231,7 @@ def test_a_run_lists_every_folder_once(pets, tmp_path, monkeypatch):
         *("model=mobilenet_v1", "model.width=0.25", "recipe.batch_size=6", "recipe.epochs=1", "recipe.warmup_epochs=0"),
         "tracking=disabled",
     ]
-    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
-        cfg = compose("config", settings)
+    cfg = composed(*settings)
     listings = Counter()
 
     def counted(function):

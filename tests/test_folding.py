@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import blocks
 import zoo
-from randomized import check_same, kinds, normalizations, randomized
+from helpers.randomized import check_same, kinds, normalizations, randomized
 from zoo.folding import report
 
 NORM, GROUPED = blocks.BatchNormalization, blocks.GroupedConv2D

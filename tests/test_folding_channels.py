@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import blocks
 from blocks.layers.layer_scale import LayerScale
-from randomized import check_same, kinds, normalizations, randomized
+from helpers.randomized import check_same, kinds, normalizations, randomized
 from zoo import fuse
 from zoo.folding import report
 

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import blocks
 import zoo
-from randomized import check_same, inputs_of, kinds, normalizations, numpy, randomized
+from helpers.randomized import check_same, inputs_of, kinds, normalizations, numpy, randomized
 from zoo.folding import report
 
 GROUPED, NORM = blocks.GroupedConv2D, blocks.BatchNormalization

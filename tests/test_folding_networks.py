@@ -9,7 +9,7 @@ from keras import layers
 
 import zoo
 from blocks.layers.initializers import without_random_numbers
-from randomized import check_same, inputs_of, normalizations, numpy, randomized
+from helpers.randomized import check_same, inputs_of, normalizations, numpy, randomized
 from zoo import registry
 from zoo.folding import report
 

@@ -6,27 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import definition
 from blocks import GroupedConv2D, grouped_convolution
 from blocks.ops import implementation as formulations
-from blocks.ops.implementation import NAMES, Situation, choose, obstacle
+from blocks.ops.implementation import NAMES, choose, obstacle
 from blocks.ops.tensorflow import runtime
+from helpers import definition
+from helpers.checks import check_close
+from helpers.situations import PLAIN
+from helpers.tensors import exact, values_and_gradients
 
-PLAIN = Situation(
-    device="CPU",
-    dtype="float32",
-    groups=8,
-    inputs=8,
-    outputs=8,
-    kernel_size=(3, 3),
-    strides=(1, 1),
-    dilation=(1, 1),
-    positions=1024,
-    onednn=True,
-    xla=False,
-    kernels=16,
-    matrix_units=False,
-)
 POINT = dataclasses.replace(PLAIN, kernel_size=(1, 1))
 DEPTHWISE = dataclasses.replace(PLAIN, groups=64, inputs=1, outputs=1)
 
@@ -45,30 +33,19 @@ SHAPES = (
 )
 
 
-def results(function, images, kernel, weights):
-    with tf.GradientTape() as tape:
-        tape.watch((images, kernel))
-        outputs = function(images, kernel)
-        total = tf.reduce_sum(tf.cast(outputs, weights.dtype) * weights)
-    return [outputs, *tape.gradient(total, (images, kernel))]
-
-
-def drawn(shape, dtype):
-    """Random numbers that bfloat16 holds exactly where that is the type."""
-    values = np.random.default_rng(sum(shape)).standard_normal(shape)
-    return tf.cast(tf.cast(values, dtype), "float64")
-
-
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-6), ("bfloat16", 2e-2)])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_way_equals_the_definition(shape, dtype, tolerance):
     channels, filters, size, stride, groups = shape
-    images, kernel = drawn((3, 9, 11, channels), dtype), drawn((size, size, channels // groups, filters), dtype)
+    images, kernel = exact((3, 9, 11, channels), dtype), exact((size, size, channels // groups, filters), dtype)
     padding = ((size // 2, size // 2),) * 2
     outputs = definition.grouped_convolution(images, kernel, (stride,) * 2, padding, (1, 1))
-    weights = drawn(outputs.shape, dtype)
-    expected = results(
-        lambda x, w: definition.grouped_convolution(x, w, (stride,) * 2, padding, (1, 1)), images, kernel, weights
+    weights = exact(outputs.shape, dtype)
+    expected = values_and_gradients(
+        lambda x, w: definition.grouped_convolution(x, w, (stride,) * 2, padding, (1, 1)),
+        images,
+        kernel,
+        weights=weights,
     )
     ran = []
     for name in (None, *NAMES):
@@ -77,14 +54,15 @@ def test_every_way_equals_the_definition(shape, dtype, tolerance):
             return grouped_convolution(x, w, stride, padding, implementation=name)
 
         try:
-            found = results(ours, tf.cast(images, dtype), tf.cast(kernel, dtype), tf.cast(weights, "float32"))
+            arguments = (tf.cast(images, dtype), tf.cast(kernel, dtype))
+            found = values_and_gradients(ours, *arguments, weights=tf.cast(weights, "float32"))
         except ValueError as error:
             assert f"implementation={name!r} can't be used here" in str(error)
             continue
         ran.append(name)
         for one, plain in zip(found, expected, strict=True):
             assert one.dtype == dtype
-            np.testing.assert_allclose(tf.cast(one, "float64"), plain, atol=tolerance * np.abs(plain).max(), rtol=0)
+            check_close(one, plain, tolerance)
     assert None in ran and len(ran) >= 4
 
 
@@ -207,7 +185,7 @@ SHAPES_IN_XLA = [(32, 32, 3, 1, 8), (32, 64, 3, 2, 8), (24, 24, 3, 2, 24), (24, 
 def test_training_inside_xla_gives_the_same(shape):
     channels, filters, size, stride, groups = shape
     layer = GroupedConv2D(filters, size, stride, "same", groups=groups)
-    images = tf.cast(drawn((2, 8, 8, channels), "float32"), "float32")
+    images = tf.cast(exact((2, 8, 8, channels), "float32"), "float32")
     layer(images)
 
     def step(x):

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from blocks import BatchNormalization, DepthwiseSeparableConv2D, GroupedConv2D
+from helpers.arrays import draw
 
-IMAGES = np.random.default_rng(0).standard_normal((4, 6, 6, 8)).astype("float32")
+IMAGES = draw(4, 6, 6, 8)
 LAYERS = {
     "separable": lambda **more: DepthwiseSeparableConv2D(8, 3, normalize=True, **more),
     "separable with biases": lambda **more: DepthwiseSeparableConv2D(8, 3, groups=2, **more),

@@ -6,6 +6,7 @@ import pytest
 
 import zoo
 from blocks import ResizeLike, dfc_attention, ghost_bottleneck, ghost_module
+from helpers.arrays import draw
 from zoo.models.ghostnet import GhostNet
 from zoo.registry import variant
 
@@ -15,13 +16,9 @@ def model_of(block, shape, *arguments, **settings) -> keras.Model:
     return keras.Model(inputs, block(inputs, *arguments, **settings, name="block"))
 
 
-def images(*shape) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(shape).astype("float32")
-
-
 @pytest.mark.parametrize(("small", "large"), [(3, 7), (1, 2), (4, 8), (5, 5), (2, 5)])
 def test_resizing_takes_the_pixel_above_and_to_the_left(small, large):
-    x, like = images(2, small, small + 1, 3), images(2, large, large + 2, 5)
+    x, like = draw(2, small, small + 1, 3), draw(2, large, large + 2, 5)
     rows = np.arange(large) * small // large
     columns = np.arange(large + 2) * (small + 1) // (large + 2)
     found = ResizeLike()(x, like)
@@ -33,12 +30,12 @@ def test_resizing_keeps_types_gradients_and_unknown_sizes():
     outputs = ResizeLike(dtype="bfloat16")(inputs, like)
     assert outputs.shape == (None, None, None, 3)
     model = keras.Model([inputs, like], outputs)
-    found = model([images(1, 3, 3, 3), images(1, 7, 7, 5)])
+    found = model([draw(1, 3, 3, 3), draw(1, 7, 7, 5)])
     assert found.shape == (1, 7, 7, 3) and keras.backend.standardize_dtype(found.dtype) == "bfloat16"
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        x = tf.constant(images(1, 3, 3, 2))
+        x = tf.constant(draw(1, 3, 3, 2))
         with tf.GradientTape() as tape:
             tape.watch(x)
             total = tf.reduce_sum(ResizeLike()(x, tf.zeros((1, 7, 7, 1))))
@@ -48,7 +45,7 @@ def test_resizing_keeps_types_gradients_and_unknown_sizes():
 
 def test_half_of_a_ghost_module_is_derived_from_the_other_half():
     model = model_of(ghost_module, (6, 6, 4), 8)
-    x = images(2, 6, 6, 4)
+    x = draw(2, 6, 6, 4)
     found = np.array(model(x))
     primary = keras.ops.convert_to_numpy(model.get_layer("block.primary_conv.0").kernel)[0, 0]
     cheap = keras.ops.convert_to_numpy(model.get_layer("block.cheap_operation.0").kernel)[:, :, 0]
@@ -66,7 +63,7 @@ def test_attention_multiplies_the_ghost_module():
         if layer.weights:
             attentive.get_layer(layer.name).set_weights(layer.get_weights())
     gate = keras.Model(attentive.input, attentive.get_layer("block.short_conv.5").output)
-    x = images(2, 7, 7, 4)
+    x = draw(2, 7, 7, 4)
     assert gate(x).shape == (2, 3, 3, 8) and np.all((np.array(gate(x)) > 0) & (np.array(gate(x)) < 1))
     resized = np.array(ResizeLike()(gate(x), x))
     np.testing.assert_allclose(attentive(x), np.array(plain(x)) * resized, rtol=1e-5, atol=1e-6)

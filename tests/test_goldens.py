@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import zoo
-from reference import NAMES, fixture, images, write_checkpoint
+from helpers.reference import NAMES, fixture, images, write_checkpoint
 from zoo.costs import costs
 from zoo.registry import family_key, variant
 

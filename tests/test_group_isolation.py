@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from blocks import GroupedConv1D, GroupedConv2D, GroupedConv3D, grouped_convolution
+from blocks import grouped_convolution
 from blocks.ops.grouped_conv import VOLUMES
 from blocks.ops.implementation import NAMES
+from helpers.definition import LAYERS
 
-LAYERS = {1: GroupedConv1D, 2: GroupedConv2D, 3: GroupedConv3D}
 SIZES = {1: (9,), 2: (7, 9), 3: (5, 4, 5)}
 # Groups, and channels and filters of each: vectors that hold several groups, whole ones and parts of one.
 WIDTHS = ((32, 1, 1), (16, 2, 2), (8, 4, 4), (8, 8, 8), (4, 16, 16), (3, 33, 17), (9, 7, 7), (16, 1, 2), (4, 3, 5))

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import blocks
-from definition import grouped_convolution
+from helpers.definition import grouped_convolution
 
 DRAW = np.random.default_rng(0)
 IMAGES = DRAW.integers(0, 120, (2, 6, 5, 8))

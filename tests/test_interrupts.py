@@ -3,17 +3,15 @@
 import os
 import signal
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from terminal import Terminal
 
+from helpers.processes import process_environment
+from helpers.terminal import Terminal
 from zoo.training import signals
 from zoo.training.interrupts import Interrupts
-
-ROOT = Path(__file__).parents[1]
 
 
 def press():
@@ -165,7 +163,7 @@ def test_a_terminal_that_is_closed_does_not_keep_a_program_from_saving(tmp_path)
             Path("saved").write_text(signal_of(error).name)
             sys.exit(128 + signal_of(error))
     """
-    terminal = Terminal([sys.executable, "-c", code], tmp_path, os.environ | {"PYTHONPATH": str(ROOT)})
+    terminal = Terminal([sys.executable, "-c", code], tmp_path, process_environment())
     terminal.read(until="ready")
     os.close(terminal.ours)
     assert terminal.process.wait(20) == 129

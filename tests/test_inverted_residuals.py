@@ -9,6 +9,7 @@ from keras import ops
 
 import blocks
 import zoo
+from helpers.arrays import draw
 from zoo import registry
 from zoo.models.efficientnet import EfficientNet
 from zoo.models.fbnet import FBNet
@@ -16,10 +17,6 @@ from zoo.models.inverted_residual_table import Row, trunk, unroll
 from zoo.models.mixnet import MEDIUM, MixNet, deepened
 from zoo.models.mnasnet import MnasNet
 from zoo.models.mobilenet_v4 import MobileNetV4
-
-
-def draw(*shape) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(shape).astype("float32")
 
 
 def randomize(model) -> None:

@@ -9,24 +9,15 @@ import blocks
 from blocks import GroupedConv2D
 from blocks.kernels import build
 from blocks.ops.tensorflow import conv2d, fused, runtime
+from helpers.kernels import needs_kernels
+from helpers.tensors import drawn, operation_types
 
-pytestmark = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
-
-
-def drawn(*shape, dtype="float32", scale=1.0, seed=0):
-    values = np.random.default_rng(seed).standard_normal(shape) * scale
-    return tf.cast(tf.constant(values), dtype)
+pytestmark = needs_kernels
 
 
 def plainly(monkeypatch):
     """From here on TensorFlow's own operations compute."""
     monkeypatch.setattr(runtime, "library", lambda: None)
-
-
-def kinds(function, *arguments) -> set[str]:
-    """The types of the operations in the traced function."""
-    graph = tf.function(function, jit_compile=False).get_concrete_function(*arguments).graph
-    return {operation.type for operation in graph.get_operations()}
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -134,7 +125,7 @@ def test_a_convolution_waits_for_both_gradients_and_computes_no_other(groups, si
             outputs = conv2d.convolve(images, kernel, (1, 1), "same", (1, 1), implementation="kernel")
         return tape.gradient(outputs, watched)
 
-    found = kinds(gradients)
+    found = operation_types(gradients)
     assert any(kind.endswith("InputGrad") for kind in found) == (wanted != "kernel")
     assert any(kind.endswith("FilterGrad") for kind in found) == (wanted != "inputs")
     assert ("BlocksTogether" in found) == (wanted == "both")
@@ -169,7 +160,7 @@ def test_a_traced_step_consists_of_kernels():
             total = tf.reduce_sum(model(images, training=True))
         return tape.gradient(total, model.trainable_variables)
 
-    found = kinds(step, drawn(2, 8, 8, 16))
+    found = operation_types(step, drawn(2, 8, 8, 16))
     assert {"BlocksNormTrain", "BlocksNormTrainGrad", "BlocksShuffle", "BlocksUnshuffle", "BlocksSubsample"} <= found
     assert {"BlocksPointwise", "BlocksPointwiseInputGrad", "BlocksPointwiseFilterGrad"} <= found
     assert {"BlocksDepthwise", "BlocksDepthwiseInputGrad", "BlocksDepthwiseFilterGrad"} <= found

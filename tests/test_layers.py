@@ -1,9 +1,6 @@
 """The layers as Keras layers: arguments, shapes, precision, models, files, and what they say when they refuse."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,10 +15,12 @@ from blocks import (
     PaddedPooling2D,
     shufflenet_v2_unit,
 )
+from helpers.arrays import draw
+from helpers.paths import ROOT
+from helpers.processes import run_code
 
-ROOT = Path(__file__).parent.parent
-IMAGES = np.random.default_rng(0).standard_normal((2, 9, 10, 8)).astype("float32")
-WEIGHTS = np.random.default_rng(1).standard_normal(IMAGES.shape).astype("float32")
+IMAGES = draw(2, 9, 10, 8)
+WEIGHTS = draw(*IMAGES.shape, seed=1)
 LAYERS = {
     "grouped": lambda **more: GroupedConv2D(16, (3, 2), (2, 1), ((1, 0), (2, 1)), groups=4, activation="relu", **more),
     "separable": lambda **more: DepthwiseSeparableConv2D(
@@ -115,17 +114,14 @@ def test_a_saved_model_loads_in_a_new_process_that_imports_blocks(tmp_path):
         "import keras, blocks, numpy as np\n"
         "print(float(np.sum(keras.models.load_model('model.keras')(np.load('images.npy')))))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-    assert float(done.stdout) == pytest.approx(float(np.sum(model(IMAGES))), rel=1e-5)
+    assert float(run_code(code, cwd=tmp_path)) == pytest.approx(float(np.sum(model(IMAGES))), rel=1e-5)
 
 
 def test_without_onednn_the_fall_back_trains():
     """There TensorFlow refuses the gradient of a grouped convolution, and of a dilated one."""
     code = (
-        "import tensorflow as tf, definition\n"
+        "import tensorflow as tf\n"
+        "from helpers import definition\n"
         "from blocks import grouped_convolution\n"
         "from blocks.ops.tensorflow.runtime import native_gradients\n"
         "assert not native_gradients('float32')\n"
@@ -141,9 +137,7 @@ def test_without_onednn_the_fall_back_trains():
         "print('the same')"
     )
     path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
-    environment = {**os.environ, "PYTHONPATH": path, "TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.stdout == "the same\n", done.stderr
+    assert run_code(code, PYTHONPATH=path, TF_ENABLE_ONEDNN_OPTS="0") == "the same\n"
 
 
 def test_shuffle_is_the_papers_permutation():

@@ -104,3 +104,11 @@ def test_the_floors_are_what_the_tests_read():
     assert floor_of("keras.layers") is None
     with pytest.raises(graphlib.CycleError):
         list(graphlib.TopologicalSorter({"a": {"b"}, "b": {"a"}}).static_order())
+
+
+def test_what_two_test_files_need_is_in_the_helpers():
+    """Or a change of one file's tests would break another's; helpers know no tests."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        modules = {part for module in imports(path) for part in (module or "").split(".")}
+        others = {other.stem for other in (ROOT / "tests").glob("test_*.py")} | {"conftest"}
+        assert not modules & others, f"{path.relative_to(ROOT)} imports from another test file"

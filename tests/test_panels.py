@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from test_tracking import KEY, environment, history, inspect
 
-from wandb_server import Server
+from helpers.wandb_client import KEY, environment, history, inspect
+from helpers.wandb_server import Server
 from zoo import metrics
 from zoo.comparison.wandb import panels as readers
 

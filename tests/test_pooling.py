@@ -7,8 +7,10 @@ import tensorflow as tf
 from blocks import PaddedPooling2D
 from blocks.kernels import build
 from blocks.ops.tensorflow import runtime
+from helpers.kernels import needs_kernels
+from helpers.tensors import operation_types
 
-pytestmark = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
+pytestmark = needs_kernels
 
 
 def drawn(*shape, dtype="float32", seed=0):
@@ -30,8 +32,7 @@ def results(layer, images):
 
 
 def used(layer, shape) -> bool:
-    graph = tf.function(layer, jit_compile=False).get_concrete_function(tf.TensorSpec(shape)).graph
-    return any(operation.type == "BlocksPool" for operation in graph.get_operations())
+    return "BlocksPool" in operation_types(layer, tf.TensorSpec(shape))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -12,11 +12,10 @@ import pytest
 import tensorflow_datasets as tfds
 from filelock import FileLock
 
+from helpers.paths import ROOT
 from zoo.datasets.availability import DataUnavailable
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.prepare import damage, prepared_builder
-
-ROOT = Path(__file__).parents[1]
 
 PREPARE = """
 import logging, sys

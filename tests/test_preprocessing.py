@@ -9,13 +9,13 @@ import pytest
 import sklearn.datasets
 import tensorflow as tf
 
+from helpers.pictures import PLAIN
 from zoo.input_pipeline import Preprocessing, decode, preprocessing
 from zoo.weights.published import resolve, tags
 
 PICTURES = Path(sklearn.datasets.__file__).parent / "images"
 CHINA = str(PICTURES / "china.jpg")  # 427 x 640
 GOLDENS = json.loads(Path(__file__).with_name("timm_pictures.json").read_text())["cases"]
-PLAIN = {"mean": (0, 0, 0), "std": (1, 1, 1)}
 
 
 def name_of(case: dict) -> str:

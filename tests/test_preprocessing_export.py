@@ -8,14 +8,10 @@ from PIL import Image
 
 import blocks
 import zoo
+from helpers.pictures import PLAIN, picture
 from zoo.input_pipeline import Preprocessing
 
 OPEN, FIXED = (None, None), (60, 90)
-PLAIN = {"mean": (0, 0, 0), "std": (1, 1, 1)}
-
-
-def picture(height: int, width: int) -> np.ndarray:
-    return np.random.default_rng([height, width]).integers(0, 256, (1, height, width, 3), np.uint8)
 
 
 def sequential(size: tuple, *layers) -> keras.Sequential:
@@ -48,7 +44,7 @@ def test_the_converted_layer_gives_pillows_levels_at_every_size(tmp_path, crop_m
     sequential(OPEN, layer).export(tmp_path / "open.tflite", format="litert", verbose=False)
     interpreter = interpreter_of(tmp_path / "open.tflite")
     for height, width in [(60, 90), (90, 60), (36, 36), (7, 5), (1, 40), (333, 500)]:
-        images = picture(height, width)
+        images = picture(height, width)[None]
         levels = run(interpreter, images)[0] * 255
         assert np.abs(levels - layer(images)[0].numpy() * 255).max() < 0.01
         if crop_mode == "center":
@@ -70,7 +66,7 @@ def test_preprocessing_and_network_are_one_file(tmp_path, size):
         blocks.GroupedConv2D(16, 3, groups=4), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10),
     ]  # fmt: skip
     model = sequential(size, zoo.preprocessing("timm/mobilenetv3_small_050.lamb_in1k", size=32), *network)
-    images = np.concatenate([picture(*FIXED), picture(*FIXED)[:, ::-1]])
+    images = np.stack([picture(*FIXED), picture(*FIXED)[::-1]])
     expected = model(images).numpy()
     assert np.abs(expected[0] - expected[1]).max() > 1e-3
     tolerance = 1e-4 * np.abs(expected).max()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from markdown_it import MarkdownIt
 
+from helpers.wandb_panels import without_pydantic_warnings
 from zoo.comparison.ranking import FRONTS
 from zoo.comparison.runs import Run
 from zoo.comparison.wandb import panels
@@ -13,8 +14,8 @@ from zoo.comparison.wandb.report import escaped, markdown_table, report_spec
 from zoo.comparison.wandb.workspace import workspace_spec
 from zoo.metrics import METRICS
 
-pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # of wandb-workspaces
 MOMENT = datetime(2025, 11, 23, 6, 50, tzinfo=UTC)
+pytestmark = without_pydantic_warnings
 HOSTILE = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from wandb_api_server import Server, call, run_node
+from helpers.wandb_api_server import TIMEOUT, Server, call, run_node
+from helpers.wandb_panels import reads, workspace_panels
 from zoo import metrics
 from zoo.comparison.wandb.panels import CLOCKS, CONFUSION_TABLE, CURVES, PER_CLASS_TABLE
 from zoo.comparison.wandb.publish import publish
@@ -26,7 +27,6 @@ def local(path, name, wandb):
 runs = read_project("lab/zoo", said.append){more}
 result = publish("lab/zoo", runs, "val_top1", said.append)
 """
-TIMEOUT = 4  # seconds, for servers that do not answer
 
 
 def projects_runs():
@@ -46,36 +46,12 @@ def published(tmp_path_factory):
     return told, *(view | {"spec": json.loads(view["spec"])} for view in server.saved)
 
 
-def workspace_panels(workspace):
-    return [panel for part in workspace["spec"]["section"]["panelBankConfig"]["sections"] for panel in part["panels"]]
-
-
 def grids(report):
     return [block["metadata"] for block in report["spec"]["blocks"] if block["type"] == "panel-grid"]
 
 
 def report_panels(report):
     return [panel for grid in grids(report) for panel in grid["panelBankSectionConfig"]["panels"]]
-
-
-def reads(panel):
-    """Where a panel finds what it draws: (section, key) pairs. A kind that is not known fails."""
-    kind, config = panel["viewType"], panel["config"]
-    if kind == "Scatter Plot":
-        return [tuple(config[axis].split(":", 1)) for axis in ("xAxis", "yAxis")]
-    if kind == "Run History Line Plot":
-        return [("history", config["xAxis"]), *(("history", key) for key in config["metrics"])]
-    if kind == "Bar Chart":
-        return [("summary", key) for key in config["metrics"]]
-    if kind == "Vega2":
-        (query,) = config["userQuery"]["queryFields"]
-        (table,) = [field for field in query["fields"] if field["name"] == "summaryTable"]
-        (argument,) = table["args"]
-        return [("table", argument["value"]), *(("column", column) for column in config["fieldSettings"].values())]
-    if kind == "Weave":
-        return [("table", config["panel2Config"]["exp"]["fromOp"]["inputs"]["key"]["val"])]
-    assert kind == "Run Comparer"
-    return []
 
 
 def test_a_workspace_and_a_report_are_saved_and_their_addresses_told(published):

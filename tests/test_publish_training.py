@@ -3,26 +3,23 @@
 import json
 import os
 import subprocess
-import sys
 from datetime import UTC, datetime
 
 import pytest
-from test_publish_client import reads, workspace_panels
-from test_tracking import ROOT, environment, history, inspect
 
-from wandb_api_server import Server, call, run_node
+from helpers.paths import ROOT
+from helpers.training import command
+from helpers.wandb_api_server import READ, Server, call, run_node
+from helpers.wandb_client import environment, history, inspect
+from helpers.wandb_panels import reads, without_pydantic_warnings, workspace_panels
 from zoo.comparison.reading import read_run
 from zoo.comparison.wandb.panels import CONFUSION_TABLE, DATASET, GROUPED_BY, SEED
 from zoo.comparison.wandb.workspace import workspace_spec
 from zoo.environment import source
 from zoo.metrics import MADE_WITH, METRICS
 
-pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # of wandb-workspaces
+pytestmark = without_pydantic_warnings
 TRAIN = ["model=mobilenet_v1", "model.width=0.25", "groups=2", "limit_steps=2", "recipe.epochs=2", "seed=3"]
-READ = """
-from zoo.comparison.wandb.runs import read_project
-result = read_project("lab/zoo", said.append)
-"""
 
 
 def nested(dotted):
@@ -42,11 +39,10 @@ def trained(tmp_path_factory, data_dir):
     """The directory of a run that was kept offline; config, summary, rows and tables as the client has kept them."""
     root = tmp_path_factory.mktemp("trained")
     directory = root / "run"
-    command = [sys.executable, str(ROOT / "train.py"), *TRAIN, "tracking=offline", f"dataset.data_dir={data_dir}"]
-    command.append(f"hydra.run.dir={directory}")
+    options = [*TRAIN, "tracking=offline", f"hydra.run.dir={directory}"]
     caches = {"XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))}  # compiled kernels
     env = environment(root / "home", WANDB_CACHE_DIR=str(root / "cache"), **caches)
-    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=root, timeout=200)
+    done = subprocess.run(command(data_dir, *options), capture_output=True, text=True, env=env, cwd=root, timeout=200)
     assert done.returncode == 0, done.stderr
     (kept,) = directory.glob("wandb/offline-run-*")
     records = inspect(kept)

@@ -1,14 +1,11 @@
 """`zoo.weights.published` and `zoo.info`: what is known of the published weights."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 import zoo
+from helpers.processes import run_code
 from zoo.information import info
 from zoo.weights.published import resolve, tags
 
@@ -87,6 +84,4 @@ def test_neither_needs_tensorflow():
         "import sys; from zoo.information import info; from zoo.weights.published import tags; print(len(tags()) > 30, "
         "len(str(info('shufflenet_g3_w1'))) > 99, {'keras', 'tensorflow', 'huggingface_hub'} & set(sys.modules))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    made = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert made.stdout == "True True set()\n"
+    assert run_code(code) == "True True set()\n"

@@ -7,16 +7,15 @@ import resource
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers.processes import git, process_environment, run_code
 from zoo import environment
 from zoo.training.files import RecordError
 from zoo.training.record import REQUIRED, Record
 
-ROOT = Path(__file__).parents[1]
 START = {"model": "resnext50_32x4d", "groups": 32, "dataset": "digits", "parameters": 25_028_904, "macs": 4e9}
 END = {
     "val_top1": np.float32(0.5),
@@ -95,7 +94,7 @@ def test_a_killed_run_is_still_running_and_keeps_its_epochs(tmp_path):
         record.epoch({{"epoch": 0, "val/top1": 0.5}})
         os.kill(os.getpid(), signal.SIGKILL)
     """
-    killed = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)})
+    killed = subprocess.run([sys.executable, "-c", code], env=process_environment())
     assert killed.returncode == -signal.SIGKILL
     assert result(tmp_path) == {"status": "running", "model": "resnext50_32x4d"}
     assert rows(tmp_path) == [{"epoch": "0", "val/top1": "0.5"}]
@@ -168,19 +167,14 @@ def test_the_api_key_is_not_written(tmp_path, monkeypatch):
 
 
 def test_the_commit_and_whether_it_was_changed(tmp_path, monkeypatch):
-    def git(*arguments):
-        identity = ["-c", "user.name=a", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false"]
-        command = ["git", "-C", str(tmp_path), *identity, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert environment.git_commit(tmp_path) is None and environment.git_dirty(tmp_path) is None
-    git("init", "-q")
+    git(tmp_path, "init", "-q")
     assert environment.git_commit(tmp_path) is None
     (tmp_path / "a").write_text("1")
-    git("add", "a")
-    git("commit", "-qm", "a")
-    assert environment.git_commit(tmp_path) == git("rev-parse", "HEAD")
+    git(tmp_path, "add", "a")
+    git(tmp_path, "commit", "-qm", "a")
+    assert environment.git_commit(tmp_path) == git(tmp_path, "rev-parse", "HEAD")
     (tmp_path / "untracked").write_text("")
     assert environment.git_dirty(tmp_path) is False
     (tmp_path / "a").write_text("2")
@@ -192,8 +186,7 @@ def test_the_commit_and_whether_it_was_changed(tmp_path, monkeypatch):
 def test_peak_memory_is_in_bytes():
     code = "from zoo.environment import peak_memory_bytes as peak\n"
     code += "before = peak(); b'x' * 2**28; print(peak() - before)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert 0.8 * 2**28 < int(done.stdout) < 1.2 * 2**28
+    assert 0.8 * 2**28 < int(run_code(code)) < 1.2 * 2**28
 
 
 def test_versions_are_those_that_are_imported():

@@ -1,15 +1,9 @@
 """Whichever of Keras and the zoo is imported first, saved models load; each order in a process of its own."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 import zoo
-
-ROOT = Path(__file__).parent.parent
+from helpers.processes import run_code
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +17,6 @@ def saved(tmp_path_factory):
     return path
 
 
-def run(code: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_zoo_before_keras(saved):
     """And what Keras says of itself is as it is without the zoo; a second import finds it as any module."""
     code = (
@@ -41,7 +28,7 @@ def test_zoo_before_keras(saved):
         "print(importlib.reload(keras) is keras)\n"
         "assert not [each for each in sys.meta_path if type(each).__module__ == 'zoo.registration']"
     )
-    assert run(code) == "(None, 3)\nSourceFileLoader True\nTrue\n"
+    assert run_code(code) == "(None, 3)\nSourceFileLoader True\nTrue\n"
 
 
 @pytest.mark.heavy
@@ -56,7 +43,7 @@ def test_zoo_before_keras(saved):
     "import zoo, zoo.input_pipeline, keras",
 ])  # fmt: skip
 def test_every_other_order(saved, imports):
-    assert run(f"{imports}\nprint(keras.models.load_model({str(saved)!r}).output_shape)") == "(None, 3)\n"
+    assert run_code(f"{imports}\nprint(keras.models.load_model({str(saved)!r}).output_shape)") == "(None, 3)\n"
 
 
 def test_without_keras_its_import_fails_as_ever(tmp_path):
@@ -65,8 +52,8 @@ def test_without_keras_its_import_fails_as_ever(tmp_path):
         "sys.path[:] = [each for each in sys.path if 'site-packages' not in each]\n"
         "try:\n    import keras\nexcept ModuleNotFoundError as error:\n    print(error.name)"
     )
-    assert run(code) == "keras\n"
+    assert run_code(code) == "keras\n"
 
 
 def test_a_module_whose_import_brings_keras():
-    run("import zoo.transforms; print(zoo.transforms.resized_side(224, 0.875))")
+    run_code("import zoo.transforms; print(zoo.transforms.resized_side(224, 0.875))")

@@ -9,8 +9,9 @@ import pytest
 
 import blocks
 import zoo
-from definition import grouped_convolution
-from randomized import check_same, inputs_of, normalizations, numpy, randomized
+from helpers.checks import check_close
+from helpers.definition import grouped_convolution
+from helpers.randomized import check_same, inputs_of, normalizations, numpy, randomized
 from zoo import registry
 from zoo.models.mobileone import MobileOne
 from zoo.models.repvgg import RepVGG
@@ -81,7 +82,7 @@ def test_fused_branches_are_the_plain_form(config, count):
     assert not normalizations(plain) and len(convolutions(plain)) == count
     images = inputs_of(model)
     (expected,), (found,) = numpy(model(images)), numpy(plain(images))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    check_close(found, expected)
 
 
 def test_blocks_with_squeeze_and_excitation_are_fused_too():

@@ -7,7 +7,7 @@ from keras import layers
 
 import blocks
 import zoo
-from randomized import randomized
+from helpers.randomized import randomized
 from zoo import registry
 from zoo.models import res2net, resnest, resnext, sk_resnext
 from zoo.models.res2net import Res2Net

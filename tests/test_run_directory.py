@@ -6,14 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from helpers.paths import ROOT
+from helpers.processes import process_environment
 from zoo.training.files import RecordError
 from zoo.training.run_directory import LOCK_FILE, claimed
 
-ROOT = Path(__file__).parents[1]
 ROW = "epoch,train/loss,val/loss\n1,2.5,nan\n"
 DIVERGED = "epoch,train/loss,val/loss\n1,nan,\n2,inf,\n"
 
@@ -98,7 +98,7 @@ def test_a_directory_in_use_names_the_process_until_that_is_killed(tmp_path):
     """
     other = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=process_environment(),
     )  # fmt: skip
     assert other.stdout.readline() == "claimed\n"
     expected = (
@@ -128,7 +128,7 @@ def test_a_refused_command_changes_no_file_of_hydra_either(tmp_path):
     for options in (["seed=2"], ["seed=-1"], ["-m", "seed=2,3", "hydra.sweep.subdir=."]):
         place = "hydra.sweep.dir" if "-m" in options else "hydra.run.dir"
         command = [sys.executable, str(ROOT / "train.py"), "debug=fast", f"{place}={tmp_path}", *options]
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        done = subprocess.run(command, capture_output=True, text=True, env=process_environment())
         assert done.returncode == 1 and "Traceback" not in done.stderr
         assert (
             "seed=-1 is not allowed" if "seed=-1" in options else "holds model.keras and metrics.csv"

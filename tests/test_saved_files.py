@@ -1,19 +1,16 @@
 """Files that version 0.1.0 saved load, whichever modules the layers lie in today, and compute what they did."""
 
 import json
-import os
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from saved_networks import FOLDER, OPTIMIZERS, arrays, layers_network, registered_names, unpacked
+from helpers.checks import check_close
+from helpers.processes import run_code
+from helpers.saved_networks import FOLDER, OPTIMIZERS, arrays, layers_network, registered_names, unpacked
 
-ROOT = Path(__file__).parent.parent
 NETWORKS = ("layers", "pictures")
 
 # What is registered since, and not in the files: a new layer is listed here, or saved in a file of its own.
@@ -61,16 +58,15 @@ def configuration(path: str) -> str:
         return archive.read("config.json").decode()
 
 
-def check_close(actual: dict, expected: dict) -> None:
+def check_each(actual: dict, expected: dict) -> None:
     assert actual.keys() == expected.keys() and expected
     for name, value in expected.items():
         assert np.ptp(value) > 0, name
-        result = keras.ops.convert_to_numpy(actual[name])
-        np.testing.assert_allclose(result, value, rtol=0, atol=TOLERANCE * np.abs(value).max(), err_msg=name)
+        check_close(actual[name], value, TOLERANCE, name)
 
 
 def check_outputs(model: keras.Model, name: str) -> None:
-    check_close(model(stored(name, "input"), training=False), stored(name, "output"))
+    check_each(model(stored(name, "input"), training=False), stored(name, "output"))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -97,13 +93,9 @@ def test_saved_weights_fit_the_network_that_is_built_anew(saved):
 def test_one_import_is_enough(saved, tmp_path, name, package, imported, kernels):
     """In a fresh process, once with the kernels and once without."""
     paths = {"values": str(FOLDER / f"{name}.npz"), "model": saved(f"{name}.keras"), "outputs": str(tmp_path / "o.npz")}
-    own = {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "BLOCKS_KERNELS": kernels}
-    command = [sys.executable, "-c", LOAD.format(package=package, **paths)]
-    done = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{imported}\n"
+    assert run_code(LOAD.format(package=package, **paths), BLOCKS_KERNELS=kernels) == f"{imported}\n"
     with np.load(paths["outputs"]) as outputs:
-        check_close({key.removeprefix("output_"): outputs[key] for key in outputs}, stored(name, "output"))
+        check_each({key.removeprefix("output_"): outputs[key] for key in outputs}, stored(name, "output"))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -116,7 +108,7 @@ def test_training_goes_on_from_a_saved_optimizer(saved, registered, name):
     for index, value in enumerate(arrays(model.optimizer.variables)):
         np.testing.assert_array_equal(value, state[str(index)])
     model.train_on_batch(batch["images"], batch["labels"])
-    check_close({str(index): value for index, value in enumerate(arrays(model.weights))}, stored(name, "weight"))
+    check_each({str(index): value for index, value in enumerate(arrays(model.weights))}, stored(name, "weight"))
 
 
 def holds(today, saved) -> bool:

@@ -6,9 +6,9 @@ import dataclasses
 import shutil
 
 import pytest
-from test_cli import SLOW, told
 
-from pictures import folder_config, write_folder
+from helpers.command_line import SLOW, told
+from helpers.pictures import folder_config, write_folder
 from zoo.datasets.config import DIGITS, DatasetConfig
 from zoo.datasets.digits import Digits
 from zoo.datasets.prepare import prepared_builder

@@ -5,15 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_formulations import PLAIN
 
-import definition
 from blocks import GroupedConv2D, grouped_convolution
 from blocks.kernels import build
 from blocks.ops.implementation import choose
 from blocks.ops.tensorflow import conv2d
+from helpers import definition
+from helpers.checks import check_all_close
+from helpers.kernels import needs_kernels
+from helpers.situations import PLAIN
+from helpers.tensors import exact, operation_types, values_and_gradients
 
-pytestmark = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
+pytestmark = needs_kernels
 
 # (batch, height, width, channels, filters, kernel, strides, groups, padding)
 CASES = {
@@ -45,32 +48,12 @@ CASES = {
 }
 
 
-def drawn(shape, dtype, seed=0):
-    """Random numbers that `dtype` holds exactly, as float64."""
-    values = np.random.default_rng(seed + sum(shape)).standard_normal(shape)
-    return tf.cast(tf.cast(values, dtype), "float64")
-
-
-def results(function, arguments, weights):
-    with tf.GradientTape() as tape:
-        tape.watch(arguments)
-        outputs = function(*arguments)
-        total = tf.reduce_sum(tf.cast(outputs, weights.dtype) * weights)
-    return [outputs, *tape.gradient(total, arguments)]
-
-
-def same(found, expected, tolerance):
-    for ours, plain in zip(found, expected, strict=True):
-        scale = np.abs(plain).max() + 1e-9
-        np.testing.assert_allclose(tf.cast(ours, "float64"), plain, atol=tolerance * scale, rtol=0)
-
-
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-6), ("bfloat16", 1e-2)])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_values_and_gradients_are_those_of_the_definition(case, dtype, tolerance):
     batch, height, width, channels, filters, kernel_size, strides, groups, padding = case
-    images = drawn((batch, height, width, channels), dtype)
-    kernel = drawn((*kernel_size, channels // groups, filters), dtype)
+    images = exact((batch, height, width, channels), dtype)
+    kernel = exact((*kernel_size, channels // groups, filters), dtype)
 
     def plainly(x, w):
         return definition.grouped_convolution(x, w, strides, padding, (1, 1))
@@ -78,19 +61,20 @@ def test_values_and_gradients_are_those_of_the_definition(case, dtype, tolerance
     def ours(x, w):
         return grouped_convolution(x, w, strides, padding, implementation="kernel")
 
-    weights = drawn(plainly(images, kernel).shape, dtype, seed=1)
-    expected = results(plainly, (images, kernel), weights)
-    same(results(ours, (tf.cast(images, dtype), tf.cast(kernel, dtype)), weights), expected, tolerance)
+    weights = exact(plainly(images, kernel).shape, dtype, seed=1)
+    expected = values_and_gradients(plainly, images, kernel, weights=weights)
+    found = values_and_gradients(ours, tf.cast(images, dtype), tf.cast(kernel, dtype), weights=weights)
+    check_all_close(found, expected, tolerance)
 
 
 @pytest.mark.parametrize("activation", [None, "relu", "relu6", "hard_silu", "silu", "sigmoid"])
 @pytest.mark.parametrize("more", ["", "bias", "residual", "bias and residual"])
 @pytest.mark.parametrize("channels, groups", [(32, 8), (36, 3), (20, 1)])
 def test_bias_activation_and_residual(channels, groups, more, activation):
-    images, kernel = drawn((3, 6, 5, channels), "float32"), drawn((3, 3, channels // groups, channels), "float32") / 5
-    added = {"bias": drawn((channels,), "float32"), "residual": drawn((3, 6, 5, channels), "float32", seed=1)}
+    images, kernel = exact((3, 6, 5, channels), "float32"), exact((3, 3, channels // groups, channels), "float32") / 5
+    added = {"bias": exact((channels,), "float32"), "residual": exact((3, 6, 5, channels), "float32", seed=1)}
     added = {name: value for name, value in added.items() if name in more}
-    weights = drawn((3, 6, 5, channels), "float32", seed=2)
+    weights = exact((3, 6, 5, channels), "float32", seed=2)
     padding = ((1, 1), (1, 1))
 
     def plainly(x, w, *more):
@@ -104,13 +88,14 @@ def test_bias_activation_and_residual(channels, groups, more, activation):
         return conv2d.convolve(x, w, (1, 1), padding, (1, 1), activation=activation, implementation="kernel", **more)
 
     arguments = (images, kernel, *added.values())
-    expected = results(plainly, arguments, weights)
-    same(results(ours, tuple(tf.cast(each, "float32") for each in arguments), weights), expected, 5e-6)
+    expected = values_and_gradients(plainly, *arguments, weights=weights)
+    found = values_and_gradients(ours, *(tf.cast(each, "float32") for each in arguments), weights=weights)
+    check_all_close(found, expected, 5e-6)
 
 
 @pytest.mark.parametrize("channels, groups", [(32, 8), (24, 2), (3, 1)])
 def test_second_derivatives(channels, groups):
-    images, kernel = drawn((2, 5, 6, channels), "float32"), drawn((3, 3, channels // groups, channels), "float32") / 5
+    images, kernel = exact((2, 5, 6, channels), "float32"), exact((3, 3, channels // groups, channels), "float32") / 5
     padding = ((1, 1), (1, 1))
 
     def penalty(function, *arguments):
@@ -128,7 +113,7 @@ def test_second_derivatives(channels, groups):
         tf.cast(images, "float32"),
         tf.cast(kernel, "float32"),
     )
-    same(found, expected, 1e-5)
+    check_all_close(found, expected, 1e-5)
 
 
 def test_it_is_chosen_and_traced():
@@ -142,8 +127,7 @@ def test_it_is_chosen_and_traced():
 
     images = tf.ones((2, 9, 9, 32))
     layer(images)
-    graph = tf.function(step, jit_compile=False).get_concrete_function(images).graph
-    kinds = {operation.type for operation in graph.get_operations()}
+    kinds = operation_types(step, images)
     assert {"BlocksSpatial", "BlocksSpatialInputGrad", "BlocksSpatialFilterGrad"} <= kinds
     assert not {kind for kind in kinds if "Conv2D" in kind}
 
@@ -183,7 +167,7 @@ def test_an_empty_batch_and_images_of_an_open_size():
     assert layer(tf.ones((0, 4, 4, 32))).shape == (0, 4, 4, 32)
     shape = tf.TensorSpec((None, None, None, 32))
     open_size = tf.function(layer, jit_compile=False).get_concrete_function(shape)
-    images = tf.cast(drawn((2, 5, 7, 32), "float32"), "float32")
+    images = tf.cast(exact((2, 5, 7, 32), "float32"), "float32")
     np.testing.assert_allclose(open_size(images), layer(images), atol=1e-6)
 
 

@@ -10,9 +10,9 @@ import time
 
 import keras
 import pytest
-from test_train import QUICK, TINY, command, configured, left_in
 
 import blocks  # noqa: F401  (saved models hold its layers)
+from helpers.training import QUICK, TINY, command, configured, left_in
 from train import train
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from test_tracking import KEY, ROOT, WANDB, environment
 
-from wandb_server import Server
+from helpers.paths import CONF, ROOT
+from helpers.training import composed
+from helpers.wandb_client import KEY, WANDB, environment
+from helpers.wandb_server import Server
 from zoo.training.settings import check
 
-CONF = ROOT / "conf"
 FILES = sorted((CONF / "sweep").glob("*.yaml"))
 RUN, SWEEP = "sweeprun", "sweep1"
 
@@ -40,8 +40,7 @@ def overrides(sweep, combination):
 
 
 def settings(overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return check(compose("config", list(overrides)))
+    return check(composed(*overrides))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -1,14 +1,11 @@
 """The configuration group `tracking`, and the names of runs and of groups of runs."""
 
-from pathlib import Path
-
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from helpers.paths import CONF
 from zoo.tracking.config import TrackingConfig, check, group_name, run_name
-
-CONF = Path(__file__).parents[1] / "conf"
 
 
 @pytest.mark.parametrize("choice, mode", [("wandb", "auto"), ("offline", "offline"), ("disabled", "disabled")])

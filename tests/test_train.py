@@ -1,29 +1,25 @@
 """Whole training runs on the digits: what they learn, what they leave behind, and how they end."""
 
-import csv
 import json
 import math
 import re
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import keras
 import pytest
-from hydra import compose, initialize_config_dir
-from terminal import Terminal
-from test_tracking import environment, history, inspect
 
 import blocks  # noqa: F401  (saved models hold its layers)
+from helpers.terminal import Terminal
+from helpers.training import QUICK, TINY, command, configured, left_in
+from helpers.wandb_client import environment, history, inspect
 from train import train
 from zoo import metrics
 from zoo.datasets.pipeline import load
 from zoo.errors import UserError
 from zoo.training.settings import check
 
-ROOT = Path(__file__).parents[1]
 COLUMNS = ["epoch", "seconds", "train/loss", "train/top1", "train/top5", "train/images_per_second"]
 COLUMNS += [
     "train/step_seconds",
@@ -36,20 +32,6 @@ COLUMNS += [
 ]
 TIMES = {"seconds", "train/images_per_second", "train/step_seconds", "train/seconds", "peak_memory_bytes"}
 KEYS = "status model groups dataset val_top1 val_top5 parameters macs train_images_per_second peak_memory_bytes seconds"
-TINY = ["model=mobilenet_v1", "model.width=0.25"]
-QUICK = [*TINY, "tracking=disabled", "limit_steps=4", "recipe.epochs=2", "recipe.warmup_epochs=0"]
-
-
-def configured(data_dir, *overrides):
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", [f"dataset.data_dir={data_dir}", *overrides])
-
-
-def left_in(directory):
-    """The rows of `metrics.csv` as numbers, and `result.json`."""
-    with (directory / "metrics.csv").open(newline="") as file:
-        rows = [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)]
-    return rows, json.loads((directory / "result.json").read_text())
 
 
 def without_times(rows):
@@ -159,10 +141,6 @@ def test_a_directory_that_cannot_be_written_is_named(data_dir, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=f"Cannot write {tmp_path}/file/run: Not a directory.* hydra.run.dir=PATH"):
         train(configured(data_dir, *QUICK), tmp_path / "file" / "run")
-
-
-def command(data_dir, *overrides):
-    return [sys.executable, str(ROOT / "train.py"), f"dataset.data_dir={data_dir}", *overrides]
 
 
 def swept(data_dir, tmp_path, *overrides):

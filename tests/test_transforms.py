@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from helpers.pictures import PLAIN, picture
 from zoo import transforms
 from zoo.datasets import augment
 from zoo.datasets.config import RESIZE_METHODS, DatasetConfig
@@ -21,12 +22,6 @@ SIZES = [  # height, width
     (427, 640), (640, 427), (375, 500), (500, 375), (333, 500), (151, 100),
     (48, 64), (97, 33), (96, 96), (224, 224), (3, 200), (9, 1),
 ]  # fmt: skip
-PLAIN = {"mean": (0, 0, 0), "std": (1, 1, 1)}
-
-
-def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
-    """Noise, of which every error of a pixel or a weight shows."""
-    return np.random.default_rng([height, width]).integers(0, 256, (height, width, channels), np.uint8)
 
 
 def resize_by_pillow(image: np.ndarray, height: int, width: int, interpolation: str) -> Image.Image:

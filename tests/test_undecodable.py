@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from hydra import compose, initialize_config_dir
 
 import blocks  # noqa: F401  (saved models hold its layers)
-from pictures import arrays, folder_config, write_folder
+from helpers.pictures import arrays, folder_config, write_folder
+from helpers.training import TINY, composed
 from train import train
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.pipeline import load
@@ -169,14 +169,10 @@ def test_what_is_damaged_in_its_midst_is_named_when_it_is_read(pets):
 def test_a_run_that_meets_one_keeps_what_was_learnt(pets, tmp_path):
     path = one(pets, "validation")
     in_its_midst(path)
-    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
-        cfg = compose(
-            "config",
-            [
-                *("dataset=image_folder", f"dataset.data_dir={pets}", "dataset.image_size=32", "dataset.cache=false"),
-                *("model=mobilenet_v1", "model.width=0.25", "tracking=disabled", "recipe.batch_size=4"),
-            ],
-        )
+    cfg = composed(
+        *("dataset=image_folder", f"dataset.data_dir={pets}", "dataset.image_size=32", "dataset.cache=false"),
+        *(*TINY, "tracking=disabled", "recipe.batch_size=4"),
+    )
     directory = tmp_path / "run"
     with pytest.raises(UndecodableError) as caught:
         train(cfg, directory)

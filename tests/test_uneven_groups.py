@@ -5,18 +5,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import definition
 from blocks import (
     DepthwiseSeparableConv2D,
     GroupedConv1D,
     GroupedConv2D,
-    GroupedConv3D,
     grouped_convolution,
     split_channels,
 )
 from blocks.ops.group_sizes import share_out
+from helpers import definition
+from helpers.arrays import draw
+from helpers.checks import check_all_close
+from helpers.definition import LAYERS
+from helpers.tensors import gradients
 
-LAYERS = {1: GroupedConv1D, 2: GroupedConv2D, 3: GroupedConv3D}
 INPUTS = {1: (2, 9, 11), 2: (2, 6, 7, 11), 3: (2, 4, 5, 4, 11)}
 CASES = {  # groups, filters, and the shapes (inputs of a group, filters) of the kernels that they come to
     "a rest in the last": ((3, 3, 5), 22, [(3, 12), (5, 10)]),
@@ -28,28 +30,10 @@ CASES = {  # groups, filters, and the shapes (inputs of a group, filters) of the
 }
 
 
-def draw(*shape):
-    return np.random.default_rng(len(shape)).standard_normal(shape).astype("float32")
-
-
 def by_group(layer) -> list:
     """The kernel of every group on its own."""
     return [part for kernel, run in zip(layer.kernels, layer.runs, strict=True)
             for part in tf.split(kernel.value, run.groups, axis=-1)]  # fmt: skip
-
-
-def gradients(function, tensors):
-    with tf.GradientTape() as tape:
-        tape.watch(tensors)
-        outputs = function()
-        weights = tf.reshape(tf.cast(tf.range(tf.size(outputs)) % 7 - 3, outputs.dtype), outputs.shape)
-        total = tf.reduce_sum(outputs * weights)
-    return [outputs, *tape.gradient(total, tensors)]
-
-
-def check_same(found, expected):
-    for ours, plain in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, plain, atol=1e-5 * np.abs(plain).max(), rtol=0)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -71,16 +55,16 @@ def test_equals_the_definition(rank, case):
     tensors = [images, *(weight.value for weight in layer.weights)]
     found, expected = gradients(lambda: layer(images), tensors), gradients(plain, tensors)
     assert tuple(layer.compute_output_shape(images.shape)) == tuple(found[0].shape)
-    check_same(found, expected)
+    check_all_close(found, expected)
 
     function = grouped_convolution(images, by_group(layer), strides, "same", dilation, groups=groups)
-    check_same([function + layer.bias.value], expected[:1])
+    check_all_close([function + layer.bias.value], expected[:1])
 
     first = LAYERS[rank](filters, 2, strides, "same", "channels_first", dilation, groups)
     swapped = np.moveaxis(images.numpy(), -1, 1)
     first.build(swapped.shape)
     first.set_weights(layer.get_weights())
-    check_same([np.moveaxis(first(swapped).numpy(), 1, -1)], expected[:1])
+    check_all_close([np.moveaxis(first(swapped).numpy(), 1, -1)], expected[:1])
 
 
 def test_equal_sizes_are_a_number_of_groups():
@@ -93,7 +77,7 @@ def test_equal_sizes_are_a_number_of_groups():
         assert [weight.name for weight in layer.weights] == ["kernel", "bias"]
         assert layer.filters == 8 and layer.kernel is layer.kernels[0]
         layer.set_weights(theirs.get_weights())
-        check_same([layer(images)], [expected])
+        check_all_close([layer(images)], [expected])
 
 
 def test_a_number_of_groups_with_filters_for_each():
@@ -101,7 +85,7 @@ def test_a_number_of_groups_with_filters_for_each():
     images = draw(1, 4, 4, 6)
     outputs = layer(images)
     assert layer.filters == 8 and [kernel.shape[2:] for kernel in layer.kernels] == [(2, 1), (2, 5), (2, 2)]
-    check_same([outputs], [definition.grouped_convolution(images, by_group(layer), (1, 1), "same", (1, 1))])
+    check_all_close([outputs], [definition.grouped_convolution(images, by_group(layer), (1, 1), "same", (1, 1))])
 
 
 def test_kernels_begin_scaled_as_an_even_one_and_with_numbers_of_their_own():

@@ -1,6 +1,5 @@
 """Every network of the zoo: counts against the references, finite logits, gradients, files."""
 
-import json
 from pathlib import Path
 
 import keras
@@ -11,9 +10,10 @@ import tensorflow as tf
 import zoo
 from benchmarks.networks import WITHOUT_REFERENCE
 from blocks.layers.initializers import without_random_numbers
+from helpers.reference import COUNTS
 from zoo import registry
 
-COUNTS = json.loads((Path(__file__).parent / "goldens" / "counts.json").read_text())
+pytestmark = pytest.mark.usefixtures("forget_networks")
 LIGHT, MIDDLE = 2e6, 8e6  # parameters: those above take long to build, and above the second to train
 NAMES = zoo.list_models()
 
@@ -35,12 +35,6 @@ def smallest_of_each_family() -> list[str]:
 
 SMALLEST = smallest_of_each_family()
 OTHERS = [name for name in NAMES if name not in SMALLEST]
-
-
-@pytest.fixture(autouse=True)
-def forget_networks():
-    yield
-    keras.backend.clear_session()
 
 
 def test_every_network_has_the_counts_of_a_reference_or_a_reason():

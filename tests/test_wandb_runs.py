@@ -7,17 +7,13 @@ from contextlib import closing
 
 import pytest
 
-from wandb_api_server import KEY, Server, call, run_node
+from helpers.wandb_api_server import READ, TIMEOUT, Server, call, run_node
+from helpers.wandb_client import KEY
 from zoo import metrics
 from zoo.comparison.wandb.connection import connect, split_project
 from zoo.comparison.wandb.panels import CONFUSION_COLUMNS, CONFUSION_TABLE, PER_CLASS_TABLE
 from zoo.errors import UserError
 
-READ = """
-from zoo.comparison.wandb.runs import read_project
-result = read_project("lab/zoo", said.append)
-"""
-TIMEOUT = 4  # seconds, for servers that do not answer
 TABLE = "media/table/evaluation/confusion_matrix_table_3_abc.table.json"
 CONFIG = {
     "family": "resnext",

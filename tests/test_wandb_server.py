@@ -9,9 +9,10 @@ import time
 from contextlib import closing, contextmanager
 
 import pytest
-from test_tracking import KEY, TIMEOUT, assert_kept_offline, command, ended, environment, start
 
-from loopback import Loopback
+from helpers.loopback import Loopback
+from helpers.tracked_runs import TIMEOUT, assert_kept_offline, command, ended, start
+from helpers.wandb_client import KEY, environment
 from zoo.tracking.server import ask, somebody_else, why_not_online
 
 DENIED = b'{"errors": [{"message": "denied"}]}'

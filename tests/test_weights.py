@@ -11,21 +11,16 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import zoo
+from helpers.checks import refusal
+from helpers.networks import IMAGES, NAME, SHAPE
+from helpers.randomized import perturbed
 from zoo.weights.layout import slots
-
-NAME = "mobilenetv1_025"
-SHAPE = (32, 32, 3)
-IMAGES = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype("float32")
 
 
 @pytest.fixture(scope="module")
 def trained():
     """A network whose weights, statistics included, are all its own."""
-    model = zoo.create(NAME, 7, SHAPE)
-    draw = np.random.default_rng(1)
-    for weight in model.weights:
-        weight.assign(weight + 0.1 * draw.random(weight.shape))
-    return model
+    return perturbed(zoo.create(NAME, 7, SHAPE))
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +34,6 @@ def tensors(trained, tmp_path_factory):
 def written(tensors: dict, folder, name: str = "weights.safetensors") -> str:
     save_file(tensors, folder / name)
     return str(folder / name)
-
-
-def refusal(make) -> str:
-    with pytest.raises(ValueError) as caught:
-        make()
-    return str(caught.value)
 
 
 def kernel(model, name: str) -> np.ndarray:

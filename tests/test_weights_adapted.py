@@ -8,17 +8,8 @@ from safetensors.numpy import load_file
 
 import blocks
 import zoo
-
-NAME = "mobilenetv1_025"
-SHAPE = (32, 32, 3)
-IMAGES = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype("float32")
-
-
-def refusal(make) -> str:
-    with pytest.raises(ValueError) as caught:
-        make()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+from helpers.checks import refusal
+from helpers.networks import IMAGES, NAME, SHAPE
 
 
 def draw_lora(layer: keras.Layer, rank: int, alpha: float | None = None) -> np.ndarray:

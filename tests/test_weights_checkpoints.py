@@ -11,26 +11,13 @@ import warnings
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 import zoo
+from helpers import checks
+from helpers.networks import NAME, SHAPE
 
 torch = pytest.importorskip("torch", reason="files of PyTorch are read by PyTorch, which is not installed")
-
-NAME = "mobilenetv1_025"
-SHAPE = (32, 32, 3)
-
-
-@pytest.fixture(scope="module")
-def model():
-    return zoo.create(NAME, 4, SHAPE)
-
-
-@pytest.fixture(scope="module")
-def state(model, tmp_path_factory) -> dict:
-    path = tmp_path_factory.mktemp("state") / "weights.safetensors"
-    zoo.save_torch(model, path)
-    return {name: torch.from_numpy(value) for name, value in load_file(path).items()}
 
 
 def prefixed(state: dict, prefix: str) -> dict:
@@ -49,10 +36,7 @@ def check(model, path, **settings) -> None:
 
 
 def refusal(path, error=ValueError) -> str:
-    with pytest.raises(error) as caught:
-        zoo.create(NAME, input_shape=SHAPE, weights=path)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return checks.refusal(lambda: zoo.create(NAME, input_shape=SHAPE, weights=path), error)
 
 
 def training(state: dict) -> dict:

@@ -10,35 +10,18 @@ import numpy as np
 import pytest
 
 import zoo
-
-NAME = "mobilenetv1_025"
-SHAPE = (32, 32, 3)
-
-
-def draw(model):
-    numbers = np.random.default_rng(1)
-    for weight in model.weights:
-        weight.assign(weight + 0.1 * numbers.random(weight.shape))
-    return model
+from helpers.checks import refusal
+from helpers.networks import IMAGES, NAME, SHAPE
+from helpers.randomized import perturbed
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A network as train.py builds and saves it for small images, and the folder of its run."""
     folder = tmp_path_factory.mktemp("run")
-    model = draw(zoo.create(NAME, 7, SHAPE, small_stem=True, dropout=0.2))
+    model = perturbed(zoo.create(NAME, 7, SHAPE, small_stem=True, dropout=0.2))
     keras.Model(model.inputs, model.outputs, name=model.name).save(folder / "model.keras")
     return model, folder
-
-
-IMAGES = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype("float32")
-
-
-def refusal(make) -> str:
-    with pytest.raises(ValueError) as caught:
-        make()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("model", [NAME, None])
@@ -84,7 +67,7 @@ def test_it_is_known_of_which_network_it_is(saved, tmp_path):
     assert f"has weights of {NAME}, and mobilenetv1_050 is wanted: use zoo.create('{NAME}', weights=" in refusal(
         lambda: zoo.create("mobilenetv1_050", weights=folder)
     )
-    grouped = draw(zoo.create(NAME, 2, SHAPE, groups=4))
+    grouped = perturbed(zoo.create(NAME, 2, SHAPE, groups=4))
     for name, write in (("model.keras", keras.Model.save), ("weights.safetensors", zoo.save_torch)):
         write(grouped, tmp_path / name)
         loaded = zoo.create(input_shape=SHAPE, weights=tmp_path / name)
@@ -116,7 +99,7 @@ def test_models_of_the_users_own(saved, tmp_path):
     model, _ = saved
     inner = zoo.create(NAME, 0, SHAPE)
     own = keras.Sequential([keras.Input(SHAPE), inner, keras.layers.Dense(7, name="classifier")])
-    draw(own).save(tmp_path / "own.keras")
+    perturbed(own).save(tmp_path / "own.keras")
     loaded = zoo.create(NAME, input_shape=SHAPE, weights=tmp_path / "own.keras")
     np.testing.assert_allclose(loaded(IMAGES), own(IMAGES), rtol=1e-4, atol=1e-4)
     extra = keras.Model(model.input, keras.layers.Dense(2, name="extra")(model.output), name="own")
@@ -157,7 +140,7 @@ def test_damaged_models(saved, tmp_path):
 
 
 def test_a_network_whose_name_has_its_groups_within(tmp_path):
-    grouped = draw(zoo.create("resnext20_16x4d_cifar10", 2, SHAPE, groups=8))
+    grouped = perturbed(zoo.create("resnext20_16x4d_cifar10", 2, SHAPE, groups=8))
     assert grouped.name == "resnext20_8x8d_cifar10" not in zoo.list_models()
     for name, write in (("model.keras", keras.Model.save), ("weights.safetensors", zoo.save_torch)):
         write(grouped, tmp_path / name)

@@ -9,25 +9,18 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import zoo
+from helpers.checks import refusal
+from helpers.networks import IMAGES, SHAPE
 from zoo.models.fbnet import FBNet
 from zoo.weights import published
 from zoo.weights.checkpoint import MODEL_KEY, SETTINGS_KEY
 from zoo.weights.saving import _convolutional_classifier
 
-SHAPE = (32, 32, 3)
 TAG = "timm/fbnetc_100.rmsp_in1k"  # trained with another epsilon than timm's fbnetc_100 has otherwise
-IMAGES = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype("float32")
 
 
 def epsilons(model) -> set[float]:
     return {layer.epsilon for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)}
-
-
-def refusal(make) -> str:
-    with pytest.raises(ValueError) as caught:
-        make()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.fixture(scope="module")

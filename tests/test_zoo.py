@@ -1,10 +1,6 @@
 """`zoo.create` and `zoo.list_models`: names, groups, stems, files, refusals."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,11 +8,11 @@ import pytest
 
 import blocks
 import zoo
+from helpers.processes import run_code
 from zoo import registry
 from zoo.models.mobilenet_v2 import MobileNetV2
 from zoo.models.resnext import ResNeXt
 
-ROOT = Path(__file__).parent.parent
 SMALLEST = [
     "resnet26",
     "shufflenet_g8_wd4",
@@ -159,20 +155,13 @@ def test_what_is_neither_name_nor_configuration_is_refused():
         zoo.create(50)
 
 
-def run(code: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    ).stdout
-
-
 def test_importing_zoo_is_cheap_and_importing_blocks_stays_clear_of_the_training_packages():
     heavy = "('hydra', 'omegaconf', 'wandb', 'tensorflow_datasets')"
     cheap = "import sys, zoo; zoo.list_models(); print('keras' in sys.modules)"
     rest = f"import blocks; zoo.create, zoo.profile; print([name for name in {heavy} if name in sys.modules])"
-    assert run(f"{cheap}; {rest}") == "False\n[]\n"
+    assert run_code(f"{cheap}; {rest}") == "False\n[]\n"
 
 
 def test_zoo_registers_its_layers_where_keras_is_in_use():
     code = "import keras, zoo; print(keras.saving.get_registered_object('blocks>GroupedConv2D').__name__)"
-    assert run(code) == "GroupedConv2D\n"
+    assert run_code(code) == "GroupedConv2D\n"

@@ -4,6 +4,10 @@ import itertools
 
 import tensorflow as tf
 
+from blocks import GroupedConv1D, GroupedConv2D, GroupedConv3D
+
+LAYERS = {1: GroupedConv1D, 2: GroupedConv2D, 3: GroupedConv3D}  # by the number of axes
+
 
 def sides(padding, size, kernel, stride, dilation) -> tuple[int, int]:
     """Zeros before and after one axis: TensorFlow's definition of "same" and "valid", or the given ones."""

@@ -8,6 +8,13 @@ import tensorflow as tf
 
 from zoo.datasets.config import DatasetConfig
 
+PLAIN = {"mean": (0, 0, 0), "std": (1, 1, 1)}  # settings of a Preprocessing that leaves values as they are
+
+
+def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
+    """Noise, of which every error of a pixel or a weight shows."""
+    return np.random.default_rng([height, width]).integers(0, 256, (height, width, channels), np.uint8)
+
 
 def arrays(batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
     images, labels = zip(*batches.as_numpy_iterator(), strict=True)

@@ -2,7 +2,7 @@
 
 import json
 
-from loopback import Loopback
+from helpers.loopback import Loopback
 
 
 class Server(Loopback):

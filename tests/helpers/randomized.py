@@ -23,6 +23,14 @@ def randomized(model: keras.Model, seed: int = 0) -> keras.Model:
     return model
 
 
+def perturbed(model: keras.Model, seed: int = 1) -> keras.Model:
+    """`model` with a little added to every weight, statistics included."""
+    draw = np.random.default_rng(seed)
+    for weight in model.weights:
+        weight.assign(weight + 0.1 * draw.random(weight.shape))
+    return model
+
+
 def inputs_of(model: keras.Model, seed: int = 1):
     """Random inputs of the model's own structure: three images, 16 pixels where it takes any number."""
     draw = np.random.default_rng(seed)

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-FOLDER = Path(__file__).parent / "goldens"
-NAMES = sorted(path.name.removesuffix(".json.gz") for path in FOLDER.glob("*.json.gz"))
+from helpers.paths import GOLDENS
+
+NAMES = sorted(path.name.removesuffix(".json.gz") for path in GOLDENS.glob("*.json.gz"))
+COUNTS = json.loads((GOLDENS / "counts.json").read_text())  # parameters and more of every network
 
 
 def fixture(name: str) -> dict:
-    return json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
+    return json.loads(gzip.decompress((GOLDENS / f"{name}.json.gz").read_bytes()))
 
 
 def tensor(name: str, shape, gain: float) -> np.ndarray:

@@ -1,15 +1,12 @@
 """As much of W&B's public API as reading a project and publishing in it need, on this machine, and its failures."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
-from loopback import Loopback
+from helpers.loopback import Loopback
+from helpers.wandb_client import KEY, environment
 
-ROOT = Path(__file__).parents[1]
-KEY = "0123456789abcdef" * 3  # well formed and nobody's
 # What a process of its own does, for W&B reads the environment once a process: it prints a line of JSON with what was
 # said and what came out, or the sentence that it ended with.
 SCRIPT = """
@@ -24,6 +21,11 @@ except UserError as error:
     told = dict(error=str(error), chained=error.__cause__ is not None)
 print(json.dumps(dict(told, said=said, seconds=time.monotonic() - began), default=dataclasses.asdict))
 """
+READ = """
+from zoo.comparison.wandb.runs import read_project
+result = read_project("lab/zoo", said.append)
+"""
+TIMEOUT = 4  # seconds, for servers that do not answer
 
 
 def call(folder, server, body, timeout=10, **variables):
@@ -34,10 +36,8 @@ def call(folder, server, body, timeout=10, **variables):
         server: its address.
         timeout: seconds that the client waits for an answer.
     """
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    places = {"HOME": str(folder), "NETRC": str(folder / "netrc"), "TMPDIR": str(folder), "PYTHONPATH": str(ROOT)}
-    own = {"WANDB_BASE_URL": server, "WANDB_API_KEY": KEY, "WANDB_HTTP_TIMEOUT": str(timeout)}
-    env = {name: value for name, value in (clean | places | own | variables).items() if value is not None}
+    own = {"TMPDIR": str(folder), "WANDB_BASE_URL": server, "WANDB_API_KEY": KEY, "WANDB_HTTP_TIMEOUT": str(timeout)}
+    env = {name: value for name, value in environment(folder, **own | variables).items() if value is not None}
     command = [sys.executable, "-c", SCRIPT.format(body=body.strip().replace("\n", "\n    "))]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=60)
     assert done.returncode == 0 and done.stderr == "", done.stderr

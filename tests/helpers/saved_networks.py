@@ -2,7 +2,7 @@
 
 The files were written by version 0.1.0 with Keras 3.14 and TensorFlow 2.21, and stay as they are: they prove that
 later code loads what earlier code saved. (Keras loads files of an earlier Keras, not always of a later one, so they
-do not come from the latest.) `python tests/saved_networks.py` writes those that are not there:
+do not come from the latest.) `PYTHONPATH=tests python -m helpers.saved_networks` writes those that are not there:
 
 - `layers.keras`, `layers.weights.h5`: the network of `layers_network`. `layers.npz`: its inputs and outputs.
 - `pictures.keras`, `pictures.npz`: a network that takes pictures of uint8.
@@ -42,9 +42,10 @@ from blocks import (
     conv_norm,
     squeeze_excite,
 )
-from randomized import randomized
+from helpers.paths import GOLDENS
+from helpers.randomized import randomized
 
-FOLDER = Path(__file__).parent / "goldens" / "saved"
+FOLDER = GOLDENS / "saved"
 OPTIMIZERS = ("MomentumSGD", "FusedAdamW")
 
 
