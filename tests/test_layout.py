@@ -1,6 +1,7 @@
 """Imports point one way, files stay small, and nothing is left half done."""
 
 import ast
+import fnmatch
 import graphlib
 import re
 from pathlib import Path
@@ -83,6 +84,18 @@ def test_imports_point_one_way(path):
         assert other is None or other <= own, f"{module_of(path)} imports {module}, which lies above it"
         if own <= LIBRARY:
             assert module.split(".")[0] not in TRAINING_ONLY, f"{module_of(path)} needs {module} to be used at all"
+
+
+def test_every_folder_is_a_package_that_git_and_ruff_see():
+    """Ruff leaves out what git ignores."""
+    lines = (ROOT / ".gitignore").read_text().split()
+    anywhere = [line.rstrip("/") for line in lines if not line.startswith("/")]
+    for path in SOURCES:
+        place = path.relative_to(ROOT)
+        if place.parts[0] in ("blocks", "zoo"):
+            assert (path.parent / "__init__.py").is_file(), place
+        ignored = [name for name in anywhere for part in place.parts if fnmatch.fnmatch(part, name)]
+        assert not ignored, f"{place} is ignored: {ignored}"
 
 
 def test_no_circle_of_files():

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from zoo.comparison.runs import printable
 from zoo.environment import redact
 from zoo.errors import UserError
-from zoo.tracking.tracker import first_line
 from zoo.tracking.server import ANSWER_SECONDS, NETWORK, ask, somebody_else
+from zoo.tracking.tracker import first_line
 
 if TYPE_CHECKING:
     import wandb

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from glob import escape
 from pathlib import Path
 
-from zoo.comparison.wandb.panels import grouped_by
 from zoo.comparison.ranking import check_metric
-from zoo.comparison.wandb.report import report_spec
 from zoo.comparison.runs import Run, printable, wandb_id
 from zoo.comparison.wandb.connection import Connection, connect
+from zoo.comparison.wandb.panels import grouped_by
+from zoo.comparison.wandb.report import report_spec
 from zoo.comparison.wandb.workspace import workspace_spec
 from zoo.environment import redact
 from zoo.errors import UserError

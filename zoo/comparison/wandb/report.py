@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from zoo.comparison.wandb import panels
 from zoo.comparison.ranking import FRONTS, Row, accuracy_of, ranked
 from zoo.comparison.runs import Run, dataset, family, printable
 from zoo.comparison.table import columns
+from zoo.comparison.wandb import panels
 from zoo.metrics import METRICS
 
 if TYPE_CHECKING:

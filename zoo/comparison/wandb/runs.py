@@ -21,13 +21,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from zoo.comparison.wandb.panels import CONFUSION_COLUMNS, CONFUSION_TABLE, PER_CLASS_LABEL, PER_CLASS_TABLE
 from zoo.comparison.runs import Evaluation, Run, printable
 from zoo.comparison.validation import Damaged, checked_evaluation, checked_result, column_fits, is_number, shown
 from zoo.comparison.wandb.connection import Connection, connect, http_status
-from zoo.metrics import EPOCH, MADE_WITH, METRICS
+from zoo.comparison.wandb.panels import CONFUSION_COLUMNS, CONFUSION_TABLE, PER_CLASS_LABEL, PER_CLASS_TABLE
 from zoo.environment import redact
 from zoo.errors import UserError
+from zoo.metrics import EPOCH, MADE_WITH, METRICS
 from zoo.tracking.run import HIDDEN
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from zoo.comparison.wandb import panels
 from zoo.comparison.ranking import accuracy_of
+from zoo.comparison.wandb import panels
 from zoo.metrics import EPOCH, METRICS
 
 if TYPE_CHECKING:
