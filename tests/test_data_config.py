@@ -7,6 +7,8 @@ import math
 import re
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from helpers.paths import CONF
@@ -15,6 +17,12 @@ from zoo.datasets.config import DatasetConfig, check, splits_overlap
 
 FILES = sorted((CONF / "dataset").glob("*.yaml"))
 REQUIRED = {"tfds": {"builder": "mnist"}, "image_folder": {"data_dir": "images"}}
+
+
+def composed(name, *overrides):
+    """The `dataset` section of the configuration, as `dataset=name` makes it."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", [f"dataset={name}", *overrides]).dataset
 
 
 def test_files_are_all_there():
@@ -34,7 +42,7 @@ def test_files_are_all_there():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_file_is_a_complete_and_valid_configuration(path):
-    values = OmegaConf.load(path)
+    values = composed(path.stem)
     assert list(values) == [field.name for field in dataclasses.fields(DatasetConfig)]
     node = OmegaConf.create({"dataset": OmegaConf.structured(DatasetConfig)})
     node = OmegaConf.merge(node, {"dataset": values}, {"dataset": REQUIRED.get(path.stem, {})})
@@ -46,9 +54,41 @@ def test_file_is_a_complete_and_valid_configuration(path):
         assert re.search(r"# \w.*", line), f"{path.name}: no comment in {line!r}"
 
 
+def test_the_base_has_every_key_and_is_not_offered():
+    path = CONF / "dataset_base.yaml"
+    values = OmegaConf.load(path)
+    assert list(values) == [field.name for field in dataclasses.fields(DatasetConfig)]
+    assert {key for key in values if OmegaConf.is_missing(values, key)} == {"name", "source", "builder", "data_dir"}
+    for line in path.read_text().splitlines():
+        assert re.search(r"# \w.*|^# ", line), f"no comment in {line!r}"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        offered = GlobalHydra.instance().config_loader().get_group_options("dataset")
+    assert sorted(offered) == [path.stem for path in FILES]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_file_sets_only_what_differs_from_what_it_starts_from(path):
+    values = OmegaConf.to_container(OmegaConf.load(path))
+    first, last = values.pop("defaults")
+    assert last == "_self_"
+    start = OmegaConf.load(CONF / "dataset_base.yaml") if first == "/dataset_base@_here_" else composed(first)
+    pairs = {"mean", "std"}  # written together, as they are measured
+    start = OmegaConf.to_container(start)
+    assert [key for key in values if values[key] == start[key] != "???" and key not in pairs] == []
+
+
+def test_a_copy_of_a_file_is_a_data_set_of_ones_own(tmp_path):
+    copy = (CONF / "dataset" / "cifar10.yaml").read_text().replace("cifar10", "svhn_cropped")
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.yaml").write_text(copy)
+    values, original = composed("mine", f"hydra.searchpath=[file://{tmp_path}]"), composed("cifar10")
+    assert values == {**original, "name": "svhn_cropped", "builder": "svhn_cropped"}
+    check(OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DatasetConfig), values)))
+
+
 def test_required_values_are_missing_until_given():
     for name, values in REQUIRED.items():
-        loaded = OmegaConf.load(next(path for path in FILES if path.stem == name))
+        loaded = composed(name)
         assert {key for key in loaded if OmegaConf.is_missing(loaded, key)} - {"name"} == set(values)
 
 

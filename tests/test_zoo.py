@@ -141,7 +141,6 @@ def test_groups_of_shufflenet_v1_are_those_of_the_pointwise_convolutions(groups,
     (lambda: zoo.create("resnet26", input_shape=(224, 224)), "input_shape=(224, 224) is not allowed"),
     (lambda: zoo.create("resnet26", input_shape=(0, 8, 3)), "input_shape=(0, 8, 3) is not allowed"),
     (lambda: zoo.create("resnet26", dropout=1.0), "dropout=1.0 is not allowed"),
-    (lambda: registry.configure("resnext", {"deph": 50}), "resnext has no setting 'deph': did you mean depth"),
     (lambda: registry.family("resnet"), "There is no family 'resnet': did you mean resnext"),
 ])  # fmt: skip
 def test_refusals_are_one_clear_sentence(make, sentence):

@@ -1,14 +1,12 @@
 """What the zoo knows about a network or about published weights, without building anything or importing TensorFlow."""
 
-import functools
-import inspect
-import re
 import textwrap
 from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import Any
 
 from zoo.costs import costs, in_words
+from zoo.models.description import meanings
 from zoo.registry import family_key, family_of, variant, variants
 from zoo.weights.published import Published, resolve, tags
 
@@ -96,10 +94,8 @@ def info(name: str) -> Information:
 
 
 def literature(module: ModuleType) -> tuple[str, str]:
-    """What a family is, in one sentence, and where it is published, from the docstring of its module."""
-    summary, _, rest = inspect.cleandoc(module.__doc__).partition("\n\n")
-    paper = rest.partition("Layer names follow")[0].partition("\n\n")[0]
-    return " ".join(summary.split()), " ".join(paper.split())
+    """What a family is, in one sentence, and where it is published."""
+    return module.SUMMARY, " ".join(map(str, module.PAPERS))
 
 
 def group_width(config: Any) -> int | None:
@@ -109,13 +105,9 @@ def group_width(config: Any) -> int | None:
     return getattr(config, "g", 1)  # g is RegNet's group width; in all other families None is depthwise
 
 
-@functools.cache
 def grouping(family: type) -> str:
-    """What the family says of its groups: the comment beside the field, and the first line of `with_groups`."""
-    comment = re.search(r"^    groups: [^#\n]*# *(.+)$", inspect.getsource(family), re.MULTILINE)
-    meaning = comment[1] if comment else "as the variant has it"
-    rule = (inspect.getdoc(family.with_groups) or "").partition("\n")[0].rstrip(".")
-    return f"{meaning}; groups=N gives {rule[0].lower()}{rule[1:]}" if rule else meaning
+    """What the family says of its groups."""
+    return meanings(family)["groups"]
 
 
 def describe(weights: Published) -> list[str]:

@@ -3,10 +3,9 @@
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from fnmatch import fnmatchcase
 from importlib import import_module
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from zoo.checks import close_matches
@@ -68,22 +67,10 @@ def config_class(name: str) -> type:
     return type(next(iter(family(name).VARIANTS.values())))
 
 
-def configure(name: str, settings: Mapping[str, Any]) -> Any:
-    """The configuration of family `name` with these fields; the others keep their defaults.
-
-    Raises ValueError, with the nearest names, for an unknown field, and for a value that the family cannot have.
-    """
-    configuration = config_class(name)
-    known = [field.name for field in fields(configuration)]
-    for key in settings:
-        if key not in known:
-            raise ValueError(f"{name} has no setting {key!r}: {close_matches(key, known)}")
-    return configuration(**settings)
-
-
-def variants() -> dict[str, Any]:
-    """Every named network: name -> configuration."""
-    return {name: config for each in FAMILIES for name, config in family(each).VARIANTS.items()}
+@functools.cache
+def variants() -> Mapping[str, Any]:
+    """Every named network: name -> configuration. The mapping is shared, and read-only."""
+    return MappingProxyType({name: config for each in FAMILIES for name, config in family(each).VARIANTS.items()})
 
 
 def variant(name: str) -> Any:

@@ -17,7 +17,6 @@ from rich.text import Text
 UNITS = ("", " k", " M", " G", " T", " P")
 NARROW = 100  # columns of a terminal below which one blank lies between the columns of a table, not two
 UNLIMITED = 10_000  # columns of a file or a pipe, whose reader wants whole lines
-FORMS = ("table", "json", "csv")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def form_options(command: Callable) -> Callable:
 
 
 def form_of(as_json: bool, as_csv: bool) -> str:
-    """One of FORMS. Raises click.UsageError where both were asked for."""
+    """What to write: "table", "json" or "csv". Raises click.UsageError where both were asked for."""
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other: give one of them.", click.get_current_context())
     return "json" if as_json else "csv" if as_csv else "table"

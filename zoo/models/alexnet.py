@@ -1,7 +1,5 @@
-"""AlexNet: where grouped convolution began, as two halves of a network on two graphics cards.
-
-Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks, section 3 and figure 2.
-Layer names follow pytorchcv's `alexnet.py`, whose `alexnet` has one group everywhere: it is `alexnet_g1` here.
+"""AlexNet. Layer names follow pytorchcv's `alexnet.py`, whose `alexnet` has one group everywhere: it is `alexnet_g1`
+here.
 
 Local response normalisation is where the paper has it (section 3.3), with its constants, and alpha divided by the
 size of the window, as the reference has it. The paper's numbers are those of images of 227 pixels; at 224 the
@@ -11,6 +9,17 @@ windows of the first pooling reach over the edge by one pixel, and every map but
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_groups, grouped_name
+from zoo.models.description import Citation, setting
+
+SUMMARY = "AlexNet: where grouped convolution began, as two halves of a network on two graphics cards."
+PAPERS = (
+    Citation(
+        "Krizhevsky et al.",
+        2012,
+        "ImageNet Classification with Deep Convolutional Neural Networks",
+        where="section 3 and figure 2",
+    ),
+)
 
 CHANNELS = (96, 256, 384, 384, 256)  # of the five convolutions
 HIDDEN = 4096  # of the two hidden dense layers
@@ -24,7 +33,7 @@ CLASSIFIER = "output.fc3"
 class AlexNet:
     """What makes one network of this family."""
 
-    groups: int = 2  # of the second, fourth and fifth convolution; the third sees both halves
+    groups: int = setting(2, "of the second, fourth and fifth convolution; the third sees both halves")
 
     def __post_init__(self):
         check_groups(self.groups, (CHANNELS[0], CHANNELS[1], *CHANNELS[3:]), "grouped convolution of AlexNet")

@@ -1,13 +1,18 @@
-"""CondenseNet: a DenseNet of learned group convolutions, as it is once they have been learned and condensed.
-
-Huang et al. 2018, CondenseNet: An Efficient DenseNet using Learned Group Convolutions, arXiv:1711.09224.
-Layer names follow pytorchcv's `condensenet.py`. Which channels a group sees is a weight of the network, loaded with a
-checkpoint; in a new network it is even over the layers before it (`blocks.ChannelSelection`).
+"""CondenseNet. Layer names follow pytorchcv's `condensenet.py`. Which channels a group sees is a weight of the network,
+loaded with a checkpoint; in a new network it is even over the layers before it (`blocks.ChannelSelection`).
 """
 
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_groups, check_positive
+from zoo.models.description import Citation, setting
+
+SUMMARY = "CondenseNet: a DenseNet of learned group convolutions, as it is once they have been learned and condensed."
+PAPERS = (
+    Citation(
+        "Huang et al.", 2018, "CondenseNet: An Efficient DenseNet using Learned Group Convolutions", arxiv="1711.09224"
+    ),
+)
 
 BOTTLENECK = 4  # channels between the two convolutions of a unit, over its growth
 SELECTED = 0.5  # share of the channels that the classifier sees
@@ -18,9 +23,9 @@ CLASSIFIER = "output.linear"
 class CondenseNet:
     """What makes one network of this family."""
 
-    depths: tuple[int, ...] = (4, 6, 8, 10, 8)  # units of each stage
-    growth: int = 8  # channels that a unit adds, k0 in the paper; doubled from stage to stage (section 3.2)
-    groups: int = 4  # of all convolutions but the first: G, and the condensation factor C
+    depths: tuple[int, ...] = setting((4, 6, 8, 10, 8), "units of each stage")
+    growth: int = setting(8, "channels that a unit adds, k0 in the paper; doubled from stage to stage (section 3.2)")
+    groups: int = setting(4, "of all convolutions but the first: G, and the condensation factor C")
 
     def __post_init__(self):
         if len(self.depths) != 5 or min(self.depths) < 1:

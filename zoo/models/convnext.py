@@ -1,7 +1,5 @@
-"""ConvNeXt: a residual network whose blocks are built like those of a vision transformer.
-
-Liu et al. 2022, A ConvNet for the 2020s, arXiv:2201.03545.
-Layer names follow timm's `convnext.py`; the networks below "tiny", and those with an overlapping stem, are timm's own.
+"""ConvNeXt. Layer names follow timm's `convnext.py`; the networks below "tiny", and those with an overlapping stem, are
+timm's own.
 """
 
 from dataclasses import dataclass, replace
@@ -15,6 +13,10 @@ from zoo.checks import (
     regrouped,
     round_channels,
 )
+from zoo.models.description import Citation, setting
+
+SUMMARY = "ConvNeXt: a residual network whose blocks are built like those of a vision transformer."
+PAPERS = (Citation("Liu et al.", 2022, "A ConvNet for the 2020s", arxiv="2201.03545"),)
 
 CLASSIFIER = "head.fc"
 STEMS = ("patch", "overlap", "overlap_tiered")
@@ -25,15 +27,19 @@ NORMS = ("after", "before")
 class ConvNeXt:
     """What makes one network of this family."""
 
-    name: str = "convnext_tiny"
-    depths: tuple[int, ...] = (3, 3, 9, 3)  # B in the paper: blocks of each stage
-    width: int = 96  # channels of the first stage, doubled by each further one: C in the paper
-    groups: int | None = None  # of the 7x7 convolutions; None is depthwise, as in the paper
-    stem: str = "patch"  # 4x4 of stride 4; "overlap": two 3x3 of stride 2; "overlap_tiered": the first half as wide
-    dense: bool = True  # the layers over the channels as dense ones, or as 1x1 convolutions, which compute the same
-    head_norm: str = "after"  # "after" the pooling, or "before"
-    head_width: int = 0  # > 0: a hidden layer of that many channels before the classifier
-    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
+    name: str = setting("convnext_tiny", "the reference's")
+    depths: tuple[int, ...] = setting((3, 3, 9, 3), "B in the paper: blocks of each stage")
+    width: int = setting(96, "channels of the first stage, doubled by each further one: C in the paper")
+    groups: int | None = setting(None, "of the 7x7 convolutions; None is depthwise, as in the paper")
+    stem: str = setting(
+        "patch", '4x4 of stride 4; "overlap": two 3x3 of stride 2; "overlap_tiered": the first half as wide'
+    )
+    dense: bool = setting(
+        True, "the layers over the channels as dense ones, or as 1x1 convolutions, which compute the same"
+    )
+    head_norm: str = setting("after", '"after" the pooling, or "before"')
+    head_width: int = setting(0, "> 0: a hidden layer of that many channels before the classifier")
+    drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
     def __post_init__(self):
         object.__setattr__(self, "depths", tuple(self.depths))

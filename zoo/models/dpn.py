@@ -1,12 +1,12 @@
-"""DPN, dual path networks: a residual and a dense path through the same grouped bottlenecks.
+"""DPN, dual path networks. Layer names follow timm's `dpn.py`, to which dpn48b belongs."""
 
-Chen et al. 2017, Dual Path Networks, section 4 and table 1, arXiv:1707.01629.
-Layer names follow timm's `dpn.py`, to which dpn48b belongs.
-"""
-
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from zoo.checks import check_groups, check_positive, regrouped
+from zoo.models.description import Citation, meaning, setting
+
+SUMMARY = "DPN, dual path networks: a residual and a dense path through the same grouped bottlenecks."
+PAPERS = (Citation("Chen et al.", 2017, "Dual Path Networks", where="section 4 and table 1", arxiv="1707.01629"),)
 
 CLASSIFIER = "classifier"
 EPSILON = 1e-3
@@ -16,15 +16,21 @@ EPSILON = 1e-3
 class DPN:
     """What makes one network of this family."""
 
-    name: str
-    depths: tuple[int, int, int, int]  # blocks of each stage
-    growth: tuple[int, int, int, int]  # channels that a block appends to the dense path, (+k) in table 1
-    width: int  # channels of the 3x3 convolutions at the first stage; they double with every stage
-    groups: int = 32  # of the 3x3 convolutions, G in the paper
-    stem: int = 64  # channels of the first convolution
-    small: bool = False  # residual path of 64 channels, not 256, at the first stage, and a stem of 3x3, not 7x7
-    separate: bool = False  # the "b" of a name: the last convolution of a block is one for each path
-    act: str = "relu"  # of the first and the last normalisation; the blocks have ReLU
+    name: str = field(metadata=meaning("the reference's"))
+    depths: tuple[int, int, int, int] = field(metadata=meaning("blocks of each stage"))
+    growth: tuple[int, int, int, int] = field(
+        metadata=meaning("channels that a block appends to the dense path, (+k) in table 1")
+    )
+    width: int = field(
+        metadata=meaning("channels of the 3x3 convolutions at the first stage; they double with every stage")
+    )
+    groups: int = setting(32, "of the 3x3 convolutions, G in the paper")
+    stem: int = setting(64, "channels of the first convolution")
+    small: bool = setting(
+        False, "residual path of 64 channels, not 256, at the first stage, and a stem of 3x3, not 7x7"
+    )
+    separate: bool = setting(False, 'the "b" of a name: the last convolution of a block is one for each path')
+    act: str = setting("relu", "of the first and the last normalisation; the blocks have ReLU")
 
     def __post_init__(self):
         for symbol, value in (("width", self.width), ("stem", self.stem)):

@@ -1,16 +1,25 @@
-"""EfficientNet: MobileNet's inverted residuals with squeeze-and-excitation, scaled in width and depth together.
-
-Tan and Le 2019, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, table 1 (B0) and section 3.3
-(compound scaling), arXiv:1905.11946.
-Layer names follow timm's `efficientnet.py`.
-"""
+"""EfficientNet. Layer names follow timm's `efficientnet.py`."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from zoo.checks import check_positive, check_share, check_spatial_groups, regrouped, round_channels
+from zoo.models.description import Citation, meaning, setting
 from zoo.models.inverted_residual_table import Block, Row, inverted_residual, trunk, unroll
+
+SUMMARY = (
+    "EfficientNet: MobileNet's inverted residuals with squeeze-and-excitation, scaled in width and depth together."
+)
+PAPERS = (
+    Citation(
+        "Tan and Le",
+        2019,
+        "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
+        where="table 1 (B0) and section 3.3 (compound scaling)",
+        arxiv="1905.11946",
+    ),
+)
 
 STEM, HEAD = 32, 1280
 SQUEEZE = 0.25  # of the block's input channels
@@ -35,11 +44,11 @@ class EfficientNet:
     grows as 1.15 ** phi from 224.
     """
 
-    name: str
-    width: float = 1.0  # of the channels, w in the paper
-    depth: float = 1.0  # of the blocks of a stage, rounded up; d in the paper
-    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
-    drop_path: float = 0.0  # stochastic depth: of n blocks, block i has i / n of it, as in timm's builder
+    name: str = field(metadata=meaning("the reference's"))
+    width: float = setting(1.0, "of the channels, w in the paper")
+    depth: float = setting(1.0, "of the blocks of a stage, rounded up; d in the paper")
+    groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
+    drop_path: float = setting(0.0, "stochastic depth: of n blocks, block i has i / n of it, as in timm's builder")
 
     def __post_init__(self):
         check_positive("width", self.width, "EfficientNet")

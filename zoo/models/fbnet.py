@@ -1,17 +1,29 @@
-"""FBNet-C and Single-Path NAS: inverted residuals chosen by gradient descent over every block at once.
-
-Wu et al. 2019, FBNet: Hardware-Aware Efficient ConvNet Design via Differentiable Neural Architecture Search,
-arXiv:1812.03443. Stamoulis et al. 2019, Single-Path NAS: Designing Hardware-Efficient ConvNets in less than 4 Hours,
-arXiv:1904.02877.
-Layer names follow timm's `efficientnet.py`, and so does the reading of the papers' figures. In FBNet an
-expansion of 1 keeps the 1x1 convolution in front.
+"""FBNet-C and Single-Path NAS. Layer names follow timm's `efficientnet.py`, and so does the reading of the papers'
+figures. In FBNet an expansion of 1 keeps the 1x1 convolution in front.
 """
 
 from dataclasses import dataclass, replace
 from functools import partial
 
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, grouped_name, round_channels
+from zoo.models.description import Citation, setting
 from zoo.models.inverted_residual_table import Block, Row, inverted_residual, trunk, unroll
+
+SUMMARY = "FBNet-C and Single-Path NAS: inverted residuals chosen by gradient descent over every block at once."
+PAPERS = (
+    Citation(
+        "Wu et al.",
+        2019,
+        "FBNet: Hardware-Aware Efficient ConvNet Design via Differentiable Neural Architecture Search",
+        arxiv="1812.03443",
+    ),
+    Citation(
+        "Stamoulis et al.",
+        2019,
+        "Single-Path NAS: Designing Hardware-Efficient ConvNets in less than 4 Hours",
+        arxiv="1904.02877",
+    ),
+)
 
 CLASSIFIER = "classifier"
 
@@ -40,11 +52,13 @@ NETWORKS = {"fbnetc": (FBNET_C, 16, 1984), "spnasnet": (SINGLE_PATH, 32, 1280)} 
 class FBNet:
     """What makes one network of this family."""
 
-    network: str = "fbnetc"  # "fbnetc" or "spnasnet", the searched networks
-    width: float = 1.0  # width multiplier
-    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the papers
-    drop_path: float = 0.0  # stochastic depth: of n blocks, block i has i / n of it, as in timm's builder
-    epsilon: float = 1e-5  # of the normalisations; timm's published weights of fbnetc_100 were trained with 1e-3
+    network: str = setting("fbnetc", '"fbnetc" or "spnasnet", the searched networks')
+    width: float = setting(1.0, "width multiplier")
+    groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the papers")
+    drop_path: float = setting(0.0, "stochastic depth: of n blocks, block i has i / n of it, as in timm's builder")
+    epsilon: float = setting(
+        1e-5, "of the normalisations; timm's published weights of fbnetc_100 were trained with 1e-3"
+    )
 
     def __post_init__(self):
         check_name("network", self.network, NETWORKS, "FBNet")

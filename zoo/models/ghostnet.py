@@ -1,13 +1,17 @@
-"""GhostNet: half of every feature map is computed, the other half derived from it by a cheap depthwise convolution.
-
-Han et al. 2020, GhostNet: More Features from Cheap Operations, table 1, arXiv:1911.11907.
-Tang et al. 2022, GhostNetV2: Enhance Cheap Operation with Long-Range Attention, arXiv:2211.12905.
-Layer names follow timm's `ghostnet.py`.
-"""
+"""GhostNet. Layer names follow timm's `ghostnet.py`."""
 
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_choice, check_positive, check_spatial_groups, grouped_name, round_channels
+from zoo.models.description import Citation, setting
+
+SUMMARY = (
+    "GhostNet: half of every feature map is computed, the other half derived from it by a cheap depthwise convolution."
+)
+PAPERS = (
+    Citation("Han et al.", 2020, "GhostNet: More Features from Cheap Operations", where="table 1", arxiv="1911.11907"),
+    Citation("Tang et al.", 2022, "GhostNetV2: Enhance Cheap Operation with Long-Range Attention", arxiv="2211.12905"),
+)
 
 STEM, HEAD = 16, 1280
 SQUEEZE = 0.25  # of the expanded channels
@@ -37,9 +41,9 @@ CLASSIFIER = "classifier"
 class GhostNet:
     """What makes one network of this family."""
 
-    width: float = 1.0  # width multiplier, alpha in the paper
-    version: int = 1  # 2 has attention in all bottlenecks but the first two
-    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
+    width: float = setting(1.0, "width multiplier, alpha in the paper")
+    version: int = setting(1, "2 has attention in all bottlenecks but the first two")
+    groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
 
     def __post_init__(self):
         check_positive("width", self.width, "GhostNet")

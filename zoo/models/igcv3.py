@@ -1,12 +1,20 @@
-"""IGCV3: inverted residuals whose 1x1 convolutions are in groups, interleaved by a channel shuffle.
-
-Sun et al. 2018, IGCV3: Interleaved Low-Rank Group Convolutions for Efficient Deep Neural Networks, arXiv:1806.00178.
-The network is the paper's IGCV3-D, twice as deep as MobileNet v2. Layer names follow pytorchcv's `igcv3.py`.
-"""
+"""IGCV3. Layer names follow pytorchcv's `igcv3.py`."""
 
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive, grouped_name, width_name
+from zoo.models.description import Citation, setting
+
+SUMMARY = "IGCV3: inverted residuals whose 1x1 convolutions are in groups, interleaved by a channel shuffle."
+PAPERS = (
+    Citation(
+        "Sun et al.",
+        2018,
+        "IGCV3: Interleaved Low-Rank Group Convolutions for Efficient Deep Neural Networks",
+        arxiv="1806.00178",
+        remark="The network is the paper's IGCV3-D, twice as deep as MobileNet v2.",
+    ),
+)
 
 STEM, HEAD = 32, 1280
 EXPANSION = 6  # of every unit but the first
@@ -24,8 +32,8 @@ CLASSIFIER = "output"
 class IGCV3:
     """What makes one network of this family."""
 
-    width: float = 1.0  # width multiplier
-    groups: int = 2  # of the 1x1 convolutions
+    width: float = setting(1.0, "width multiplier")
+    groups: int = setting(2, "of the 1x1 convolutions")
 
     def __post_init__(self):
         check_positive("width", self.width, "IGCV3")

@@ -1,13 +1,25 @@
-"""PP-LCNet: depthwise separable convolutions without shortcuts, h-swish throughout, large kernels only at the end.
-
-Cui et al. 2021, PP-LCNet: A Lightweight CPU Convolutional Neural Network, section 3, arXiv:2109.15099.
-Layer names follow timm's `mobilenetv3.py`; so does the classifier's hidden layer, which comes after the pooling.
+"""PP-LCNet. Layer names follow timm's `mobilenetv3.py`; so does the classifier's hidden layer, which comes after the
+pooling.
 """
 
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive, check_spatial_groups, grouped_name, round_channels
+from zoo.models.description import Citation, setting
 from zoo.models.inverted_residual_table import Block, Row, trunk, unroll
+
+SUMMARY = (
+    "PP-LCNet: depthwise separable convolutions without shortcuts, h-swish throughout, large kernels only at the end."
+)
+PAPERS = (
+    Citation(
+        "Cui et al.",
+        2021,
+        "PP-LCNet: A Lightweight CPU Convolutional Neural Network",
+        where="section 3",
+        arxiv="2109.15099",
+    ),
+)
 
 STEM, HIDDEN = 16, 1280
 SQUEEZE = 0.25
@@ -28,8 +40,8 @@ STAGES = (  # blocks, kernel, strides, no expansion, channels; one tuple for eac
 class LCNet:
     """What makes one network of this family."""
 
-    width: float = 1.0  # scale of the channels in the paper
-    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
+    width: float = setting(1.0, "scale of the channels in the paper")
+    groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
 
     def __post_init__(self):
         check_positive("width", self.width, "LCNet")

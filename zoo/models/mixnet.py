@@ -1,14 +1,20 @@
-"""MixNet: inverted residuals whose depthwise convolution mixes kernels from 3x3 to 11x11.
-
-Tan and Le 2019, MixConv: Mixed Depthwise Convolutional Kernels, section 4, arXiv:1907.09595.
-Layer names follow timm's `efficientnet.py`; so do the networks wider and deeper than MixNet-L, which the paper lacks.
+"""MixNet. Layer names follow timm's `efficientnet.py`; so do the networks wider and deeper than MixNet-L, which the
+paper lacks.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, regrouped, round_channels
+from zoo.models.description import Citation, meaning, setting
 from zoo.models.inverted_residual_table import Block, Row, inverted_residual, trunk, unroll
+
+SUMMARY = "MixNet: inverted residuals whose depthwise convolution mixes kernels from 3x3 to 11x11."
+PAPERS = (
+    Citation(
+        "Tan and Le", 2019, "MixConv: Mixed Depthwise Convolutional Kernels", where="section 4", arxiv="1907.09595"
+    ),
+)
 
 HEAD = 1536
 CLASSIFIER = "classifier"
@@ -50,12 +56,12 @@ NETWORKS = {"small": (SMALL, 16), "medium": (MEDIUM, 24)}  # stages, channels of
 class MixNet:
     """What makes one network of this family."""
 
-    name: str
-    network: str = "medium"  # "small" or "medium", the searched networks
-    width: float = 1.0  # width multiplier
-    depth: float = 1.0  # of the blocks of a stage, rounded and shared out among its rows
-    groups: int | None = None  # of every spatial convolution; None is depthwise, as in the paper
-    drop_path: float = 0.0  # stochastic depth: of n blocks, block i has i / n of it, as in timm's builder
+    name: str = field(metadata=meaning("the reference's"))
+    network: str = setting("medium", '"small" or "medium", the searched networks')
+    width: float = setting(1.0, "width multiplier")
+    depth: float = setting(1.0, "of the blocks of a stage, rounded and shared out among its rows")
+    groups: int | None = setting(None, "of every spatial convolution; None is depthwise, as in the paper")
+    drop_path: float = setting(0.0, "stochastic depth: of n blocks, block i has i / n of it, as in timm's builder")
 
     def __post_init__(self):
         check_name("network", self.network, NETWORKS, "MixNet")

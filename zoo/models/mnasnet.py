@@ -1,14 +1,24 @@
-"""MnasNet: inverted residuals of mixed kernels and expansions, searched for the latency of a phone.
-
-Tan et al. 2019, MnasNet: Platform-Aware Neural Architecture Search for Mobile, figure 7 (A1), arXiv:1807.11626.
-Layer names follow timm's `efficientnet.py`; its semnasnet is A1, its mnasnet B1, found without squeeze-and-excitation.
+"""MnasNet. Layer names follow timm's `efficientnet.py`; its semnasnet is A1, its mnasnet B1, found without
+squeeze-and-excitation.
 """
 
 from dataclasses import dataclass, replace
 from functools import partial
 
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, grouped_name, round_channels
+from zoo.models.description import Citation, setting
 from zoo.models.inverted_residual_table import Block, Row, inverted_residual, trunk, unroll
+
+SUMMARY = "MnasNet: inverted residuals of mixed kernels and expansions, searched for the latency of a phone."
+PAPERS = (
+    Citation(
+        "Tan et al.",
+        2019,
+        "MnasNet: Platform-Aware Neural Architecture Search for Mobile",
+        where="figure 7 (A1)",
+        arxiv="1807.11626",
+    ),
+)
 
 HEAD = 1280
 SQUEEZE = 0.25  # of the block's input channels
@@ -48,10 +58,10 @@ NETWORKS = {"mnasnet": (B1, 32), "semnasnet": (A1, 32), "mnasnet_small": (SMALL,
 class MnasNet:
     """What makes one network of this family."""
 
-    network: str = "mnasnet"  # "mnasnet", "semnasnet" or "mnasnet_small", the searched networks
-    width: float = 1.0  # width multiplier
-    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
-    drop_path: float = 0.0  # stochastic depth: of n blocks, block i has i / n of it, as in timm's builder
+    network: str = setting("mnasnet", '"mnasnet", "semnasnet" or "mnasnet_small", the searched networks')
+    width: float = setting(1.0, "width multiplier")
+    groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
+    drop_path: float = setting(0.0, "stochastic depth: of n blocks, block i has i / n of it, as in timm's builder")
 
     def __post_init__(self):
         check_name("network", self.network, NETWORKS, "MnasNet")

@@ -1,12 +1,20 @@
-"""MobileNet v1: a plain stack of depthwise separable convolutions.
-
-Howard et al. 2017, MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications, table 1,
-arXiv:1704.04861. Layer names follow timm's `mobilenetv3.py` / `efficientnet.py`.
-"""
+"""MobileNet v1. Layer names follow timm's `mobilenetv3.py` / `efficientnet.py`."""
 
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive, check_spatial_groups, grouped_name, round_channels
+from zoo.models.description import Citation, setting
+
+SUMMARY = "MobileNet v1: a plain stack of depthwise separable convolutions."
+PAPERS = (
+    Citation(
+        "Howard et al.",
+        2017,
+        "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications",
+        where="table 1",
+        arxiv="1704.04861",
+    ),
+)
 
 STEM, HEAD = 32, 1024
 STAGES = ((1, 1, 64), (2, 2, 128), (2, 2, 256), (6, 2, 512), (2, 2, 1024))  # blocks, stride of the first, channels
@@ -17,9 +25,9 @@ CLASSIFIER = "classifier"
 class MobileNetV1:
     """What makes one network of this family."""
 
-    width: float = 1.0  # width multiplier, alpha in the paper
-    head_conv: bool = False  # timm's "h": a 1x1 convolution of 1024 channels or more before the pooling
-    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
+    width: float = setting(1.0, "width multiplier, alpha in the paper")
+    head_conv: bool = setting(False, 'timm\'s "h": a 1x1 convolution of 1024 channels or more before the pooling')
+    groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
 
     def __post_init__(self):
         check_positive("width", self.width, "MobileNet v1")

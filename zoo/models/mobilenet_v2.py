@@ -1,8 +1,5 @@
-"""MobileNet v2: inverted residuals with linear bottlenecks.
-
-Sandler et al. 2018, MobileNetV2: Inverted Residuals and Linear Bottlenecks, table 2, arXiv:1801.04381.
-Layer names follow timm's `efficientnet.py`; so do the deeper variants (110d, 120d), which keep the published stem
-and head and scale the depth of the stages between the first and the last.
+"""MobileNet v2. Layer names follow timm's `efficientnet.py`; so do the deeper variants (110d, 120d), which keep the
+published stem and head and scale the depth of the stages between the first and the last.
 """
 
 import math
@@ -10,7 +7,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from zoo.checks import check_positive, check_share, check_spatial_groups, grouped_name, round_channels
+from zoo.models.description import Citation, setting
 from zoo.models.inverted_residual_table import Block, Row, inverted_residual, trunk, unroll
+
+SUMMARY = "MobileNet v2: inverted residuals with linear bottlenecks."
+PAPERS = (
+    Citation(
+        "Sandler et al.",
+        2018,
+        "MobileNetV2: Inverted Residuals and Linear Bottlenecks",
+        where="table 2",
+        arxiv="1801.04381",
+    ),
+)
 
 STEM, HEAD = 32, 1280
 STAGES = (  # expansion ratio t, channels c, blocks n, stride s of the first: table 2 of the paper
@@ -29,11 +38,11 @@ CLASSIFIER = "classifier"
 class MobileNetV2:
     """What makes one network of this family."""
 
-    width: float = 1.0  # width multiplier, alpha in the paper
-    depth_multiplier: float = 1.0  # of the blocks in the middle stages, rounded up
-    fixed_stem: bool = False  # leave stem, head and the depth of the outer stages unscaled
-    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
-    drop_path: float = 0.0  # stochastic depth: of n blocks, block i has i / n of it, as in timm's builder
+    width: float = setting(1.0, "width multiplier, alpha in the paper")
+    depth_multiplier: float = setting(1.0, "of the blocks in the middle stages, rounded up")
+    fixed_stem: bool = setting(False, "leave stem, head and the depth of the outer stages unscaled")
+    groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
+    drop_path: float = setting(0.0, "stochastic depth: of n blocks, block i has i / n of it, as in timm's builder")
 
     def __post_init__(self):
         check_positive("width", self.width, "MobileNet v2")

@@ -1,7 +1,5 @@
-"""MobileNet v3: inverted residuals with squeeze-and-excitation and h-swish, found by search.
-
-Howard et al. 2019, Searching for MobileNetV3, tables 1 and 2, arXiv:1905.02244.
-Layer names follow timm's `mobilenetv3.py`; so does the classifier's hidden layer, which comes after the pooling.
+"""MobileNet v3. Layer names follow timm's `mobilenetv3.py`; so does the classifier's hidden layer, which comes after
+the pooling.
 """
 
 import math
@@ -10,7 +8,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, grouped_name, round_channels
+from zoo.models.description import Citation, setting
 from zoo.models.inverted_residual_table import Block, Row, trunk, unroll
+
+SUMMARY = "MobileNet v3: inverted residuals with squeeze-and-excitation and h-swish, found by search."
+PAPERS = (Citation("Howard et al.", 2019, "Searching for MobileNetV3", where="tables 1 and 2", arxiv="1905.02244"),)
 
 STEM = 16
 SE = 0.25  # channels in the squeeze-and-excitation, over the expanded ones
@@ -52,11 +54,11 @@ def deepened(rows: Sequence[Row], multiplier: float) -> list[Row]:
 class MobileNetV3:
     """What makes one network of this family."""
 
-    size: str = "large"  # "large" or "small", the two searched networks
-    width: float = 1.0  # width multiplier
-    depth_multiplier: float = 1.0  # of the blocks of a stage, rounded up: timm's "d" has 1.2
-    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
-    drop_path: float = 0.0  # stochastic depth: of n blocks, block i has i / n of it, as in timm's builder
+    size: str = setting("large", '"large" or "small", the two searched networks')
+    width: float = setting(1.0, "width multiplier")
+    depth_multiplier: float = setting(1.0, 'of the blocks of a stage, rounded up: timm\'s "d" has 1.2')
+    groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
+    drop_path: float = setting(0.0, "stochastic depth: of n blocks, block i has i / n of it, as in timm's builder")
 
     def __post_init__(self):
         check_name("size", self.size, SIZES, "MobileNet v3")

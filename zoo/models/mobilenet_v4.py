@@ -1,15 +1,25 @@
-"""MobileNet v4: inverted residuals in which each of two spatial convolutions may be left out.
-
-Qin et al. 2024, MobileNetV4: Universal Models for the Mobile Ecosystem, the tables of its appendix,
-arXiv:2404.10518. The convolutional networks only; the hybrid ones have attention.
-Layer names follow timm's `mobilenetv3.py`; so does the classifier's hidden layer, which comes after the pooling, and so
-do the narrow networks, which keep the stem, and those that average where they reduce the resolution (aa).
+"""MobileNet v4. Layer names follow timm's `mobilenetv3.py`; so does the classifier's hidden layer, which comes after
+the pooling, and so do the narrow networks, which keep the stem, and those that average where they reduce the resolution
+(aa).
 """
 
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, grouped_name, round_channels
+from zoo.models.description import Citation, setting
 from zoo.models.inverted_residual_table import trunk
+
+SUMMARY = "MobileNet v4: inverted residuals in which each of two spatial convolutions may be left out."
+PAPERS = (
+    Citation(
+        "Qin et al.",
+        2024,
+        "MobileNetV4: Universal Models for the Mobile Ecosystem",
+        where="the tables of its appendix",
+        arxiv="2404.10518",
+        remark="The convolutional networks only; the hybrid ones have attention.",
+    ),
+)
 
 HIDDEN = 1280
 ACT = "relu"
@@ -107,11 +117,13 @@ class Block:
 class MobileNetV4:
     """What makes one network of this family."""
 
-    size: str = "small"  # "small", "medium" or "large", the paper's MNv4-Conv-S, M and L
-    width: float = 1.0  # width multiplier; below 1 the stem keeps its channels
-    antialias: bool = False  # reduce the resolution by averaging after the convolution
-    groups: int | None = None  # of the universal bottlenecks' spatial convolutions; None is depthwise, as in the paper
-    drop_path: float = 0.0  # stochastic depth: of n blocks, block i has i / n of it, as in timm's builder
+    size: str = setting("small", '"small", "medium" or "large", the paper\'s MNv4-Conv-S, M and L')
+    width: float = setting(1.0, "width multiplier; below 1 the stem keeps its channels")
+    antialias: bool = setting(False, "reduce the resolution by averaging after the convolution")
+    groups: int | None = setting(
+        None, "of the universal bottlenecks' spatial convolutions; None is depthwise, as in the paper"
+    )
+    drop_path: float = setting(0.0, "stochastic depth: of n blocks, block i has i / n of it, as in timm's builder")
 
     def __post_init__(self):
         check_name("size", self.size, SIZES, "MobileNet v4")

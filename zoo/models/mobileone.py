@@ -1,12 +1,14 @@
-"""MobileOne: depthwise and pointwise convolutions, each trained as a sum of branches.
-
-Vasu et al. 2023, MobileOne: An Improved One Millisecond Mobile Backbone, arXiv:2206.04040.
-Layer names follow timm's `byobnet.py`; those of the plain form are what its `reparameterize_model` leaves.
+"""MobileOne. Layer names follow timm's `byobnet.py`; those of the plain form are what its `reparameterize_model`
+leaves.
 """
 
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_name, check_share, check_spatial_groups, grouped_name, round_channels
+from zoo.models.description import Citation, setting
+
+SUMMARY = "MobileOne: depthwise and pointwise convolutions, each trained as a sum of branches."
+PAPERS = (Citation("Vasu et al.", 2023, "MobileOne: An Improved One Millisecond Mobile Backbone", arxiv="2206.04040"),)
 
 CLASSIFIER = "head.fc"
 DEPTHS = (2, 8, 10, 1)  # pairs of a depthwise and a pointwise block
@@ -25,10 +27,10 @@ SQUEEZE = 1 / 16  # of a block's channels
 class MobileOne:
     """What makes one network of this family."""
 
-    size: str = "s0"
-    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
-    reparameterized: bool = False  # the plain form for inference: one convolution a block, no normalisation
-    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
+    size: str = setting("s0", "letter and number in the paper: s0 is MobileOne-S0")
+    groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
+    reparameterized: bool = setting(False, "the plain form for inference: one convolution a block, no normalisation")
+    drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
     def __post_init__(self):
         check_name("size", self.size, SIZES, "MobileOne")

@@ -1,14 +1,34 @@
-"""RegNet: networks whose widths follow a quantised line, from a population of grouped bottlenecks.
-
-Radosavovic et al. 2020, Designing Network Design Spaces, section 3.3 and tables of its appendix, arXiv:2003.13678;
-the two largest are those of Goyal et al. 2021 (SEER), arXiv:2103.01988, and Goyal et al. 2022, arXiv:2202.08360.
-Layer names follow timm's `regnet.py`.
-"""
+"""RegNet. Layer names follow timm's `regnet.py`."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from zoo.checks import check_positive, check_share, regrouped
+from zoo.models.description import Citation, meaning, setting
+
+SUMMARY = "RegNet: networks whose widths follow a quantised line, from a population of grouped bottlenecks."
+PAPERS = (
+    Citation(
+        "Radosavovic et al.",
+        2020,
+        "Designing Network Design Spaces",
+        where="section 3.3 and tables of its appendix",
+        arxiv="2003.13678",
+    ),
+    Citation(
+        "Goyal et al.",
+        2021,
+        "Self-supervised Pretraining of Visual Features in the Wild (SEER)",
+        arxiv="2103.01988",
+        subject="The two largest",
+    ),
+    Citation(
+        "Goyal et al.",
+        2022,
+        "Vision Models Are More Robust And Fair When Pretrained On Uncurated Images Without Supervision",
+        arxiv="2202.08360",
+    ),
+)
 
 STEM = 32
 STAGES = 4
@@ -32,15 +52,19 @@ class RegNet:
     rounded to multiples of `groups`, and the group width grows with them.
     """
 
-    name: str
-    d: int  # depth: blocks of all stages together
-    w_0: int  # initial width
-    w_a: float  # slope of the width
-    w_m: float  # a stage is about w_m times as wide as the one before it
-    g: int  # group width: channels of a group
-    squeeze_ratio: float = 0.0  # > 0: RegNetY; of the channels that enter a block
-    groups: int | None = None  # of every 3x3 convolution, in place of g
-    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
+    name: str = field(metadata=meaning("the reference's"))
+    d: int = field(metadata=meaning("depth: blocks of all stages together"))
+    w_0: int = field(metadata=meaning("initial width"))
+    w_a: float = field(metadata=meaning("slope of the width"))
+    w_m: float = field(metadata=meaning("a stage is about w_m times as wide as the one before it"))
+    g: int = field(metadata=meaning("group width: channels of a group"))
+    squeeze_ratio: float = setting(0.0, "> 0: RegNetY; of the channels that enter a block")
+    groups: int | None = setting(
+        None,
+        "of every 3x3 convolution, in place of g; "
+        "groups=N gives this network with so many groups in every 3x3 convolution, and widths that they divide",
+    )
+    drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
     def __post_init__(self):
         for symbol, value in (("d", self.d), ("w_0", self.w_0), ("w_a", self.w_a), ("g", self.g)):

@@ -1,12 +1,14 @@
-"""RepVGG: plain 3x3 convolutions that are trained as sums of three branches.
-
-Ding et al. 2021, RepVGG: Making VGG-style ConvNets Great Again, arXiv:2101.03697.
-Layer names follow timm's `byobnet.py`; those of the plain form are what its `reparameterize_model` leaves.
+"""RepVGG. Layer names follow timm's `byobnet.py`; those of the plain form are what its `reparameterize_model`
+leaves.
 """
 
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_groups, check_name, check_share
+from zoo.models.description import Citation, setting
+
+SUMMARY = "RepVGG: plain 3x3 convolutions that are trained as sums of three branches."
+PAPERS = (Citation("Ding et al.", 2021, "RepVGG: Making VGG-style ConvNets Great Again", arxiv="2101.03697"),)
 
 CLASSIFIER = "head.fc"
 WIDTHS = (64, 128, 256, 512)  # channels of each stage before scaling
@@ -28,10 +30,10 @@ SQUEEZE = 16  # channels of a block over those of its squeeze-and-excitation
 class RepVGG:
     """What makes one network of this family."""
 
-    size: str = "a0"
-    groups: int = 1  # of every second block of a stage, g in the paper
-    reparameterized: bool = False  # the plain form for inference: one convolution a block, no normalisation
-    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
+    size: str = setting("a0", "letter and number in the paper: a0 is RepVGG-A0")
+    groups: int = setting(1, "of every second block of a stage, g in the paper")
+    reparameterized: bool = setting(False, "the plain form for inference: one convolution a block, no normalisation")
+    drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
     def __post_init__(self):
         check_name("size", self.size, SIZES, "RepVGG")

@@ -1,13 +1,15 @@
-"""Res2Net: bottlenecks whose 3x3 convolution is a hierarchy of `scale` smaller ones; Res2NeXt groups each of them.
-
-Gao et al. 2019, Res2Net: A New Multi-scale Backbone Architecture, arXiv:1904.01169.
-Layer names follow timm's `res2net.py`.
-"""
+"""Res2Net. Layer names follow timm's `res2net.py`."""
 
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive
-from zoo.models.residual import EXPANSION, RESNET_WIDTH, block_weights, check_common, equal_width
+from zoo.models.description import Citation, setting
+from zoo.models.residual import EXPANSION, RESNET_WIDTH, SAME_SIZE, block_weights, check_common, equal_width
+
+SUMMARY = (
+    "Res2Net: bottlenecks whose 3x3 convolution is a hierarchy of `scale` smaller ones; Res2NeXt groups each of them."
+)
+PAPERS = (Citation("Gao et al.", 2019, "Res2Net: A New Multi-scale Backbone Architecture", arxiv="1904.01169"),)
 
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # blocks of each stage
 VERSIONS = ("b", "d")  # "b" is left out of names
@@ -23,12 +25,14 @@ class Res2Net:
     `width_per_group` left at None keeps the size of the paper's Res2Net-50, whatever the groups and the scale.
     """
 
-    depth: int = 50
-    groups: int = 1  # cardinality, c in the paper: of every 3x3 convolution
-    width_per_group: int | None = None  # w in the paper where groups is 1: channels of one group at the first stage
-    scale: int = SCALE  # s in the paper: subsets of the bottleneck's channels
-    version: str = "b"  # stem and shortcuts: "b" ResNet's, "d" those of Bag of Tricks
-    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
+    depth: int = setting(50, "layers, as ResNet's paper counts them")
+    groups: int = setting(1, f"cardinality, c in the paper: of every 3x3 convolution; {SAME_SIZE}")
+    width_per_group: int | None = setting(
+        None, "w in the paper where groups is 1: channels of one group at the first stage"
+    )
+    scale: int = setting(SCALE, "s in the paper: subsets of the bottleneck's channels")
+    version: str = setting("b", 'stem and shortcuts: "b" ResNet\'s, "d" those of Bag of Tricks')
+    drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
     def __post_init__(self):
         check_common(self.depth, DEPTHS, self.groups, self.version, VERSIONS, self.drop_path, "Res2Net")

@@ -7,6 +7,7 @@ from zoo.checks import check_choice, check_name, check_positive, check_share
 
 EXPANSION = 4  # outputs of a bottleneck over its nominal width, 64 at the first stage
 RESNET_WIDTH = 64
+SAME_SIZE = "groups=N gives this network with another cardinality and, as nearly as can be, the same size"
 
 
 def block_weights(groups: int, width: int, scale: int = 1, spatial: float = 1) -> float:

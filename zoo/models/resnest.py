@@ -1,15 +1,24 @@
-"""ResNeSt: bottlenecks that compute `radix` candidates for every channel of every group and weigh them by attention.
-
-Zhang et al. 2020, ResNeSt: Split-Attention Networks, arXiv:2004.08955; the networks with other radix and cardinality
-are those of its ablation, table 2.
-Layer names follow timm's `resnest.py`.
-"""
+"""ResNeSt. Layer names follow timm's `resnest.py`."""
 
 import math
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive, round_channels
-from zoo.models.residual import EXPANSION, RESNET_WIDTH, block_weights, check_common, equal_width
+from zoo.models.description import Citation, setting
+from zoo.models.residual import EXPANSION, RESNET_WIDTH, SAME_SIZE, block_weights, check_common, equal_width
+
+SUMMARY = (
+    "ResNeSt: bottlenecks that compute `radix` candidates for every channel of every group and weigh them by attention."
+)
+PAPERS = (
+    Citation(
+        "Zhang et al.",
+        2020,
+        "ResNeSt: Split-Attention Networks",
+        arxiv="2004.08955",
+        remark="The networks with other radix and cardinality are those of its ablation, table 2.",
+    ),
+)
 
 DEPTHS = {  # blocks of each stage
     14: (1, 1, 1, 1),
@@ -32,13 +41,13 @@ class ResNeSt:
     `width_per_group` left at None keeps the size of ResNet, whatever the groups: `equal_width`.
     """
 
-    depth: int = 50
-    radix: int = 2  # R in the paper: candidates, "splits" there
-    groups: int = 1  # cardinality, K in the paper
-    width_per_group: int | None = None  # channels of a group at the first stage
-    pool_first: bool = False  # halve the resolution before the split attention, not after it
-    version: str = "d"  # stem: "d" of Bag of Tricks, "e" twice as wide
-    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
+    depth: int = setting(50, "layers, as ResNet's paper counts them")
+    radix: int = setting(2, 'R in the paper: candidates, "splits" there')
+    groups: int = setting(1, f"cardinality, K in the paper; {SAME_SIZE}")
+    width_per_group: int | None = setting(None, "channels of a group at the first stage")
+    pool_first: bool = setting(False, "halve the resolution before the split attention, not after it")
+    version: str = setting("d", 'stem: "d" of Bag of Tricks, "e" twice as wide')
+    drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
     def __post_init__(self):
         check_common(self.depth, DEPTHS, self.groups, self.version, VERSIONS, self.drop_path, "ResNeSt")

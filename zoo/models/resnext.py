@@ -1,16 +1,25 @@
-"""ResNeXt: bottlenecks whose 3x3 convolution is split into `groups` paths; ResNet is its case of one group.
-
-Xie et al. 2017, Aggregated Residual Transformations for Deep Neural Networks, arXiv:1611.05431.
-He et al. 2016, Deep Residual Learning for Image Recognition, arXiv:1512.03385.
-SE-ResNeXt: Hu et al. 2018, Squeeze-and-Excitation Networks, arXiv:1709.01507.
-Version D: He et al. 2019, Bag of Tricks for Image Classification, section 4.2, arXiv:1812.01187.
-Layer names follow timm's `resnet.py`, whose stride is on the 3x3 convolution.
-"""
+"""ResNeXt. Layer names follow timm's `resnet.py`, whose stride is on the 3x3 convolution."""
 
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive, round_channels
-from zoo.models.residual import EXPANSION, RESNET_WIDTH, block_weights, check_common, equal_width
+from zoo.models.description import Citation, setting
+from zoo.models.residual import EXPANSION, RESNET_WIDTH, SAME_SIZE, block_weights, check_common, equal_width
+
+SUMMARY = "ResNeXt: bottlenecks whose 3x3 convolution is split into `groups` paths; ResNet is its case of one group."
+PAPERS = (
+    Citation("Xie et al.", 2017, "Aggregated Residual Transformations for Deep Neural Networks", arxiv="1611.05431"),
+    Citation("He et al.", 2016, "Deep Residual Learning for Image Recognition", arxiv="1512.03385"),
+    Citation("Hu et al.", 2018, "Squeeze-and-Excitation Networks", arxiv="1709.01507", subject="SE-ResNeXt"),
+    Citation(
+        "He et al.",
+        2019,
+        "Bag of Tricks for Image Classification",
+        where="section 4.2",
+        arxiv="1812.01187",
+        subject="Version D",
+    ),
+)
 
 DEPTHS = {26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # blocks of each stage
 VERSIONS = ("b", "d", "t")  # "b" is left out of names
@@ -25,12 +34,16 @@ class ResNeXt:
     `width_per_group` left at None keeps the size of ResNet, whatever the groups: `equal_width`.
     """
 
-    depth: int = 50
-    groups: int = 32  # cardinality, C in the paper
-    width_per_group: int | None = None  # d in the paper: channels of a group at the first stage
-    squeeze_ratio: float = 0.0  # > 0: SE-ResNeXt; channels of the gate's hidden layer over those that it scales
-    version: str = "b"  # stem and shortcuts: "b" the paper's, "d" of Bag of Tricks, "t" the same with a narrower stem
-    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
+    depth: int = setting(50, "layers, as the paper counts them")
+    groups: int = setting(32, f"cardinality, C in the paper; {SAME_SIZE}")
+    width_per_group: int | None = setting(None, "d in the paper: channels of a group at the first stage")
+    squeeze_ratio: float = setting(
+        0.0, "> 0: SE-ResNeXt; channels of the gate's hidden layer over those that it scales"
+    )
+    version: str = setting(
+        "b", 'stem and shortcuts: "b" the paper\'s, "d" of Bag of Tricks, "t" the same with a narrower stem'
+    )
+    drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
     def __post_init__(self):
         check_common(self.depth, DEPTHS, self.groups, self.version, VERSIONS, self.drop_path, "ResNeXt")

@@ -1,13 +1,21 @@
-"""ResNeXt for images of 32 x 32 pixels: three stages, no stride and no pooling in the stem.
-
-Xie et al. 2017, Aggregated Residual Transformations for Deep Neural Networks, section 5.3, arXiv:1611.05431.
-Layer names follow pytorchcv's `resnext_cifar.py`.
-"""
+"""ResNeXt for images of 32 x 32 pixels. Layer names follow pytorchcv's `resnext_cifar.py`."""
 
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_choice, check_name, check_positive
-from zoo.models.residual import EXPANSION, RESNET_WIDTH, block_weights, equal_width
+from zoo.models.description import Citation, setting
+from zoo.models.residual import EXPANSION, RESNET_WIDTH, SAME_SIZE, block_weights, equal_width
+
+SUMMARY = "ResNeXt for images of 32 x 32 pixels: three stages, no stride and no pooling in the stem."
+PAPERS = (
+    Citation(
+        "Xie et al.",
+        2017,
+        "Aggregated Residual Transformations for Deep Neural Networks",
+        where="section 5.3",
+        arxiv="1611.05431",
+    ),
+)
 
 STAGES = 3
 DEPTHS = tuple(9 * blocks + 2 for blocks in range(1, 34))  # three layers a block, the same number of blocks each stage
@@ -24,10 +32,10 @@ class ResNeXtCIFAR:
     `width_per_group` left at None keeps the size of the paper's widest, 16x64d, whatever the groups: `equal_width`.
     """
 
-    depth: int = 29
-    groups: int = 32  # cardinality, C in the paper
-    width_per_group: int | None = 4  # d in the paper: channels of a group at the first stage
-    dataset: str = "cifar10"  # what the published network was trained on
+    depth: int = setting(29, "layers, as the paper counts them")
+    groups: int = setting(32, f"cardinality, C in the paper; {SAME_SIZE}")
+    width_per_group: int | None = setting(4, "d in the paper: channels of a group at the first stage")
+    dataset: str = setting("cifar10", "what the published network was trained on")
 
     def __post_init__(self):
         check_choice("depth", self.depth, DEPTHS, "ResNeXt for CIFAR")

@@ -1,12 +1,20 @@
-"""ShuffleNet v1: grouped pointwise convolutions, and a channel shuffle between them.
-
-Zhang et al. 2018, ShuffleNet: An Extremely Efficient CNN for Mobile Devices, table 1, arXiv:1707.01083.
-Layer names follow pytorchcv's `shufflenet.py`.
-"""
+"""ShuffleNet v1. Layer names follow pytorchcv's `shufflenet.py`."""
 
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_choice, check_positive, width_name
+from zoo.models.description import Citation, setting
+
+SUMMARY = "ShuffleNet v1: grouped pointwise convolutions, and a channel shuffle between them."
+PAPERS = (
+    Citation(
+        "Zhang et al.",
+        2018,
+        "ShuffleNet: An Extremely Efficient CNN for Mobile Devices",
+        where="table 1",
+        arxiv="1707.01083",
+    ),
+)
 
 CHANNELS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}  # outputs of the first stage, for each number of groups
 STEM = 24
@@ -23,8 +31,8 @@ def nearest_multiple(value: int, divisor: int) -> int:
 class ShuffleNetV1:
     """What makes one network of this family."""
 
-    groups: int = 3  # of the pointwise convolutions, g in the paper
-    width: float = 1.0  # width multiplier, s in the paper
+    groups: int = setting(3, "of the pointwise convolutions, g in the paper")
+    width: float = setting(1.0, "width multiplier, s in the paper")
 
     def __post_init__(self):
         check_choice("groups", self.groups, CHANNELS, "ShuffleNet v1")

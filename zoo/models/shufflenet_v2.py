@@ -1,12 +1,20 @@
-"""ShuffleNet v2: split the channels, convolve one half, concatenate, shuffle.
-
-Ma et al. 2018, ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design, table 5, arXiv:1807.11164.
-Layer names follow torchvision's `shufflenetv2.py`.
-"""
+"""ShuffleNet v2. Layer names follow torchvision's `shufflenetv2.py`."""
 
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_choice, check_spatial_groups, grouped_name
+from zoo.models.description import Citation, setting
+
+SUMMARY = "ShuffleNet v2: split the channels, convolve one half, concatenate, shuffle."
+PAPERS = (
+    Citation(
+        "Ma et al.",
+        2018,
+        "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design",
+        where="table 5",
+        arxiv="1807.11164",
+    ),
+)
 
 CHANNELS = {  # outputs of stages 2, 3, 4 and of the last convolution, for each width
     0.5: (48, 96, 192, 1024),
@@ -23,8 +31,8 @@ CLASSIFIER = "fc"
 class ShuffleNetV2:
     """What makes one network of this family."""
 
-    width: float = 1.0  # scale of the channels in table 5 of the paper
-    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
+    width: float = setting(1.0, "scale of the channels in table 5 of the paper")
+    groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
 
     def __post_init__(self):
         check_choice("width", self.width, CHANNELS, "ShuffleNet v2")

@@ -1,14 +1,24 @@
-"""SKNet: ResNeXt whose 3x3 convolution chooses between two kernels, channel by channel and image by image.
-
-Li et al. 2019, Selective Kernel Networks, arXiv:1903.06586: `skresnext50_32x4d` is its SKNet-50. In the others, timm's,
-each kernel sees one half of the channels, which keeps them as small as the ResNets that they are made from.
-Layer names follow timm's `sknet.py`.
-"""
+"""SKNet. Layer names follow timm's `sknet.py`."""
 
 from dataclasses import dataclass, replace
 
 from zoo.checks import check_groups, check_positive, round_channels
+from zoo.models.description import Citation, setting
 from zoo.models.residual import EXPANSION, RESNET_WIDTH, block_weights, check_common, equal_width
+
+SUMMARY = "SKNet: ResNeXt whose 3x3 convolution chooses between two kernels, channel by channel and image by image."
+PAPERS = (
+    Citation(
+        "Li et al.",
+        2019,
+        "Selective Kernel Networks",
+        arxiv="1903.06586",
+        remark=(
+            "`skresnext50_32x4d` is its SKNet-50. In the others, timm's, each kernel sees one half of "
+            "the channels, which keeps them as small as the ResNets that they are made from."
+        ),
+    ),
+)
 
 BASIC = (18, 34)  # depths whose blocks are no bottlenecks
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # blocks of each stage
@@ -23,14 +33,18 @@ class SKResNeXt:
     `width_per_group` left at None keeps the size of `skresnext50_32x4d` or, with split, of ResNet, whatever the groups.
     """
 
-    depth: int = 50
-    groups: int = 32  # G in the paper: of the convolutions between which the network chooses
-    width_per_group: int | None = None  # channels of a group at the first stage
-    split: bool = False  # each kernel sees one half of the channels
-    reduction: int = 16  # r in the paper: channels over the attention's hidden channels
-    least: int = 32  # L in the paper: the fewest hidden channels; they are a multiple of it
-    version: str = "b"  # stem and shortcuts: "b" ResNet's, "d" those of Bag of Tricks
-    drop_path: float = 0.0  # stochastic depth: rate of the last block, growing linearly from 0
+    depth: int = setting(50, "layers, as ResNet's paper counts them")
+    groups: int = setting(
+        32,
+        "G in the paper: of the convolutions between which the network chooses; "
+        "groups=N gives this network with another number of groups and, as nearly as can be, the same size",
+    )
+    width_per_group: int | None = setting(None, "channels of a group at the first stage")
+    split: bool = setting(False, "each kernel sees one half of the channels")
+    reduction: int = setting(16, "r in the paper: channels over the attention's hidden channels")
+    least: int = setting(32, "L in the paper: the fewest hidden channels; they are a multiple of it")
+    version: str = setting("b", 'stem and shortcuts: "b" ResNet\'s, "d" those of Bag of Tricks')
+    drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
     def __post_init__(self):
         what = f"SK-ResNet-{self.depth}"

@@ -1,14 +1,23 @@
-"""Xception, aligned: separable convolutions throughout, strided ones in place of the pooling of the first Xception.
+"""Xception, aligned. Layer names follow timm's `xception_aligned.py`, to which the preactivated variants (p) belong."""
 
-Chollet 2017, Xception: Deep Learning with Depthwise Separable Convolutions, arXiv:1610.02357.
-Chen et al. 2018, Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation, section 3.2 and
-figure 4, arXiv:1802.02611.
-Layer names follow timm's `xception_aligned.py`, to which the preactivated variants (p) belong.
-"""
-
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, regrouped
+from zoo.models.description import Citation, meaning, setting
+
+SUMMARY = (
+    "Xception, aligned: separable convolutions throughout, strided ones in place of the pooling of the first Xception."
+)
+PAPERS = (
+    Citation("Chollet", 2017, "Xception: Deep Learning with Depthwise Separable Convolutions", arxiv="1610.02357"),
+    Citation(
+        "Chen et al.",
+        2018,
+        "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation",
+        where="section 3.2 and figure 4",
+        arxiv="1802.02611",
+    ),
+)
 
 STEM = (32, 64)
 MIDDLE = 728
@@ -24,13 +33,13 @@ CLASSIFIER = "head.fc"
 class Xception:
     """What makes one network of this family."""
 
-    name: str
-    middle: int  # modules of the middle flow
-    entry: str = "short"  # "short", or "long" with two modules more
-    preactivated: bool = False
-    epsilon: float = 1e-3  # of the normalisations
-    groups: int | None = None  # of the spatial convolutions; None is depthwise, as in the paper
-    drop_path: float = 0.0  # stochastic depth: rate of the last module, growing linearly from 0
+    name: str = field(metadata=meaning("the reference's"))
+    middle: int = field(metadata=meaning("modules of the middle flow"))
+    entry: str = setting("short", '"short", or "long" with two modules more')
+    preactivated: bool = setting(False, "a normalisation and a ReLU before each separable convolution: the p of a name")
+    epsilon: float = setting(1e-3, "of the normalisations")
+    groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
+    drop_path: float = setting(0.0, "stochastic depth: rate of the last module, growing linearly from 0")
 
     def __post_init__(self):
         check_name("entry", self.entry, ENTRY, "Xception")

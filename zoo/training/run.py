@@ -93,7 +93,7 @@ def train(
             save_model(model, directory / MODEL_FILE)
             record.add(
                 {
-                    **_result(rows.rows, settings),
+                    **_result(rows.rows),
                     "wandb": {"mode": tracker.mode, "id": tracker.id, "url": tracker.url},
                     "peak_memory_bytes": environment.peak_memory_bytes(),  # of training: what follows is no part of it
                     "seconds": time.perf_counter() - started,
@@ -259,7 +259,7 @@ def _latency(model: keras.Model, screen: Console) -> float | None:
         return None
 
 
-def _result(rows: list[dict], settings: Settings) -> dict[str, Any]:
+def _result(rows: list[dict]) -> dict[str, Any]:
     """What `result.json` tells of the training: of its last epoch, and of its best."""
     last = rows[-1] if rows else {}
     rates = _steady(rows)
