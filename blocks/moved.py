@@ -46,7 +46,8 @@ MOVED = {  # former path -> the modules that have its names now
     "blocks.tensorflow_formulations": "blocks.ops.tensorflow.conv2d blocks.ops.tensorflow.activations",
     "blocks.tensorflow_ops": (
         "blocks.ops.tensorflow.runtime blocks.ops.tensorflow.conv2d "
-        "blocks.ops.tensorflow.fused blocks.ops.tensorflow.guards"
+        "blocks.ops.tensorflow.batch_norm blocks.ops.tensorflow.channel_shuffle blocks.ops.tensorflow.gates "
+        "blocks.ops.tensorflow.guards"
     ),
     "blocks.tensorflow_pooling": "blocks.ops.tensorflow.pooling",
     "blocks.tensorflow_resizing": "blocks.ops.tensorflow.resize",

@@ -8,7 +8,7 @@ import tensorflow as tf
 import blocks
 from blocks import GroupedConv2D
 from blocks.kernels import build
-from blocks.ops.tensorflow import conv2d, fused, runtime
+from blocks.ops.tensorflow import batch_norm, channel_shuffle, conv2d, runtime
 from helpers.kernels import needs_kernels
 from helpers.tensors import drawn, operation_types
 
@@ -32,7 +32,7 @@ def test_normalisation_equals_tensorflow(monkeypatch, activation, residual, trai
         watched = [images, *vectors[:2], *([added] if residual else [])]
         with tf.GradientTape() as tape:
             tape.watch(watched)
-            outputs, mean, variance = fused.fused_normalize(
+            outputs, mean, variance = batch_norm.fused_normalize(
                 images,
                 *vectors,
                 epsilon=1e-3,
@@ -53,7 +53,7 @@ def test_normalisation_equals_tensorflow(monkeypatch, activation, residual, trai
 def test_normalisation_keeps_its_digits_far_from_zero():
     """A mean of a thousand standard deviations: sums of squares alone would leave none."""
     images = drawn(8, 16, 16, 32) + 1000.0
-    outputs, _, variance = fused.fused_normalize(
+    outputs, _, variance = batch_norm.fused_normalize(
         images, tf.ones(32), tf.zeros(32), tf.zeros(32), tf.zeros(32), epsilon=0.0, rate=1.0, training=True
     )
     exact = images.numpy().astype("float64")
@@ -65,8 +65,8 @@ def test_normalisation_in_bfloat16_is_that_of_float32_rounded():
     images = drawn(4, 5, 6, 40, dtype="bfloat16", scale=2)
     arguments = (tf.ones(40), tf.zeros(40), tf.zeros(40), tf.ones(40))
     settings = {"epsilon": 1e-3, "rate": 0.1, "training": True, "activation": "relu"}
-    ours = fused.fused_normalize(images, *arguments, **settings)
-    wide = fused.fused_normalize(tf.cast(images, tf.float32), *arguments, **settings)
+    ours = batch_norm.fused_normalize(images, *arguments, **settings)
+    wide = batch_norm.fused_normalize(tf.cast(images, tf.float32), *arguments, **settings)
     assert ours[0].dtype == tf.bfloat16
     np.testing.assert_array_equal(ours[0], tf.cast(wide[0], tf.bfloat16))
     np.testing.assert_array_equal(ours[2], wide[2])
@@ -94,7 +94,7 @@ def test_shuffle_equals_tensorflow(monkeypatch, sizes, groups, pieces, dtype):
     def results():
         with tf.GradientTape() as tape:
             tape.watch(parts)
-            outputs = fused.shuffle(parts, groups, pieces)
+            outputs = channel_shuffle.shuffle(parts, groups, pieces)
         return [*outputs, *tape.gradient(outputs, parts, weights)]
 
     found = results()

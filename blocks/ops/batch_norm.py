@@ -52,7 +52,7 @@ def _has_kernel(inputs, mean, axis: int) -> bool:
 
 
 def _fused(inputs, gamma, beta, mean, variance, axis, momentum, epsilon, training, activation, residual):
-    from blocks.ops.tensorflow.fused import fused_normalize
+    from blocks.ops.tensorflow.batch_norm import fused_normalize
 
     shape = (inputs.shape[-1],)
     name = named_activation(activation)

@@ -15,7 +15,7 @@ def channel_shuffle(parts: list, groups: int, pieces: int = 1, data_format: str 
     """
     last = data_format == "channels_last"
     if keras.backend.backend() == "tensorflow" and last:
-        from blocks.ops.tensorflow.fused import shuffle
+        from blocks.ops.tensorflow.channel_shuffle import shuffle
 
         return shuffle([ops.convert_to_tensor(part) for part in parts], groups, pieces)
     axis = -1 if last else 1

@@ -7,16 +7,16 @@ from keras import ops
 def image_mean(inputs) -> tuple:
     """Mean of `inputs` (B, H, W, C) over the image, (B, 1, 1, C), and the inputs, to be used from here on."""
     if keras.backend.backend() == "tensorflow":
-        from blocks.ops.tensorflow import fused
+        from blocks.ops.tensorflow import gates as own
 
-        return fused.image_mean(ops.convert_to_tensor(inputs))
+        return own.image_mean(ops.convert_to_tensor(inputs))
     return ops.mean(inputs, axis=(1, 2), keepdims=True), inputs
 
 
 def gate(inputs, gates):
     """`inputs` (B, H, W, C) times `gates` (B, 1, 1, C)."""
     if keras.backend.backend() == "tensorflow":
-        from blocks.ops.tensorflow import fused
+        from blocks.ops.tensorflow import gates as own
 
-        return fused.gate(ops.convert_to_tensor(inputs), ops.convert_to_tensor(gates))
+        return own.gate(ops.convert_to_tensor(inputs), ops.convert_to_tensor(gates))
     return ops.multiply(inputs, gates)

@@ -1,42 +1,10 @@
-"""Operations on whole images under TensorFlow: by our kernels where they can be used, else by its own operations."""
+"""Batch normalisation under TensorFlow: by our kernels, in the form that exports need, or by its own operation."""
 
 import tensorflow as tf
 
 from blocks.ops.tensorflow.activations import FUSED, finish
 from blocks.ops.tensorflow.graph import behind_convolution
 from blocks.ops.tensorflow.runtime import exporting, fits, kernels
-
-
-def known_shape(images):
-    """The shape of `images` for tf.reshape: as numbers, one of which may be -1, or else as a tensor."""
-    sizes = [-1 if size is None else size for size in images.shape]
-    return sizes if sizes.count(-1) < 2 else tf.shape(images)
-
-
-def shuffle(parts: list, groups: int, pieces: int = 1) -> list:
-    """Channel shuffle of the concatenation of `parts`, (B, H, W, C_i) each, in `pieces` of equal size."""
-    operations = kernels()
-    if operations and parts[0].dtype in (tf.float32, tf.bfloat16):
-        return operations.blocks_shuffle(parts, M=pieces, groups=groups)
-    images = tf.concat(parts, axis=-1) if len(parts) > 1 else parts[0]
-    channels = images.shape[-1]
-    mixed = tf.transpose(tf.reshape(images, (-1, groups, channels // groups)), (0, 2, 1))
-    mixed = tf.reshape(mixed, known_shape(images))
-    return tf.split(mixed, pieces, axis=-1) if pieces > 1 else [mixed]
-
-
-def image_mean(inputs) -> tuple:
-    """Mean of `inputs` (B, H, W, C) over the image, (B, 1, 1, C), and the inputs, to be used from here on."""
-    operations = kernels()
-    if fits(operations, inputs):
-        return tuple(operations.blocks_image_means(inputs))
-    return tf.reduce_mean(inputs, axis=(1, 2), keepdims=True), inputs
-
-
-def gate(inputs, gates):
-    """`inputs` (B, H, W, C) times `gates` (B, 1, 1, C)."""
-    operations = kernels()
-    return operations.blocks_gate(inputs, gates) if fits(operations, inputs) else inputs * gates
 
 
 def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon, rate, training, activation=None, residual=None):

@@ -1,0 +1,19 @@
+"""Mean over the image and gating of channels under TensorFlow: by our kernels, else by its own operations."""
+
+import tensorflow as tf
+
+from blocks.ops.tensorflow.runtime import fits, kernels
+
+
+def image_mean(inputs) -> tuple:
+    """Mean of `inputs` (B, H, W, C) over the image, (B, 1, 1, C), and the inputs, to be used from here on."""
+    operations = kernels()
+    if fits(operations, inputs):
+        return tuple(operations.blocks_image_means(inputs))
+    return tf.reduce_mean(inputs, axis=(1, 2), keepdims=True), inputs
+
+
+def gate(inputs, gates):
+    """`inputs` (B, H, W, C) times `gates` (B, 1, 1, C)."""
+    operations = kernels()
+    return operations.blocks_gate(inputs, gates) if fits(operations, inputs) else inputs * gates
