@@ -41,7 +41,7 @@ def test_each_run_of_a_process_is_its_own_and_ends_as_it_ended(tmp_path):
     assert "Traceback" not in err and err.count("\n") == 3
     for run, exit_code in zip(told, (0, 1, 1), strict=True):
         records = inspect(run["directory"])
-        assert records[-1]["exit"] == {"exit_code": exit_code}
+        assert records[-1]["exit"]["exit_code"] == exit_code  # beside whole seconds of "runtime", where it took one
         (opened,) = [record["run"] for record in records if record["type"] == "run"]
         assert (opened["display_name"], opened["run_group"]) == (f"run{run['index']}", "digits")
         assert opened["config"]["update"]["model"] == {"name": "resnext", "depths": [3, 4]}
