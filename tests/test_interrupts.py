@@ -80,6 +80,8 @@ def test_ignored_stays_ignored():
 def stopping():
     """SIGTERM and SIGHUP raise KeyboardInterrupt, as `train.py` has it."""
     before = {number: signal.getsignal(number) for number in signals.STOPPING}
+    for number in set(signals.STOPPING) - {signal.SIGINT}:
+        signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
     signals.stop_on_signals()
     yield
     for number, handler in before.items():

@@ -13,7 +13,8 @@ from termios import TIOCSWINSZ
 
 # Makes the terminal on its standard input the controlling one, so that Ctrl-C reaches what it becomes.
 ATTACH = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
 os.setsid()
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
