@@ -38,7 +38,7 @@ class PaddedConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` with explicit padding: zeros first, then a convolution without padding."""
 
     def __init__(self, *args, padding=((0, 0), (0, 0)), **kwargs):
-        self.margins = padding
+        self.explicit_padding = padding
         super().__init__(*args, padding="valid", **kwargs)
 
     def build(self, input_shape):
@@ -46,11 +46,11 @@ class PaddedConv2D(keras.layers.Conv2D):
         self.input_spec = None
 
     def padded(self, shape):
-        sizes = [None if s is None else s + sum(m) for s, m in zip(shape[1:3], self.margins, strict=True)]
+        sizes = [None if s is None else s + sum(m) for s, m in zip(shape[1:3], self.explicit_padding, strict=True)]
         return (shape[0], *sizes, shape[3])
 
     def call(self, inputs):
-        return super().call(keras.ops.pad(inputs, ((0, 0), *self.margins, (0, 0))))
+        return super().call(keras.ops.pad(inputs, ((0, 0), *self.explicit_padding, (0, 0))))
 
     def compute_output_shape(self, input_shape):
         return super().compute_output_shape(self.padded(input_shape))

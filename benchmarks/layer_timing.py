@@ -25,7 +25,7 @@ class Cell:
         self.process, self.side, self.mode, self.precision = process, side, mode, precision
         self.calls = 1
         self.seconds: list[float] = []  # of one call, a value for each turn
-        self.chosen: str | None = None  # the formulation that the layer's rules chose, where they did
+        self.chosen: str | None = None  # the implementation that the layer's rules chose, where they did
         self.status = MEASURED
 
     @property

@@ -1,4 +1,4 @@
-"""Single convolutions in TensorFlow: the zoo's layer, Keras's own, split and concatenate, and each formulation.
+"""Single convolutions in TensorFlow: the zoo's layer, Keras's own, split and concatenate, and each implementation.
 
 All of them run in a loop inside one graph, one call after the other, so that a timing is of the convolution and not
 of calling TensorFlow from Python.
@@ -13,7 +13,7 @@ import tensorflow as tf
 from worker import Calls
 
 import blocks
-import blocks.ops.implementation
+import blocks.ops.tensorflow.conv2d
 
 IN_A_TURN = 8  # calls in one turn of the graph's loop: its own operations take as long as a small convolution
 
@@ -53,15 +53,15 @@ class Convolution:
 
             both = [(value, value) for value in (self.kernel, self.strides, 1)]
             kernel, strides, dilation = both
-            made = convolution(
+            names = convolution(
                 self.channels, self.filters, kernel, strides, self.padding, dilation, self.groups, use_bias=False
             )
-            return self.built(made[0] if len(made) == 1 else keras.Sequential(made))
+            return self.built(names[0] if len(names) == 1 else keras.Sequential(names))
         shape = (self.kernel, self.kernel, self.channels // self.groups, self.filters)
         kernel = tf.Variable(tf.random.stateless_normal(shape, (0, 2), dtype=keras.config.dtype_policy().name))
         if side == "split":
             return lambda inputs: self.split(inputs, kernel.value()), [kernel]
-        name = side.removeprefix("formulation:")
+        name = side.removeprefix("implementation:")
         strides = (self.strides, self.strides)
         return (
             lambda inputs: blocks.grouped_convolution(
@@ -94,7 +94,7 @@ class Layers(Calls):
         """Build one; how many calls of it last `least` seconds, the seconds of one, and what the layer's rules chose.
 
         Args:
-            side: "zoo", "keras", "split", or "formulation:NAME" out of `blocks.ops.implementation`.
+            side: "zoo", "keras", "split", or "implementation:NAME" out of `blocks.ops.implementation`.
             mode: "forward", or "gradients": forward, and the gradients of inputs and kernel.
             precision: of inputs, kernel and arithmetic: "float32" or "bfloat16".
             xla: compile each call with XLA.
@@ -115,17 +115,17 @@ class Layers(Calls):
 @contextmanager
 def choices() -> Iterator[list[str]]:
     """What `blocks.ops.implementation` chooses while this lasts, in order: nothing but the choice itself tells it."""
-    made, choose = [], blocks.ops.implementation.choose
+    names, choose = [], blocks.ops.tensorflow.conv2d.choose
 
-    def noted(situation):
-        made.append(choose(situation))
-        return made[-1]
+    def recorded(spec):
+        names.append(choose(spec))
+        return names[-1]
 
-    blocks.ops.implementation.choose = noted
+    blocks.ops.tensorflow.conv2d.choose = recorded
     try:
-        yield made
+        yield names
     finally:
-        blocks.ops.implementation.choose = choose
+        blocks.ops.tensorflow.conv2d.choose = choose
 
 
 def loop(

@@ -21,7 +21,7 @@ def load() -> tuple[dict, dict]:
     from tensorflow_layers import Layers
 
     import zoo  # noqa: F401, so that its absence is reported at once
-    from blocks.ops import implementation as formulations
+    from blocks.ops.implementation import NAMES
 
     steps, layers = Steps(), Layers()
     commands = {
@@ -34,7 +34,7 @@ def load() -> tuple[dict, dict]:
         "forget": layers.forget,
     }
     versions = f"tensorflow {tf.__version__}, keras {keras.__version__}"
-    return commands, {"versions": versions, "formulations": formulations.NAMES}
+    return commands, {"versions": versions, "implementations": NAMES}
 
 
 def network(steps: Steps, side: str, model: str, mode: str, precision: str, batch: int, size: int) -> dict:

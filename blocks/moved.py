@@ -43,7 +43,7 @@ MOVED = {  # former path -> the modules that have its names now
     "blocks.separable": "blocks.layers.separable_conv",
     "blocks.shuffle": "blocks.layers.channel_shuffle",
     "blocks.shufflenet": "blocks.families.shufflenet",
-    "blocks.tensorflow_formulations": "blocks.ops.tensorflow.conv2d blocks.ops.tensorflow.activations",
+    "blocks.tensorflow_formulations": "blocks.ops.tensorflow.conv2d blocks.ops.tensorflow.epilogue",
     "blocks.tensorflow_ops": (
         "blocks.ops.tensorflow.runtime blocks.ops.tensorflow.conv2d "
         "blocks.ops.tensorflow.batch_norm blocks.ops.tensorflow.channel_shuffle blocks.ops.tensorflow.gates "

@@ -124,16 +124,16 @@ def test_layers_measures_every_side(tmp_path):
 
 
 @pytest.mark.heavy
-def test_formulations_marks_the_fastest_and_the_chosen(tmp_path):
+def test_implementations_marks_the_fastest_and_the_chosen(tmp_path):
     settings = ["--only", "stage2.0.branch2.3", "--precisions", "bfloat16", "--modes", "forward", "--batch", "1"]
-    rows = rows_of("formulations.py", tmp_path / "formulations.csv", *settings)
+    rows = rows_of("implementations.py", tmp_path / "implementations.csv", *settings)
     measured = [row for row in rows if row["status"] == "measured"]
     fastest = min(float(row["call_seconds"]) for row in measured)
     assert [row["is_fastest"] for row in rows].count("True") == 1
     assert [row["is_chosen"] for row in rows].count("True") == 1
     for row in measured:
         assert float(row["ratio_to_fastest"]) == pytest.approx(float(row["call_seconds"]) / fastest, rel=1e-4)
-    refused = next(row for row in rows if row["formulation"] == "matmul")
+    refused = next(row for row in rows if row["implementation"] == "matmul")
     assert "implementation='matmul'" in refused["status"] and refused["call_seconds"] == ""
 
 

@@ -223,7 +223,7 @@ def test_repeats_and_invalid_values_are_shown_as_in_the_table_of_the_terminal(br
     run_directories.write_run(root / "90", diverged)
     run_directories.write_run(root / "91", run_directories.result("convnext", None, 7, val_top1=None))
     show(browser, written(root))
-    rows = {row.label: table.spread(row, "val_top1") for row in ranked(read_runs([root], say=pytest.fail))}
+    rows = {row.label: table.figure_text(row, "val_top1") for row in ranked(read_runs([root], say=pytest.fail))}
     place = browser.execute_script(HEADINGS).index("validation top-1")
     shown = {label: cells[place] for label, cells in browser.execute_script(CELLS)}
     assert shown.keys() == rows.keys()

@@ -15,7 +15,7 @@ from zoo.comparison import configuration
 from zoo.comparison.page_data import page_data
 from zoo.comparison.ranking import ranked
 from zoo.comparison.runs import Run, planned_epochs
-from zoo.comparison.table import progress, spread
+from zoo.comparison.table import figure_text, progress
 from zoo.comparison.wandb import panels
 from zoo.comparison.wandb.report import escaped, markdown_table
 
@@ -107,7 +107,7 @@ def test_data_are_told_by_what_they_are_and_else_by_their_folder():
 def test_two_folders_of_data_as_they_were_reported():
     one = run(without=["data"], val_top1=0.90)
     other = changed("config.dataset.data_dir", "/data/other", run(without=["data"], val_top1=0.1056))
-    assert [spread(row, "val_top1") for row in ranked([one, other])] == ["90.00 %", "10.56 %"]
+    assert [figure_text(row, "val_top1") for row in ranked([one, other])] == ["90.00 %", "10.56 %"]
 
 
 def test_repeats_of_a_seed_are_no_seeds():
@@ -115,7 +115,7 @@ def test_repeats_of_a_seed_are_no_seeds():
     (row,) = ranked(runs)
     known = row.figures["val_top1"]
     assert (known.deviation, known.count, known.runs) == (None, 1, 5)
-    assert spread(row, "val_top1") == "90.20 % (5 repeats)"
+    assert figure_text(row, "val_top1") == "90.20 % (5 repeats)"
 
 
 def test_the_spread_is_that_of_the_seeds_means():
@@ -132,7 +132,7 @@ def test_the_spread_is_that_of_the_seeds_means():
         statistics.stdev(means)
     )
     assert (known.count, known.runs, row.seeds) == (3, 6, {0: 3, 1: 1, 2: 2})
-    assert spread(row, "val_top1") == "81.00 ± 9.54 % (3 seeds, 6 runs)"
+    assert figure_text(row, "val_top1") == "81.00 ± 9.54 % (3 seeds, 6 runs)"
     assert escaped("81.00 ± 9.54 % (3 seeds, 6 runs)") in markdown_table([row], "val_top1")
 
 
@@ -180,7 +180,7 @@ HISTORY = {
 def test_an_invalid_last_value_is_not_replaced_by_an_earlier_one(status):
     (row,) = ranked([run(status=status, history=HISTORY, epochs=3, without=["val_top1", "val_loss", "seconds"])])
     assert not {"val_top1", "val_loss", "seconds"} & row.figures.keys() and row.rank is None
-    assert spread(row, "val_top1") == "invalid" and row.figures["best_val_top1"].mean > 0.9
+    assert figure_text(row, "val_top1") == "invalid" and row.figures["best_val_top1"].mean > 0.9
     valid = HISTORY | {"val/top1": [0.7, 0.9, 0.2]}
     (row,) = ranked([run(status=status, history=valid, epochs=3, without=["val_top1"])])
     assert row.figures["val_top1"].mean == 0.2
@@ -189,12 +189,12 @@ def test_an_invalid_last_value_is_not_replaced_by_an_earlier_one(status):
 def test_a_damaged_last_line_is_not_replaced_by_an_earlier_one():
     history = {"epoch": [1.0, 2.0], "val/top1": [0.7, 0.9]}
     (row,) = ranked([run(history=history, epochs=3, without=["val_top1"])])
-    assert "val_top1" not in row.figures and spread(row, "val_top1") == "invalid"
+    assert "val_top1" not in row.figures and figure_text(row, "val_top1") == "invalid"
 
 
 def test_what_was_not_measured_is_not_invalid():
     (row,) = ranked([run(latency_seconds=None)])
-    assert not row.invalid("latency_seconds") and not row.invalid("test_top1") and spread(row, "test_top1") == "-"
+    assert not row.invalid("latency_seconds") and not row.invalid("test_top1") and figure_text(row, "test_top1") == "-"
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1.5", "null"])
@@ -214,7 +214,7 @@ def test_a_directory_with_an_invalid_last_accuracy_says_so(tmp_path, value):
 def test_a_diverged_seed_is_named_beside_the_mean_of_the_others():
     runs = [run(f"runs/{seed}", seed=seed, val_top1=value) for seed, value in enumerate([0.8, 0.9, None])]
     (row,) = ranked(runs)
-    assert spread(row, "val_top1") == "85.00 ± 7.07 % (2, 1 invalid)"
+    assert figure_text(row, "val_top1") == "85.00 ± 7.07 % (2, 1 invalid)"
 
 
 def test_a_running_run_shows_how_far_it_is():
@@ -248,7 +248,7 @@ def test_runs_on_w_and_b_are_told_apart_alike(tmp_path):
     (three,) = [row for row in ranks if len(row.runs) == 3]
     assert three.seeds == {0: 2, 1: 1}
     (diverged,) = [row for row in ranks if row.label == "diverged"]
-    assert spread(diverged, "val_top1") == "invalid"
+    assert figure_text(diverged, "val_top1") == "invalid"
     assert runs[0].result["data"] == {"builder": "fashion_mnist/3.0.1"} and "kernels" not in runs[0].result["config"]
 
 

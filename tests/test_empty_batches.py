@@ -25,9 +25,12 @@ def volume(name, groups):
 # Every layer, made anew; the shape it is called on; how it is called.
 LAYERS = {
     **{f"grouped {name}": (convolution(name), IMAGES) for name in (None, "native", "split", "taps")},
-    **{f"depthwise {name}": (convolution(name, 32, 32), IMAGES) for name in (None, "depthwise", "kernel")},
-    **{f"pointwise {name}": (convolution(name, 16, 1, 1), IMAGES) for name in (None, "matmul", "hybrid", "kernel")},
-    **{f"strided {name}": (convolution(name, 32, 8, 3, 2, activation="relu"), IMAGES) for name in ("native", "kernel")},
+    **{f"depthwise {name}": (convolution(name, 32, 32), IMAGES) for name in (None, "depthwise", "custom_op")},
+    **{f"pointwise {name}": (convolution(name, 16, 1, 1), IMAGES) for name in (None, "matmul", "hybrid", "custom_op")},
+    **{
+        f"strided {name}": (convolution(name, 32, 8, 3, 2, activation="relu"), IMAGES)
+        for name in ("native", "custom_op")
+    },
     "strided pointwise": (convolution("native", 16, 2, 1, 2), IMAGES),
     "float32": (convolution("float32", 32, 8, dtype="mixed_bfloat16"), IMAGES),
     "dilated": (convolution(None, dilation_rate=2, padding="same"), IMAGES),

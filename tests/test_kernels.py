@@ -77,7 +77,7 @@ def test_not_a_number_and_infinity_pass_through():
     for dtype in ("float32", "bfloat16"):
         kernel = tf.cast(tf.eye(32)[None, None], dtype)
         outputs = conv2d.convolve(
-            tf.cast(images, dtype), kernel, (1, 1), "valid", (1, 1), activation="relu", implementation="kernel"
+            tf.cast(images, dtype), kernel, (1, 1), "valid", (1, 1), activation="relu", implementation="custom_op"
         )
         outputs = tf.cast(outputs, "float32").numpy()
         assert np.isnan(outputs[0, 0, 0]).all() and not np.isfinite(outputs[0, 1, 1]).any()
@@ -122,7 +122,7 @@ def test_a_convolution_waits_for_both_gradients_and_computes_no_other(groups, si
     def gradients():
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(watched)
-            outputs = conv2d.convolve(images, kernel, (1, 1), "same", (1, 1), implementation="kernel")
+            outputs = conv2d.convolve(images, kernel, (1, 1), "same", (1, 1), implementation="custom_op")
         return tape.gradient(outputs, watched)
 
     found = operation_types(gradients)

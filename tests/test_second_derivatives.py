@@ -43,7 +43,7 @@ LAYERS = {
     "depthwise": (convolution(3, CHANNELS, activation="relu6"), {}, "xr"),
     "pointwise": (convolution(1, 2), {}, "xr"),
     "pointwise, strided": (convolution(1, 1, 2), {}, "x"),
-    "dense": (convolution(3, 1, implementation="kernel"), {}, "x"),
+    "dense": (convolution(3, 1, implementation="custom_op"), {}, "x"),
     "hybrid": (convolution(1, 1, implementation="hybrid"), {}, "x"),
     "taps": (convolution(3, 8, implementation="taps"), {}, "x"),
     "native": (convolution(3, 8, implementation="native"), {}, "x"),

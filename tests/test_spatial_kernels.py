@@ -12,8 +12,8 @@ from blocks.ops.implementation import choose
 from blocks.ops.tensorflow import conv2d
 from helpers import definition
 from helpers.checks import check_all_close
+from helpers.conv_specs import PLAIN
 from helpers.kernels import needs_kernels
-from helpers.situations import PLAIN
 from helpers.tensors import exact, operation_types, values_and_gradients
 
 pytestmark = needs_kernels
@@ -59,7 +59,7 @@ def test_values_and_gradients_are_those_of_the_definition(case, dtype, tolerance
         return definition.grouped_convolution(x, w, strides, padding, (1, 1))
 
     def ours(x, w):
-        return grouped_convolution(x, w, strides, padding, implementation="kernel")
+        return grouped_convolution(x, w, strides, padding, implementation="custom_op")
 
     weights = exact(plainly(images, kernel).shape, dtype, seed=1)
     expected = values_and_gradients(plainly, images, kernel, weights=weights)
@@ -85,7 +85,7 @@ def test_bias_activation_and_residual(channels, groups, more, activation):
 
     def ours(x, w, *more):
         more = dict(zip(added, more, strict=True))
-        return conv2d.convolve(x, w, (1, 1), padding, (1, 1), activation=activation, implementation="kernel", **more)
+        return conv2d.convolve(x, w, (1, 1), padding, (1, 1), activation=activation, implementation="custom_op", **more)
 
     arguments = (images, kernel, *added.values())
     expected = values_and_gradients(plainly, *arguments, weights=weights)
@@ -109,7 +109,7 @@ def test_second_derivatives(channels, groups):
 
     expected = penalty(lambda x, w: definition.grouped_convolution(x, w, (2, 2), padding, (1, 1)), images, kernel)
     found = penalty(
-        lambda x, w: grouped_convolution(x, w, 2, padding, implementation="kernel"),
+        lambda x, w: grouped_convolution(x, w, 2, padding, implementation="custom_op"),
         tf.cast(images, "float32"),
         tf.cast(kernel, "float32"),
     )
@@ -135,27 +135,30 @@ def test_it_is_chosen_and_traced():
 @pytest.mark.parametrize(
     "change, expected",
     [
-        ({}, "kernel"),
-        ({"inputs": 16, "outputs": 16}, "kernel"),
-        ({"inputs": 16, "outputs": 48}, "kernel"),
-        ({"inputs": 16, "outputs": 49}, "native"),
-        ({"inputs": 32, "outputs": 64, "strides": (2, 2)}, "kernel"),
-        ({"inputs": 32, "outputs": 64, "onednn": False}, "kernel"),
+        ({}, "custom_op"),
+        ({"in_channels_per_group": 16, "out_channels_per_group": 16}, "custom_op"),
+        ({"in_channels_per_group": 16, "out_channels_per_group": 48}, "custom_op"),
+        ({"in_channels_per_group": 16, "out_channels_per_group": 49}, "native"),
+        ({"in_channels_per_group": 32, "out_channels_per_group": 64, "strides": (2, 2)}, "custom_op"),
+        ({"in_channels_per_group": 32, "out_channels_per_group": 64, "onednn": False}, "custom_op"),
         ({"kernel_size": (5, 5)}, "native"),
-        ({"inputs": 4, "outputs": 8}, "native"),
-        ({"inputs": 3, "outputs": 3}, "native"),
+        ({"in_channels_per_group": 4, "out_channels_per_group": 8}, "native"),
+        ({"in_channels_per_group": 3, "out_channels_per_group": 3}, "native"),
         ({"dilation": (2, 2)}, "native"),
         ({"kernel_size": (13, 13), "onednn": False}, "split"),
-        ({"groups": 1, "inputs": 64, "outputs": 64}, "native"),
-        ({"groups": 1, "inputs": 3, "outputs": 64, "kernel_size": (7, 7)}, "kernel"),
-        ({"groups": 1, "inputs": 64, "outputs": 128, "strides": (2, 2)}, "kernel"),
-        ({"groups": 1, "inputs": 64, "outputs": 129, "strides": (2, 2)}, "native"),
-        ({"groups": 1, "inputs": 64, "outputs": 64, "dtype": "bfloat16"}, "kernel"),
-        ({"groups": 1, "inputs": 256, "outputs": 256, "onednn": False}, "kernel"),
-        ({"groups": 1, "inputs": 3, "outputs": 64, "dilation": (2, 2)}, "native"),
-        ({"dtype": "bfloat16"}, "kernel"),
-        ({"dtype": "bfloat16", "matrix_units": True}, "kernel"),
-        ({"dtype": "bfloat16", "matrix_units": True, "inputs": 16, "outputs": 16}, "native"),
+        ({"groups": 1, "in_channels_per_group": 64, "out_channels_per_group": 64}, "native"),
+        ({"groups": 1, "in_channels_per_group": 3, "out_channels_per_group": 64, "kernel_size": (7, 7)}, "custom_op"),
+        ({"groups": 1, "in_channels_per_group": 64, "out_channels_per_group": 128, "strides": (2, 2)}, "custom_op"),
+        ({"groups": 1, "in_channels_per_group": 64, "out_channels_per_group": 129, "strides": (2, 2)}, "native"),
+        ({"groups": 1, "in_channels_per_group": 64, "out_channels_per_group": 64, "dtype": "bfloat16"}, "custom_op"),
+        ({"groups": 1, "in_channels_per_group": 256, "out_channels_per_group": 256, "onednn": False}, "custom_op"),
+        ({"groups": 1, "in_channels_per_group": 3, "out_channels_per_group": 64, "dilation": (2, 2)}, "native"),
+        ({"dtype": "bfloat16"}, "custom_op"),
+        ({"dtype": "bfloat16", "matrix_units": True}, "custom_op"),
+        (
+            {"dtype": "bfloat16", "matrix_units": True, "in_channels_per_group": 16, "out_channels_per_group": 16},
+            "native",
+        ),
     ],
 )
 def test_where_it_is_chosen(change, expected):

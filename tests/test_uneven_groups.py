@@ -12,7 +12,7 @@ from blocks import (
     grouped_convolution,
     split_channels,
 )
-from blocks.ops.group_sizes import share_out
+from blocks.ops.group_sizes import apportion
 from helpers import definition
 from helpers.arrays import draw
 from helpers.checks import check_all_close
@@ -32,7 +32,7 @@ CASES = {  # groups, filters, and the shapes (inputs of a group, filters) of the
 
 def by_group(layer) -> list:
     """The kernel of every group on its own."""
-    return [part for kernel, run in zip(layer.kernels, layer.runs, strict=True)
+    return [part for kernel, run in zip(layer.kernels, layer.group_runs, strict=True)
             for part in tf.split(kernel.value, run.groups, axis=-1)]  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def test_split_channels_by_example():
     (3, (1, 98, 1), (1, 1, 1)),
 ])  # fmt: skip
 def test_filters_are_shared_by_largest_remainder(filters, sizes, shares):
-    assert share_out(filters, sizes) == shares and sum(shares) == filters
+    assert apportion(filters, sizes) == shares and sum(shares) == filters
 
 
 @pytest.mark.parametrize(("make", "sentence"), [

@@ -9,8 +9,8 @@ from blocks.layers.real_inputs import RealInputs
 from blocks.ops.activations import named_activation
 from blocks.ops.arguments import data_format_of, per_axis
 from blocks.ops.geometry import output_shape, padding_of
-from blocks.ops.group_sizes import filters_of, groups_of, runs_of
-from blocks.ops.grouped_conv import convolve_runs, implementation_of
+from blocks.ops.group_sizes import filters_of, group_runs, groups_of
+from blocks.ops.grouped_conv import convolve_group_runs, implementation_of
 
 
 class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
@@ -68,17 +68,17 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         channels = input_shape[self._channel_axis]
         if channels is None:
             raise ValueError(f"The number of input channels must be known to build {self.name}; got {input_shape}.")
-        self.runs = runs_of(self.groups, self.filters_by_group, channels)
+        self.group_runs = group_runs(self.groups, self.filters_by_group, channels)
         self.compute_output_shape(input_shape)
         first = 0  # of the run's filters
-        for name, run in zip(self._kernel_names, self.runs, strict=True):
+        for name, run in zip(self._kernel_names, self.group_runs, strict=True):
             kernel = self.add_weight(
                 name=name,
                 shape=(*self.kernel_size, run.channels // run.groups, run.filters),
                 initializer=self._initializer(run.filters, first),
                 regularizer=self.kernel_regularizer,
                 constraint=self.kernel_constraint,
-                autocast=False,  # each way to convolve casts it as it needs it, or not at all
+                autocast=False,  # each implementation casts it as it needs it, or not at all
             )
             setattr(self, name, kernel)
             first += run.filters
@@ -95,7 +95,7 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
 
     @property
     def _kernel_names(self) -> list[str]:
-        return ["kernel"] if len(self.runs) == 1 else [f"kernel_{index}" for index in range(len(self.runs))]
+        return ["kernel"] if len(self.group_runs) == 1 else [f"kernel_{index}" for index in range(len(self.group_runs))]
 
     def _initializer(self, filters: int, first: int):
         """What a kernel of `filters` outputs, from number `first` on, begins as.
@@ -133,10 +133,10 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         if residual is not None:
             self._check_residual(inputs.shape, residual.shape)
         activation = named_activation(self.activation)
-        outputs = convolve_runs(
+        outputs = convolve_group_runs(
             inputs,
             self.kernels,
-            [run.channels for run in self.runs],
+            [run.channels for run in self.group_runs],
             self.strides,
             self.padding,
             self.dilation_rate,

@@ -31,7 +31,7 @@ def did_you_mean(value: object, allowed: Sequence[str]) -> str:
     return f' Did you mean "{close[0]}"?' if close else ""
 
 
-def spread(channels: int, groups: int) -> tuple[int, ...]:
+def split_evenly(channels: int, groups: int) -> tuple[int, ...]:
     """`channels` in `groups` sizes that differ by one at most, the larger ones first."""
     size, rest = divmod(channels, groups)
     return (size + 1,) * rest + (size,) * (groups - rest)
@@ -39,7 +39,7 @@ def spread(channels: int, groups: int) -> tuple[int, ...]:
 
 def sizes_text(channels: int, groups: int) -> str:
     """What to type for `channels` in `groups` sizes: the sizes, or the call that computes them if they are many."""
-    return f"split_channels({channels}, {groups})" if groups > MANY else str(spread(channels, groups))
+    return f"split_channels({channels}, {groups})" if groups > MANY else str(split_evenly(channels, groups))
 
 
 def check_groups(groups: int, channels: int, what: str, uneven: str | None = None, name: str = "groups") -> None:

@@ -4,13 +4,13 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from blocks.ops.arguments import MANY, check_groups, did_you_mean, positive, sizes_text, spread
+from blocks.ops.arguments import MANY, check_groups, did_you_mean, positive, sizes_text, split_evenly
 
 REMAINDERS = ("spread", "first", "last")
 
 
 @dataclass(frozen=True)
-class Run:
+class GroupRun:
     """Neighbouring groups with equally many channels and equally many filters: one grouped convolution.
 
     groups: how many they are; channels, filters: of all of them together.
@@ -42,13 +42,13 @@ def split_channels(channels: int, groups: int, remainder: str = "spread") -> tup
         hint = did_you_mean(remainder, REMAINDERS)
         raise ValueError(f'remainder={remainder!r} is not allowed: use "spread", "first" or "last".{hint}')
     if remainder == "spread":
-        return spread(channels, groups)
+        return split_evenly(channels, groups)
     size, rest = divmod(channels, groups)
     others = (size,) * (groups - 1)
     return (size + rest, *others) if remainder == "first" else (*others, size + rest)
 
 
-def share_out(filters: int, sizes: Sequence[int]) -> tuple[int, ...]:
+def apportion(filters: int, sizes: Sequence[int]) -> tuple[int, ...]:
     """`filters` in proportion to the sizes of the groups, by largest remainder, and at least 1 for each.
 
     Every group gets the whole part of its share; what is left goes one by one to the largest fractions, to the
@@ -87,13 +87,13 @@ def filters_of(value: object, groups: int | tuple[int, ...]) -> int | tuple[int,
         if equal:
             check_groups(groups, filters, "filters", uneven="filters")
         else:
-            share_out(filters, groups)
+            apportion(filters, groups)
         return filters
     entries = _entries(value, "filters", "(32, 32, 38)")
     count = groups if equal else len(groups)
     if len(entries) != count:
         total = max(sum(entries), count)
-        example = total if count > MANY else spread(total, count) if equal else share_out(total, groups)
+        example = total if count > MANY else split_evenly(total, count) if equal else apportion(total, groups)
         raise ValueError(
             f"filters={entries} has {len(entries)} entries for groups={groups}: give one number in all, or one for "
             f"each of the {count} groups, e.g. filters={example}."
@@ -114,7 +114,7 @@ def _entries(value: Sequence, name: str, example: str) -> tuple[int, ...]:
     return entries
 
 
-def runs_of(groups: int | tuple[int, ...], filters: int | tuple[int, ...], channels: int) -> tuple[Run, ...]:
+def group_runs(groups: int | tuple[int, ...], filters: int | tuple[int, ...], channels: int) -> tuple[GroupRun, ...]:
     """The grouped convolutions that a convolution of `channels` inputs comes down to, in the channels' order.
 
     Raises ValueError where a number of groups does not divide `channels`, or sizes do not add up to it.
@@ -122,7 +122,7 @@ def runs_of(groups: int | tuple[int, ...], filters: int | tuple[int, ...], chann
     if isinstance(groups, int):
         check_groups(groups, channels, "input channels", uneven="groups")
         if isinstance(filters, int):
-            return (Run(groups, channels, filters),)
+            return (GroupRun(groups, channels, filters),)
         groups = (channels // groups,) * groups
     if sum(groups) != channels:
         example = sizes_text(channels, min(len(groups), channels))
@@ -130,9 +130,9 @@ def runs_of(groups: int | tuple[int, ...], filters: int | tuple[int, ...], chann
             f"groups={groups} are {sum(groups)} channels together, but there are {channels} input channels: for "
             f"instance groups={example} fits them."
         )
-    shares = share_out(filters, groups) if isinstance(filters, int) else filters
+    shares = apportion(filters, groups) if isinstance(filters, int) else filters
     runs = []
     for (size, share), members in itertools.groupby(zip(groups, shares, strict=True)):
         count = len(list(members))
-        runs.append(Run(count, count * size, count * share))
+        runs.append(GroupRun(count, count * size, count * share))
     return tuple(runs)

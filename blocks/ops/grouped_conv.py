@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from blocks.ops import implementation as formulations
 from blocks.ops.arguments import data_format_of, did_you_mean, per_axis
 from blocks.ops.geometry import Padding, output_shape, padding_of, resolve_causal
 from blocks.ops.group_sizes import groups_of
+from blocks.ops.implementation import check_implementation
 from blocks.ops.inputs import real
 
 VOLUMES = ("native", "frames", "split")  # the implementations of a 3-D convolution
@@ -66,7 +66,7 @@ def grouped_convolution(
     implementation = implementation_of(implementation, rank)
     if uneven:
         kernels, sizes = _merge_equal_neighbours(kernels)
-    return convolve_runs(
+    return convolve_group_runs(
         inputs,
         kernels,
         sizes if uneven else [channels],
@@ -124,7 +124,7 @@ def implementation_of(implementation: str | None, rank: int) -> str | None:
         )
         return None
     if rank < 3 and implementation != "merge":
-        formulations.check_implementation(implementation)
+        check_implementation(implementation)
     if backend != "tensorflow" and implementation != "native":
         raise ValueError(
             f"implementation={implementation!r} exists on Keras's TensorFlow backend only, and this is {backend}: use "
@@ -138,7 +138,7 @@ def implementation_of(implementation: str | None, rank: int) -> str | None:
     return implementation
 
 
-def convolve_runs(
+def convolve_group_runs(
     inputs,
     kernels: Sequence,
     channels: Sequence[int],

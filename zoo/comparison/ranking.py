@@ -14,7 +14,7 @@ FRONTS = ("macs", "parameters", "latency_seconds")  # the costs that a Pareto fr
 
 
 @dataclass(frozen=True)
-class Spread:
+class SeedStatistics:
     """A figure over the seeds of a row. Repeats of a seed count as their mean: they tell nothing of other seeds."""
 
     mean: float
@@ -29,7 +29,7 @@ class Row:
 
     label: str
     runs: tuple[Run, ...]
-    figures: dict[str, Spread]  # of zoo.metrics.METRICS, those that a run has
+    figures: dict[str, SeedStatistics]  # of zoo.metrics.METRICS, those that a run has
     rank: int | None = None  # within the data set, 1 is best, equal rows share it; None without the metric
     front: tuple[str, ...] = ()  # the costs, of FRONTS, for which no other row of the data set beats it
 
@@ -85,7 +85,7 @@ def ranked(runs: Sequence[Run], metric: str = "val_top1", single: bool = False) 
     return [row for name in sorted(by_dataset) for row in _in_order(_with_fronts(by_dataset[name], metric), metric)]
 
 
-def _figures(runs: Sequence[Run]) -> dict[str, Spread]:
+def _figures(runs: Sequence[Run]) -> dict[str, SeedStatistics]:
     figures = {}
     for key in METRICS:
         of_seed: dict[int | str | None, list[float]] = {}
@@ -95,7 +95,7 @@ def _figures(runs: Sequence[Run]) -> dict[str, Spread]:
         if of_seed:
             means = [_mean(values) for values in of_seed.values()]
             deviation = statistics.stdev(means) if len(means) > 1 else None
-            figures[key] = Spread(_mean(means), deviation, len(means), sum(map(len, of_seed.values())))
+            figures[key] = SeedStatistics(_mean(means), deviation, len(means), sum(map(len, of_seed.values())))
     return figures
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TextIO
 
-from zoo.comparison.ranking import FRONTS, Row, Spread
+from zoo.comparison.ranking import FRONTS, Row, SeedStatistics
 from zoo.comparison.runs import Run, dataset, family, groups, planned_epochs, printable, seed
 from zoo.metrics import COSTS, METRICS
 
@@ -49,7 +49,7 @@ def _scaled(value: float, step: int, units: Sequence[str]) -> str:
     return f"{value:.3g}{units[unit]}" if value < 999.5 else f"{value:,.0f}{units[unit]}"
 
 
-def spread(row: Row, key: str) -> str:
+def figure_text(row: Row, key: str) -> str:
     """A figure of a row and how far its seeds differ in it: "98.73 ± 0.21 % (3)", "98.73 % (5 repeats)", "invalid"."""
     value, invalid = row.figures.get(key), row.invalid(key)
     if value is None:
@@ -64,7 +64,7 @@ def spread(row: Row, key: str) -> str:
     return f"{text} ({', '.join(notes)})" if notes else text
 
 
-def counts(value: Spread) -> str:
+def counts(value: SeedStatistics) -> str:
     """How many seeds and runs a figure is of: "3", "5 repeats" of one seed, or "3 seeds, 7 runs"."""
     if value.runs == value.count:
         return str(value.count)
@@ -93,7 +93,7 @@ def columns(metric: str) -> list[tuple[str, bool, Callable[[Row], str]]]:
         ("groups", True, lambda row: printable(groups(row.first))),
         ("data set", False, lambda row: printable(dataset(row.first))),
         ("status", False, lambda row: row.first.status),
-        (HEADINGS.get(metric, METRICS[metric].title), True, lambda row: spread(row, metric)),
+        (HEADINGS.get(metric, METRICS[metric].title), True, lambda row: figure_text(row, metric)),
         *((HEADINGS[key], True, partial(cell, key=key)) for key in costs),
         ("epochs", True, progress),
         ("Pareto front", False, lambda row: ", ".join(FRONT_WORDS[key] for key in row.front)),

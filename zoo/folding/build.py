@@ -9,7 +9,7 @@ from keras import layers
 
 from zoo.folding.graph import Graph, Report, Step
 from zoo.folding.linear import NORMALIZATIONS
-from zoo.folding.rules import RULES, obstacle
+from zoo.folding.rules import RULES, unsupported_reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +153,7 @@ def _transfer(old: keras.Layer, new: keras.Layer) -> None:
 def _left(graph: Graph, step: Step) -> dict[str, str]:
     """The normalisations that stay in `step`, and why."""
     if type(step.operation) in NORMALIZATIONS:
-        return {step.name: obstacle(graph, step)}
+        return {step.name: unsupported_reason(graph, step)}
     inside = step.operation._flatten_layers(include_self=False) if isinstance(step.operation, keras.Layer) else []
     why = "called with training=True somewhere" if isinstance(step.operation, keras.Model) else "not taken apart"
     return {

@@ -139,8 +139,10 @@ def grouped(linear: Linear) -> Linear:
     if linear.kind is layers.DepthwiseConv2D:
         # (kh, kw, C, multiplier) in C groups: the outputs are in the order of the two last axes already.
         config |= {"filters": linear.channels, "groups": linear.channels // linear.config["depth_multiplier"]}
-        spread = (*config["kernel_size"], 1, linear.channels)
-        return replace(linear, kind=kind, config=config, read=lambda: {"kernel": read()["kernel"].reshape(spread)})
+        depthwise_shape = (*config["kernel_size"], 1, linear.channels)
+        return replace(
+            linear, kind=kind, config=config, read=lambda: {"kernel": read()["kernel"].reshape(depthwise_shape)}
+        )
     return replace(linear, kind=kind, config=config)
 
 

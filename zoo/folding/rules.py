@@ -85,7 +85,7 @@ def fold_normalization(graph: Graph, step: Step) -> Rewrite | None:
     return Rewrite(steps, list(origin))
 
 
-def obstacle(graph: Graph, step: Step) -> str | None:
+def unsupported_reason(graph: Graph, step: Step) -> str | None:
     """Why the normalisation `step` cannot be folded into what comes before it; None where it can."""
     found = _origin(graph, step)
     return found if isinstance(found, str) else None

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from blocks.ops.tensorflow.activations import FUSED, finish
+from blocks.ops.tensorflow.epilogue import FUSED, epilogue
 from blocks.ops.tensorflow.graph import behind_convolution
 from blocks.ops.tensorflow.runtime import exporting, fits, kernels
 
@@ -23,17 +23,17 @@ def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon, rate, tra
             y, moved_mean, moved_variance, _, _ = operations.blocks_norm_train(
                 inputs, scale, offset, mean, variance, residuals, epsilon=epsilon, rate=rate, activation=fused
             )
-            return finish(y, None, rest, None), moved_mean, moved_variance
+            return epilogue(y, None, rest, None), moved_mean, moved_variance
         slope = scale * tf.math.rsqrt(variance + epsilon)
         y = operations.blocks_affine(inputs, slope, offset - mean * slope, residuals, activation=fused)
-        return finish(y, None, rest, None), None, None
+        return epilogue(y, None, rest, None), None, None
     if not training and exporting() and not behind_convolution(inputs):
         # One operator, with a scale for each channel: LiteRT takes a normalisation apart, into a product and a sum that
         # are each rounded to int8.
         slope = scale * tf.math.rsqrt(variance + epsilon)
         kernel = tf.cast(tf.reshape(slope, (1, 1, inputs.shape[-1], 1)), inputs.dtype)
         y = tf.nn.depthwise_conv2d(inputs, kernel, (1, 1, 1, 1), "VALID")
-        return finish(y, offset - mean * slope, activation, residual), None, None
+        return epilogue(y, offset - mean * slope, activation, residual), None, None
     outputs = tf.raw_ops.FusedBatchNormV3(
         x=inputs,
         scale=scale,
@@ -44,7 +44,7 @@ def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon, rate, tra
         exponential_avg_factor=rate if training else 1.0,
         is_training=training,
     )
-    y = finish(outputs.y, None, activation, residual)
+    y = epilogue(outputs.y, None, activation, residual)
     if not training:
         return y, None, None
     empty = tf.equal(tf.size(inputs), 0)  # of which TensorFlow's statistics are NaN

@@ -5,8 +5,8 @@ import dataclasses
 import tensorflow as tf
 
 from blocks.ops.geometry import Padding, sides_of
-from blocks.ops.implementation import Situation, check_implementation, choose, obstacle
-from blocks.ops.tensorflow.activations import FUSED, finish
+from blocks.ops.implementation import ALIASES, ConvSpec, check_implementation, choose, unsupported_reason
+from blocks.ops.tensorflow.epilogue import FUSED, epilogue
 from blocks.ops.tensorflow.guards import checked_sizes, never_empty
 from blocks.ops.tensorflow.runtime import (
     device_kind,
@@ -51,103 +51,105 @@ def convolve(
     height, width, inner, filters = kernel.shape
     groups = inputs.shape[-1] // inner
     sizes = inputs.shape[1:3]
-    s = Situation(
+    spec = ConvSpec(
         device=device_kind(),
         dtype=inputs.dtype.name,
         groups=groups,
-        inputs=inner,
-        outputs=filters // groups,
+        in_channels_per_group=inner,
+        out_channels_per_group=filters // groups,
         kernel_size=(height, width),
         strides=tuple(strides),
         dilation=tuple(dilation) if (height, width) != (1, 1) else (1, 1),
         positions=None if None in sizes else -(-sizes[0] // strides[0]) * -(-sizes[1] // strides[1]),
         onednn=native_gradients(inputs.dtype.name),
         xla=in_xla(),
-        kernels=fewest_channels() if operations else 0,
+        min_kernel_channels=fewest_channels() if operations else None,
         matrix_units=matrix_units(),
         exporting=exporting(),
     )
-    if s.kernels and sides_of(padding, sizes, s.kernel_size, s.strides, s.dilation) is None:
-        s = dataclasses.replace(s, kernels=0)  # they must know the padding beforehand
+    if operations and sides_of(padding, sizes, spec.kernel_size, spec.strides, spec.dilation) is None:
+        spec = dataclasses.replace(spec, min_kernel_channels=None)  # they must know the padding beforehand
     if implementation is None:
-        name = choose(s)
+        name = choose(spec)
     else:
-        name = implementation
-        reason = obstacle(name, s)
+        name = ALIASES.get(implementation, implementation)
+        reason = unsupported_reason(name, spec)
         if reason:
-            raise ValueError(f"implementation={name!r} can't be used here: {reason}. None chooses one that can.")
-    if name == "kernel":
-        return by_kernel(operations, s, inputs, kernel, padding, bias, activation, residual)
+            raise ValueError(
+                f"implementation={implementation!r} can't be used here: {reason}. None chooses one that can."
+            )
+    if name == "custom_op":
+        return by_custom_op(operations, spec, inputs, kernel, padding, bias, activation, residual)
 
     def compute(images, *added):
-        outputs = convolution(name, s, images, kernel, padding)
-        return tf.cast(finish(outputs, bias, activation, *(added or (None,))), images.dtype)
+        outputs = convolution(name, spec, images, kernel, padding)
+        return tf.cast(epilogue(outputs, bias, activation, *(added or (None,))), images.dtype)
 
     return never_empty(compute, *(images for images in (inputs, residual) if images is not None))
 
 
-def convolution(name: str, s: Situation, inputs, kernel, padding: Padding):
-    """Convolution of `inputs` (B, H, W, C) with `kernel` (kh, kw, C / groups, filters) by way `name`.
+def convolution(name: str, spec: ConvSpec, inputs, kernel, padding: Padding):
+    """Convolution of `inputs` (B, H, W, C) with `kernel` (kh, kw, C / groups, filters) with implementation `name`.
 
-    Of the inputs' type; float32 by way "float32".
+    Of the inputs' type; float32 with "float32".
     """
     if name != "float32":
         kernel = tf.cast(kernel, inputs.dtype)
-    inputs, padding = apply_padding(inputs, s, padding)
-    if s.pointwise and max(s.strides) > 1 and not s.exporting:
+    inputs, padding = apply_padding(inputs, spec, padding)
+    if spec.pointwise and max(spec.strides) > 1 and not spec.exporting:
         # Of a strided pointwise convolution oneDNN computes the filter gradient beyond the end of its memory:
         # TensorFlow 2.21 crashes at 12 x 12 pixels, among other sizes.
-        inputs, s = inputs[:, :: s.strides[0], :: s.strides[1]], dataclasses.replace(s, strides=(1, 1))
+        inputs, spec = inputs[:, :: spec.strides[0], :: spec.strides[1]], dataclasses.replace(spec, strides=(1, 1))
     match name:
         case "native":
-            return tf.nn.conv2d(inputs, kernel, s.strides, padding, dilations=s.dilation)
+            return tf.nn.conv2d(inputs, kernel, spec.strides, padding, dilations=spec.dilation)
         case "split":
-            return _split(s, inputs, kernel, padding)
+            return _split(spec, inputs, kernel, padding)
         case "depthwise":
-            return _depthwise(s, inputs, kernel, padding)
+            return _depthwise(spec, inputs, kernel, padding)
         case "matmul":
             return _matmul(inputs, kernel)
         case "hybrid":
             return _hybrid(inputs, kernel)
         case "taps":
-            return _taps(s, inputs, kernel, padding)
+            return _taps(spec, inputs, kernel, padding)
         case "float32":
-            wide = dataclasses.replace(s, dtype="float32", kernels=0)
+            wide = dataclasses.replace(spec, dtype="float32", min_kernel_channels=None)
             return convolution(choose(wide), wide, tf.cast(inputs, tf.float32), tf.cast(kernel, tf.float32), padding)
     raise AssertionError(name)  # check_implementation lets nothing else through
 
 
-def by_kernel(operations, s: Situation, inputs, kernel, padding: Padding, bias, activation, residual):
-    """The whole of `convolve` in one of our kernels, as far as it goes."""
+def by_custom_op(operations, spec: ConvSpec, inputs, kernel, padding: Padding, bias, activation, residual):
+    """The whole of `convolve` in one of our custom operations, which fuse what their kernels support."""
     kernel = tf.cast(kernel, tf.float32)  # weights stay as exact as they are stored
     biases = [] if bias is None else [tf.cast(bias, tf.float32)]
     residuals = [] if residual is None else [residual]
     fused = activation if activation in FUSED else ""
-    if s.pointwise:
-        inputs, _ = apply_padding(inputs, s, padding)
-        if max(s.strides) > 1:
-            inputs = operations.blocks_subsample(inputs, strides=s.strides)
+    if spec.pointwise:
+        inputs, _ = apply_padding(inputs, spec, padding)
+        if max(spec.strides) > 1:
+            inputs = operations.blocks_subsample(inputs, strides=spec.strides)
         outputs = operations.blocks_pointwise(inputs, kernel, biases, residuals, activation=fused)
-        return finish(outputs, None, None if fused else activation, None)
-    sides = sides_of(padding, inputs.shape[1:3], s.kernel_size, s.strides, s.dilation)
-    geometry = {"strides": s.strides, "margins": (*sides[0], *sides[1])}
-    if not s.depthwise:
+        return epilogue(outputs, None, None if fused else activation, None)
+    sides = sides_of(padding, inputs.shape[1:3], spec.kernel_size, spec.strides, spec.dilation)
+    geometry = {"strides": spec.strides, "margins": (*sides[0], *sides[1])}
+    if not spec.depthwise:
         outputs = operations.blocks_spatial(inputs, kernel, biases, residuals, activation=fused, **geometry)
-        return finish(outputs, None, None if fused else activation, None)
+        return epilogue(outputs, None, None if fused else activation, None)
     if residual is not None:
         fused = ""
     outputs = operations.blocks_depthwise(inputs, kernel, biases, activation=fused, **geometry)
-    return finish(outputs, None, None if fused else activation, residual)
+    return epilogue(outputs, None, None if fused else activation, residual)
 
 
-def apply_padding(inputs, s: Situation, padding: Padding):
+def apply_padding(inputs, spec: ConvSpec, padding: Padding):
     """`inputs` padded as far as needed, and the name of TensorFlow's padding that does the rest.
 
     Explicit padding would keep oneDNN from taking the gradient.
     """
-    geometry = inputs.shape[1:3], s.kernel_size, s.strides, s.dilation
-    if s.exporting and s.dilation != (1, 1) and (sides := sides_of(padding, *geometry)):
-        # ONNX Runtime has no "same" for dilated kernels and images of an open size.
+    geometry = inputs.shape[1:3], spec.kernel_size, spec.strides, spec.dilation
+    if spec.exporting and spec.dilation != (1, 1) and (sides := sides_of(padding, *geometry)):
+        # ONNX Runtime has no "same" for dilated kernels and images of unknown size.
         return tf.pad(inputs, ((0, 0), *sides, (0, 0))), "VALID"
     if isinstance(padding, str):
         return inputs, padding.upper()
@@ -158,16 +160,16 @@ def apply_padding(inputs, s: Situation, padding: Padding):
     return tf.pad(inputs, ((0, 0), *padding, (0, 0))), "VALID"
 
 
-def _split(s: Situation, inputs, kernel, padding: str):
+def _split(spec: ConvSpec, inputs, kernel, padding: str):
     """One convolution a group, concatenated."""
-    if s.device == "CPU" and not s.onednn:
-        kernel, s = spread(kernel, s.dilation), dataclasses.replace(s, dilation=(1, 1))
-    parts = zip(tf.split(inputs, s.groups, axis=-1), tf.split(kernel, s.groups, axis=-1), strict=True)
-    convolved = [tf.nn.conv2d(part, weights, s.strides, padding, dilations=s.dilation) for part, weights in parts]
+    if spec.device == "CPU" and not spec.onednn:
+        kernel, spec = dilate_kernel(kernel, spec.dilation), dataclasses.replace(spec, dilation=(1, 1))
+    parts = zip(tf.split(inputs, spec.groups, axis=-1), tf.split(kernel, spec.groups, axis=-1), strict=True)
+    convolved = [tf.nn.conv2d(part, weights, spec.strides, padding, dilations=spec.dilation) for part, weights in parts]
     return tf.concat(convolved, axis=-1)
 
 
-def spread(kernel, dilation):
+def dilate_kernel(kernel, dilation):
     """`kernel` with the zeros between its taps written out: Eigen has no gradient of a dilated convolution."""
     for axis, step in enumerate(dilation):
         if step > 1 and kernel.shape[axis] > 1:
@@ -177,35 +179,35 @@ def spread(kernel, dilation):
     return kernel
 
 
-def _depthwise(s: Situation, inputs, kernel, padding: str):
-    depthwise = tf.reshape(kernel, (*s.kernel_size, s.groups, s.outputs))
-    return tf.nn.depthwise_conv2d(inputs, depthwise, (1, *s.strides, 1), padding, dilations=s.dilation)
+def _depthwise(spec: ConvSpec, inputs, kernel, padding: str):
+    depthwise = tf.reshape(kernel, (*spec.kernel_size, spec.groups, spec.out_channels_per_group))
+    return tf.nn.depthwise_conv2d(inputs, depthwise, (1, *spec.strides, 1), padding, dilations=spec.dilation)
 
 
-def _taps(s: Situation, inputs, kernel, padding: str):
+def _taps(spec: ConvSpec, inputs, kernel, padding: str):
     """A sum over the kernel's taps of shifted inputs times one matrix a group: what XLA makes one loop of."""
-    sides = sides_of(padding.lower(), inputs.shape[1:3], s.kernel_size, s.strides, s.dilation)
+    sides = sides_of(padding.lower(), inputs.shape[1:3], spec.kernel_size, spec.strides, spec.dilation)
     inputs = tf.pad(inputs, ((0, 0), *sides, (0, 0)))
     spans = [
         size - (taps - 1) * dilation
-        for size, taps, dilation in zip(inputs.shape[1:3], s.kernel_size, s.dilation, strict=True)
+        for size, taps, dilation in zip(inputs.shape[1:3], spec.kernel_size, spec.dilation, strict=True)
     ]
     total = 0
-    for y in range(s.kernel_size[0]):
-        for x in range(s.kernel_size[1]):
-            rows, columns = y * s.dilation[0], x * s.dilation[1]
-            window = inputs[:, rows : rows + spans[0] : s.strides[0], columns : columns + spans[1] : s.strides[1]]
-            total = total + _one_tap(s, window, kernel[y, x])
+    for y in range(spec.kernel_size[0]):
+        for x in range(spec.kernel_size[1]):
+            rows, columns = y * spec.dilation[0], x * spec.dilation[1]
+            window = inputs[:, rows : rows + spans[0] : spec.strides[0], columns : columns + spans[1] : spec.strides[1]]
+            total = total + _one_tap(spec, window, kernel[y, x])
     return total
 
 
-def _one_tap(s: Situation, window, weights):
+def _one_tap(spec: ConvSpec, window, weights):
     """`window` (B, H, W, C) times `weights` (C / groups, filters), group by group."""
-    if s.depthwise and s.outputs == 1:
+    if spec.depthwise and spec.out_channels_per_group == 1:
         return window * weights[0]
     sizes = tf.shape(window)[:3]
-    grouped = tf.reshape(window, tf.concat([sizes, (s.groups, s.inputs)], 0))
-    matrices = tf.reshape(weights, (s.inputs, s.groups, s.outputs))
+    grouped = tf.reshape(window, tf.concat([sizes, (spec.groups, spec.in_channels_per_group)], 0))
+    matrices = tf.reshape(weights, (spec.in_channels_per_group, spec.groups, spec.out_channels_per_group))
     outputs = tf.einsum("bhwgc,cgf->bhwgf", grouped, matrices)
     return tf.reshape(outputs, tf.concat([sizes, (weights.shape[-1],)], 0))
 

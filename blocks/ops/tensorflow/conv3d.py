@@ -45,7 +45,7 @@ def convolve(inputs, kernel, strides, padding: Padding, dilation, *, implementat
         # As in 2-D, where oneDNN's gradient of a strided pointwise convolution leaves its memory.
         inputs, strides = inputs[:, :: strides[0], :: strides[1], :: strides[2]], (1, 1, 1)
     if max(dilation) > 1 and not native_gradients(inputs.dtype.name):
-        kernel, dilation = conv2d.spread(kernel, dilation), (1, 1, 1)
+        kernel, dilation = conv2d.dilate_kernel(kernel, dilation), (1, 1, 1)
     geometry = (1, *strides, 1), padding, (1, *dilation, 1), 1 if implementation == "native" else groups
     return never_empty(lambda volumes: _split_convolve(volumes, kernel, *geometry), inputs)
 
@@ -97,5 +97,5 @@ def _apply_padding(inputs, kernel_size, strides, padding: Padding, dilation):
         return inputs, "SAME"
     # PadV2, because Pad makes TensorFlow 2.21's graph optimiser give up ("remapper failed") on the gradient: it fuses
     # padding into the convolution and then looks for it.
-    margins = ((0, 0), *padding, (0, 0))
-    return tf.raw_ops.PadV2(input=inputs, paddings=margins, constant_values=tf.zeros((), inputs.dtype)), "VALID"
+    paddings = ((0, 0), *padding, (0, 0))
+    return tf.raw_ops.PadV2(input=inputs, paddings=paddings, constant_values=tf.zeros((), inputs.dtype)), "VALID"

@@ -17,12 +17,12 @@ def checked_sizes(images, extents, padding: Padding, first: int = 1):
         return images
     checks = []
     sides = ((0, 0),) * len(extents) if padding == "valid" else padding
-    for axis, (size, extent, margins) in enumerate(zip(sizes, extents, sides, strict=True), start=first):
-        least = extent - sum(margins)
-        if size is None and least > 1:
+    for axis, (size, extent, axis_padding) in enumerate(zip(sizes, extents, sides, strict=True), start=first):
+        min_size = extent - sum(axis_padding)
+        if size is None and min_size > 1:
             message = f"The inputs are smaller than the window of {' x '.join(map(str, extents))}: axis {axis} has"
-            message += f" to be {least} or more"
-            checks.append(tf.debugging.assert_greater_equal(tf.shape(images)[axis], least, message))
+            message += f" to be {min_size} or more"
+            checks.append(tf.debugging.assert_greater_equal(tf.shape(images)[axis], min_size, message))
     with tf.control_dependencies(checks):
         return tf.identity(images) if checks else images
 

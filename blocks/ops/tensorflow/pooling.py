@@ -17,10 +17,10 @@ def pool_by_kernel(mode: str, inputs, window, strides, padding: Padding):
         return None  # an open size, or more taps than a byte can tell
     if max(sides[0]) >= window[0] or max(sides[1]) >= window[1]:
         return None  # a window may hold padding alone
-    average, margins = mode == "average", (*sides[0], *sides[1])
-    if average and padding == "same" and any(margins):
+    average, explicit_padding = mode == "average", (*sides[0], *sides[1])
+    if average and padding == "same" and any(explicit_padding):
         return None  # which leaves padding out of the average
-    return operations.blocks_pool(inputs, average=average, window=window, strides=strides, margins=margins).y
+    return operations.blocks_pool(inputs, average=average, window=window, strides=strides, margins=explicit_padding).y
 
 
 def pad_for_max(inputs, paddings, window):

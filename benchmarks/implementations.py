@@ -1,12 +1,12 @@
-"""Every way that `blocks` has to compute a convolution, and the one that its rules choose.
+"""Every implementation that `blocks` has of a convolution, and the one that its rules choose.
 
-usage: python benchmarks/formulations.py [--batch 16] [--only TEXT] [--rounds 5] [--precisions float32,bfloat16]
+usage: python benchmarks/implementations.py [--batch 16] [--only TEXT] [--rounds 5] [--precisions float32,bfloat16]
                                          [--modes forward,gradients] [--xla] [--no-onednn] [--csv FILE]
 
-The shapes are those of `shapes.py`. Each formulation is `blocks.grouped_convolution(..., implementation=NAME)`, all of
-them in one process, in turn. In the table `*` marks the fastest and `<` the one that implementation=None chooses for
-this shape and type; a dash is a formulation that refuses this convolution, and the CSV has its reason. The end lists
-the choices that are more than 10 % slower than the fastest.
+The shapes are those of `shapes.py`. Each implementation is `blocks.grouped_convolution(..., implementation=NAME)`, all
+in one process, in turn. In the table `*` marks the fastest and `<` the one that implementation=None chooses for
+this shape and type; a dash is an implementation that refuses this convolution, and the CSV has its reason. The end
+lists the choices that are more than 10 % slower than the fastest.
 """
 
 import argparse
@@ -22,10 +22,19 @@ from sides import ON_CPU, Sides
 MODES = ("forward", "gradients")
 PRECISIONS = ("float32", "bfloat16")
 PROCESS = "tensorflow"
-PREFIX = "formulation:"
+PREFIX = "implementation:"
 TOLERANCE = 1.1  # times the fastest: what a choice may cost before the end lists it
 SHAPE = ("network", "layer", "kind", "size", "channels", "filters", "kernel", "strides", "groups", "batch")
-RESULTS = ("mode", "precision", "formulation", "call_seconds", "ratio_to_fastest", "is_fastest", "is_chosen", "status")
+RESULTS = (
+    "mode",
+    "precision",
+    "implementation",
+    "call_seconds",
+    "ratio_to_fastest",
+    "is_fastest",
+    "is_chosen",
+    "status",
+)
 COLUMNS = ("date", "cpu", "cores", "others_share", "versions", "xla", "onednn", *SHAPE, *RESULTS)
 
 
@@ -38,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def measure(arguments, sides: Sides, names: list[str], shape: Shape) -> list[dict]:
-    """One row for each formulation, mode and type."""
+    """One row for each implementation, mode and type."""
     rows, busy = [], machine.busy_share()
     for mode in arguments.modes:
         for precision in arguments.precisions:
@@ -72,7 +81,7 @@ def row(arguments, sides: Sides, cell: Cell, rules: Cell, shape: Shape) -> dict:
         "batch": arguments.batch,
         "mode": cell.mode,
         "precision": cell.precision,
-        "formulation": name,
+        "implementation": name,
         "call_seconds": cell.call_seconds,
         "is_fastest": False,
         "is_chosen": name == rules.chosen,
@@ -88,7 +97,7 @@ def show(shape: Shape, rows: list[dict]) -> None:
         for each in rows:
             if (each["mode"], each["precision"]) == (mode, precision):
                 marks = ("*" if each["is_fastest"] else "") + ("<" if each["is_chosen"] else "")
-                line += f"  {each['formulation']} {milliseconds(each['call_seconds'])}{marks}"
+                line += f"  {each['implementation']} {milliseconds(each['call_seconds'])}{marks}"
         print(line)
     for sentence in dict.fromkeys(row["status"] for row in rows):
         if sentence != MEASURED and "can't be used here" not in sentence:
@@ -122,7 +131,7 @@ def main() -> None:
         sides.wait()
         if PROCESS in sides.failures:
             raise SystemExit(sides.failures[PROCESS])
-        names = sides.greetings[PROCESS]["formulations"]
+        names = sides.greetings[PROCESS]["implementations"]
         for shape in shapes:
             found = measure(arguments, sides, names, shape)
             machine.warn_if_busy(found[0]["others_share"])
@@ -133,7 +142,7 @@ def main() -> None:
     slow = slow_choices(rows)
     print(f"\n{len(slow)} choices take more than {TOLERANCE:g} times as long as the fastest:")
     for picked, fastest in slow:
-        names = [f"{each['formulation']} {milliseconds(each['call_seconds'])}" for each in (picked, fastest)]
+        names = [f"{each['implementation']} {milliseconds(each['call_seconds'])}" for each in (picked, fastest)]
         where = f"{picked['network']} {picked['layer']}, {picked['mode']}, {picked['precision']}"
         print(f"  {where}: {', '.join(names)}, {rate(picked['ratio_to_fastest'])}x")
 

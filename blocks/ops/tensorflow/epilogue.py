@@ -1,4 +1,4 @@
-"""Bias, residual sum and activation behind an operation."""
+"""The epilogue of an operation: bias, residual sum and activation."""
 
 import keras
 import tensorflow as tf
@@ -15,7 +15,7 @@ def _hard_sigmoid(inputs):
 ACTIVATIONS = {"hard_sigmoid": _hard_sigmoid, "hard_silu": lambda inputs: inputs * _hard_sigmoid(inputs)}
 
 
-def finish(outputs, bias, activation: str | None, residual):
+def epilogue(outputs, bias, activation: str | None, residual):
     """activation(outputs + bias + residual) in TensorFlow's operations; its graph optimiser fuses them where it can."""
     if bias is not None:
         outputs = tf.nn.bias_add(outputs, tf.cast(bias, outputs.dtype))
