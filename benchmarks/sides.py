@@ -26,7 +26,7 @@ class SideError(RuntimeError):
     """A side cannot do what it was asked: one sentence."""
 
 
-class Refused(SideError):
+class RequestError(SideError):
     """One request failed; the process lives, and can be asked for something else."""
 
 
@@ -86,7 +86,7 @@ class Side:
             raise SideError(self._died())
         content = json.loads(line)
         if "error" in content:
-            raise Refused(f"The side {self.name!r} failed: {content['error']}")
+            raise RequestError(f"The side {self.name!r} failed: {content['error']}")
         return content["answer"]
 
     def _died(self) -> str:
@@ -161,7 +161,7 @@ class Sides:
     def ask(self, name: str, do: str, **arguments) -> dict:
         """One request to one side, after a pause where another side was asked before.
 
-        Raises Refused where it fails, and SideError where the side is dead, now or before.
+        Raises RequestError where it fails, and SideError where the side is dead, now or before.
         """
         if name in self.failures:
             raise SideError(self.failures[name])
@@ -170,7 +170,7 @@ class Sides:
         self._last = name
         try:
             return self.running[name].ask(do, **arguments)
-        except Refused:
+        except RequestError:
             raise
         except SideError as error:
             self.fail(name, str(error))

@@ -18,7 +18,7 @@ sys.path.append(str(ROOT / "benchmarks"))  # its helpers import each other as sc
 import machine
 import report
 from shapes import SHAPES
-from sides import Refused, SideError, Sides
+from sides import RequestError, SideError, Sides
 
 
 def installed(*packages: str) -> bool:
@@ -208,7 +208,7 @@ def test_a_side_that_fails_or_dies_says_so(tmp_path):
         sides.start("one", str(script), sys.executable)
         sides.wait()
         assert sides.ask("one", "add", a=1, b=2) == {"sum": 3}
-        with pytest.raises(Refused, match="The side 'one' failed: ValueError: that is wrong"):
+        with pytest.raises(RequestError, match="The side 'one' failed: ValueError: that is wrong"):
             sides.ask("one", "fail")
         with pytest.raises(SideError, match="ended with status 3; it last said: last words"):
             sides.ask("one", "die")

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from filelock import FileLock
 
 from helpers.paths import ROOT
-from zoo.datasets.availability import DataUnavailable
+from zoo.datasets.availability import DataUnavailableError
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.prepare import damage, prepared_builder
 
@@ -151,7 +151,7 @@ def unreachable(monkeypatch) -> None:
 def test_what_cannot_be_downloaded_is_named_with_its_address_and_what_to_do(tmp_path, monkeypatch):
     unreachable(monkeypatch)
     started = time.monotonic()
-    with pytest.raises(DataUnavailable) as caught:
+    with pytest.raises(DataUnavailableError) as caught:
         prepared_builder(DatasetConfig(builder="mnist", data_dir=str(tmp_path)))
     assert time.monotonic() - started < 10
     message = str(caught.value)
@@ -167,7 +167,7 @@ def test_broken_data_that_cannot_be_had_again_is_refused_but_kept(tmp_path, monk
     folder = tmp_path / "mnist" / "3.0.1"
     folder.mkdir(parents=True)
     (folder / "mnist-train.tfrecord-00000-of-00001").write_bytes(b"half")
-    with pytest.raises(DataUnavailable, match="mnist/3.0.1 is broken .*no dataset_info.json"):
+    with pytest.raises(DataUnavailableError, match="mnist/3.0.1 is broken .*no dataset_info.json"):
         prepared_builder(DatasetConfig(builder="mnist", data_dir=str(tmp_path)))
     assert (folder / "mnist-train.tfrecord-00000-of-00001").read_bytes() == b"half"
 
@@ -178,14 +178,14 @@ def test_wrong_files_put_there_by_hand_are_refused(tmp_path, monkeypatch):
     manual.mkdir(parents=True)
     for url in tfds.builder("mnist", data_dir=tmp_path).url_infos:
         (manual / url.rpartition("/")[2]).write_bytes(b"not the file")
-    with pytest.raises(DataUnavailable, match="mnist/3.0.1 .*wrong checksum"):
+    with pytest.raises(DataUnavailableError, match="mnist/3.0.1 .*wrong checksum"):
         prepared_builder(DatasetConfig(builder="mnist", data_dir=str(tmp_path)))
     assert not (tmp_path / "mnist").exists()
 
 
 def test_imagenet_says_which_archives_go_where(tmp_path):
     with pytest.raises(
-        DataUnavailable, match="ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar. You need to register"
+        DataUnavailableError, match="ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar. You need to register"
     ) as caught:
         prepared_builder(DatasetConfig(builder="imagenet2012", data_dir=str(tmp_path)))
     assert str(tmp_path / "downloads" / "manual") in str(caught.value)

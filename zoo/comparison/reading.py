@@ -15,7 +15,7 @@ from typing import Any
 
 from zoo.comparison.process import has_crashed
 from zoo.comparison.runs import Evaluation, Run, printable
-from zoo.comparison.validation import Damaged, checked_evaluation, checked_result, column_fits, is_number
+from zoo.comparison.validation import DamagedError, checked_evaluation, checked_result, column_fits, is_number
 from zoo.errors import UserError
 from zoo.metrics import EPOCH, EVALUATION_FILE, METRICS, METRICS_FILE, RESULT_FILE, TRAIN_SECONDS
 
@@ -60,19 +60,19 @@ def read_run(folder: Path, say: Say) -> Run | None:
     try:
         raw = _read_json(folder / RESULT_FILE)
         result = checked_result(raw, say_of(RESULT_FILE))
-    except Damaged as error:
+    except DamagedError as error:
         say_of(RESULT_FILE)(f"{error}; this run is left out")
         return None
     history: dict[str, list[float | None]] = {}
     evaluation = None
     try:
         history = _read_metrics(folder / METRICS_FILE, say_of(METRICS_FILE))
-    except Damaged as error:
+    except DamagedError as error:
         say_of(METRICS_FILE)(f"{error}; the run is shown without its epochs")
     try:
         if (folder / EVALUATION_FILE).exists():
             evaluation = Evaluation(*checked_evaluation(_read_json(folder / EVALUATION_FILE)))
-    except (Damaged, OSError) as error:
+    except (DamagedError, OSError) as error:
         say_of(EVALUATION_FILE)(f"{error}; the run is shown without its classes")
     status = result["status"]
     if status == "running" and has_crashed(result, _silence(folder), _longest_epoch(history)):
@@ -134,19 +134,19 @@ def _near(path: Path) -> str:
 
 
 def _read_text(path: Path) -> str:
-    """Raises Damaged for a file that is missing, too large, no text, or no file at all, a pipe for instance."""
+    """Raises DamagedError for a file that is missing, too large, no text, or no file at all, a pipe for instance."""
     limit = LARGEST_FILE[path.name]
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise Damaged("it is no regular file")
+            raise DamagedError("it is no regular file")
         if status.st_size > limit:
-            raise Damaged(f"it has {status.st_size:,} bytes, and at most {limit:,} are read")
+            raise DamagedError(f"it has {status.st_size:,} bytes, and at most {limit:,} are read")
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise Damaged(error.strerror or str(error)) from error
+        raise DamagedError(error.strerror or str(error)) from error
     except UnicodeDecodeError as error:
-        raise Damaged(f"its byte {error.start} is no UTF-8 text") from error
+        raise DamagedError(f"its byte {error.start} is no UTF-8 text") from error
 
 
 def _read_json(path: Path) -> Any:
@@ -155,9 +155,9 @@ def _read_json(path: Path) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         what = "is cut off or no JSON" if text.strip() else "is empty"
-        raise Damaged(f"it {what}{f' (line {error.lineno})' if text.strip() else ''}") from error
+        raise DamagedError(f"it {what}{f' (line {error.lineno})' if text.strip() else ''}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists in lists without end
-        raise Damaged("it is no JSON that can be read") from error
+        raise DamagedError("it is no JSON that can be read") from error
 
 
 def _read_metrics(path: Path, say: Say) -> dict[str, list[float | None]]:
@@ -170,14 +170,14 @@ def _read_metrics(path: Path, say: Say) -> dict[str, list[float | None]]:
     # A row is written with its line's end: the last one lacks it while it is half written.
     whole, end, rest = text.rpartition("\n")
     if not end:
-        raise Damaged("its first line is cut off")
+        raise DamagedError("its first line is cut off")
     try:
         rows = list(csv.reader(whole.split("\n"), strict=True))
     except csv.Error as error:
-        raise Damaged(f"it is no CSV ({error})") from error
+        raise DamagedError(f"it is no CSV ({error})") from error
     columns = rows[0]
     if EPOCH not in columns or len(set(columns)) != len(columns):
-        raise Damaged(f"its first line does not name the columns, {EPOCH} and others, each once")
+        raise DamagedError(f"its first line does not name the columns, {EPOCH} and others, each once")
     history: dict[str, list[float | None]] = {column: [] for column in columns}
     bad = []
     for number, row in enumerate(rows[1:], start=2):

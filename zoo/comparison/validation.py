@@ -16,7 +16,7 @@ MAPPINGS = ("config", "data", "family_settings", "packages", "process", "variabl
 COUNTS = ("seed", "epochs", "epochs_planned")
 
 
-class Damaged(UserError):
+class DamagedError(UserError):
     """A file, or a part of it, that is not what a run writes; the text says what is wrong with it."""
 
 
@@ -60,12 +60,12 @@ def checked_result(raw: Any, say: Callable[[str], None]) -> dict[str, Any]:
     """What result.json says, without what cannot be; one call of `say` names all that was left out.
 
     Raises:
-        Damaged: it is no record of a run at all.
+        DamagedError: it is no record of a run at all.
     """
     if not isinstance(raw, dict):
-        raise Damaged(f"it holds {shown(raw)} where a run writes an object")
+        raise DamagedError(f"it holds {shown(raw)} where a run writes an object")
     if raw.get("status") not in RECORDED:
-        raise Damaged(f"status={shown(raw.get('status'))} is none of {', '.join(RECORDED)}")
+        raise DamagedError(f"status={shown(raw.get('status'))} is none of {', '.join(RECORDED)}")
     wrong = [key for key, value in raw.items() if value is not None and not _fits(key, value)]
     if wrong:
         listed = ", ".join(f"{shown(key)[1:-1]}={shown(raw[key])}" for key in wrong[:3])
@@ -102,21 +102,21 @@ def checked_evaluation(raw: Any) -> tuple[str, tuple[str, ...], tuple[tuple[int,
     """Split, classes and cells of evaluation.json, equal cells added up.
 
     Raises:
-        Damaged: any of it is not what a run writes; a confusion matrix with holes would only mislead.
+        DamagedError: any of it is not what a run writes; a confusion matrix with holes would only mislead.
     """
     if not isinstance(raw, dict):
-        raise Damaged(f"it holds {shown(raw)} where a run writes an object")
+        raise DamagedError(f"it holds {shown(raw)} where a run writes an object")
     split, classes, cells = raw.get("split"), raw.get("classes"), raw.get("confusion")
     if not isinstance(split, str):
-        raise Damaged(f"split={shown(split)} is no name")
+        raise DamagedError(f"split={shown(split)} is no name")
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
-        raise Damaged(f"classes={shown(classes)} is no list of names")
+        raise DamagedError(f"classes={shown(classes)} is no list of names")
     if not isinstance(cells, list):
-        raise Damaged(f"confusion={shown(cells)} is no list")
+        raise DamagedError(f"confusion={shown(cells)} is no list")
     counts: dict[tuple[int, int], int] = {}
     for cell in cells:
         fits = isinstance(cell, list) and len(cell) == 3 and all(map(is_count, cell))
         if not fits or max(cell[:2]) >= len(classes):
-            raise Damaged(f"confusion has {shown(cell)}, which is no [true class, predicted class, images]")
+            raise DamagedError(f"confusion has {shown(cell)}, which is no [true class, predicted class, images]")
         counts[cell[0], cell[1]] = counts.get((cell[0], cell[1]), 0) + cell[2]
     return split, tuple(classes), tuple((*place, images) for place, images in sorted(counts.items()) if images)

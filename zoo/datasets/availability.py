@@ -18,7 +18,7 @@ from zoo.errors import UserError
 CONNECT_TIMEOUT = 5.0  # seconds for the hosts, all asked at once; TFDS itself retries for over three minutes
 
 
-class DataUnavailable(UserError):
+class DataUnavailableError(UserError):
     """A data set is neither prepared nor obtainable; says which, from where, why and what to do."""
 
 
@@ -49,7 +49,7 @@ def reason_not_obtainable(builder: tfds.core.DatasetBuilder) -> str | None:
     return f"{hosts[0]} cannot be reached ({reasons[0]})" if reasons and all(reasons) else None
 
 
-def unavailable(builder: tfds.core.DatasetBuilder, why: str, broken: str | None) -> DataUnavailable:
+def unavailable(builder: tfds.core.DatasetBuilder, why: str, broken: str | None) -> DataUnavailableError:
     """The error for `builder`: names its addresses and the two ways to provide it without them."""
     manual = Path(builder.data_dir_root) / "downloads" / "manual"
     urls = sorted(builder.url_infos or {})
@@ -57,7 +57,7 @@ def unavailable(builder: tfds.core.DatasetBuilder, why: str, broken: str | None)
     state = f"is broken ({broken})" if broken else f"is not prepared in {builder.data_dir_root}"
     how = " ".join((builder.MANUAL_DOWNLOAD_INSTRUCTIONS or "").split())
     files = f"put the files into {manual}: {how}" if how else f"put the downloaded files into {manual} and start again."
-    return DataUnavailable(
+    return DataUnavailableError(
         f"The data set {builder.info.full_name} {state} and cannot be obtained from {origin}: {why}. Copy a "
         f"folder that TFDS prepared elsewhere to {builder.data_dir}, or {files}"
     )

@@ -80,7 +80,7 @@ def load(
 
     Raises:
       ValueError: the configuration, the batch size or the kind of data set cannot work, or an image cannot be decoded.
-      zoo.datasets.prepare.DataUnavailable: the data set is neither prepared nor obtainable.
+      zoo.datasets.prepare.DataUnavailableError: the data set is neither prepared nor obtainable.
     """
     check(config)
     if batch_size < 1:

@@ -16,11 +16,11 @@ import tensorflow_datasets as tfds
 from filelock import FileLock, Timeout
 from google.protobuf import json_format
 
-from zoo.datasets.availability import DataUnavailable, reason_not_obtainable, unavailable
+from zoo.datasets.availability import DataUnavailableError, reason_not_obtainable, unavailable
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.digits import Digits
 
-__all__ = ["DataUnavailable", "damage", "prepared_builder"]
+__all__ = ["DataUnavailableError", "damage", "prepared_builder"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def prepared_builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
     prepared, by one process while others wait; a folder that a killed process left half-written is replaced.
 
     Raises:
-      DataUnavailable: it is not prepared and cannot be obtained; it says from where, why and what to do.
+      DataUnavailableError: it is not prepared and cannot be obtained; it says from where, why and what to do.
       ValueError: there is no such data set, or `config.source` has no builder.
     """
     if config.source != "tfds":

@@ -37,7 +37,7 @@ def open_splits(config: DatasetConfig, folder: ImageFolder | None = None) -> Spl
 
     Raises:
         ValueError: the data set cannot serve, or an image cannot be decoded (`UndecodableError`).
-        DataUnavailable: it is neither prepared nor obtainable.
+        DataUnavailableError: it is neither prepared nor obtainable.
     """
     if config.source == "synthetic":
         train = examples.synthetic(config.synthetic_train_size, 0, config)

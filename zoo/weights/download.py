@@ -28,7 +28,7 @@ class DownloadError(OSError):
     """Why a file can't be had, in one sentence."""
 
 
-class _Interrupted(Exception):
+class _TransferError(Exception):
     """The connection failed; what has arrived is kept."""
 
 
@@ -161,7 +161,7 @@ def _complete(address: str, part: Path) -> None:
             time.sleep(PAUSE * 2 ** (attempt - 1))
         try:
             return _transfer(address, part)
-        except _Interrupted as error:
+        except _TransferError as error:
             reason = error
     kept = part.stat().st_size if part.exists() else 0
     raise DownloadError(
@@ -185,14 +185,14 @@ def _transfer(address: str, part: Path) -> None:
             return  # nothing is missing
         if error.code == 416:
             part.unlink()
-            raise _Interrupted("the unfinished file was longer than the published one") from error
+            raise _TransferError("the unfinished file was longer than the published one") from error
         if error.code in (408, 429) or error.code >= 500:
-            raise _Interrupted(f"the server answers {error.code} {error.reason}") from error
+            raise _TransferError(f"the server answers {error.code} {error.reason}") from error
         raise DownloadError(f"{_shown(address)} could not be fetched: {error.code} {error.reason}.") from error
     except urllib.error.URLError as error:
         raise DownloadError(f"{_shown(address)} cannot be reached: {error.reason}.") from error
     except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        raise _Interrupted(f"{error or type(error).__name__}") from error
+        raise _TransferError(f"{error or type(error).__name__}") from error
 
 
 def _span(response, have: int) -> tuple[int, int | None]:
@@ -222,10 +222,10 @@ def _copy(response, part: Path, have: int, total: int | None) -> None:
     if shown:
         print(f"\r{part.name.removesuffix('.part')}: {have / 1e6:.1f} MB{' ' * 20}", file=sys.stderr)
     if total is not None and have < total:
-        raise _Interrupted(f"the connection ended after {have} of {total} bytes")
+        raise _TransferError(f"the connection ended after {have} of {total} bytes")
     if total is not None and have > total:
         part.unlink()
-        raise _Interrupted(f"{have} bytes came where {total} were announced")
+        raise _TransferError(f"{have} bytes came where {total} were announced")
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

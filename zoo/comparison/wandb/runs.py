@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from zoo.comparison.runs import Evaluation, Run, printable
-from zoo.comparison.validation import Damaged, checked_evaluation, checked_result, column_fits, is_number, shown
+from zoo.comparison.validation import DamagedError, checked_evaluation, checked_result, column_fits, is_number, shown
 from zoo.comparison.wandb.connection import Connection, connect, http_status
 from zoo.comparison.wandb.panels import CONFUSION_COLUMNS, CONFUSION_TABLE, PER_CLASS_LABEL, PER_CLASS_TABLE
 from zoo.environment import redact
@@ -110,13 +110,13 @@ def _read(connection: Connection, run: wandb.apis.public.Run, path: str, say_of:
         status = "interrupted"
     try:
         result = checked_result(_result(run, status, config, summary), say_of)
-    except Damaged as error:
+    except DamagedError as error:
         say_of(f"{error}; this run is left out")
         return None
     with connection.doing(f"reading the confusion matrix of {path}"):
         try:
             evaluation = _evaluation(run, summary)
-        except Damaged as error:
+        except DamagedError as error:
             say_of(f"its confusion matrix cannot be read ({error}); the run is shown without its classes")
             evaluation = None
     invalid = tuple(key for key in METRICS if key in summary and key not in result)
@@ -203,16 +203,16 @@ def _history(rows: Sequence[Mapping[str, Any]], say_of: Say) -> dict[str, list[f
 
 
 def _downloaded(file: wandb.apis.public.File) -> Any:
-    """The JSON in a file. Raises Damaged where it is none, and where W&B has lost the file."""
+    """The JSON in a file. Raises DamagedError where it is none, and where W&B has lost the file."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             with file.download(root=folder) as opened:
                 return json.load(opened)
         except ValueError:
-            raise Damaged("its file is no JSON") from None
+            raise DamagedError("its file is no JSON") from None
         except Exception as error:  # the client wraps the server's answer into errors of several types
             if (status := http_status(error)) in (403, 404, 410):
-                raise Damaged(f"HTTP {status}") from None
+                raise DamagedError(f"HTTP {status}") from None
             raise
 
 
@@ -223,21 +223,21 @@ def _table(run: wandb.apis.public.Run, logged: Any, columns: Sequence[str]) -> l
         logged: what the summary says of the table.
 
     Raises:
-        Damaged: W&B has lost or cut the table, or it is not one that a run writes.
+        DamagedError: W&B has lost or cut the table, or it is not one that a run writes.
     """
     if not isinstance(logged, Mapping) or not isinstance(logged.get("path"), str):
-        raise Damaged("it is no table")
+        raise DamagedError("it is no table")
     files = list(run.files(names=[logged["path"]]))
     if not files:
-        raise Damaged(f"W&B has no file {logged['path']}")
+        raise DamagedError(f"W&B has no file {logged['path']}")
     table = _downloaded(files[0])
     if not isinstance(table, dict) or table.get("columns", [])[: len(columns)] != list(columns):
-        raise Damaged(f"its columns are not {', '.join(columns)}")
+        raise DamagedError(f"its columns are not {', '.join(columns)}")
     rows = table.get("data")
     if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) >= len(columns) for row in rows):
-        raise Damaged("it has no rows")
+        raise DamagedError("it has no rows")
     if len(rows) >= TABLE_LIMIT:
-        raise Damaged(f"W&B keeps {TABLE_LIMIT:,} of its rows")
+        raise DamagedError(f"W&B keeps {TABLE_LIMIT:,} of its rows")
     return [row[: len(columns)] for row in rows]
 
 
@@ -245,7 +245,7 @@ def _evaluation(run: wandb.apis.public.Run, summary: Mapping[str, Any]) -> Evalu
     """What the tables of the confusion matrix and of the classes say; None of a run that has logged none.
 
     Raises:
-        Damaged: see `_table`.
+        DamagedError: see `_table`.
     """
     if CONFUSION_TABLE not in summary:
         return None
@@ -254,11 +254,13 @@ def _evaluation(run: wandb.apis.public.Run, summary: Mapping[str, Any]) -> Evalu
     if len(rows) != len(classes) ** 2:  # cells without images are not told, nor in which order the classes are
         classes = [name for (name,) in _table(run, summary.get(PER_CLASS_TABLE), [PER_CLASS_LABEL])]
     if not all(isinstance(name, str) for name in classes) or len(set(classes)) != len(classes):
-        raise Damaged("its classes are no names, or two have the same")
+        raise DamagedError("its classes are no names, or two have the same")
     places = {name: index for index, name in enumerate(classes)}
     cells = []
     for true, predicted, images in rows:
         if true not in classes or predicted not in classes or not is_number(images) or images != int(images):
-            raise Damaged(f"it has {shown([true, predicted, images])}, which is no class, class and number of images")
+            raise DamagedError(
+                f"it has {shown([true, predicted, images])}, which is no class, class and number of images"
+            )
         cells.append([places[true], places[predicted], int(images)])
     return Evaluation(*checked_evaluation({"split": "validation", "classes": classes, "confusion": cells}))
