@@ -35,7 +35,7 @@ def scripts(text):
 
 
 def test_only_the_two_scripts_of_the_page_may_run():
-    text = page([run(name="</script><!-- <script>")], made=NOW)
+    text = page([run(name="</script><!-- <script>")], created_at=NOW)
     data, *code = scripts(text)
     assert len(code) == 2 and text.lower().count("</script") == 3 and "<!--" not in data
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
@@ -53,14 +53,14 @@ def test_only_the_two_scripts_of_the_page_may_run():
 
 def test_texts_that_break_encodings_are_written():
     hostile = ["\ud800 lone", "\u2028\u2029", "\x00\x1b[31m", "{{script}}", "\\u003c", "日本 😀"]
-    text = page([run(seed, name=name) for seed, name in enumerate(hostile)], made=NOW)
+    text = page([run(seed, name=name) for seed, name in enumerate(hostile)], created_at=NOW)
     text.encode()
     labels = [each["label"] for each in json.loads(scripts(text)[0])["runs"]]
     assert labels == hostile
 
 
 def test_the_same_runs_make_the_same_page():
-    assert page([run()], made=NOW) == page([run()], made=NOW)
+    assert page([run()], created_at=NOW) == page([run()], created_at=NOW)
 
 
 def test_long_runs_are_thinned_and_it_is_told():

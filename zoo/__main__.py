@@ -72,8 +72,8 @@ def _sentence(error: click.ClickException) -> str:
         known = [name for parameter in context.command.get_params(context) for name in parameter.opts if name[0] == "-"]
         return f"There is no option {error.option_name}: {close_matches(error.option_name, known)}"
     text = " ".join(error.format_message().split())
-    told = text.startswith(("There is no", "Invalid value"))  # those say what is allowed
-    return text if told or not context else f"{text} `{context.command_path} --help` shows the usage."
+    names_the_allowed = text.startswith(("There is no", "Invalid value"))  # those say what is allowed
+    return text if names_the_allowed or not context else f"{text} `{context.command_path} --help` shows the usage."
 
 
 def _words(error: Exception) -> str:

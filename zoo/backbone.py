@@ -146,20 +146,20 @@ def _before_classifier(model: keras.Model) -> set[str]:
 def _of_name(model: keras.Model, until: str) -> set[str]:
     """The layer of that name, or those of that stage."""
     names = [layer.name for layer in model.layers]
-    found = {name for name in names if name == until or name.startswith(f"{until}.")}
-    if not found:
+    matching = {name for name in names if name == until or name.startswith(f"{until}.")}
+    if not matching:
         stages = {".".join(name.split(".")[:end]) for name in names for end in range(1, name.count(".") + 2)}
         raise ValueError(f"{model.name} has no layer or stage {until!r}: {close_matches(until, sorted(stages))}")
-    return found
+    return matching
 
 
 def _of_stride(model: keras.Model, until: int) -> set[str]:
     """The operation that makes the map of that stride."""
-    found = {info.stride: each for info, each in _maps(model)}
-    if until not in found:
-        known = ", ".join(map(str, sorted(found)))
+    maps_by_stride = {info.stride: each for info, each in _maps(model)}
+    if until not in maps_by_stride:
+        known = ", ".join(map(str, sorted(maps_by_stride)))
         raise ValueError(f"{model.name} has no feature map of stride {until}: its strides are {known}.")
-    return {found[until]._keras_history.operation.name}
+    return {maps_by_stride[until]._keras_history.operation.name}
 
 
 def _maps(model: keras.Model) -> list[tuple[FeatureInfo, keras.KerasTensor]]:
@@ -173,7 +173,7 @@ def _maps(model: keras.Model) -> list[tuple[FeatureInfo, keras.KerasTensor]]:
     with without_random_numbers():
         images = keras.Input((PROBE, PROBE, model.input_shape[-1]))
         probe = keras.models.clone_model(keras.Model(model.input, list(maps)), input_tensors=images)
-    return [(_info(found), each) for found, each in zip(probe.outputs, maps, strict=True)]
+    return [(_info(probed), each) for probed, each in zip(probe.outputs, maps, strict=True)]
 
 
 def _reachable(edges: dict[str, set[str]], start: set[str]) -> set[str]:

@@ -44,13 +44,13 @@ def recorded() -> dict[str, Costs]:
 
 def runs(numbers: tuple[int, ...]) -> list[tuple[int, int]]:
     """Ascending whole numbers as runs without a gap, each its first and its last: 1, 2, 3, 8 -> (1, 3), (8, 8)."""
-    found: list[tuple[int, int]] = []
+    ranges: list[tuple[int, int]] = []
     for number in numbers:
-        if found and number == found[-1][1] + 1:
-            found[-1] = (found[-1][0], number)
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], number)
         else:
-            found.append((number, number))
-    return found
+            ranges.append((number, number))
+    return ranges
 
 
 def in_words(numbers: tuple[int, ...]) -> str:

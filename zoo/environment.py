@@ -80,8 +80,8 @@ def peak_memory_bytes() -> int | None:
     """
     with suppress(OSError):
         status = Path("/proc/self/status").read_text()
-        if found := re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE):
-            return int(found[1]) * 1024
+        if match := re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE):
+            return int(match[1]) * 1024
     try:
         import resource
     except ImportError:

@@ -102,21 +102,21 @@ def create(
         shape = tuple(input_shape or checkpoint.image_shape or SHAPE)
         if small_stem is None:
             small_stem = _has_small_stem(config, checkpoint)
-        made, maps = build(config, num_classes, shape, small_stem, building=without_random_numbers())
-        kept, unused = set(), set()
+        network, maps = build(config, num_classes, shape, small_stem, building=without_random_numbers())
+        initialized, unused = set(), set()
         if features_only:
-            unused = _left_out(config, made, maps, checkpoint)
+            unused = _left_out(config, network, maps, checkpoint)
         elif num_classes != held:
-            kept = names_of(classifier, slots_of(made, checkpoint))
+            initialized = names_of(classifier, slots_of(network, checkpoint))
             unused = names_of(classifier, checkpoint.entries)
-        fill(made, checkpoint, kept=kept, unused=unused, adapt=shape[2] != 3)
-        if kept:
+        fill(network, checkpoint, initialized=initialized, unused=unused, adapt=shape[2] != 3)
+        if initialized:
             warnings.warn(
                 f"{checkpoint.source} has {held or 'no'} classes, and {num_classes} are wanted: {classifier} "
                 "begins with random weights.",
                 stacklevel=2,
             )
-    return made
+    return network
 
 
 def selected_maps(out_indices: int | Sequence[int] | None, count: int, name: str) -> list[int]:

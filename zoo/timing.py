@@ -100,8 +100,8 @@ def check_memory(rows: Sequence[LayerCost], batch: int) -> None:
 
     Without the check the operating system would end the program and say nothing.
     """
-    kept = {(place, shape) for row in rows for place, shape in enumerate(row.inputs)}
-    image = 4 * sum(math.prod(shape[1:]) for _, shape in kept)
+    input_shapes = {(place, shape) for row in rows for place, shape in enumerate(row.inputs)}
+    image = 4 * sum(math.prod(shape[1:]) for _, shape in input_shapes)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if image * batch > memory:
         most = memory // image

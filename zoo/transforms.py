@@ -114,26 +114,26 @@ def _resized(height, width, side: int, crop_mode: str):
     return tuple(xp.maximum(_cast(length, "int32"), 1) for length in sides)
 
 
-def _kept(after, kept: int, count: int):
-    """(count,) positions in a line of `after` pixels, from the first of its middle `kept` on; -1 and less before it."""
-    xp, spare = _operations(after), after - kept
+def _crop_positions(after, crop_size: int, count: int):
+    """(count,) positions in a line of `after` pixels, from the first of its middle `crop_size` on; below 0 before."""
+    xp, spare = _operations(after), after - crop_size
     # The crop begins at half of what is spare, rounded to even; the border, where pixels lack, at half rounded down.
     first = xp.where(spare >= 0, spare // 2 + (spare % 2) * (spare // 2 % 2), -(-spare // 2))
     return _cast(first, "int32") + np.arange(count, dtype="int32")
 
 
-def _inside(after, kept: int):
-    wanted = _kept(after, kept, kept)
+def _inside(after, crop_size: int):
+    wanted = _crop_positions(after, crop_size, crop_size)
     return (wanted >= 0) & (wanted < after)
 
 
-def _resample(x, before, after, kept: int, interpolation: str):
-    """(before, ...) -> (kept, ...): axis 0 is resized to `after` pixels, of which the middle is kept.
+def _resample(x, before, after, crop_size: int, interpolation: str):
+    """(before, ...) -> (crop_size, ...): axis 0 is resized to `after` pixels, of which the middle is kept.
 
     Computes Pillow's sums of integers in float32: one sum for the high bits of the weights, one for the low bits.
     """
     xp = _operations(x)
-    pixels, weights = _windows(before, after, kept, interpolation)
+    pixels, weights = _windows(before, after, crop_size, interpolation)
     blocks = weights.shape[0]
     windows = xp.cast(xp.take(x, pixels, axis=0), "float32")
     windows = xp.reshape(windows, (blocks, _shape(pixels)[1], -1))
@@ -142,14 +142,14 @@ def _resample(x, before, after, kept: int, interpolation: str):
     low = weights * 2.0**-LOW_BITS - high
     sums = xp.matmul(high, windows) + xp.floor(xp.matmul(low, windows))
     levels = xp.clip(xp.floor(sums * 2.0 ** (LOW_BITS - PRECISION_BITS) + 0.5), 0, 255)
-    return xp.reshape(levels, (blocks * BLOCK, *_shape(x)[1:]))[:kept]
+    return xp.reshape(levels, (blocks * BLOCK, *_shape(x)[1:]))[:crop_size]
 
 
-def _windows(before, after, kept: int, interpolation: str):
+def _windows(before, after, crop_size: int, interpolation: str):
     """Pixels (blocks, window) in a line of `before`, and Pillow's coefficients (blocks, BLOCK, window) in float32."""
     xp = _operations(before, after)
-    blocks = -(-kept // BLOCK)
-    wanted = xp.reshape(_kept(after, kept, blocks * BLOCK), (blocks, BLOCK, 1))
+    blocks = -(-crop_size // BLOCK)
+    wanted = xp.reshape(_crop_positions(after, crop_size, blocks * BLOCK), (blocks, BLOCK, 1))
     # Counted from the line's middle in half pixels, an output's centre lies at offset * before / after.
     offset = 2 * wanted + 1 - after
     whole = _cast(xp.floor(_cast(offset * before, "float32") / _cast(after, "float32")), "int32")

@@ -41,7 +41,7 @@ def dual_path_block(
     scope, paths = Scope(name), inputs
     if project:
         paths = preactivated(inputs, residual + 2 * growth, 1, strides, name=scope(f"c1x1_w_s{strides}"))
-    kept, dense = ops.split(paths, [residual], axis=-1)
+    residual_path, dense = ops.split(paths, [residual], axis=-1)
     x = preactivated(inputs, width, name=scope("c1x1_a"))
     x = preactivated(x, width, 3, strides, groups, name=scope("c3x3_b"))
     if separate:
@@ -51,7 +51,7 @@ def dual_path_block(
     else:
         x = preactivated(x, residual + growth, name=scope("c1x1_c"))
         added, appended = ops.split(x, [residual], axis=-1)
-    return layers.Concatenate(name=name)([layers.Add()([kept, added]), dense, appended])
+    return layers.Concatenate(name=name)([layers.Add()([residual_path, added]), dense, appended])
 
 
 def preactivated(

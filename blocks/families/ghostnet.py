@@ -115,7 +115,7 @@ def ghost_bottleneck(
     x = ghost_module(x, filters, None, groups, name=scope("ghost2"))
     if strides == 1 and channels == filters:
         return layers.Add(name=name)([x, inputs])
-    kept = conv_norm(
+    shortcut = conv_norm(
         inputs,
         channels,
         kernel_size,
@@ -124,4 +124,4 @@ def ghost_bottleneck(
         **scope.names("shortcut.0", "shortcut.1"),
     )
     # The sum goes into the shortcut's last normalisation: one kernel.
-    return conv_norm(kept, filters, residual=x, **scope.names("shortcut.2", "shortcut.3"))
+    return conv_norm(shortcut, filters, residual=x, **scope.names("shortcut.2", "shortcut.3"))

@@ -70,12 +70,12 @@ def residual_stages(inputs, depths: Sequence[int], block: Callable, drop_path: f
             "layer1.0" of its first block.
         drop_path: of the last block; it grows linearly from 0 at the first.
     """
-    x, found, done = inputs, [], 0
+    x, stage_outputs, blocks_built = inputs, [], 0
     for stage, blocks in enumerate(depths):
         for number in range(blocks):
             strides = 2 if stage > 0 and number == 0 else 1
-            rate = drop_path * done / max(1, sum(depths) - 1)
+            rate = drop_path * blocks_built / max(1, sum(depths) - 1)
             x = block(x, stage, strides, rate, f"layer{stage + 1}.{number}")
-            done += 1
-        found.append(x)
-    return found
+            blocks_built += 1
+        stage_outputs.append(x)
+    return stage_outputs

@@ -78,14 +78,14 @@ def shufflenet_v2_unit(
         raise ValueError(f"A unit of stride 1 keeps its {channels} channels; filters={filters} needs strides=2.")
     scope, half = Scope(name), filters // 2
     if strides == 1:
-        kept, x = parts if len(parts) == 2 else ops.split(parts[0], 2, axis=-1)
+        branch, x = parts if len(parts) == 2 else ops.split(parts[0], 2, axis=-1)
     else:
         x = parts[0]
-        kept = conv_norm(
+        branch = conv_norm(
             x, channels, 3, strides, channels if groups is None else groups, **scope.names("branch1.0", "branch1.1")
         )
-        kept = conv_norm(kept, half, act="relu", **scope.names("branch1.2", "branch1.3"))
+        branch = conv_norm(branch, half, act="relu", **scope.names("branch1.2", "branch1.3"))
     x = conv_norm(x, half, act="relu", **scope.names("branch2.0", "branch2.1"))
     x = conv_norm(x, half, 3, strides, half if groups is None else groups, **scope.names("branch2.3", "branch2.4"))
     x = conv_norm(x, half, act="relu", **scope.names("branch2.5", "branch2.6"))
-    return ChannelShuffle(2, "channels_last", pieces=2 if halves else 1, name=name)([kept, x])
+    return ChannelShuffle(2, "channels_last", pieces=2 if halves else 1, name=name)([branch, x])

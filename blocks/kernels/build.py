@@ -88,10 +88,10 @@ def _built(tf) -> Path:
 def _compiler() -> str:
     """The C++ compiler: CXX if set, else the usual names."""
     wanted = os.environ.get("CXX")
-    found = [path for name in ([wanted] if wanted else ["g++", "clang++", "c++"]) if (path := shutil.which(name))]
-    if not found:
+    compilers = [path for name in ([wanted] if wanted else ["g++", "clang++", "c++"]) if (path := shutil.which(name))]
+    if not compilers:
         raise BuildError(f"there is no C++ compiler ({wanted or 'g++, clang++ or c++'} is not on PATH)")
-    return found[0]
+    return compilers[0]
 
 
 def _identity(tf, compiler: str) -> str:

@@ -150,11 +150,11 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
 
     def _check_residual(self, inputs, residual) -> None:
         """Raise ValueError unless the shapes agree where they are known: an addition would repeat the smaller one."""
-        expected, found = tuple(self.compute_output_shape(tuple(inputs))), tuple(residual)
-        known = zip(expected, found, strict=False)
-        if len(expected) != len(found) or any(a != b for a, b in known if None not in (a, b)):
+        expected, residual_shape = tuple(self.compute_output_shape(tuple(inputs))), tuple(residual)
+        pairs = zip(expected, residual_shape, strict=False)
+        if len(expected) != len(residual_shape) or any(a != b for a, b in pairs if None not in (a, b)):
             raise ValueError(
-                f"A residual of shape {found} cannot be added to outputs of {expected}: both must be equal."
+                f"A residual of shape {residual_shape} cannot be added to outputs of {expected}: both must be equal."
             )
 
     def compute_output_spec(self, inputs, residual=None):

@@ -50,7 +50,7 @@ def check_groups(groups: int, channels: int, what: str, uneven: str | None = Non
     """
     if channels % groups:
         near = nearest(groups, divisors(channels))
-        found = (
+        nearest_divisors = (
             f"divisors nearest to {groups} are {near[0]} and {near[1]}"
             if len(near) == 2
             else f"divisor nearest to {groups} is {near[0]}"
@@ -59,7 +59,7 @@ def check_groups(groups: int, channels: int, what: str, uneven: str | None = Non
         if uneven and groups < channels:
             what_to_pass = "their sizes" if uneven == "groups" else f"the {uneven} of each"
             advice = f" For uneven groups pass {what_to_pass}, e.g. {uneven}={sizes_text(channels, groups)}."
-        raise ValueError(f"{name}={groups} does not divide {channels} {what}; the {found}.{advice}")
+        raise ValueError(f"{name}={groups} does not divide {channels} {what}; the {nearest_divisors}.{advice}")
 
 
 def positive(value: object, name: str) -> int:

@@ -85,8 +85,8 @@ def _plain(inputs, gamma, beta, mean, variance, axis, momentum, epsilon, trainin
         moments = ops.reshape(own_mean, own_variance.shape), own_variance
         # An empty batch has none; the running statistics stay then.
         mean, variance = (
-            ops.where(count > 0, own, ops.cast(kept, dtype))
-            for own, kept in zip(moments, (mean, variance), strict=True)
+            ops.where(count > 0, batch_moment, ops.cast(running, dtype))
+            for batch_moment, running in zip(moments, (mean, variance), strict=True)
         )
     outputs = ops.batch_normalization(wide, mean, variance, axis, offset=beta, scale=gamma, epsilon=epsilon)
     if training:

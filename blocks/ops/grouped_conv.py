@@ -97,8 +97,10 @@ def _check_sizes(sizes: list[int], channels: int, groups: object) -> None:
     if (len(sizes) if isinstance(expected, int) else tuple(sizes)) != expected or (
         isinstance(expected, int) and len(set(sizes)) > 1
     ):
-        found = len(sizes) if len(set(sizes)) == 1 else tuple(sizes)
-        raise ValueError(f"groups={expected} is not what the kernel has on {channels} input channels: groups={found}.")
+        kernel_groups = len(sizes) if len(set(sizes)) == 1 else tuple(sizes)
+        raise ValueError(
+            f"groups={expected} is not what the kernel has on {channels} input channels: groups={kernel_groups}."
+        )
 
 
 def _merge_equal_neighbours(kernels: list) -> tuple[list, list[int]]:

@@ -49,8 +49,8 @@ class Size(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         if isinstance(value, tuple):
             return value
-        found = re.fullmatch("([0-9]+)(?:x([0-9]+))?", value)
-        height, width = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+        match = re.fullmatch("([0-9]+)(?:x([0-9]+))?", value)
+        height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if height < 1 or width < 1:
             self.fail(
                 f"{value!r} is not allowed: give pixels, one number or HEIGHTxWIDTH, as in 224 or 224x160.", param, ctx

@@ -51,13 +51,13 @@ def info(name: str, as_json: bool, as_csv: bool) -> None:
     if name in FAMILIES and name not in variants():
         _family(name, form)
         return
-    found = look_up(existing(name))
+    info = look_up(existing(name))
     if form == "json":
-        write_json(document(found))
+        write_json(document(info))
     elif form == "csv":
-        write_csv([asdict(found.weights) if found.weights else flat(document(found))])
+        write_csv([asdict(info.weights) if info.weights else flat(document(info))])
     else:
-        _page(found)
+        _page(info)
 
 
 def existing(name: str) -> str:
@@ -69,23 +69,23 @@ def existing(name: str) -> str:
     raise ValueError(unknown("network, family or tag of weights", name, {*variants(), *FAMILIES, *tags()}))
 
 
-def document(found: Information) -> dict[str, Any]:
+def document(info: Information) -> dict[str, Any]:
     """A network as plain values."""
     return {
-        "name": found.name,
-        "family": found.family,
-        "summary": found.summary,
-        "paper": found.paper,
-        "parameters": found.parameters,
-        "macs": found.macs,
-        "activations": found.activations,
-        "size": found.size,
-        "groups": found.config.groups,
-        "group_width": group_width(found.config),
-        "groups_allowed": list(found.groups_allowed),
-        "grouping": found.grouping,
-        "settings": found.settings,
-        "weights": [_weights(each) for each in ([found.weights] if found.weights else found.published)],
+        "name": info.name,
+        "family": info.family,
+        "summary": info.summary,
+        "paper": info.paper,
+        "parameters": info.parameters,
+        "macs": info.macs,
+        "activations": info.activations,
+        "size": info.size,
+        "groups": info.config.groups,
+        "group_width": group_width(info.config),
+        "groups_allowed": list(info.groups_allowed),
+        "grouping": info.grouping,
+        "settings": info.settings,
+        "weights": [_weights(each) for each in ([info.weights] if info.weights else info.published)],
     }
 
 
@@ -98,27 +98,27 @@ def _weights(weights: Published) -> dict[str, Any]:
     return {key: value for key, value in asdict(weights).items() if key != "model"}
 
 
-def _page(found: Information) -> None:
-    width = group_width(found.config)
-    own = f"{found.config.groups}" if width is None else "depthwise" if width == 1 else f"groups of {width} channels"
+def _page(info: Information) -> None:
+    width = group_width(info.config)
+    own = f"{info.config.groups}" if width is None else "depthwise" if width == 1 else f"groups of {width} channels"
     write_fields(
         {
-            "network": f"{found.name}, of the family {found.family}",
-            "about": found.summary,
-            "paper": found.paper,
-            "settings": ", ".join(f"{key}={value!r}" for key, value in found.settings.items()),
-            "parameters": f"{found.parameters:,}",
-            "MACs": f"{found.macs:,} (an image of {found.size} x {found.size} pixels)",
-            "activations": f"{found.activations:,}",
-            "groups": f"{own} ({found.grouping})",
-            "allowed": in_words(found.groups_allowed) + (f", beside {own}" if width else ""),
+            "network": f"{info.name}, of the family {info.family}",
+            "about": info.summary,
+            "paper": info.paper,
+            "settings": ", ".join(f"{key}={value!r}" for key, value in info.settings.items()),
+            "parameters": f"{info.parameters:,}",
+            "MACs": f"{info.macs:,} (an image of {info.size} x {info.size} pixels)",
+            "activations": f"{info.activations:,}",
+            "groups": f"{own} ({info.grouping})",
+            "allowed": in_words(info.groups_allowed) + (f", beside {own}" if width else ""),
         }
     )
     click.echo()
-    if found.weights:
-        write_text("\n  ".join([found.weights.tag, *describe(found.weights)]))
-    elif found.published:
-        write_table(WEIGHTS, [asdict(each) for each in found.published])
+    if info.weights:
+        write_text("\n  ".join([info.weights.tag, *describe(info.weights)]))
+    elif info.published:
+        write_table(WEIGHTS, [asdict(each) for each in info.published])
     else:
         write_text("No weights are published for it.")
 

@@ -63,9 +63,9 @@ def listing(pattern: str, family_name: str | None, sort: str, as_json: bool, as_
 def matching(pattern: str, family_name: str | None = None) -> list[str]:
     """Names that match a shell pattern, sorted. Raises ValueError, with what would match, where none does."""
     known = list_models() if family_name is None else sorted(family(family_name).VARIANTS)
-    found = [name for name in known if fnmatchcase(name, pattern)]
-    if found:
-        return found
+    names = [name for name in known if fnmatchcase(name, pattern)]
+    if names:
+        return names
     where = "No network" if family_name is None else f"No network of the family {family_name}"
     if pattern.lower() in known:
         raise ValueError(f"{where} is called {pattern!r}: did you mean {pattern.lower()}?")

@@ -49,9 +49,9 @@ def write_json(document: Any) -> None:
 def write_csv(rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows that all have the keys of the first; None is an empty field, a list has spaces between its entries."""
     text = io.StringIO()
-    made = csv.DictWriter(text, rows[0].keys(), lineterminator="\r\n")
-    made.writeheader()
-    made.writerows({key: _field(value) for key, value in row.items()} for row in rows)
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows({key: _field(value) for key, value in row.items()} for row in rows)
     click.echo(text.getvalue().encode("utf-8"), nl=False)  # as text, some systems would end the lines otherwise
 
 
@@ -68,12 +68,12 @@ def console(error: bool = False) -> Console:
     stream = sys.stderr if error else sys.stdout
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace")  # an author's name must not end a command where the locale is ASCII
-    made = Console(file=stream, highlight=False, soft_wrap=False)
-    if not made.is_terminal:
-        made = Console(file=stream, highlight=False, width=UNLIMITED)
+    rich_console = Console(file=stream, highlight=False, soft_wrap=False)
+    if not rich_console.is_terminal:
+        rich_console = Console(file=stream, highlight=False, width=UNLIMITED)
     elif os.environ.get("NO_COLOR"):
-        made = Console(file=stream, highlight=False, color_system=None)
-    return made
+        rich_console = Console(file=stream, highlight=False, color_system=None)
+    return rich_console
 
 
 def write_table(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]], total: Mapping[str, Any] | None = None):

@@ -87,7 +87,7 @@ def profile(
     with console(error=True).status(f"Building {name}") as status:
         model = _build(name, groups, shape, classes, fused, timed=not no_time)
         rows, times = _measured(model, batch, 0 if no_time else repeats or REPEATS, status.update)
-    found = {
+    profiled = {
         "name": name,
         "input": list(shape),
         "batch": batch,
@@ -100,11 +100,11 @@ def profile(
         "network_seconds": times,
     }
     if form == "json":
-        write_json(found)
+        write_json(profiled)
     elif form == "csv":
         write_csv(rows)
     else:
-        _page(found, model.name)
+        _page(profiled, model.name)
 
 
 def _build(name: str, groups: int | None, shape: tuple[int, int, int], classes: int | None, fused: bool, timed: bool):
@@ -179,23 +179,23 @@ def groups_cell(groups: int | list[int] | None) -> str:
     return "" if groups is None else str(groups)
 
 
-def _page(found: dict[str, Any], title: str) -> None:
-    timed = found["network_seconds"] is not None
-    height, width, channels = found["input"]
-    fused = ", fused for inference" if found["fused"] else ""
+def _page(profiled: dict[str, Any], title: str) -> None:
+    timed = profiled["network_seconds"] is not None
+    height, width, channels = profiled["input"]
+    fused = ", fused for inference" if profiled["fused"] else ""
     write_text(
-        f"{title}{fused}: images of {height} x {width} pixels, {channels} channels, {found['classes']} outputs\n"
+        f"{title}{fused}: images of {height} x {width} pixels, {channels} channels, {profiled['classes']} outputs\n"
     )
-    line = {"layer": f"{len(found['layers'])} layers", "kind": "", "output": [], "groups": None, "share": 1.0}
-    write_table(COLUMNS + (TIME_COLUMNS if timed else ()), found["layers"], total=found["totals"] | line)
-    images = "one image" if found["batch"] == 1 else f"{found['batch']} images"
-    told = "\nMACs and act. (entries of the convolutions' outputs) are of one image."
-    if found["fused"]:
-        told += " The weights of a fused network are frozen, so it has no trainable parameters."
+    line = {"layer": f"{len(profiled['layers'])} layers", "kind": "", "output": [], "groups": None, "share": 1.0}
+    write_table(COLUMNS + (TIME_COLUMNS if timed else ()), profiled["layers"], total=profiled["totals"] | line)
+    images = "one image" if profiled["batch"] == 1 else f"{profiled['batch']} images"
+    footnote = "\nMACs and act. (entries of the convolutions' outputs) are of one image."
+    if profiled["fused"]:
+        footnote += " The weights of a fused network are frozen, so it has no trainable parameters."
     if timed:
-        told += (
-            f"\nWhole network, {images}: {1e3 * found['network_seconds']:.3f} ms, compiled as one function. "
-            f"Its layers: {1e3 * found['totals']['seconds']:.3f} ms together, each called alone on random inputs; "
-            f"ms and % are of that. The least of {found['repeats']} calls counts."
+        footnote += (
+            f"\nWhole network, {images}: {1e3 * profiled['network_seconds']:.3f} ms, compiled as one function. "
+            f"Its layers: {1e3 * profiled['totals']['seconds']:.3f} ms together, each called alone on random inputs; "
+            f"ms and % are of that. The least of {profiled['repeats']} calls counts."
         )
-    write_text(told)
+    write_text(footnote)

@@ -19,11 +19,13 @@ from zoo.errors import UserError
 SCRIPTS = ("data", "rows", "look", "numbers", "scatter", "table", "curves", "chosen", "classes", "filters", "main")
 
 
-def page(runs: Sequence[Run], metric: str = "val_top1", notes: Sequence[str] = (), made: datetime | None = None) -> str:
-    """The page as text. `made` is now by default; see `page_data` for the rest."""
+def page(
+    runs: Sequence[Run], metric: str = "val_top1", notes: Sequence[str] = (), created_at: datetime | None = None
+) -> str:
+    """The page as text. `created_at` is now by default; see `page_data` for the rest."""
     from plotly.offline import get_plotlyjs
 
-    made = made or datetime.now(UTC)
+    created_at = created_at or datetime.now(UTC)
     plotly = _inline(get_plotlyjs())
     parts = "".join(_text(f"{name}.js") for name in SCRIPTS)
     script = _inline(f'(() => {{\n"use strict";\n{parts}}})();\n')
@@ -36,7 +38,7 @@ def page(runs: Sequence[Run], metric: str = "val_top1", notes: Sequence[str] = (
         "title": f"Comparison of {len(runs):,} {'run' if len(runs) == 1 else 'runs'}",
         "policy": policy,
         "style": _text("page.css"),
-        "data": _json(page_data(runs, metric, notes, made)),
+        "data": _json(page_data(runs, metric, notes, created_at)),
         "plotly": plotly,
         "script": script,
     }

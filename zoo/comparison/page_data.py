@@ -23,7 +23,7 @@ LONGEST_NAME, LONGEST_TEXT = 300, 600  # characters
 MOST_NOTES = 200
 
 
-def page_data(runs: Sequence[Run], metric: str, notes: Sequence[str], made: datetime) -> dict[str, Any]:
+def page_data(runs: Sequence[Run], metric: str, notes: Sequence[str], created_at: datetime) -> dict[str, Any]:
     """Everything that the page shows, in JSON's types.
 
     Args:
@@ -40,7 +40,7 @@ def page_data(runs: Sequence[Run], metric: str, notes: Sequence[str], made: date
     texts: dict[str, int] = {}
     points = sum(len(run.history.get(metrics.EPOCH, [])) for run in runs)
     longest = max(FEWEST_EPOCHS, MOST_POINTS // max(1, len(runs))) if points > MOST_POINTS else None
-    told = [
+    run_entries = [
         {
             "label": _cut(label, LONGEST_NAME),
             "name": _parts(label, run),
@@ -66,7 +66,7 @@ def page_data(runs: Sequence[Run], metric: str, notes: Sequence[str], made: date
     ]
     left = len(notes) - MOST_NOTES
     return {
-        "made": made.strftime("%Y-%m-%d %H:%M %Z").strip(),
+        "made": created_at.strftime("%Y-%m-%d %H:%M %Z").strip(),
         "metric": metric,
         "accuracy": accuracy_of(metric),
         "metrics": {
@@ -77,12 +77,12 @@ def page_data(runs: Sequence[Run], metric: str, notes: Sequence[str], made: date
                 "higher": each.higher_is_better,
             }
             for key, each in metrics.METRICS.items()
-            if key in (metric, "val_top1", *metrics.COSTS) or any(key in run["values"] for run in told)
+            if key in (metric, "val_top1", *metrics.COSTS) or any(key in run["values"] for run in run_entries)
         },
         "costs": list(metrics.COSTS),
         "fronts": list(FRONTS),
         "rows": [{"label": _cut(row.label, LONGEST_NAME), "name": _parts(row.label, row.first)} for row in rows],
-        "runs": told,
+        "runs": run_entries,
         "classes": classes,
         "keys": [_cut(key, LONGEST_NAME) for key in keys],
         "settings": len({key for known in settings for key in known}),
@@ -108,16 +108,16 @@ def _cut(text: str, longest: int) -> str:
 def _curves(run: Run, longest: int | None) -> dict[str, list[float | None]]:
     """What is drawn of the epochs; at most `longest` of them, evenly chosen, the last one always."""
     numbers = run.history.get(metrics.EPOCH, [])
-    kept = range(len(numbers))
+    indices = range(len(numbers))
     if longest is not None and len(numbers) > longest:
-        kept = [round(place * (len(numbers) - 1) / (longest - 1)) for place in range(longest)]
+        indices = [round(place * (len(numbers) - 1) / (longest - 1)) for place in range(longest)]
     columns = {key: run.history[column] for key, column in CURVES.items() if column in run.history}
     seconds = _seconds(run)
     if numbers:
         columns["epoch"] = numbers
     if seconds:
         columns["seconds"] = seconds
-    return {key: [_short(column[index]) for index in kept] for key, column in columns.items()}
+    return {key: [_short(column[index]) for index in indices] for key, column in columns.items()}
 
 
 def _seconds(run: Run) -> list[float | None]:
@@ -142,7 +142,7 @@ def _short(value: float | None) -> float | int | None:
 def _evaluations(best_first: Sequence[Run], notes: list[str]) -> tuple[dict[int, dict[str, Any]], list[list[str]]]:
     """id of a run -> its confusion matrix, as far as they fit, and the lists of classes that they name."""
     classes: dict[tuple[str, ...], int] = {}
-    told, cells, without = {}, 0, 0
+    matrices, cells, without = {}, 0, 0
     for run in best_first:
         if run.evaluation is None:
             continue
@@ -150,7 +150,7 @@ def _evaluations(best_first: Sequence[Run], notes: list[str]) -> tuple[dict[int,
             without += 1
             continue
         cells += len(run.evaluation.confusion)
-        told[id(run)] = {
+        matrices[id(run)] = {
             "split": _cut(run.evaluation.split, LONGEST_NAME),
             "classes": classes.setdefault(run.evaluation.classes, len(classes)),
             "cells": [number for cell in run.evaluation.confusion for number in cell],
@@ -160,4 +160,4 @@ def _evaluations(best_first: Sequence[Run], notes: list[str]) -> tuple[dict[int,
             f"The confusion matrices of {without} runs are not in this page, which would be too large with them; "
             "those of the best-ranked runs are. Comparing fewer runs brings them in."
         )
-    return told, [[_cut(name, LONGEST_NAME) for name in names] for names in classes]
+    return matrices, [[_cut(name, LONGEST_NAME) for name in names] for names in classes]

@@ -35,16 +35,16 @@ def read_runs(paths: Iterable[str | Path], say: Say) -> list[Run]:
         UserError: a path does not exist, or there is no run in any of them.
     """
     paths = [Path(path) for path in paths]
-    found: dict[Path, Run | None] = {}  # real folder -> its run, None where it cannot be read
+    runs_by_folder: dict[Path, Run | None] = {}  # real folder -> its run, None where it cannot be read
     for path in paths:
         for folder in _folders(path, say):
             real = folder.resolve()
-            if real not in found:
-                found[real] = read_run(folder, say)
-    runs = [run for run in found.values() if run is not None]
+            if real not in runs_by_folder:
+                runs_by_folder[real] = read_run(folder, say)
+    runs = [run for run in runs_by_folder.values() if run is not None]
     if not runs:
         where = printable(", ".join(map(str, paths)))
-        unread = f": {len(found)} cannot be read" if found else f" (a folder with a {RESULT_FILE})"
+        unread = f": {len(runs_by_folder)} cannot be read" if runs_by_folder else f" (a folder with a {RESULT_FILE})"
         raise UserError(
             f"There is no run to compare in {where}{unread}; `python train.py` writes runs to outputs/ and multirun/."
         )

@@ -92,8 +92,8 @@ def _is_whole(run: Run) -> bool:
 
 def epochs(run: Run) -> int:
     """How many epochs the run has finished."""
-    told = run.result.get("epochs")
-    return told if told is not None else len(run.history.get(metrics.EPOCH, []))
+    recorded = run.result.get("epochs")
+    return recorded if recorded is not None else len(run.history.get(metrics.EPOCH, []))
 
 
 def planned_epochs(run: Run) -> int | None:
@@ -130,8 +130,8 @@ def groups(run: Run) -> str:
 
 def wandb_id(run: Run) -> str | None:
     """W&B's id of the run; None where it was not logged there."""
-    told = run.result.get("wandb")
-    return told.get("id") if isinstance(told, dict) else None
+    wandb_entry = run.result.get("wandb")
+    return wandb_entry.get("id") if isinstance(wandb_entry, dict) else None
 
 
 @cache

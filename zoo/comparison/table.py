@@ -157,7 +157,7 @@ def csv_rows(rows: Sequence[Row], metric: str) -> list[dict[str, Any]]:
     with an invalid value for.
     """
     figures = [metric, *(key for key in METRICS if key != metric)]
-    told = []
+    records = []
     for row in rows:
         values: dict[str, Any] = {
             "rank": row.rank,
@@ -179,8 +179,8 @@ def csv_rows(rows: Sequence[Row], metric: str) -> list[dict[str, Any]]:
                 f"{key}_n": known.count if known else 0,
             }
         values |= {"epochs": row.epochs, "epochs_planned": planned_epochs(row.first)}
-        told.append(values | {"pareto": row.front, "paths": [printable(run.path) for run in row.runs]})
-    return told
+        records.append(values | {"pareto": row.front, "paths": [printable(run.path) for run in row.runs]})
+    return records
 
 
 def _invalid(row: Row) -> list[str]:

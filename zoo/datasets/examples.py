@@ -123,11 +123,11 @@ def _read_span(file: tf.Tensor, span: tf.Tensor) -> tf.data.Dataset:
 def parse_records(builder: tfds.core.DatasetBuilder, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """(encoded images, labels int32) of serialised examples (B,), which hold a scalar under either key."""
     image_key, label_key = builder.info.supervised_keys
-    found = tf.io.parse_example(
+    features = tf.io.parse_example(
         records,
         {image_key: tf.io.FixedLenFeature((), tf.string), label_key: tf.io.FixedLenFeature((), tf.int64)},
     )
-    return found[image_key], tf.cast(found[label_key], tf.int32)
+    return features[image_key], tf.cast(features[label_key], tf.int32)
 
 
 def _pixels(encoded: tf.data.Dataset, size: int, config: DatasetConfig, shape: tuple = (None, None)) -> Examples:

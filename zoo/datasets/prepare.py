@@ -86,9 +86,9 @@ def damage(builder: tfds.core.DatasetBuilder) -> str | None:
         if size == int(split.num_bytes) + _RECORD_FRAME * split.num_examples and not isinstance(builder, Digits):
             continue
         for path, expected in zip(sorted(split.filepaths), split.shard_lengths, strict=True):
-            found = _count_records(path)
-            if found != expected:
-                return f"{path} holds {found} whole records of split {name}, not {expected}"
+            count = _count_records(path)
+            if count != expected:
+                return f"{path} holds {count} whole records of split {name}, not {expected}"
     return None
 
 

@@ -20,13 +20,13 @@ class Plan:
     nested: dict[keras.Model, "Plan"] = field(default_factory=dict)
 
     def report(self) -> Report:
-        found = self.graph.report
+        report = self.graph.report
         for step in self.graph.steps:
             if step.linear is None and step.operation not in self.nested:
-                found.left.update(_left(self.graph, step))
+                report.left.update(_left(self.graph, step))
         for model, plan in self.nested.items():
-            found.extend(plan.report(), model.name)
-        return found
+            report.extend(plan.report(), model.name)
+        return report
 
 
 def plan(model: keras.Model) -> Plan:
@@ -57,17 +57,17 @@ def build(plan: Plan) -> keras.Model:
     for step in graph.steps:
         new = step.mapped(tensors.__getitem__)
         if type(step.operation) is layers.InputLayer:
-            found = _input(step)
+            outputs = _input(step)
         elif step.linear is not None:
             layer = step.linear.make()
-            found = layer(*new.args, **new.kwargs)
+            outputs = layer(*new.args, **new.kwargs)
             step.linear.assign(layer)
         else:
             nested = plan.nested.get(step.operation)
             if step.operation not in copies:
                 copies[step.operation] = _copy(step.operation) if nested is None else build(nested)
-            found = copies[step.operation](*new.args, **new.kwargs)
-        tensors.update(zip(step.outputs, keras.tree.flatten(found), strict=True))
+            outputs = copies[step.operation](*new.args, **new.kwargs)
+        tensors.update(zip(step.outputs, keras.tree.flatten(outputs), strict=True))
     for operation, copy in copies.items():
         if isinstance(operation, keras.Layer) and operation not in plan.nested:
             _transfer(operation, copy)
@@ -85,11 +85,11 @@ def _freeze(model: keras.Model, except_for: set[keras.Operation]) -> None:
     Frozen, their normalisations would take the running statistics. And because a model that is itself untrainable
     freezes all its layers when it is read from a file, one with such layers stays trainable.
     """
-    kept = [layer for layer in model.layers if layer in except_for and layer.weights]
+    trainable_layers = [layer for layer in model.layers if layer in except_for and layer.weights]
     for layer in model.layers:
-        if layer not in kept:
+        if layer not in trainable_layers:
             layer.trainable = False
-    if not kept:
+    if not trainable_layers:
         model.trainable = False
 
 

@@ -43,14 +43,14 @@ class Origin:
         """What of `values`, (C,) one for each channel of the tensor, belongs to the channels of each part."""
         if not self.moves:
             return [values]
-        found = {self.moves[-1].output: values}
+        values_of = {self.moves[-1].output: values}
         for move in reversed(self.moves):
-            mine, sizes = found[move.output], [tensor.shape[_axis(move)] for tensor in move.inputs]
+            mine, sizes = values_of[move.output], [tensor.shape[_axis(move)] for tensor in move.inputs]
             if type(move.operation) is blocks.ChannelShuffle:
                 # Output channel i * groups + j is input channel j * n + i.
                 mine = mine.reshape(-1, move.operation.groups).transpose().reshape(-1)
-            found.update(zip(move.inputs, np.split(mine, np.cumsum(sizes)[:-1]), strict=True))
-        return [found[part.output] for part in self.parts]
+            values_of.update(zip(move.inputs, np.split(mine, np.cumsum(sizes)[:-1]), strict=True))
+        return [values_of[part.output] for part in self.parts]
 
     def ending(self, parts: Iterable[Step], outputs: list[keras.KerasTensor]) -> list[Step]:
         """The steps again, with `parts` in place of those here, and the last of them giving `outputs`."""
@@ -60,11 +60,11 @@ class Origin:
 
 def origin_of(graph: Graph, tensor: keras.KerasTensor) -> Origin | str:
     """Where `tensor`, used once, comes from; or why that cannot be said of a convolution, as a sentence on "it"."""
-    found = Origin()
-    return _follow(graph, tensor, found) or found
+    origin = Origin()
+    return _follow(graph, tensor, origin) or origin
 
 
-def _follow(graph: Graph, tensor: keras.KerasTensor, found: Origin) -> str | None:
+def _follow(graph: Graph, tensor: keras.KerasTensor, origin: Origin) -> str | None:
     before = graph.producer[tensor]
     moves = before.linear is None and _axis(before) is not None
     if before.linear is None:
@@ -78,9 +78,9 @@ def _follow(graph: Graph, tensor: keras.KerasTensor, found: Origin) -> str | Non
     if before.linear is not None and before.linear.active:
         return f"{before.name!r} ends in an activation or a sum"
     for each in before.inputs if moves else []:
-        if (reason := _follow(graph, each, found)) is not None:
+        if (reason := _follow(graph, each, origin)) is not None:
             return reason
-    (found.moves if moves else found.parts).append(before)
+    (origin.moves if moves else origin.parts).append(before)
     return None
 
 

@@ -61,8 +61,8 @@ class Step:
 
     @property
     def inputs(self) -> list[keras.KerasTensor]:
-        found = keras.tree.flatten((self.args, self.kwargs))
-        return [value for value in found if isinstance(value, keras.KerasTensor)]
+        arguments = keras.tree.flatten((self.args, self.kwargs))
+        return [value for value in arguments if isinstance(value, keras.KerasTensor)]
 
     @property
     def output(self) -> keras.KerasTensor:

@@ -113,7 +113,7 @@ def linear_of(layer: keras.Layer, name: str | None = None) -> Linear | None:
     config = {key: _bare(key, value) for key, value in layer.get_config().items() if key not in LORA}
     weights = {weight.name: weight for weight in layer.weights if weight.name not in FACTORS}
     bias = weights.pop("bias", None)
-    found = Linear(
+    linear = Linear(
         kind=type(layer),
         config=config | {"name": name or layer.name},
         read=lambda: {
@@ -129,7 +129,7 @@ def linear_of(layer: keras.Layer, name: str | None = None) -> Linear | None:
     )
     # Keras runs these through XLA, which takes many times as long on a CPU.
     slow = type(layer) in (layers.Conv1D, layers.Conv2D, layers.Conv3D) and layer.groups > 1
-    return grouped(found) if slow else found
+    return grouped(linear) if slow else linear
 
 
 def grouped(linear: Linear) -> Linear:

@@ -87,8 +87,8 @@ def fold_normalization(graph: Graph, step: Step) -> Rewrite | None:
 
 def unsupported_reason(graph: Graph, step: Step) -> str | None:
     """Why the normalisation `step` cannot be folded into what comes before it; None where it can."""
-    found = _origin(graph, step)
-    return found if isinstance(found, str) else None
+    origin = _origin(graph, step)
+    return origin if isinstance(origin, str) else None
 
 
 def _origin(graph: Graph, step: Step) -> Origin | str:

@@ -42,14 +42,14 @@ class Block:
 
 def unroll(stages: Iterable[Iterable[Row]], stem: int, width: float = 1.0) -> list[Block]:
     """Every block of the table `stages`, its channels times `width`, after a stem of `stem` channels."""
-    channels, found = stem, []
+    channels, blocks = stem, []
     for stage, rows in enumerate(stages):
         repeated = [(row, row.strides if block == 0 else 1) for row in rows for block in range(row.blocks)]
         for block, (row, strides) in enumerate(repeated):
             expanded = round_channels(channels * row.expansion) if row.expansion else channels
             channels = round_channels(row.channels * width)
-            found.append(Block(f"blocks.{stage}.{block}", row, strides, expanded, channels))
-    return found
+            blocks.append(Block(f"blocks.{stage}.{block}", row, strides, expanded, channels))
+    return blocks
 
 
 def trunk(x, blocks: Iterable, drop_path: float, make: Callable) -> list:

@@ -101,12 +101,12 @@ def deepened(rows: tuple[Row, ...], depth: float) -> list[Row]:
     """
     before = sum(row.blocks for row in rows)
     after = max(1, round(before * depth))
-    found = []
+    scaled = []
     for row in reversed(rows):
         blocks = max(1, round(row.blocks / before * after))
-        found.insert(0, replace(row, blocks=blocks))
+        scaled.insert(0, replace(row, blocks=blocks))
         before, after = before - row.blocks, after - blocks
-    return found
+    return scaled
 
 
 VARIANTS = {

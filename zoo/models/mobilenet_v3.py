@@ -43,11 +43,11 @@ SIZES = {"large": (LARGE, 1280), "small": (SMALL, 1024)}  # stages, hidden layer
 def deepened(rows: Sequence[Row], multiplier: float) -> list[Row]:
     """The rows of one stage with `multiplier` times their blocks, rounded up, shared in proportion, the last first."""
     blocks = sum(row.blocks for row in rows)
-    wanted, found = math.ceil(blocks * multiplier), []
+    remaining, deepened_rows = math.ceil(blocks * multiplier), []
     for row in reversed(rows):
-        found.append(replace(row, blocks=max(1, round(row.blocks / blocks * wanted))))
-        blocks, wanted = blocks - row.blocks, wanted - found[-1].blocks
-    return found[::-1]
+        deepened_rows.append(replace(row, blocks=max(1, round(row.blocks / blocks * remaining))))
+        blocks, remaining = blocks - row.blocks, remaining - deepened_rows[-1].blocks
+    return deepened_rows[::-1]
 
 
 @dataclass(frozen=True)

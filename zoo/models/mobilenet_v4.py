@@ -143,13 +143,13 @@ class MobileNetV4:
 
     @property
     def blocks(self) -> list[Block]:
-        channels, found = self.stem, []
+        channels, blocks = self.stem, []
         for stage, rows in enumerate(SIZES[self.size][0]):
             for number, row in enumerate(rows):
                 inputs, channels = channels, round_channels(row.channels * self.width)
                 expanded = channels if isinstance(row, Conv) else round_channels(inputs * row.expansion)
-                found.append(Block(f"blocks.{stage}.{number}", row, inputs, expanded, channels))
-        return found
+                blocks.append(Block(f"blocks.{stage}.{number}", row, inputs, expanded, channels))
+        return blocks
 
     @property
     def spatial_widths(self) -> set[int]:

@@ -160,7 +160,7 @@ def _start(
         return run
 
     if mode == "online":
-        kept = set(directory.glob("wandb/run-*"))
+        earlier_folders = set(directory.glob("wandb/run-*"))
         try:
             tracker = Tracker(init("online"), mode, say)
             say(f"W&B: {tracker.url}")
@@ -168,7 +168,7 @@ def _start(
         except Exception as error:
             why = why_not_online(error, settings.base_url, settings.api_key, config.init_timeout_seconds)
             # The attempt leaves a run without metrics, which `wandb leet` would list beside the real one.
-            for empty in set(directory.glob("wandb/run-*")) - kept:
+            for empty in set(directory.glob("wandb/run-*")) - earlier_folders:
                 shutil.rmtree(empty, ignore_errors=True)
     try:
         tracker = Tracker(init("offline"), "offline", say)

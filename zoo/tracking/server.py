@@ -55,11 +55,11 @@ def ask(server: str, key: str | None, seconds: float = ANSWER_SECONDS) -> Answer
     except (OSError, http.client.HTTPException, ValueError):
         return None
     try:
-        told = json.loads(body)
+        response = json.loads(body)
     except ValueError:
-        told = None
-    is_wandb = isinstance(told, dict) and ("errors" in told or "data" in told)
-    data = told.get("data") if is_wandb else None
+        response = None
+    is_wandb = isinstance(response, dict) and ("errors" in response or "data" in response)
+    data = response.get("data") if is_wandb else None
     knows_key = bool(data["viewer"]) if isinstance(data, dict) and "viewer" in data else None
     return Answer(status, is_wandb, False if status == 401 else knows_key)
 

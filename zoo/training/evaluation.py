@@ -26,7 +26,7 @@ def evaluate(model: keras.Model, data: Data, config: DatasetConfig, worst: int =
     are the worst, i.e. those with the least probability for the true class.
     """
     confusion: Counter[tuple[int, int]] = Counter()
-    kept: list[tuple[float, int, Mistake]] = []  # a heap with the mildest mistake on top
+    worst_mistakes: list[tuple[float, int, Mistake]] = []  # a heap with the mildest mistake on top
     position = 0
     for images, labels in data.validation.as_numpy_iterator():
         logits = _logits(model, images, data.batch_size)
@@ -37,7 +37,7 @@ def evaluate(model: keras.Model, data: Data, config: DatasetConfig, worst: int =
         for index in np.flatnonzero(predicted != labels):
             loss = float(-logs[index, labels[index]])
             loss = math.inf if math.isnan(loss) else loss
-            if len(kept) == worst and loss <= kept[0][0]:
+            if len(worst_mistakes) == worst and loss <= worst_mistakes[0][0]:
                 continue
             mistake = Mistake(
                 position=position + int(index),
@@ -49,18 +49,18 @@ def evaluate(model: keras.Model, data: Data, config: DatasetConfig, worst: int =
                 loss=loss,
             )
             # The earlier of two equal ones stays, whatever the size of a batch.
-            add = heapq.heappush if len(kept) < worst else heapq.heapreplace
-            add(kept, (loss, -mistake.position, mistake))
+            add = heapq.heappush if len(worst_mistakes) < worst else heapq.heapreplace
+            add(worst_mistakes, (loss, -mistake.position, mistake))
         position += len(labels)
-    mistakes = tuple(mistake for *_, mistake in sorted(kept, reverse=True))
+    mistakes = tuple(mistake for *_, mistake in sorted(worst_mistakes, reverse=True))
     return Evaluation("validation", class_names(data), confusion, mistakes)
 
 
 def pixels(image: np.ndarray, config: DatasetConfig) -> np.ndarray:
     """uint8 pixels (H, W, 3), or (H, W) of grey ones, of a normalised float32 image (H, W, C)."""
     shares = image * np.asarray(config.std, np.float32) + np.asarray(config.mean, np.float32)
-    found = np.clip(np.rint(shares * 255), 0, 255).astype(np.uint8)
-    return found[..., 0] if found.shape[-1] == 1 else found
+    levels = np.clip(np.rint(shares * 255), 0, 255).astype(np.uint8)
+    return levels[..., 0] if levels.shape[-1] == 1 else levels
 
 
 def _logits(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:

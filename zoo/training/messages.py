@@ -108,10 +108,10 @@ def _composition(error: ConfigCompositionException, overrides: Sequence[str], co
 
 
 def _choice(group: str, overrides: Sequence[str]) -> str:
-    found = [text for text in overrides if text.startswith(f"{group}=")]
-    if not found:
+    choices = [text for text in overrides if text.startswith(f"{group}=")]
+    if not choices:
         return f"The {group}"
-    return f"One of {found[-1]}" if "," in found[-1] else found[-1]
+    return f"One of {choices[-1]}" if "," in choices[-1] else choices[-1]
 
 
 def _near(key: str, known: Sequence[str]) -> str:

@@ -33,12 +33,12 @@ def optimizer(config: RecipeConfig, steps_per_epoch: int) -> keras.optimizers.Op
     rate = schedule(config, steps_per_epoch)
     shared = {"weight_decay": config.weight_decay or None, "global_clipnorm": config.clip_norm}
     if config.optimizer == "sgd":
-        found = MomentumSGD(rate, config.momentum, nesterov=config.momentum > 0, **shared)
+        chosen = MomentumSGD(rate, config.momentum, nesterov=config.momentum > 0, **shared)
     else:
-        found = FusedAdamW(rate, **shared)
+        chosen = FusedAdamW(rate, **shared)
     if config.weight_decay:
-        found.exclude_from_weight_decay(var_names=NOT_DECAYED)
-    return found
+        chosen.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    return chosen
 
 
 def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int) -> None:

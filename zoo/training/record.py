@@ -152,14 +152,14 @@ class Record:
         self._values = {**dict.fromkeys(missing), **known}
         if error is not None:
             self._values["error"] = error
-        told = self._write_result(status)
+        result = self._write_result(status)
         self._finished = True
-        return told
+        return result
 
     def _write_result(self, status: str) -> dict:
-        told = {"status": status, **_plain(self._values)}
-        write_text(self.result_path, redact(json.dumps(told, indent=2, allow_nan=False)) + "\n")
-        return told
+        result = {"status": status, **_plain(self._values)}
+        write_text(self.result_path, redact(json.dumps(result, indent=2, allow_nan=False)) + "\n")
+        return result
 
     def _keep_epochs_before(self, first_epoch: int) -> None:
         rows: list[list[str]] = []
@@ -171,8 +171,8 @@ class Record:
             return
         self._columns, at = rows[0], rows[0].index(EPOCH)
         # A killed run may have left half a row.
-        kept = [row for row in rows[1:] if len(row) == len(rows[0]) and float(row[at]) < first_epoch]
-        write_text(self.metrics_path, _csv_text([self._columns, *kept]))
+        rows_before = [row for row in rows[1:] if len(row) == len(rows[0]) and float(row[at]) < first_epoch]
+        write_text(self.metrics_path, _csv_text([self._columns, *rows_before]))
 
 
 def _plain(value: Any) -> Any:

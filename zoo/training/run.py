@@ -105,9 +105,9 @@ def train(
                 if not stopped:
                     record.add(_tested(model, data))
                 if not stopped or rows.validation_seconds <= STOPPED_SECONDS:
-                    found = evaluate(model, data, settings.dataset)
-                    record.evaluation(found.plain())
-                    tracker.show(lambda: evaluation_panels(found), step=len(rows.rows) + 1)
+                    evaluation = evaluate(model, data, settings.dataset)
+                    record.evaluation(evaluation.plain())
+                    tracker.show(lambda: evaluation_panels(evaluation), step=len(rows.rows) + 1)
                 if not stopped:
                     record.add({"latency_seconds": _latency(model, screen)})
         except KeyboardInterrupt as error:
@@ -245,8 +245,8 @@ def _tested(model: keras.Model, data: Data) -> dict[str, float]:
     """Figures on the test split; none where there is no such split."""
     if data.test is None:
         return {}
-    found = model.evaluate(data.test, verbose=0, return_dict=True)
-    return {f"test_{key}": value for key, value in found.items()}
+    figures = model.evaluate(data.test, verbose=0, return_dict=True)
+    return {f"test_{key}": value for key, value in figures.items()}
 
 
 def _latency(model: keras.Model, screen: Console) -> float | None:

@@ -209,10 +209,10 @@ def _resolve(cfg: DictConfig) -> dict[str, Any]:
 
 def _missing(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     """The keys that must be given and were not; interpolations of them are not named."""
-    found = []
+    missing_keys = []
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found += _missing(value, f"{prefix}{key}.")
+            missing_keys += _missing(value, f"{prefix}{key}.")
         elif value == "???":
-            found.append(f"{prefix}{key}")
-    return found
+            missing_keys.append(f"{prefix}{key}")
+    return missing_keys

@@ -46,7 +46,7 @@ def start_apart(
     checked(cfg)  # here, since it is quick
     with tempfile.TemporaryDirectory(prefix="zoo-run-") as folder:
         outcome = Path(folder, "outcome.json")
-        told = {
+        request = {
             "config": OmegaConf.to_container(cfg, resolve=True),
             "directory": str(Path(directory).resolve()),
             "sweep_id": sweep_id,
@@ -63,13 +63,13 @@ def start_apart(
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
             process_group=0 if os.name == "posix" else None,  # the terminal's Ctrl-C comes here alone
         )
-        stopped = _wait(process, json.dumps(told))
-        found = json.loads(outcome.read_text(encoding="utf-8")) if outcome.exists() else {}
-    if "result" in found and not stopped:
-        return found["result"]
-    if stopped or "interrupted" in found:
-        raise stopped or interrupt(found["interrupted"])
-    raise UserError(found.get("error") or f"The process of the run in {directory} ended {_how(process.returncode)}.")
+        stopped = _wait(process, json.dumps(request))
+        answer = json.loads(outcome.read_text(encoding="utf-8")) if outcome.exists() else {}
+    if "result" in answer and not stopped:
+        return answer["result"]
+    if stopped or "interrupted" in answer:
+        raise stopped or interrupt(answer["interrupted"])
+    raise UserError(answer.get("error") or f"The process of the run in {directory} ended {_how(process.returncode)}.")
 
 
 def _wait(process: subprocess.Popen, line: str) -> KeyboardInterrupt | None:
@@ -104,20 +104,20 @@ def _how(code: int) -> str:
 def main() -> None:
     """The other process: takes one line of JSON, leaves its outcome in the file that the line names."""
     stop_on_signals()
-    told = json.loads(sys.stdin.readline())
+    request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    if told["logs"]:
-        logging.config.dictConfig(told["logs"])
-    cfg = OmegaConf.create(told["config"])
+    if request["logs"]:
+        logging.config.dictConfig(request["logs"])
+    cfg = OmegaConf.create(request["config"])
     try:
-        directory = Path(told["directory"])
-        outcome = {"result": start(cfg, directory, told["sweep_id"], told["swept"], told["composition"])}
+        directory = Path(request["directory"])
+        outcome = {"result": start(cfg, directory, request["sweep_id"], request["swept"], request["composition"])}
     except UserError as error:
         outcome = {"error": str(error)}
     except KeyboardInterrupt as error:
         outcome = {"interrupted": signal_of(error)}
     with suppress(KeyboardInterrupt), deferred("Ending the run"):
-        write_text(Path(told["outcome"]), json.dumps(outcome))
+        write_text(Path(request["outcome"]), json.dumps(outcome))
 
 
 def _end_with_the_parent() -> None:

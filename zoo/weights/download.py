@@ -62,9 +62,9 @@ def download(address: str, path: Path, *, sha256: str = "", sha1: str = "") -> P
             _complete(address, part)
         if not _matches(part, sha256, sha1):
             kind, expected = ("SHA-256", sha256) if sha256 else ("SHA-1", sha1)
-            found = digest(part, kind.replace("-", "").lower())[: max(8, len(expected))]
+            actual = digest(part, kind.replace("-", "").lower())[: max(8, len(expected))]
             part.unlink()
-            raise DownloadError(f"{_shown(address)} is not the published file: its {kind} is {found}, not {expected}.")
+            raise DownloadError(f"{_shown(address)} is not the published file: its {kind} is {actual}, not {expected}.")
         os.replace(part, path)
     return path
 
@@ -163,9 +163,10 @@ def _complete(address: str, part: Path) -> None:
             return _transfer(address, part)
         except _TransferError as error:
             reason = error
-    kept = part.stat().st_size if part.exists() else 0
+    received = part.stat().st_size if part.exists() else 0
     raise DownloadError(
-        f"{_shown(address)} could not be fetched: {reason}; {kept} bytes are kept, and the next attempt goes on there."
+        f"{_shown(address)} could not be fetched: {reason}; {received} bytes are kept, and the next attempt goes on "
+        "there."
     )
 
 

@@ -78,17 +78,17 @@ def slots(model: keras.Model) -> dict[str, Slot]:
         ValueError: a layer's weights have no counterpart there, as those of `keras.layers.Conv2D` in the same model,
             or are quantised.
     """
-    found = {}
+    slots_by_name = {}
     for layer in model.layers:
         for variable in _weights(model, layer):
             name = f"{layer.name}.{_name(layer, variable)}"
-            if name in found or not _is_known(layer, variable):
+            if name in slots_by_name or not _is_known(layer, variable):
                 raise ValueError(
                     f"{variable.path} of {model.name} has no place in a checkpoint of PyTorch: known are the layers of "
                     f"blocks, dense layers and normalisations; {layer.name} is a {type(layer).__name__}."
                 )
-            found[name] = _slot(model, layer, variable, _axes(layer, variable))
-    return found
+            slots_by_name[name] = _slot(model, layer, variable, _axes(layer, variable))
+    return slots_by_name
 
 
 def keras_slots(model: keras.Model) -> dict[str, Slot]:
@@ -103,9 +103,9 @@ def keras_slots(model: keras.Model) -> dict[str, Slot]:
     }
 
 
-def names_of(layer: str, found: Iterable[str]) -> set[str]:
-    """Those of `found`, the names of weights, that belong to `layer`."""
-    return {name for name in found if name.rpartition(".")[0] == layer}
+def names_of(layer: str, names: Iterable[str]) -> set[str]:
+    """Those of `names`, the names of weights, that belong to `layer`."""
+    return {name for name in names if name.rpartition(".")[0] == layer}
 
 
 def setting(model: keras.Model, name: str) -> set[float]:

@@ -49,11 +49,11 @@ def load_weights(model: keras.Model, weights: str | os.PathLike, *, use_ema: boo
 def check_settings(model: keras.Model, checkpoint: Checkpoint) -> None:
     """Raise ValueError where the file is known to be of a network with other settings than `model` has."""
     for name, value in checkpoint.settings.items():
-        found = setting(model, name)
-        if found and found != {value}:
+        values = setting(model, name)
+        if values and values != {value}:
             raise ValueError(
                 f"{checkpoint.source} was trained with {name}={value:g}, and {model.name} was built with "
-                f"{name}={', '.join(f'{each:g}' for each in sorted(found))}"
+                f"{name}={', '.join(f'{each:g}' for each in sorted(values))}"
                 f"{creation(checkpoint.model, checkpoint.source)}."
             )
 
@@ -62,13 +62,13 @@ def built_otherwise(model: keras.Model, checkpoint: Checkpoint) -> str:
     """A sentence on where `model` differs from the one that was saved, though its weights may fit; or nothing."""
     if not checkpoint.layers:
         return ""
-    found = differing_layers(model, checkpoint.layers, COMPUTING)
+    differences = differing_layers(model, checkpoint.layers, COMPUTING)
     here, there = model.input_shape[1:], checkpoint.image_shape
     if len(model.inputs) == 1 and there and any(a != b for a, b in zip(here, there, strict=True) if None not in (a, b)):
-        found.insert(0, f"images are {there} in the file and {here} in the network")
-    if not found:
+        differences.insert(0, f"images are {there} in the file and {here} in the network")
+    if not differences:
         return ""
-    listed = "; ".join(found[:LISTED]) + ("; ..." if len(found) > LISTED else "")
+    listed = "; ".join(differences[:LISTED]) + ("; ..." if len(differences) > LISTED else "")
     return f"{checkpoint.source} was saved from another build of {model.name} (input_shape, small_stem): {listed}."
 
 
@@ -81,14 +81,14 @@ def fill(
     model: keras.Model,
     checkpoint: Checkpoint,
     *,
-    kept: Collection[str] = (),
+    initialized: Collection[str] = (),
     unused: Collection[str] = (),
     adapt: bool = False,
 ) -> None:
     """Assign the tensors of `checkpoint`; nothing is assigned before everything has been checked.
 
     Args:
-        kept: names of weights that stay as they are.
+        initialized: names of weights that stay as they are.
         unused: names of tensors that are not read, where they are there.
         adapt: whether kernels for RGB images may be turned into kernels for images of other channels; it warns then.
 
@@ -96,7 +96,7 @@ def fill(
         ValueError: the file does not fit, or a tensor holds infinities, NaN or numbers of channels that there are not.
     """
     check_settings(model, checkpoint)
-    wanted = {name: slot for name, slot in slots_of(model, checkpoint).items() if name not in kept}
+    wanted = {name: slot for name, slot in slots_of(model, checkpoint).items() if name not in initialized}
     offered = {name: entry for name, entry in checkpoint.entries.items() if name not in unused}
     adapted = [
         name
@@ -162,20 +162,20 @@ class Misfits:
             "have another shape": self.misshapen,
             "have another type": self.mistyped,
         }
-        found = "; ".join(
+        problems = "; ".join(
             f"{len(names)} {kind}: {', '.join(names[:LISTED])}{', ...' if len(names) > LISTED else ''}"
             for kind, names in kinds.items()
             if names
         )
-        return f"{checkpoint.source} does not fit {model.name}: {found}."
+        return f"{checkpoint.source} does not fit {model.name}: {problems}."
 
 
 def _values(checkpoint: Checkpoint, name: str, slot: Slot) -> np.ndarray:
     """A tensor as float32, or in the integers of its variable. Raises ValueError where that cannot hold its values."""
-    found = checkpoint.read(name)
+    stored = checkpoint.read(name)
     if slot.is_integer:
-        values = found.astype(keras.backend.standardize_dtype(slot.variable.dtype))
-        if not np.array_equal(values, found):
+        values = stored.astype(keras.backend.standardize_dtype(slot.variable.dtype))
+        if not np.array_equal(values, stored):
             raise damaged(checkpoint.source, f"{name} has numbers too large for {values.dtype}")
         wrong = values[(values < 0) | (values >= slot.below)] if slot.below is not None else values[:0]
         if wrong.size:
@@ -184,7 +184,7 @@ def _values(checkpoint: Checkpoint, name: str, slot: Slot) -> np.ndarray:
             )
         return values
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
-        values = found.astype("float32", copy=False)
+        values = stored.astype("float32", copy=False)
     if not np.isfinite(values).all():
         raise damaged(checkpoint.source, f"{name} holds infinities or NaN")
     return values

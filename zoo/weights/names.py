@@ -28,15 +28,15 @@ def plain_names(names: Iterable[str], source: str) -> dict[str, str]:
 
     Raises ValueError where two tensors have one name.
     """
-    found: dict[str, str] = {}
+    names_in_file: dict[str, str] = {}
     for name in names:
         plain = _plain(name)
         if plain.rpartition(".")[2] in COUNTERS:
             continue
-        if plain in found:
-            raise damaged(source, f"{plain} is in it twice, as {found[plain]} and as {name}")
-        found[plain] = name
-    return found
+        if plain in names_in_file:
+            raise damaged(source, f"{plain} is in it twice, as {names_in_file[plain]} and as {name}")
+        names_in_file[plain] = name
+    return names_in_file
 
 
 def modules(table: Mapping[str, Tensor], keys: Collection[str]) -> dict[str | None, dict[str, Tensor]]:

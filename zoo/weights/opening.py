@@ -44,10 +44,10 @@ def open_weights(source: str | os.PathLike, model: str | None = None, *, use_ema
         yield replace(checkpoint, model=published.model, settings=published.settings)
 
 
-def check_network(wanted: str | None, found: str | None, source: str) -> None:
+def check_network(wanted: str | None, model: str | None, source: str) -> None:
     """Raise ValueError where the weights are of another network: shapes do not tell all of them apart."""
-    if wanted is not None and found not in (None, wanted):
-        raise ValueError(f"{source} has weights of {found}, and {wanted} is wanted{creation(found, source)}.")
+    if wanted is not None and model not in (None, wanted):
+        raise ValueError(f"{source} has weights of {model}, and {wanted} is wanted{creation(model, source)}.")
 
 
 @contextlib.contextmanager

@@ -66,13 +66,13 @@ class Published:
 
 @functools.cache
 def _all() -> dict[str, Published]:
-    found = {}
+    published_by_tag = {}
     for source in SOURCES:
         rows = json.loads((files("zoo.weights") / "data" / f"{source}.json").read_text(encoding="utf-8"))
         for tag, row in rows.items():
             row |= {key: tuple(row[key]) for key in ("mean", "std") if key in row}
-            found[tag] = Published(tag=tag, **row)
-    return found
+            published_by_tag[tag] = Published(tag=tag, **row)
+    return published_by_tag
 
 
 def tags(model: str | None = None) -> list[str]:
@@ -147,8 +147,8 @@ def _from_hub(published: Published) -> Path:
     # The cache names a large file by the SHA-256 that the Hub announced; where links are not to be had it does not.
     blob = path.resolve()
     expected = published.sha256 or (blob.name if re.fullmatch("[0-9a-f]{64}", blob.name) else "")
-    if expected and (found := digest(blob, "sha256")) != expected:
+    if expected and (actual := digest(blob, "sha256")) != expected:
         raise DownloadError(
-            f"{blob} is damaged: its SHA-256 begins with {found[:12]}, not {expected[:12]}; delete it and try again."
+            f"{blob} is damaged: its SHA-256 begins with {actual[:12]}, not {expected[:12]}; delete it and try again."
         )
     return path

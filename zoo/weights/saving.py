@@ -34,8 +34,8 @@ def save_torch(model: keras.Model, path: str | os.PathLike) -> None:
     if target.suffix != ".safetensors":
         raise ValueError(f"{str(path)!r} must end in .safetensors, the format that is written.")
     convolutional = _convolutional_classifier(model.name)
-    found = slots(model)
-    tensors = {name: _plain(slot.to_torch()) for name, slot in found.items()}
+    slots_by_name = slots(model)
+    tensors = {name: _plain(slot.to_torch()) for name, slot in slots_by_name.items()}
     for name in names_of(convolutional, tensors) if convolutional else ():
         if tensors[name].ndim == 2:
             tensors[name] = tensors[name][:, :, None, None]
@@ -56,10 +56,10 @@ def _plain(values: np.ndarray) -> np.ndarray:
 def _unusual_settings(model: keras.Model) -> dict[str, float]:
     """The settings of `model` that the network of its name has otherwise."""
     config = named(model.name)
-    found = {name: setting(model, name) for name in SETTINGS if hasattr(config, name)}
+    values_by_setting = {name: setting(model, name) for name in SETTINGS if hasattr(config, name)}
     return {
         name: float(*values)
-        for name, values in found.items()
+        for name, values in values_by_setting.items()
         if len(values) == 1 and getattr(config, name) not in values
     }
 

@@ -207,10 +207,10 @@ def http_status(error: BaseException) -> int | None:
     """The status that the server answered with, if that is what went wrong."""
     errors = _causes(error)
     for each in errors:
-        if told := getattr(getattr(each, "response", None), "http_status", 0):
-            return told
-    found = re.search(r"(?:HTTP|status:?) (\d{3})\b", " ".join(map(str, errors)))
-    return int(found[1]) if found else None
+        if status := getattr(getattr(each, "response", None), "http_status", 0):
+            return status
+    match = re.search(r"(?:HTTP|status:?) (\d{3})\b", " ".join(map(str, errors)))
+    return int(match[1]) if match else None
 
 
 def _short(error: BaseException) -> str:

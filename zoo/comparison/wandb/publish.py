@@ -50,10 +50,10 @@ def publish(project: str, runs: Sequence[Run], metric: str, say: Say) -> list[st
     def tell(line: str) -> None:
         say(printable(redact(line, connection.secrets)))
 
-    found = _in_project(connection, entity, name, runs, tell)
-    if not found:
+    runs_by_id = _in_project(connection, entity, name, runs, tell)
+    if not runs_by_id:
         raise UserError(f"There is nothing to publish: none of the {len(runs)} runs is in {entity}/{name}.")
-    ids, chosen, moment = list(found), list(found.values()), datetime.now(UTC)
+    ids, chosen, moment = list(runs_by_id), list(runs_by_id.values()), datetime.now(UTC)
     workspace = workspace_spec(entity, name, ids, metric, moment, grouped_by(chosen))
     report = report_spec(entity, name, chosen, ids, metric, moment)
     with connection.doing(f"saving the workspace in {entity}/{name}"):
@@ -73,18 +73,18 @@ def _in_project(connection: Connection, entity: str, project: str, runs: Sequenc
     """Id on W&B -> run, of those that are in the project; a line for each that is not."""
     where = f"{entity}/{project}"
     there = {run.id for run in connection.runs(entity, project, whole=False)}
-    found: dict[str, Run] = {}
+    runs_by_id: dict[str, Run] = {}
     for run in runs:
         key = wandb_id(run)
         if not isinstance(key, str) or key not in there:
             say(f"{run.path} is left out, for it is not in {where}{_remedy(run, key, entity, project)}.")
         elif not re.fullmatch(ID, key):
             say(f"{run.path} is left out, for no filter of W&B can name its id {key!r}.")
-        elif key in found:
-            say(f"{run.path} is left out, for on W&B it is the same run as {found[key].path}.")
+        elif key in runs_by_id:
+            say(f"{run.path} is left out, for on W&B it is the same run as {runs_by_id[key].path}.")
         else:
-            found[key] = run
-    return found
+            runs_by_id[key] = run
+    return runs_by_id
 
 
 def _remedy(run: Run, key: object, entity: str, project: str) -> str:
@@ -96,8 +96,8 @@ def _remedy(run: Run, key: object, entity: str, project: str) -> str:
         return ": it was not logged to W&B, which tracking=wandb does"
     if not isinstance(key, str) or not re.fullmatch(ID, key):
         return f": {key!r} is no id that training gives"
-    kept = sorted(Path(run.path).glob(f"wandb/*run-*-{escape(key)}"))
-    if not kept:
+    folders = sorted(Path(run.path).glob(f"wandb/*run-*-{escape(key)}"))
+    if not folders:
         return f": its folder of W&B is gone ({run.path}/wandb/offline-run-*-{key})"
-    online = "" if kept[0].name.startswith("offline-") else "--include-online "
-    return f": `wandb sync {target} {online}{shlex.quote(str(kept[0]))}` uploads it"
+    online = "" if folders[0].name.startswith("offline-") else "--include-online "
+    return f": `wandb sync {target} {online}{shlex.quote(str(folders[0]))}` uploads it"

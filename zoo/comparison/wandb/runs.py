@@ -63,10 +63,10 @@ def read_project(project: str, say: Say) -> list[Run]:
     connection = connect()
     entity, name = connection.project(project)
     where = f"{entity}/{name}"
-    found = connection.runs(entity, name, whole=True)
+    project_runs = connection.runs(entity, name, whole=True)
     runs = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        waiting = [pool.submit(_read_run, connection, run, where) for run in found]
+        waiting = [pool.submit(_read_run, connection, run, where) for run in project_runs]
         try:
             for each in waiting:
                 run, lines = each.result()
@@ -77,7 +77,7 @@ def read_project(project: str, say: Say) -> list[Run]:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if not runs:
-        why = f"none of its {len(found)} runs can be compared" if found else "it is empty"
+        why = f"none of its {len(project_runs)} runs can be compared" if project_runs else "it is empty"
         raise UserError(
             f"There is no run to compare in {where} on {connection.server}, for {why};"
             f" `python train.py tracking.entity={entity} tracking.project={name}` logs one there."

@@ -83,18 +83,18 @@ def open_keras_file(path: Path, source: str) -> Iterator[Checkpoint]:
         raise damaged(source, error) from error
     with file:
         try:
-            found = dict(_weights(file, h5py))
+            datasets = dict(_weights(file, h5py))
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             raise damaged(source, error) from error
 
         def read(name: str) -> np.ndarray:
             try:
-                values = found[name][()]
+                values = datasets[name][()]
             except (OSError, RuntimeError, MemoryError) as error:
                 raise damaged(source, error) from error
             return values.view(ml_dtypes.bfloat16) if values.dtype.kind == "V" else values
 
-        entries = {name: Entry(dataset.shape, _dtype(dataset)) for name, dataset in found.items()}
+        entries = {name: Entry(dataset.shape, _dtype(dataset)) for name, dataset in datasets.items()}
         yield Checkpoint(source, entries, read, of_keras=True)
 
 

@@ -58,9 +58,9 @@ def open_safetensors(path: Path, source: str) -> Iterator[Checkpoint]:
 def _settings(metadata: Mapping[str, str], source: str) -> dict[str, float]:
     """The settings that the metadata of a file has. Raises ValueError for what is none."""
     try:
-        found = json.loads(metadata.get(SETTINGS_KEY, "{}"))
-        if all(name in SETTINGS and isinstance(value, float) for name, value in found.items()):
-            return found
+        settings = json.loads(metadata.get(SETTINGS_KEY, "{}"))
+        if all(name in SETTINGS and isinstance(value, float) for name, value in settings.items()):
+            return settings
     except (ValueError, AttributeError, RecursionError):
         pass
     raise damaged(source, f"{SETTINGS_KEY} in it is not one of {', '.join(SETTINGS)} and a number")
