@@ -32,8 +32,8 @@ def train(cfg: DictConfig, directory: Path | None = None) -> dict[str, Any]:
         directory: of the run; None takes Hydra's, or outputs/ and the time where Hydra does not run.
 
     Raises:
-        UserError: one sentence on what cannot be; for a wrong setting, before TensorFlow is imported.
-        KeyboardInterrupt: the user stopped the run; what was learnt has been saved.
+        UserError: one sentence on what is invalid; for a wrong setting, before TensorFlow is imported.
+        KeyboardInterrupt: the user stopped the run; the model so far has been saved.
     """
     if not HydraConfig.initialized():
         return start(cfg, directory or Path("outputs", datetime.now().strftime("%Y-%m-%d/%H-%M-%S")))

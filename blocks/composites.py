@@ -13,7 +13,7 @@ from blocks.layers.grouped_conv import GroupedConv2D
 from blocks.layers.initializers import Normal
 from blocks.layers.squeeze_excite import ChannelGate, ImageMean
 
-MOMENTUM = 0.9  # the share of a running statistic that is kept; PyTorch's references write it 0.1
+MOMENTUM = 0.9  # decay of the running statistics; PyTorch's references write 1 - decay, 0.1
 EPSILON = 1e-5
 
 

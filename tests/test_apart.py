@@ -44,7 +44,7 @@ def test_ctrl_c_reaches_the_run_once_and_ends_the_sweep(data_dir, tmp_path):
     process.send_signal(signal.SIGINT)
     said += process.communicate(timeout=100)[1]
     assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in said, said
-    assert said.count("saving what was learnt") == 1
+    assert said.count("saving the model") == 1
     rows, result = left_in(tmp_path / "sweep" / "0")
     assert result["status"] == "interrupted" and result["epochs"] == len(rows) >= 1
     assert (tmp_path / "sweep" / "0" / "model.keras").exists()

@@ -78,7 +78,7 @@ def test_a_value_that_cannot_be_is_left_out_and_named(folder, key, value):
     (folder / "bad" / "result.json").write_text(json.dumps(run_directories.result() | {key: value, "val_loss": 0.25}))
     runs, (sentence,) = read(folder)
     assert sentence.startswith(f"{folder}/bad/result.json: {key}={repr(value)[:30]}")
-    assert sentence.endswith("cannot be and is left out.")
+    assert sentence.endswith("is invalid and ignored.")
     assert key not in runs["bad"].result and runs["bad"].result["val_loss"] == 0.25
 
 
@@ -87,7 +87,7 @@ def test_figures_that_are_no_numbers(folder):
     (folder / "bad").mkdir()
     (folder / "bad" / "result.json").write_text(text)
     runs, said = read(folder)
-    assert said == [f"{folder}/bad/result.json: macs=inf, val_top1=nan cannot be and are left out."]
+    assert said == [f"{folder}/bad/result.json: macs=inf, val_top1=nan are invalid and ignored."]
     assert figure(runs["bad"], "val_top1") is None and figure(runs["bad"], "macs") is None
 
 
@@ -98,7 +98,7 @@ LINES = {  # rows of metrics.csv -> epochs that are read, what is said
     "1,2.5,0.5\n2,1.5\n3,1.2,0.7\n": ([1, 3], "line 3 has 2 of 3 values; left out"),
     "1,2.5,0.5\n2,oops,0.6\n": ([1], "line 3 has 'oops' for train/loss; left out"),
     "1,nan,0.5\n2,1.5,1.7\n": ([1, 2], "line 2 has 'nan' for train/loss; line 3 has '1.7' for val/top1; left out"),
-    ",1.5,0.6\n2,1.5,0.6\n": ([2], "line 2 does not tell its epoch; left out"),
+    ",1.5,0.6\n2,1.5,0.6\n": ([2], "line 2 lacks its epoch; left out"),
     "1,2.5,0.5\n\n2,1.5,0.6\n": ([1, 2], "line 3 has 0 of 3 values; left out"),
     "x\n" * 9: (None, f"{'; '.join(f'line {line} has 1 of 3 values' for line in (2, 3, 4))}, and 6 more; left out"),
     "1,2.5,\n2,1.5,0.6\n": ([1, 2], None),  # a value that was not measured

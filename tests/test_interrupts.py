@@ -161,7 +161,7 @@ def test_a_terminal_that_is_closed_does_not_keep_a_program_from_saving(tmp_path)
             time.sleep(30)
         except KeyboardInterrupt as error:
             for stream in (sys.stdout, sys.stderr):
-                print("Stopped: saving what was learnt.", file=stream, flush=True)
+                print("Stopped: saving the model.", file=stream, flush=True)
             Path("saved").write_text(signal_of(error).name)
             sys.exit(128 + signal_of(error))
     """

@@ -75,10 +75,10 @@ def test_maxima_in_bfloat16_are_exact_and_not_a_number_is_one():
     [
         (("max", 3, 2, 1), (1, 8, 8, 16), True),
         (("max", 3, 2, 1), (1, 8, 8, 3), False),  # too few channels
-        (("max", 3, 2, "same"), (1, None, None, 32), False),  # an open size leaves the padding open
+        (("max", 3, 2, "same"), (1, None, None, 32), False),  # with an unknown size the padding is unknown
         (("max", 3, 2, 1), (None, None, None, 32), True),
         (("max", 2, 2, 2), (1, 8, 8, 32), False),  # windows of padding alone
-        (("max", 17, 1), (1, 20, 20, 32), False),  # more taps than a byte can tell
+        (("max", 17, 1), (1, 20, 20, 32), False),  # more taps than a uint8 index can hold
         (("average", 3, 2, "same"), (1, 8, 8, 32), False),  # Keras leaves this padding out of the average
         (("average", 2, 2, "same"), (1, 8, 8, 32), True),
     ],

@@ -216,7 +216,7 @@ def test_a_terminal_shows_progress_and_ctrl_c_ends_it_with_what_was_learnt_saved
     figures = r"^epoch 1/30 .*━ [\d,]+ images/s  loss \d\.\d+  top-1 [\d.]+ % \d:\d\d:\d\d$"
     assert any(re.search(figures, bar) for bar in bars)
     assert not [bar for bar in bars if len(bar.removesuffix("^C")) > 80]
-    assert "Traceback" not in shown and "saving what was learnt" in shown
+    assert "Traceback" not in shown and "saving the model" in shown
     table = shown[shown.rindex("mobilenetv1_025-digits: interrupted") :]
     for word in ("validation top-1", "parameters", "multiply-accumulates", "images/s", "run directory"):
         assert word in table
@@ -242,7 +242,7 @@ def test_ctrl_c_while_the_first_step_compiles(data_dir, tmp_path):
     err += process.communicate(timeout=60)[1]
     assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in err, err
     # In a finalizer, of which tracing has many, Python drops it: then the run stops behind the first step.
-    learnt = "Stopped: saving what was learnt." in err
+    learnt = "Stopped: saving the model." in err
     assert learnt or "Stopped before the first step was done." in err, err
     assert "mobilenetv1_025-digits: interrupted" in err
     result = json.loads((tmp_path / "run" / "result.json").read_text())

@@ -154,7 +154,7 @@ def test_what_lacks_or_is_wrong_is_named_and_left_out(tmp_path, server):
     said = "\n".join(told["said"])
     for part in (
         "other (of another program): it has neither epochs nor figures of the zoo; this run is left out.",
-        "odd (odd): seed='no', val_top1=7 cannot be and are left out",
+        "odd (odd): seed='no', val_top1=7 are invalid and ignored",
         f"gone (gone): its confusion matrix cannot be read (W&B has no file {TABLE}); the run is shown without",
         "lost (lost): its confusion matrix cannot be read (HTTP 404); the run is shown without its classes.",
         "wrong (wrong): its confusion matrix cannot be read (confusion has [0, 0, -1], which is no",

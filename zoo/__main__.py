@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; the exit code. What a user can mend is one sentence on standard error."""
+    """Run one command; the exit code. An error in the user's input is one sentence on standard error."""
     if sys.stdout is None:
         print("Standard output is closed, so nothing can be shown.", file=sys.stderr)
         return 1

@@ -63,7 +63,7 @@ def profile(model: keras.Model, image_size: int | tuple[int, int] | None = None)
     """Count what `model`, functional or Sequential, costs for one image.
 
     Args:
-        image_size: pixels, one number or (height, width), where the model leaves its input's size open.
+        image_size: pixels, one number or (height, width), where the model's input size is dynamic.
 
     Raises:
         ValueError: where the size of the image is unknown, or a layer with weights is of a kind not counted here.

@@ -20,7 +20,7 @@ GIT_TIMEOUT_SECONDS = 10
 # TensorFlow is published under several names, of which a machine has one.
 TENSORFLOW_PACKAGES = ("tensorflow", "tensorflow-cpu", "tf-nightly", "tensorflow-intel", "tensorflow-macos")
 
-# Of these, versions() does not tell; they read and scale images.
+# versions() does not list these; they read and scale images.
 PACKAGES = ("grouped-convolution-zoo", "tensorflow-datasets", "pillow", "scikit-learn")
 
 VARIABLES = (

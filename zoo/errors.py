@@ -1,4 +1,4 @@
-"""What a user can mend."""
+"""Errors in the user's input."""
 
 
 class UserError(Exception):

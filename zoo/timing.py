@@ -75,7 +75,7 @@ def measure(model: keras.Model, rows: Sequence[LayerCost], batch: int = 1, repea
 
     Raises:
         RuntimeError: Keras runs on another backend than TensorFlow.
-        ValueError: the inputs alone need more memory than the machine has, or the model leaves its input's size open.
+        ValueError: the inputs alone need more memory than the machine has, or the model's input size is dynamic.
     """
     import keras
 
@@ -154,7 +154,7 @@ def _inside(function: Callable, values: list) -> Callable[[], float]:
         with tf.control_dependencies([start]):
             outputs = function(*map(tf.identity, given))
         with tf.control_dependencies(tf.nest.flatten(outputs)):
-            return tf.timestamp() - start, outputs  # what nobody asked for, TensorFlow would not compute
+            return tf.timestamp() - start, outputs  # TensorFlow would not compute what is unfetched
 
     traced = tf.function(clocked, autograph=False).get_concrete_function(*values)
     return lambda: max(0.0, float(traced(*values)[0]))

@@ -23,7 +23,7 @@ OFF = ("off", "0", "no", "false")
 
 
 class BuildError(Exception):
-    """Why the kernels can't be had, in one clause."""
+    """Why the kernels are not available, in one clause."""
 
 
 @functools.cache

@@ -24,7 +24,7 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
     Args:
         activation: Keras's name ("relu", "relu6", "hard_silu", ...) or a callable; None is none.
 
-    Momentum is the share that is kept: 1 minus PyTorch's.
+    Momentum is the decay of the running statistics: 1 - PyTorch's momentum.
 
     Call arguments: `inputs` (B, ..., C), C along `axis`; `residual`, of the same shape, or None.
     Returns: (B, ..., C).

@@ -98,7 +98,7 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         return ["kernel"] if len(self.group_runs) == 1 else [f"kernel_{index}" for index in range(len(self.group_runs))]
 
     def _initializer(self, filters: int, first: int):
-        """What a kernel of `filters` outputs, from number `first` on, begins as.
+        """The initial value of filters [first, first + filters).
 
         One of several is those columns of a kernel for all outputs: scaled as if the groups were equal, and not the
         same random numbers as its neighbours.

@@ -1,4 +1,4 @@
-"""How kernels begin, and how not to draw random numbers for kernels that are about to be overwritten."""
+"""Initializers, and how not to draw random numbers for kernels that are about to be overwritten."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ _zeros = ContextVar("zeros", default=False)
 
 @contextmanager
 def without_random_numbers() -> Iterator[None]:
-    """Layers built inside begin with kernels of zeros where `Normal` would draw them.
+    """Kernels of layers built inside are initialized to zeros where `Normal` would draw them.
 
     For networks whose weights are read from a file next: of ResNeXt-101 64x4d, it saves two thirds of the building.
     """

@@ -17,7 +17,7 @@ class PaddedPooling2D(RealInputs, keras.layers.Layer):
     networks trained with symmetric padding.
 
     Args:
-        mode: "max" (padding never wins) or "average" (padding counts as zeros, as in PyTorch's default).
+        mode: "max" (padded with -inf) or "average" (padding counts as zeros, as in PyTorch's default).
         pool_size, strides: one integer, or two (height, width).
         padding: "valid", "same", or pixels: n, (height, width) or ((top, bottom), (left, right)).
         data_format: "channels_last" (B, H, W, C), "channels_first" (B, C, H, W), or None for Keras's setting.
@@ -78,7 +78,7 @@ class AdaptiveAveragePooling2D(RealInputs, keras.layers.Layer):
     def call(self, inputs):
         _, height, width, channels = ops.shape(inputs)
         rows, columns = self.size
-        # Products rather than einsum, which LiteRT cannot read with an open batch.
+        # Products rather than einsum, which LiteRT cannot read with a dynamic batch size.
         x = ops.matmul(self._means(width, columns), inputs)
         x = ops.matmul(self._means(height, rows), ops.reshape(x, (-1, height, columns * channels)))
         return ops.reshape(x, (-1, rows, columns, channels))

@@ -28,7 +28,7 @@ def batch_normalization(
         inputs: (B, ..., C), C along `axis`; `residual`, of the same shape and type, or None.
         gamma, beta: scale and offset, (C,), or None.
         mean, variance: running statistics, (C,); used where not `training`.
-        momentum: the share of the running statistics that is kept.
+        momentum: decay of the running statistics; 1 - PyTorch's momentum.
         activation: a function of Keras or any other.
 
     Returns:

@@ -45,7 +45,7 @@ def resolve_causal(padding: Padding, kernel: Sequence[int], dilation: Sequence[i
 
 
 def same_padding(size, kernel: int, stride: int, dilation: int = 1) -> tuple | None:
-    """What "same" pads before and after one axis of `size`, a number or a tensor; None where it depends on an open one.
+    """What "same" pads before and after one axis of `size`, a number or a tensor; None if that needs an unknown size.
 
     The output has ceil(size / stride) entries; where the padding is odd, the end has one more.
     """
@@ -61,7 +61,7 @@ def same_padding(size, kernel: int, stride: int, dilation: int = 1) -> tuple | N
 
 
 def sides_of(padding: Padding, sizes, kernel, strides, dilation=None) -> tuple | None:
-    """(before, after) that `padding` adds to each axis of `sizes`; None where an open size leaves it open."""
+    """(before, after) that `padding` adds to each axis of `sizes`; None where it depends on an unknown size."""
     if padding == "valid":
         return ((0, 0),) * len(kernel)
     if padding != "same":

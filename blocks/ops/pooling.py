@@ -10,7 +10,7 @@ def pool(mode: str, inputs, window, strides, padding: Padding, data_format: str 
     """Pooling of `inputs` (B, H, W, C), or (B, C, H, W) with "channels_first".
 
     Args:
-        mode: "max" (padding never wins) or "average" (explicit padding counts as zeros, "same" does not count).
+        mode: "max" (padded with -inf) or "average" (explicit padding counts as zeros, "same" does not count).
         window, strides: (height, width).
         padding: "valid", "same" or ((top, bottom), (left, right)) in pixels.
     """

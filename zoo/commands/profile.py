@@ -81,7 +81,7 @@ def profile(
         raise click.UsageError("--no-time and --repeats exclude each other: give one of them.", context)
     config = variant(network(name))
     if groups is not None:
-        config.with_groups(groups)  # refuses what cannot be before TensorFlow is imported
+        config.with_groups(groups)  # refuses invalid values before TensorFlow is imported
     height, width = size or (image_size(name),) * 2
     shape = (height, width, channels)
     with console(error=True).status(f"Building {name}") as status:
@@ -124,7 +124,7 @@ def _build(name: str, groups: int | None, shape: tuple[int, int, int], classes: 
 
 
 def model_size(shape: tuple[int, int, int], classes: int | None) -> str:
-    """What the size of the weights hangs on, in words."""
+    """What the size of the weights depends on, in words."""
     height, width, channels = shape
     return f"images of {height} x {width} pixels, {channels} channels" + (f" and {classes} classes" if classes else "")
 

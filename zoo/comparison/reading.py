@@ -52,7 +52,7 @@ def read_runs(paths: Iterable[str | Path], say: Say) -> list[Run]:
 
 
 def read_run(folder: Path, say: Say) -> Run | None:
-    """The run in `folder`, or None, with a line, where its `result.json` does not tell of one."""
+    """The run in `folder`, or None, with a line, where its `result.json` is not that of a run."""
 
     def say_of(name: str) -> Say:
         return lambda text: say(printable(f"{folder / name}: {text}."))
@@ -212,7 +212,7 @@ def _values(columns: list[str], row: list[str]) -> tuple[dict[str, float | None]
             else:
                 wrong.append(f"has {cell[:20]!r} for {column}")
     if not is_number(values[EPOCH]):
-        return None, "does not tell its epoch"
+        return None, "lacks its epoch"
     return values, ", ".join(wrong[:2])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from zoo import metrics
 
 STATUSES = ("finished", "interrupted", "failed", "running", "crashed")
-UNKNOWN = "unknown"  # a family or a data set that a run does not tell
+UNKNOWN = "unknown"  # a family or a data set that a run does not record
 TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # embeddings, overrides and isolates of Unicode
 NO_GROUPS = "-"  # of a network whose spatial convolutions are depthwise
 

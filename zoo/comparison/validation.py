@@ -7,7 +7,7 @@ from typing import Any
 from zoo.errors import UserError
 from zoo.metrics import COSTS, METRICS, SECONDS
 
-SHOWN = 40  # characters of a value that cannot be
+SHOWN = 40  # characters of an invalid value
 DEEPEST = 50  # nesting of a configuration
 LARGEST = 1e30  # of a figure: more is damage, and would be infinite where it is squared
 RECORDED = ("finished", "interrupted", "failed", "running")  # statuses that a run writes
@@ -57,7 +57,7 @@ def column_fits(column: str, value: float) -> bool:
 
 
 def checked_result(raw: Any, say: Callable[[str], None]) -> dict[str, Any]:
-    """What result.json says, without what cannot be; one call of `say` names all that was left out.
+    """What result.json says, without invalid values; one call of `say` names all that were ignored.
 
     Raises:
         DamagedError: it is no record of a run at all.
@@ -70,7 +70,7 @@ def checked_result(raw: Any, say: Callable[[str], None]) -> dict[str, Any]:
     if wrong:
         listed = ", ".join(f"{shown(key)[1:-1]}={shown(raw[key])}" for key in wrong[:3])
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        say(f"{listed}{more} cannot be and {'is' if len(wrong) == 1 else 'are'} left out")
+        say(f"{listed}{more} {'is' if len(wrong) == 1 else 'are'} invalid and ignored")
     return {key: value for key, value in raw.items() if key not in wrong}
 
 

@@ -63,7 +63,7 @@ class DatasetConfig:
 
 
 def check(config: DatasetConfig) -> None:
-    """Raises ValueError, in one sentence, for the first value that cannot be meant."""
+    """Raises ValueError, in one sentence, for the first invalid value."""
     _check_source(config)
     _check_numbers(config)
     _check_sizes(config)

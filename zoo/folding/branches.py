@@ -82,7 +82,7 @@ def merge(branches: Sequence[Linear], norms: Sequence[keras.Layer], shape: tuple
 
 
 def _window(kernels: list[int], paddings: list[Sides], size: int | None) -> tuple[int, Sides] | None:
-    """Length of one axis of the common kernel, and its padding; None where the ends may differ for an open size."""
+    """Length of one axis of the common kernel, and its padding; None where the ends may differ for an unknown size."""
     if size is None and len({sum(sides) - kernel for kernel, sides in zip(kernels, paddings, strict=True)}) > 1:
         return None
     before = max(top for top, _ in paddings)

@@ -16,7 +16,7 @@ from zoo.folding.linear import Linear, linear_of
 class Report:
     """What folding does to a model; layers of nested models are written `model/layer`.
 
-    folded: layer that goes -> layer that computes its part: normalisations, activations, sums, parallel branches.
+    folded: layer that is removed -> layer that computes its part: normalisations, activations, sums, parallel branches.
     removed: layers that go because they do nothing at inference.
     replaced: layer -> class that takes the place of its own, or the names of the layers it is split into.
     left: normalisation that stays -> why.

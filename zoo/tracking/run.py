@@ -1,6 +1,6 @@
 """One Weights & Biases run around one training run, which it may neither stop nor slow down.
 
-Where W&B cannot be had (no key, no server, a proxy in its place, a server that refuses), the run goes on offline, says
+Where W&B is unavailable (no key, no server, a proxy in its place, a server that refuses), the run goes on offline, says
 so in one line, and can be uploaded later. W&B is imported only when a run is opened and not disabled.
 
 Measured with W&B 0.31:

@@ -26,7 +26,7 @@ class Tracker:
         url: the run's page; None unless online.
         directory: where W&B keeps the run on this machine; None if disabled.
         offline_directory: the same if the run is offline, i.e. what to give to `wandb sync`; else None.
-        id: W&B's id of the run, with which it can be gone on with; None if disabled.
+        id: W&B's id of the run, with which it is resumable; None if disabled.
     """
 
     def __init__(self, run: Any, mode: str, say: Say) -> None:

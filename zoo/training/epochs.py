@@ -14,7 +14,7 @@ REMEDIES = "lower recipe.learning_rate (a tenth is a good try), lengthen recipe.
 
 
 class DivergedError(UserError):
-    """Loss or weights are no longer numbers, and more training cannot mend that."""
+    """The training diverged: loss or weights are no longer finite."""
 
 
 class EpochRows(keras.callbacks.Callback):

@@ -13,7 +13,7 @@ MOST = 2**31 - 1  # of what steps are counted in
 
 @dataclass
 class RecipeConfig:
-    """Everything between the data and the network that decides what is learnt."""
+    """Everything between the data and the network that decides the training."""
 
     epochs: int = 12
     batch_size: int = 64  # images of one step
@@ -30,7 +30,7 @@ class RecipeConfig:
 
 
 def check(config: RecipeConfig) -> None:
-    """Raise ValueError, in one sentence, for the first value that cannot be meant."""
+    """Raise ValueError, in one sentence, for the first invalid value."""
     for key, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
         value = getattr(config, key)
         if value not in allowed:

@@ -58,14 +58,14 @@ def train(
     """Train the network of `settings`, and return what `directory/result.json` says.
 
     Writes `metrics.csv` (a row an epoch), `result.json`, `evaluation.json` and `model.keras` to `directory`, and logs
-    to W&B. What has been learnt is on disk before anything else is measured.
+    to W&B. The model is on disk before anything else is measured.
 
     Args:
         resolved: the whole configuration as plain values.
         folder: what an image folder holds, where it has been listed.
 
     Raises:
-        KeyboardInterrupt: the user stopped the run; what was learnt has been saved first.
+        KeyboardInterrupt: the user stopped the run; the model so far has been saved first.
         UserError: the run cannot go on; `result.json` says why too.
     """
     sweep = sweep or Sweep()
@@ -160,7 +160,7 @@ def _tracked(settings: Settings, start: Mapping[str, Any], directory: Path, scre
 
 
 def _plainly(action: Callable[[], T]) -> T:
-    """What `action` returns; a ValueError, or a package that is missing, is something that the user can mend."""
+    """What `action` returns; a ValueError, or a package that is missing, is an error in the user's input."""
     try:
         return action()
     except (ValueError, ModuleNotFoundError) as error:
@@ -235,8 +235,8 @@ def _fit(
                 verbose=0,
             )
     except KeyboardInterrupt as error:
-        learnt = model.optimizer.iterations > 0
-        screen.print("Stopped: saving what was learnt." if learnt else "Stopped before the first step was done.")
+        has_trained = model.optimizer.iterations > 0
+        screen.print("Stopped: saving the model." if has_trained else "Stopped before the first step was done.")
         return error, rows
     return None, rows
 

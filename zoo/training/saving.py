@@ -31,13 +31,13 @@ def save_model(model: keras.Model, path: Path) -> None:
 
 
 def save_after_error(model: keras.Model, path: Path, screen: Console) -> None:
-    """Save after an error, which is raised whatever becomes of this."""
+    """Save after an error, which is raised whether this succeeds or not."""
     if model.optimizer.iterations == 0:
         return
     try:
         save_model(model, path)
-        line = f"What was learnt until then is in {path.name}."
+        line = f"The model so far is in {path.name}."
     except Exception as error:
-        line = f"What was learnt until then could not be saved: {first_line(error)}."
+        line = f"The model so far could not be saved: {first_line(error)}."
     with suppress(OSError, SystemExit):  # it may be the output that failed
         screen.print(line)

@@ -33,14 +33,14 @@ def start(
     """Train what `cfg` composes in this process, and return what the run's `result.json` says.
 
     Args:
-        directory: of this run alone: one in which an earlier run has learnt something is refused.
+        directory: of this run alone: one in which an earlier run has left a model or figures is refused.
         sweep_id, swept: the time stamp of the sweep that the run belongs to, and the overrides that vary in it.
         composition: name -> text of the files that the run leaves in `.hydra`.
 
     Raises:
-        UserError: one sentence on what cannot be; for a wrong setting, or a directory that is taken, before TensorFlow
+        UserError: one sentence on what is invalid; for a wrong setting, or a directory that is taken, before TensorFlow
             is imported and before anything is written; for data that are known to be too few, before it is imported.
-        KeyboardInterrupt: the user stopped the run; what was learnt has been saved.
+        KeyboardInterrupt: the user stopped the run; the model so far has been saved.
     """
     settings = checked(cfg)
     resolved = OmegaConf.to_container(cfg, resolve=True)

@@ -25,7 +25,7 @@ LARGEST_MEMBER = 4 << 30  # bytes that an archive may unpack to
 
 
 class DownloadError(OSError):
-    """Why a file can't be had, in one sentence."""
+    """Why a download failed, in one sentence."""
 
 
 class _TransferError(Exception):

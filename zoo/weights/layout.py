@@ -1,4 +1,4 @@
-"""Which tensor of a checkpoint each weight of a network is, and how its axes lie there.
+"""Which tensor of a checkpoint each weight of a network is, and in which order its axes are stored there.
 
 Layers are named after the module paths of their reference, so the names follow from them and no table is needed.
 """

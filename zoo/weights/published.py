@@ -107,7 +107,7 @@ def fetch(published: Published) -> Path:
     where it ended. Every call checks the file against the published checksum.
 
     Raises:
-        DownloadError: the file can't be had, or is not what was published.
+        DownloadError: the download failed, or the file is not the published one.
         ImportError: huggingface_hub is needed and not installed.
     """
     if published.source == "timm":
@@ -144,7 +144,7 @@ def _from_hub(published: Published) -> Path:
     except Exception as error:  # whatever its HTTP library raises, which differs from version to version
         line = next(iter(str(error).splitlines()), "")
         raise DownloadError(f"{published.tag} could not be fetched: {type(error).__name__}: {line}") from error
-    # The cache names a large file by the SHA-256 that the Hub announced; where links are not to be had it does not.
+    # The cache names a large file by the SHA-256 that the Hub announced; where links are not available it does not.
     blob = path.resolve()
     expected = published.sha256 or (blob.name if re.fullmatch("[0-9a-f]{64}", blob.name) else "")
     if expected and (actual := digest(blob, "sha256")) != expected:

@@ -37,7 +37,7 @@ def _sum(gradient):
 
 
 def _both(op, of_inputs: Callable, of_kernel: Callable) -> list:
-    """The gradients of a convolution's inputs and kernel; one that nobody asked for may be None.
+    """The gradients of a convolution's inputs and kernel; one that is not requested may be None.
 
     TensorFlow left alone follows the inputs' gradients down to the first layer and sums up the kernels' after that;
     until then, all that they need stays in memory. Here no layer goes on before both of its gradients are there.

@@ -77,7 +77,7 @@ def _by_frames(inputs, kernel, strides, padding: Padding, dilation):
 
 
 def _sizes(images) -> list:
-    """The sizes of all axes but the batch: integers, and tensors where they are open."""
+    """The sizes of all axes but the batch: integers, and tensors where they are dynamic."""
     return [size if size is not None else tf.shape(images)[axis] for axis, size in enumerate(images.shape)][1:]
 
 

@@ -7,7 +7,7 @@ from blocks.ops.tensorflow.runtime import device_kind, exporting, in_xla, kernel
 
 
 def checked_sizes(images, extents, padding: Padding, first: int = 1):
-    """`images`, those of an open size once they turn out as large as a window: TensorFlow makes none of smaller ones.
+    """`images`, those of dynamic size once they turn out as large as a window: TensorFlow makes none of smaller ones.
 
     `extents` are those of the window, dilation included, over the axes from number `first` on. The graph raises
     InvalidArgumentError.

@@ -8,13 +8,13 @@ from blocks.ops.tensorflow.runtime import exporting, fits, kernels
 
 
 def pool_by_kernel(mode: str, inputs, window, strides, padding: Padding):
-    """What `PaddedPooling2D` computes of `inputs` (B, H, W, C), by our kernels; None where they can't be used."""
+    """What `PaddedPooling2D` computes of `inputs` (B, H, W, C), by our kernels; None where they do not support it."""
     operations = kernels()
     if not fits(operations, inputs):
         return None
     sides = sides_of(padding, inputs.shape[1:3], window, strides)
     if sides is None or window[0] * window[1] > 256:
-        return None  # an open size, or more taps than a byte can tell
+        return None  # an unknown size, or more taps than the uint8 index of the maximum can hold
     if max(sides[0]) >= window[0] or max(sides[1]) >= window[1]:
         return None  # a window may hold padding alone
     average, explicit_padding = mode == "average", (*sides[0], *sides[1])

@@ -14,7 +14,7 @@ def native_gradients(dtype: str) -> bool:
     """Whether the default device differentiates grouped and dilated convolutions of `dtype`.
 
     On a CPU only oneDNN has those kernels, in float32, bfloat16 and float16; TF_ENABLE_ONEDNN_OPTS=0 and some
-    builds switch it off. Tried on a tiny convolution, once a process and type: no public setting tells.
+    builds switch it off. Tried on a tiny convolution, once a process and type: no public API reports it.
     """
     with tf.init_scope():  # out of any graph being built; tapes do not record here, so the gradient's own operation
         try:
@@ -48,7 +48,7 @@ def matrix_units() -> bool:
 
 def in_xla() -> bool:
     """Whether what is traced now will be compiled by XLA."""
-    from tensorflow.python.ops import control_flow_util  # nothing public tells
+    from tensorflow.python.ops import control_flow_util  # no public API reports it
 
     return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 

@@ -1,4 +1,4 @@
-"""A connection to W&B's server for reading runs and publishing: it asks nobody anything, and it never waits for long.
+"""A connection to W&B's server for reading runs and publishing: non-interactive, and it never waits for long.
 
 Measured with W&B 0.31:
 - `wandb.Api()` asks for a key where it sees a terminal and finds none; `wandb.login(prompt=False)` before it does not.
@@ -46,14 +46,16 @@ class Connection:
         """Entity and project of "ENTITY/PROJECT", or of "PROJECT" in the entity that the API key belongs to.
 
         Raises:
-            UserError: there is no such entity, or the server does not tell it.
+            UserError: there is no such entity, or the key has no default entity.
         """
         entity, project = split_project(text)
         if entity is None:
             with self.doing("looking up your entity"):
                 entity = self.api.default_entity
         if not entity:
-            raise UserError(f"{self.server} tells no entity of this API key: name the project as ENTITY/{project}.")
+            raise UserError(
+                f"{self.server} has no default entity for this API key: name the project as ENTITY/{project}."
+            )
         return entity, project
 
     def runs(self, entity: str, project: str, whole: bool) -> list[wandb.apis.public.Run]:
@@ -63,7 +65,7 @@ class Connection:
             whole: with configuration and summary.
 
         Raises:
-            UserError: there is no such project, or it cannot be had.
+            UserError: there is no such project, or it is unavailable.
         """
         where = f"{entity}/{project}"
         with self.doing(f"reading {where}"), _folder_of_runs():
@@ -113,7 +115,7 @@ def connect() -> Connection:
     The settings of W&B hold for the whole process, so runs that it trains later wait no longer either.
 
     Raises:
-        UserError: W&B or a key is missing, a setting is not valid, or the server cannot be had.
+        UserError: W&B or a key is missing, a setting is not valid, or the server is unavailable.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     timeout = _timeout()

@@ -34,7 +34,7 @@ def publish(project: str, runs: Sequence[Run], metric: str, say: Say) -> list[st
         say: called with a line for each run that is not in the project.
 
     Raises:
-        UserError: wandb-workspaces or the server cannot be had, or no run is in the project.
+        UserError: wandb-workspaces or the server is unavailable, or no run is in the project.
         ValueError: there is no such metric.
     """
     check_metric(metric)

@@ -9,7 +9,7 @@ What training logs, and is read here, by exact key:
   configuration, of which `groups`, `seed`, `small_stem`, `dataset.name` and `recipe.epochs` are read by name. The keys
   of `zoo.metrics.MADE_WITH` say what the run was made with, its data too. A section that a parameter of W&B's sweep
   hides is `model_settings`.
-- tables, see `zoo.comparison.wandb.panels`: the confusion matrix, and the classes where it does not tell them.
+- tables, see `zoo.comparison.wandb.panels`: the confusion matrix, and the classes where it lacks them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def read_project(project: str, say: Say) -> list[Run]:
         say: called with a line for each run that is left out, wholly or in part.
 
     Raises:
-        UserError: the project or the server cannot be had, or there is no run to compare in it.
+        UserError: the project or the server is unavailable, or there is no run to compare in it.
     """
     connection = connect()
     entity, name = connection.project(project)
