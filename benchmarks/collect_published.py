@@ -32,11 +32,13 @@ PYTORCHCV_RELEASES = "https://github.com/osmr/imgclsmob/releases/download"
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    made.add_argument("networks", nargs="*", help="their names; all of the zoo's by default")
-    made.add_argument("--top1", type=Path, default=Path(__file__).with_name("imagenet_top1.csv"), metavar="FILE")
-    made.add_argument("--out", type=Path, default=ROOT / "zoo" / "weights" / "data", metavar="FOLDER")
-    return made
+    argument_parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    argument_parser.add_argument("networks", nargs="*", help="their names; all of the zoo's by default")
+    argument_parser.add_argument(
+        "--top1", type=Path, default=Path(__file__).with_name("imagenet_top1.csv"), metavar="FILE"
+    )
+    argument_parser.add_argument("--out", type=Path, default=ROOT / "zoo" / "weights" / "data", metavar="FOLDER")
+    return argument_parser
 
 
 def timm_rows(names: list[str], top1: Path) -> dict[str, dict]:

@@ -30,9 +30,9 @@ def write_runs(folder: Path, runs: int, epochs: int) -> None:
     for number in range(runs):
         groups = 2 ** (number // len(families) % 5)
         seed = number // (5 * len(families))
-        told = run_directories.result(families[number % len(families)], groups, seed)
-        told |= {"epochs": epochs, "epochs_planned": epochs}
-        run_directories.write_run(folder / str(number), told)
+        result = run_directories.result(families[number % len(families)], groups, seed)
+        result |= {"epochs": epochs, "epochs_planned": epochs}
+        run_directories.write_run(folder / str(number), result)
 
 
 def main() -> None:

@@ -28,15 +28,19 @@ PACKAGES = {"jax_side.py": "JAX with CUDA, jax[cuda12]", "torch_side.py": "a PyT
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_network_options(made, MODELS, batch=128, size=224)
-    made.add_argument("--modes", type=some_of(MODES), default=["train"])
-    made.add_argument("--precisions", type=some_of(PRECISIONS), default=["bfloat16"])
-    made.add_argument("--sides", type=some_of(WORKERS), default=list(WORKERS))
-    made.add_argument("--device", choices=("gpu", "cpu"), default="gpu")
-    made.add_argument("--jax", default=sys.executable, metavar="PYTHON", help="interpreter that has Keras and JAX")
-    made.add_argument("--torch", default=sys.executable, metavar="PYTHON", help="interpreter that has PyTorch and timm")
-    return made
+    argument_parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_network_options(argument_parser, MODELS, batch=128, size=224)
+    argument_parser.add_argument("--modes", type=some_of(MODES), default=["train"])
+    argument_parser.add_argument("--precisions", type=some_of(PRECISIONS), default=["bfloat16"])
+    argument_parser.add_argument("--sides", type=some_of(WORKERS), default=list(WORKERS))
+    argument_parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu")
+    argument_parser.add_argument(
+        "--jax", default=sys.executable, metavar="PYTHON", help="interpreter that has Keras and JAX"
+    )
+    argument_parser.add_argument(
+        "--torch", default=sys.executable, metavar="PYTHON", help="interpreter that has PyTorch and timm"
+    )
+    return argument_parser
 
 
 def start(sides: Sides, arguments) -> None:

@@ -39,11 +39,13 @@ COLUMNS = ("date", "cpu", "cores", "others_share", "versions", "xla", "onednn", 
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_layer_options(made, MODES, PRECISIONS)
-    made.add_argument("--xla", action="store_true", help="compile with XLA")
-    made.add_argument("--no-onednn", action="store_true", help="start TensorFlow with TF_ENABLE_ONEDNN_OPTS=0")
-    return made
+    argument_parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_layer_options(argument_parser, MODES, PRECISIONS)
+    argument_parser.add_argument("--xla", action="store_true", help="compile with XLA")
+    argument_parser.add_argument(
+        "--no-onednn", action="store_true", help="start TensorFlow with TF_ENABLE_ONEDNN_OPTS=0"
+    )
+    return argument_parser
 
 
 def measure(arguments, sides: Sides, names: list[str], shape: Shape) -> list[dict]:
@@ -55,13 +57,13 @@ def measure(arguments, sides: Sides, names: list[str], shape: Shape) -> list[dic
             rules = Cell(PROCESS, PREFIX + "None", mode, precision)
             extra = {"xla": arguments.xla}
             time_cells(sides, [*cells, rules], shape, arguments.batch, arguments.rounds, arguments.patience, extra)
-            found = [row(arguments, sides, cell, rules, shape) | {"others_share": busy} for cell in cells]
-            fastest = min((each["call_seconds"] for each in found if each["call_seconds"]), default=None)
-            for each in found:
+            measured = [row(arguments, sides, cell, rules, shape) | {"others_share": busy} for cell in cells]
+            fastest = min((each["call_seconds"] for each in measured if each["call_seconds"]), default=None)
+            for each in measured:
                 if each["call_seconds"]:
                     each["ratio_to_fastest"] = each["call_seconds"] / fastest
                     each["is_fastest"] = each["call_seconds"] == fastest
-            rows += found
+            rows += measured
     return rows
 
 
@@ -107,23 +109,23 @@ def show(shape: Shape, rows: list[dict]) -> None:
 
 def slow_choices(rows: list[dict]) -> list[tuple[dict, dict]]:
     """(chosen, fastest) wherever the chosen one takes more than TOLERANCE times as long as the fastest."""
-    found = []
+    slow = []
     keys = ("network", "layer", "mode", "precision")
     for group in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):
         same = [row for row in rows if tuple(row[key] for key in keys) == group and row["call_seconds"]]
         picked = next((row for row in same if row["is_chosen"]), None)
         if picked is not None and picked["ratio_to_fastest"] > TOLERANCE:
-            found.append((picked, next(row for row in same if row["is_fastest"])))
-    return found
+            slow.append((picked, next(row for row in same if row["is_fastest"])))
+    return slow
 
 
 def main() -> None:
-    made = parser()
-    arguments = made.parse_args()
+    argument_parser = parser()
+    arguments = argument_parser.parse_args()
     try:
         shapes = chosen(SHAPES, arguments.only)
     except ValueError as error:
-        made.error(str(error))
+        argument_parser.error(str(error))
     rows = []
     environment = {**ON_CPU, **({"TF_ENABLE_ONEDNN_OPTS": "0"} if arguments.no_onednn else {})}
     with Sides() as sides:
@@ -133,10 +135,10 @@ def main() -> None:
             raise SystemExit(sides.failures[PROCESS])
         names = sides.greetings[PROCESS]["implementations"]
         for shape in shapes:
-            found = measure(arguments, sides, names, shape)
-            machine.warn_if_busy(found[0]["others_share"])
-            show(shape, found)
-            rows += found
+            measured = measure(arguments, sides, names, shape)
+            machine.warn_if_busy(measured[0]["others_share"])
+            show(shape, measured)
+            rows += measured
             if arguments.csv:
                 write_csv(arguments.csv, rows, COLUMNS)
     slow = slow_choices(rows)

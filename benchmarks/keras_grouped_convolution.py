@@ -46,7 +46,10 @@ class PaddedConv2D(keras.layers.Conv2D):
         self.input_spec = None
 
     def padded(self, shape):
-        sizes = [None if s is None else s + sum(m) for s, m in zip(shape[1:3], self.explicit_padding, strict=True)]
+        sizes = [
+            None if size is None else size + sum(sides)
+            for size, sides in zip(shape[1:3], self.explicit_padding, strict=True)
+        ]
         return (shape[0], *sizes, shape[3])
 
     def call(self, inputs):

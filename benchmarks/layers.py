@@ -34,11 +34,13 @@ COLUMNS = ("date", "cpu", "cores", "others_share", "versions", *SHAPE, *RESULTS)
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_layer_options(made, MODES, PRECISIONS)
-    made.add_argument("--sides", type=some_of(WORKERS), default=list(WORKERS))
-    made.add_argument("--torch", default=sys.executable, metavar="PYTHON", help="interpreter that has PyTorch")
-    return made
+    argument_parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_layer_options(argument_parser, MODES, PRECISIONS)
+    argument_parser.add_argument("--sides", type=some_of(WORKERS), default=list(WORKERS))
+    argument_parser.add_argument(
+        "--torch", default=sys.executable, metavar="PYTHON", help="interpreter that has PyTorch"
+    )
+    return argument_parser
 
 
 def measure(arguments, sides: Sides, shape: Shape) -> list[dict]:
@@ -90,12 +92,12 @@ def show(shape: Shape, rows: list[dict]) -> None:
 
 
 def main() -> None:
-    made = parser()
-    arguments = made.parse_args()
+    argument_parser = parser()
+    arguments = argument_parser.parse_args()
     try:
         shapes = chosen(SHAPES, arguments.only)
     except ValueError as error:
-        made.error(str(error))
+        argument_parser.error(str(error))
     rows = []
     with Sides() as sides:
         for side in arguments.sides:
@@ -103,11 +105,11 @@ def main() -> None:
             sides.start(side, WORKERS[side], python, ON_CPU | KEEPS_MEMORY)
         sides.wait()
         for shape in shapes:
-            found = measure(arguments, sides, shape)
-            machine.warn_if_busy(found[0]["others_share"])
-            add_ratios(found, "call_seconds", ("mode", "precision"))
-            show(shape, found)
-            rows += found
+            measured = measure(arguments, sides, shape)
+            machine.warn_if_busy(measured[0]["others_share"])
+            add_ratios(measured, "call_seconds", ("mode", "precision"))
+            show(shape, measured)
+            rows += measured
             if arguments.csv:
                 write_csv(arguments.csv, rows, COLUMNS)
     print("\nGeometric means of the zoo's speed over the other side's:")

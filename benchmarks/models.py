@@ -30,14 +30,18 @@ TURN = 1.0  # seconds of one turn without --steps
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_network_options(made, DEFAULT, batch=16, size=128)
-    made.add_argument("--modes", type=some_of(MODES), default=list(MODES))
-    made.add_argument("--precisions", type=some_of(PRECISIONS), default=list(PRECISIONS))
-    made.add_argument("--sides", type=some_of(WORKERS), default=list(WORKERS))
-    made.add_argument("--matrix", type=positive, default=4096, help="width of the matrices that measure the ceilings")
-    made.add_argument("--torch", default=sys.executable, metavar="PYTHON", help="interpreter that has PyTorch")
-    return made
+    argument_parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_network_options(argument_parser, DEFAULT, batch=16, size=128)
+    argument_parser.add_argument("--modes", type=some_of(MODES), default=list(MODES))
+    argument_parser.add_argument("--precisions", type=some_of(PRECISIONS), default=list(PRECISIONS))
+    argument_parser.add_argument("--sides", type=some_of(WORKERS), default=list(WORKERS))
+    argument_parser.add_argument(
+        "--matrix", type=positive, default=4096, help="width of the matrices that measure the ceilings"
+    )
+    argument_parser.add_argument(
+        "--torch", default=sys.executable, metavar="PYTHON", help="interpreter that has PyTorch"
+    )
+    return argument_parser
 
 
 def start(sides: Sides, side: str, torch: str) -> None:

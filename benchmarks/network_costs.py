@@ -21,24 +21,24 @@ MOST = 10_000  # groups tried; far above what any family accepts
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    made.add_argument("networks", nargs="*", type=network, help="their names; all of the zoo's by default")
-    made.add_argument("--out", type=Path, default=FILE, metavar="FILE")
-    return made
+    argument_parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    argument_parser.add_argument("networks", nargs="*", type=network, help="their names; all of the zoo's by default")
+    argument_parser.add_argument("--out", type=Path, default=FILE, metavar="FILE")
+    return argument_parser
 
 
 def groups_of(name: str) -> tuple[int, ...]:
     """The numbers of groups that the network can have. Raises ValueError where they do not end well below MOST."""
-    config, found = variant(name), []
+    config, allowed = variant(name), []
     for groups in range(1, MOST + 1):
         try:
             config.with_groups(groups)
         except ValueError:
             continue
-        found.append(groups)
-    if found[-1] > MOST // 2:
-        raise ValueError(f"{name} accepts {found[-1]} groups: MOST={MOST} is too low to see the end of them.")
-    return tuple(found)
+        allowed.append(groups)
+    if allowed[-1] > MOST // 2:
+        raise ValueError(f"{name} accepts {allowed[-1]} groups: MOST={MOST} is too low to see the end of them.")
+    return tuple(allowed)
 
 
 def cost(name: str) -> dict:
@@ -51,11 +51,11 @@ def cost(name: str) -> dict:
     size = image_size(name)
     keras.backend.clear_session()
     with without_random_numbers():
-        found = zoo.profile(zoo.create(name, input_shape=(size, size, 3)))
+        profile = zoo.profile(zoo.create(name, input_shape=(size, size, 3)))
     return {
-        "parameters": found.parameters,
-        "macs": found.macs,
-        "activations": found.activations,
+        "parameters": profile.parameters,
+        "macs": profile.macs,
+        "activations": profile.activations,
         "size": size,
         "groups": runs(groups_of(name)),
     }

@@ -143,11 +143,11 @@ def compare(arguments, limits: machine.Ceilings | None, measure: Callable[..., l
     for model in arguments.models:
         for mode in arguments.modes:
             for precision in arguments.precisions:
-                found = measure(arguments, model, mode, precision)
-                add_roofline(found, limits)
-                add_ratios(found, "step_seconds", ("model", "mode", "precision"))
-                show(found)
-                rows += found
+                measured = measure(arguments, model, mode, precision)
+                add_roofline(measured, limits)
+                add_ratios(measured, "step_seconds", ("model", "mode", "precision"))
+                show(measured)
+                rows += measured
                 if arguments.csv:
                     write_csv(arguments.csv, rows, COLUMNS)
     print("\nGeometric means of the zoo's speed over the other side's:")

@@ -23,11 +23,15 @@ SMALLEST = {"cifar10": 32, "alexnet": 224}  # what other sizes the reference doe
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    made.add_argument("patterns", nargs="*", default=["*"], help="shell patterns of names; all networks by default")
-    made.add_argument("--size", type=positive, default=64, help="pixels, a multiple of 32")
-    made.add_argument("--torch", default=sys.executable, metavar="PYTHON", help="interpreter that has PyTorch")
-    return made
+    argument_parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    argument_parser.add_argument(
+        "patterns", nargs="*", default=["*"], help="shell patterns of names; all networks by default"
+    )
+    argument_parser.add_argument("--size", type=positive, default=64, help="pixels, a multiple of 32")
+    argument_parser.add_argument(
+        "--torch", default=sys.executable, metavar="PYTHON", help="interpreter that has PyTorch"
+    )
+    return argument_parser
 
 
 def compare(sides: Sides, name: str, size: int, folder: str) -> dict:
@@ -43,10 +47,10 @@ def compare(sides: Sides, name: str, size: int, folder: str) -> dict:
     logits = np.array(expected["logits"])
     keras.backend.clear_session()
     model = zoo.create(name, input_shape=(size, size, 3), weights=path)
-    found = model(images(size), training=False).numpy()
+    outputs = model(images(size), training=False).numpy()
     profile = zoo.profile(model)
     return {
-        "difference": float(np.abs(found - logits).max() / np.abs(logits).max()),
+        "difference": float(np.abs(outputs - logits).max() / np.abs(logits).max()),
         "noise": expected["float32_relative_error"],
         "parameters": profile.parameters - expected["params"],
         "macs": profile.macs - expected["macs"],

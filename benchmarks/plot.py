@@ -62,14 +62,14 @@ def draw(rows: Sequence[dict[str, str]], path: str | Path) -> None:
             panel.set_title(f"{mode}, {precision}", fontsize=10)
             panel.axvline(1, color="black", linewidth=1)
             for side in sides:
-                found = {
+                ratios = {
                     label(row): float(row["ratio_to_zoo"])
                     for row in known
                     if (row["mode"], row["precision"], row["side"]) == (mode, precision, side)
                 }
                 color, marker = STYLES[side]
-                places = [lines.index(line) for line in found]
-                panel.plot(list(found.values()), places, marker, color=color, label=NAMES[side], markersize=6)
+                places = [lines.index(line) for line in ratios]
+                panel.plot(list(ratios.values()), places, marker, color=color, label=NAMES[side], markersize=6)
             panel.set_xscale("log")
             panel.grid(axis="both", which="major", color="0.9")
             panel.set_axisbelow(True)

@@ -20,7 +20,7 @@ from zoo.costs import image_size
 
 def main() -> None:
     make_torchvision_importable()
-    found, without = {}, []
+    counts, without = {}, []
     for name in list_models():
         if torch_network(name) is None:
             without.append(name)
@@ -30,10 +30,10 @@ def main() -> None:
             network = create(name).eval()
             macs = count(network, torch.empty(1, 3, size, size))
         parameters = sum(each.numel() for each in network.parameters() if each.requires_grad)
-        found[name] = {"parameters": parameters, "macs": macs, "size": size}
-    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in found.items())
+        counts[name] = {"parameters": parameters, "macs": macs, "size": size}
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in counts.items())
     print(f"{{\n{lines}\n}}")
-    print(f"{len(found)} networks; without a reference: {', '.join(without) or 'none'}", file=sys.stderr)
+    print(f"{len(counts)} networks; without a reference: {', '.join(without) or 'none'}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ SHAPES = (
 
 def chosen(shapes: Iterable[Shape], text: str) -> list[Shape]:
     """The shapes whose network, layer or kind contains `text`. Raises ValueError where none does."""
-    found = [shape for shape in shapes if text in f"{shape.name} {shape.kind}"]
-    if not found:
+    matching = [shape for shape in shapes if text in f"{shape.name} {shape.kind}"]
+    if not matching:
         raise ValueError(f"No shape contains {text!r}: give a part of a network's name, dense, grouped or depthwise.")
-    return found
+    return matching

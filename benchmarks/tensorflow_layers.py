@@ -151,12 +151,12 @@ def loop(
     def chain(calls: int):
         """The body of a loop with so many calls in it."""
 
-        def body(count, x, found):
+        def body(count, x, total):
             for _ in range(calls):
-                found += tf.add_n([tf.cast(tf.reshape(result, (-1,))[0], tf.float32) for result in once(x)])
-                with tf.control_dependencies([found]):
+                total += tf.add_n([tf.cast(tf.reshape(result, (-1,))[0], tf.float32) for result in once(x)])
+                with tf.control_dependencies([total]):
                     x = tf.identity(x)  # the next call waits for this one, and cannot be moved out of the loop
-            return count - calls, x, found
+            return count - calls, x, total
 
         return body
 

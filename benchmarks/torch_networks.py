@@ -39,10 +39,10 @@ def create(model: str) -> torch.nn.Module:
     if library == "pytorchcv":
         from pytorchcv.model_provider import get_model
 
-        made = get_model(name)
-        if isinstance(getattr(made.features, "final_pool", None), torch.nn.AvgPool2d):
-            made.features.final_pool = torch.nn.AdaptiveAvgPool2d(1)  # its window fits 224 x 224 pixels alone
-        return made
+        network = get_model(name)
+        if isinstance(getattr(network.features, "final_pool", None), torch.nn.AvgPool2d):
+            network.features.final_pool = torch.nn.AdaptiveAvgPool2d(1)  # its window fits 224 x 224 pixels alone
+        return network
     if library == "torchvision":
         import torchvision
 

@@ -30,7 +30,7 @@ def run(arguments: list[str]) -> int:
         return 1
     try:
         code = _run(arguments)
-        sys.stdout.flush()  # here, where a failure can still be told
+        sys.stdout.flush()  # here, where a failure can still be reported
         return code
     except NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)

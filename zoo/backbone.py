@@ -15,7 +15,7 @@ from zoo.lora import is_adapted
 from zoo.registry import classifier_of
 
 PRE_LOGITS = "pre_logits"  # as timm calls what the classifier sees
-PROBE = 1024  # pixels of the image that strides are told from: enough for rounding to leave them as they are
+PROBE = 1024  # pixels of the image that strides are computed from: enough for rounding to leave them as they are
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What every named network costs, recorded, so that it is told at once; imports neither Keras nor TensorFlow.
+"""What every named network costs, recorded, so that it is shown at once; imports neither Keras nor TensorFlow.
 
 The figures lie in data/costs.json, one line a network, written by benchmarks/network_costs.py from the built networks.
 """

@@ -43,7 +43,7 @@ class _Loader(importlib.abc.Loader):
         self.loader, self.finder = loader, finder
 
     def __getattr__(self, name: str):
-        return getattr(self.loader, name)  # whoever asks where Keras lies, without importing it
+        return getattr(self.loader, name)  # for lookups of Keras's location, without importing it
 
     def create_module(self, spec):
         return self.loader.create_module(spec)

@@ -60,7 +60,7 @@ def identity(run: Run) -> tuple:
     """Equal for two runs that differ in their seed alone, or are repeats of one seed."""
     if not any(not _is_one_of(key, WITHOUT_EFFECT) for key in settings(run)):
         return (run.path,)  # its configuration is unknown, so it is treated as distinct
-    # The network's name beside its settings: several variants of one family may be told apart by nothing else.
+    # The network's name beside its settings: several variants of one family may differ in nothing else.
     return (run.result.get("model"), run.result.get("dataset"), *sorted(determining(run).items()))
 
 

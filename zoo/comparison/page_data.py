@@ -1,4 +1,4 @@
-"""What the page of a comparison is told, small enough for one file: runs, curves, classes and settings.
+"""The data of a comparison's page, small enough for one file: runs, curves, classes and settings.
 
 Texts are as they were recorded, cut where they are very long; the page shows them as text.
 """

@@ -167,7 +167,7 @@ def _whole(file, kind: str | None, size: int) -> bool:
         start, outside = LENGTHS[kind]
         file.seek(start)
         return int.from_bytes(file.read(4), "little") + outside <= size
-    return True  # as far as can be told without decoding
+    return True  # as far as is known without decoding
 
 
 def _refused(paths: Sequence[str], channels: int) -> Iterator[int]:

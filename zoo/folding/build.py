@@ -30,7 +30,7 @@ class Plan:
 
 
 def plan(model: keras.Model) -> Plan:
-    """What becomes of `model`. Raises TypeError and ValueError for what is no built functional or Sequential model."""
+    """The rewrite plan of `model`. Raises TypeError or ValueError unless it is a built functional or Sequential one."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"fuse takes a keras.Model, functional or Sequential; got {type(model).__name__}.")
     if not _is_graph(model):

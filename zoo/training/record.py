@@ -92,7 +92,7 @@ class Record:
             self.finish(status, error=f"{type(error).__name__}: {error}".strip(": "))
 
     def add(self, values: Mapping[str, Any]) -> None:
-        """Adds to what `result.json` tells while the run goes on, and whatever becomes of it.
+        """Adds to `result.json`, while the run goes on and however it ends.
 
         Raises:
             RecordError: the file cannot be written.
@@ -124,7 +124,7 @@ class Record:
             )
         rows.append([_plain(metrics.get(key)) for key in self._columns])
         try:
-            # Opened for each row: what is written is on disk for whoever looks, or if the process is killed.
+            # Opened for each row: what is written is on disk for readers, and if the process is killed.
             with self.metrics_path.open("a", newline="", encoding="utf-8") as file:
                 file.write(_csv_text(rows))
         except OSError as error:

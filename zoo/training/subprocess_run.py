@@ -1,7 +1,7 @@
 """A run in a process of its own, as the runs of a sweep have.
 
 TensorFlow's CPU allocator gives no memory back, and Keras keeps part of every network that was fitted: in one process
-a small network after a large one would be told to need the memory of both, and a long sweep would end for lack of it.
+a small network after a large one would be recorded with the memory of both, and a long sweep would end for lack of it.
 """
 
 import json

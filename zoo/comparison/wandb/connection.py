@@ -154,7 +154,7 @@ def connect() -> Connection:
 
 @contextmanager
 def _folder_of_runs() -> Iterator[None]:
-    """The client makes an empty folder ENTITY/PROJECT/ID for each run that it is told of: here it goes again."""
+    """The client makes an empty folder ENTITY/PROJECT/ID for each run that it reads: here it is removed."""
     before = os.environ.get("WANDB_DIR")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["WANDB_DIR"] = folder

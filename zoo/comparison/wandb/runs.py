@@ -251,7 +251,7 @@ def _evaluation(run: wandb.apis.public.Run, summary: Mapping[str, Any]) -> Evalu
         return None
     rows = _table(run, summary[CONFUSION_TABLE], CONFUSION_COLUMNS)
     classes = list(dict.fromkeys(row[0] for row in rows if isinstance(row[0], str)))
-    if len(rows) != len(classes) ** 2:  # cells without images are not told, nor in which order the classes are
+    if len(rows) != len(classes) ** 2:  # cells without images are not recorded, nor the order of the classes
         classes = [name for (name,) in _table(run, summary.get(PER_CLASS_TABLE), [PER_CLASS_LABEL])]
     if not all(isinstance(name, str) for name in classes) or len(set(classes)) != len(classes):
         raise DamagedError("its classes are no names, or two have the same")

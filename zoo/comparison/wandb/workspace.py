@@ -27,7 +27,7 @@ def workspace_spec(
     Args:
         ids: W&B's ids of the runs that are compared; no others are shown.
         metric: key of `zoo.metrics.METRICS`, that the runs are ordered by.
-        moment: told in the name, in UTC.
+        moment: part of the name, in UTC.
         grouped_by: config keys, see `panels.grouped_by`.
     """
     import wandb_workspaces.workspaces as ws
