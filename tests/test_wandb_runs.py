@@ -60,7 +60,7 @@ def test_a_run_is_what_its_directory_would_tell(tmp_path, server):
     server.files[TABLE] = MATRIX
     told = call(tmp_path, server.url, READ)
     (run,) = told["result"]
-    assert told["said"] == ["lab/zoo/r1 (a <b> run): val/top1=1.5 cannot be; left out of its epochs."]
+    assert told["said"] == ["lab/zoo/r1 (a <b> run): val/top1=1.5 is invalid and ignored in its epochs."]
     assert (run["path"], run["name"], run["status"]) == ("lab/zoo/r1", "a <b> run", "finished")
     assert run["result"] == {
         "status": "finished",

@@ -125,7 +125,7 @@ def test_what_is_not_finite_is_refused_and_the_model_keeps_its_weights(trained, 
 
 def test_another_number_of_classes_gives_a_fresh_classifier_and_says_so(trained, tensors, tmp_path):
     path = written(tensors, tmp_path)
-    with pytest.warns(UserWarning, match="has 7 classes, and 3 are wanted: classifier begins with random weights"):
+    with pytest.warns(UserWarning, match="has 7 classes, and 3 are wanted: classifier is randomly initialized"):
         model = zoo.create(NAME, 3, SHAPE, weights=path)
     assert model.output_shape == (None, 3) and np.ptp(kernel(model, "classifier")) > 0
     features = zoo.create(NAME, 0, SHAPE, weights=path)

@@ -45,7 +45,7 @@ def test_other_builds_are_told_of(saved):
     assert [str(each.message) for each in caught if each.category is UserWarning] == [
         f"{path} was saved from another build of {NAME} (input_shape, small_stem): images are (32, 32, 3) in the file "
         "and (64, 64, 3) in the network; conv_stem has strides=[1, 1] in the file and [2, 2] in the network.",
-        f"{path} has 7 classes, and 3 are wanted: classifier begins with random weights.",
+        f"{path} has 7 classes, and 3 are wanted: classifier is randomly initialized.",
     ]
     assert loaded.output_shape == (None, 3)
     with pytest.warns(UserWarning, match="conv_stem has strides"):

@@ -113,7 +113,7 @@ def create(
         if initialized:
             warnings.warn(
                 f"{checkpoint.source} has {held or 'no'} classes, and {num_classes} are wanted: {classifier} "
-                "begins with random weights.",
+                "is randomly initialized.",
                 stacklevel=2,
             )
     return network

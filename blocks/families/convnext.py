@@ -37,7 +37,7 @@ def convnext_block(
         dense: whether the two layers are dense ones or 1x1 convolutions, which compute the same; checkpoints hold
             the kernels of the one as (outputs, inputs), of the other as (outputs, inputs, 1, 1).
         drop_path: the share of images whose branch is dropped in training.
-        layer_scale: what the scale begins at.
+        layer_scale: the scale's initial value.
 
     Raises:
         ValueError: where `groups` does not divide C.

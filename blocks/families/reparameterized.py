@@ -51,7 +51,7 @@ def mobileone_block(
     reparameterized: bool = False,
     name: str | None = None,
 ):
-    """Sum of alike convolutions, a 1x1 and the input, and ReLU: (B, H, W, C) -> (B, H/strides, W/strides, filters).
+    """Sum of parallel convolutions, a 1x1 and the input, and ReLU: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Each summand is normalised; the input is one of them where its shape allows, the 1x1 convolution where
     `kernel_size` is larger. MobileOne alternates a depthwise block of kernel size 3 and a dense one of 1.

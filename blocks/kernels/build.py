@@ -30,7 +30,7 @@ class BuildError(Exception):
 def library():
     """The module of the kernels' operations, or None where there are none.
 
-    None is said once, as a warning, with the reason; BLOCKS_KERNELS=off makes it None without one.
+    None is reported once, as a warning, with the reason; BLOCKS_KERNELS=off makes it None without one.
     """
     setting = os.environ.get("BLOCKS_KERNELS", "on").lower()
     if setting in OFF:
@@ -48,7 +48,7 @@ def library():
     except (BuildError, OSError) as error:
         warnings.warn(
             f"The CPU kernels of blocks are not in use, because {error}. TensorFlow's own operations give the same "
-            "results, more slowly. BLOCKS_KERNELS=off says that this is meant.",
+            "results, more slowly. BLOCKS_KERNELS=off silences this warning.",
             stacklevel=2,
         )
         return None

@@ -9,7 +9,7 @@ from blocks.layers.real_inputs import RealInputs
 
 @keras.saving.register_keras_serializable(package="blocks")
 class LayerScale(DottedName, RealInputs, layers.Layer):
-    """Multiply each channel of (B, ..., C) by a weight of its own, `gamma` (C,), that begins at `initial`.
+    """Multiply each channel of (B, ..., C) by a weight of its own, `gamma` (C,), initialized to `initial`.
 
     Source: Touvron et al. 2021, Going Deeper with Image Transformers, section 2, arXiv:2103.17239.
     """

@@ -33,7 +33,7 @@ def batch_normalization(
 
     Returns:
         The outputs, (B, ..., C) of the inputs' type, and when training `mean` and `variance` moved towards those of
-        the batch, the variance unbiased (divided by n - 1); an empty batch moves nothing. Else both are of no use.
+        the batch, the variance unbiased (divided by n - 1); an empty batch moves nothing. Else both are to be ignored.
 
     Source: Ioffe and Szegedy 2015, Batch Normalization, algorithms 1 and 2, arXiv:1502.03167.
     """

@@ -1,4 +1,4 @@
-"""Padding and output sizes of convolutions and pooling, on every backend: what "same" pads is said here alone."""
+"""Padding and output sizes of convolutions and pooling, on every backend; the one definition of "same"."""
 
 from collections.abc import Sequence
 

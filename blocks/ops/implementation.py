@@ -111,7 +111,7 @@ def _paired(spec: ConvSpec) -> bool:
 
 def _custom_op_unsupported_reason(spec: ConvSpec) -> str | None:
     if spec.min_kernel_channels is None:
-        return "the CPU kernels are not built, switched off, or of no use here (a GPU, XLA, a model being exported)"
+        return "the CPU kernels are not available: not built, switched off, or on a GPU, in XLA or in an export"
     if spec.dtype not in ("float32", "bfloat16"):
         return f"it takes float32 and bfloat16, not {spec.dtype}"
     if spec.pointwise:

@@ -47,7 +47,7 @@ def page(
 
 
 def write_page(path: Path, text: str) -> None:
-    """Write the page, whole or not at all. Raises UserError where that cannot be."""
+    """Write the page, whole or not at all. Raises UserError where that fails."""
     part = path.with_name(f"{path.name}.part")
     try:
         part.write_text(text, encoding="utf-8", newline="\n")

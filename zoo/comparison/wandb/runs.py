@@ -197,7 +197,7 @@ def _history(rows: Sequence[Mapping[str, Any]], say_of: Say) -> dict[str, list[f
         epochs.setdefault(numbers[EPOCH], {}).update(numbers)
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        say_of(f"{', '.join(wrong[:3])}{more} cannot be; left out of its epochs")
+        say_of(f"{', '.join(wrong[:3])}{more} {'is' if len(wrong) == 1 else 'are'} invalid and ignored in its epochs")
     columns = dict.fromkeys(key for values in epochs.values() for key in values)
     return {key: [epochs[epoch].get(key) for epoch in sorted(epochs)] for key in columns}
 
