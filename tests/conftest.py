@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -48,6 +49,12 @@ LONG = (
 def pytest_collection_modifyitems(items):
     rank = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))  # stable: the others keep their order
+
+
+def pytest_collection_finish():
+    """Garbage collections pass over what is imported by now, hundreds of thousands of objects that stay."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
