@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -19,24 +20,41 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Programs that tests start with a home folder of their own find the kernels that have been compiled.
 os.environ.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
 
-# Files that train, or build large networks, for minutes. They go first, so that no process ends with one while others
-# have nothing left to do.
+# Files that take long, the longest first: they train, build large networks or start many programs. They go first, so
+# that no process ends with one while others have nothing left to do.
 LONG = (
     "test_train",
     "test_variants",
+    "test_exports",
+    "test_folding_networks",
     "test_goldens",
     "test_apart",
-    "test_benchmarks",
-    "test_sweeps",
-    "test_evaluation",
+    "test_commands_profile",
+    "test_commands_shell",
     "test_panels",
+    "test_evaluation",
+    "test_tracking",
+    "test_zoo",
+    "test_kernel_build",
+    "test_saved_files",
+    "test_backends",
+    "test_sweeps",
+    "test_stops",
     "test_publish_training",
+    "test_registration",
+    "test_benchmarks",
 )
 
 
 def pytest_collection_modifyitems(items):
     rank = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))  # stable: the others keep their order
+
+
+def pytest_collection_finish():
+    """Garbage collections pass over what is imported by now, hundreds of thousands of objects that stay."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

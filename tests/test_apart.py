@@ -13,7 +13,7 @@ from helpers.training import TINY, command, left_in
 
 def sweep(data_dir, cwd, *options):
     """A sweep of two runs over seeds, its standard error open to read."""
-    arguments = ["-m", *TINY, "tracking=disabled", "hydra.sweep.dir=sweep", "seed=0,1", *options]
+    arguments = ["-m", *TINY, "tracking=disabled", "hydra.sweep.dir=sweep", "seed=0,1", "limit_steps=4", *options]
     return subprocess.Popen(command(data_dir, *arguments), stderr=subprocess.PIPE, text=True, cwd=cwd)
 
 
@@ -39,8 +39,8 @@ def alive(pid) -> bool:
 
 
 def test_ctrl_c_reaches_the_run_once_and_ends_the_sweep(data_dir, tmp_path):
-    process = sweep(data_dir, tmp_path, "recipe.epochs=50", "recipe.warmup_epochs=0")
-    said = read_until(process, "epoch   1/50")
+    process = sweep(data_dir, tmp_path, "recipe.epochs=500", "recipe.warmup_epochs=0")
+    said = read_until(process, "epoch   1/500")
     process.send_signal(signal.SIGINT)
     said += process.communicate(timeout=100)[1]
     assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in said, said
@@ -53,14 +53,14 @@ def test_ctrl_c_reaches_the_run_once_and_ends_the_sweep(data_dir, tmp_path):
 
 @pytest.mark.parametrize("killed", ["run", "sweep"])
 def test_one_of_the_two_processes_is_killed(killed, data_dir, tmp_path):
-    process = sweep(data_dir, tmp_path, "recipe.epochs=50", "recipe.warmup_epochs=0")
-    read_until(process, "epoch   1/50")
+    process = sweep(data_dir, tmp_path, "recipe.epochs=500", "recipe.warmup_epochs=0")
+    read_until(process, "epoch   1/500")
     pid = result_in(tmp_path / "sweep" / "0")["process"]["pid"]
     if killed == "run":
         os.kill(pid, signal.SIGKILL)
         said = read_until(process, "This run failed, the sweep goes on")
         assert "ended by SIGKILL, which the system sends where memory is short" in said
-        read_until(process, "epoch   1/50")  # of the second run
+        read_until(process, "epoch   1/500")  # of the second run
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=100)
         assert result_in(tmp_path / "sweep" / "1")["status"] == "interrupted"

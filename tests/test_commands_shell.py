@@ -69,7 +69,7 @@ def test_what_needs_no_tensorflow_imports_nothing_slow(arguments):
 
 def test_the_figures_are_alone_on_standard_output():
     """TensorFlow begins with lines of its own, which go elsewhere."""
-    done = told("profile", "mobilenetv1_025", "--input", "32", "--repeats", "1", "--csv")
+    done = told("profile", "mobilenetv1_025", "--input", "32", "--repeats", "1", "--fused", "--csv")
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and lines[0].startswith("layer,kind,output,groups,parameters,macs,activations,")
     assert all(line.count(",") == 8 for line in lines)

@@ -41,6 +41,9 @@ SMALLEST = {
     "igcv3": ("igcv3_wd4",),
     "condensenet": ("condensenet74_c8_g8",),
 }
+# What they are made of is in the others: inverted residuals with excitation and without, normalisations behind every
+# convolution; test_reparameterization.py merges RepVGG's branches.
+HEAVY = {"efficientnet_b0", "mnasnet_small", "spnasnet_100", "xception41", "repvgg_a0"}
 # Normalisations that precede a convolution and follow none: their names, how many, and the reason given.
 STAY = {
     # What begins a block is a concatenation whose parts the next block adds to and appends to, or the pooled stem.
@@ -85,7 +88,14 @@ def test_every_family_is_among_them():
     assert all(name in registry.family(family).VARIANTS for family, names in SMALLEST.items() for name in names)
 
 
-@pytest.mark.parametrize("name", [name for names in SMALLEST.values() for name in names])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.heavy) if name in HEAVY else name
+        for names in SMALLEST.values()
+        for name in names
+    ],
+)
 def test_the_logits_are_equal(name):
     model = small(name)
     before = [weight.numpy() for weight in model.weights]

@@ -1,6 +1,7 @@
 """The library of CPU kernels: what it is named after, when it is compiled anew, what happens where it can't be."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from blocks.kernels import build
+from helpers.processes import run_code
 
 ROOT = Path(__file__).parent.parent
 compiled = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
@@ -170,49 +172,52 @@ def test_an_edited_source_is_compiled_anew_and_loads(tmp_path, monkeypatch, capf
     assert len(list((tmp_path / "cache").rglob("*.so"))) == 2
 
 
+# Under each environment in turn, as a process begins under it: a layer's output, and what is said about the kernels.
 PROGRAM = """
-import warnings
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    import tensorflow as tf
-    from blocks import GroupedConv2D
-    print(GroupedConv2D(32, 1)(tf.ones((1, 4, 4, 16))).shape)
-print(*(w.message for w in caught if "kernels of blocks" in str(w.message)), sep="\\n")
+import json, os, sys, warnings
+import tensorflow as tf
+from blocks import GroupedConv2D
+from blocks.kernels import build
+for variables in json.loads(sys.argv[1]):
+    os.environ |= variables
+    build.library.cache_clear()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        shape = GroupedConv2D(32, 1)(tf.ones((1, 4, 4, 16))).shape
+    print(json.dumps([str(shape), *(str(w.message) for w in caught if "kernels of blocks" in str(w.message))]))
 """
 
 
-def run(**environment):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=True)
-    return done.stdout.strip().splitlines()
+def run(*variables: dict[str, str]) -> list[list[str]]:
+    lines = run_code(PROGRAM, json.dumps(variables)).splitlines()
+    return [json.loads(line) for line in lines]
 
 
 @compiled
-def test_without_a_compiler_it_works_and_says_so(tmp_path):
-    lines = run(XDG_CACHE_HOME=str(tmp_path), CXX="no-such-compiler")
-    assert lines[0] == "(1, 4, 4, 32)"
-    assert "no C++ compiler (no-such-compiler is not on PATH)" in lines[1] and len(lines) == 2
-
-
-@compiled
-def test_a_compiler_that_fails_is_tried_once(tmp_path):
-    compiler = tmp_path / "compiler"
+def test_without_kernels_it_works_and_says_why(tmp_path):
+    """No compiler; one that fails, which is tried once; and the setting that is meant, or is none."""
+    compiler, tries = tmp_path / "compiler", tmp_path / "tries"
     compiler.write_text("#!/bin/sh\necho tried >> $TRIES\necho 'cannot compile' >&2\nexit 1\n")
     compiler.chmod(0o755)
-    settings = {"XDG_CACHE_HOME": str(tmp_path), "CXX": str(compiler), "TRIES": str(tmp_path / "tries")}
-    for _ in range(2):
-        assert "could not compile them (see " in run(**settings)[1]
-    versions = 2  # each process asks for the version; the first one compiles
+    failing = {"XDG_CACHE_HOME": str(tmp_path), "CXX": str(compiler), "TRIES": str(tries)}
+    answers = run(
+        {"XDG_CACHE_HOME": str(tmp_path), "CXX": "no-such-compiler"},
+        failing,
+        failing,
+        {"BLOCKS_KERNELS": "maybe"},
+        {"BLOCKS_KERNELS": "off"},
+    )
+    assert [shape for shape, *_ in answers] == ["(1, 4, 4, 32)"] * 5
+    assert [len(warnings) for _, *warnings in answers] == [1, 1, 1, 1, 0]
+    missing, failed, again, unknown = (warnings[0] for _, *warnings in answers[:4])
+    assert "no C++ compiler (no-such-compiler is not on PATH)" in missing
+    assert "could not compile them (see " in failed and again == failed
+    assert "BLOCKS_KERNELS='maybe' is not known: use on or off" in unknown
+    versions = 2  # each time the version is asked for; the first time compiles
     files = len(build.sources(suffixes=(".cc",)))
-    assert len((tmp_path / "tries").read_text().splitlines()) == versions + files
+    assert len(tries.read_text().splitlines()) == versions + files
     (failure,) = tmp_path.glob("grouped-convolution-zoo/kernels/*.failed")
     assert "cannot compile" in failure.read_text()
-
-
-@compiled
-def test_switched_off_it_is_silent(tmp_path):
-    assert run(BLOCKS_KERNELS="off", XDG_CACHE_HOME=str(tmp_path)) == ["(1, 4, 4, 32)"]
-    assert "BLOCKS_KERNELS='maybe' is not known: use on or off" in run(BLOCKS_KERNELS="maybe")[1]
 
 
 def python(*arguments, folder: Path, **environment) -> str:

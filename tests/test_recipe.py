@@ -144,3 +144,14 @@ def test_what_cannot_be_meant_is_refused(values, sentence):
 def test_the_defaults_are_allowed():
     check(RecipeConfig())
     check(RecipeConfig(epochs=1, warmup_epochs=0.5, clip_norm=1.0, weight_decay=0.0, momentum=0.0))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_the_step_is_traced_once(optimizer, monkeypatch):
+    """With variables that the first call creates TensorFlow traces it twice, which of a network takes seconds."""
+    traced, call = [], recipe.SmoothedCrossentropy.call
+    monkeypatch.setattr(recipe.SmoothedCrossentropy, "call", lambda *given: traced.append(given) or call(*given))
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5)])
+    recipe.compile_model(model, RecipeConfig(optimizer=optimizer), 2)
+    model.fit(np.ones((8, 3)), np.zeros(8, "int32"), batch_size=4, epochs=2, verbose=0)
+    assert len(traced) == 1 and model.optimizer.iterations == 4

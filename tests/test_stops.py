@@ -12,12 +12,12 @@ import keras
 import pytest
 
 import blocks  # noqa: F401  (saved models hold its layers)
-from helpers.training import QUICK, TINY, command, configured, left_in
+from helpers.training import QUICK, command, configured, left_in
 from train import train
 
 
 def test_a_scheduler_that_sends_its_signal_again_and_again_and_a_user_who_presses_ctrl_c_too(data_dir, tmp_path):
-    options = [*TINY, "tracking=disabled", "recipe.epochs=500", "hydra.run.dir=run"]
+    options = [*QUICK, "recipe.epochs=500", "hydra.run.dir=run"]
     process = subprocess.Popen(command(data_dir, *options), stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     err = ""
     while "epoch   1/500" not in err:

@@ -51,6 +51,8 @@ def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int
             keras.metrics.SparseTopKCategoricalAccuracy(k=5, name="top5"),
         ],
     )
+    # Else the first step creates the optimizer's variables, and TensorFlow traces and compiles the step a second time.
+    model.optimizer.build(model.trainable_variables)
 
 
 class SmoothedCrossentropy(keras.losses.Loss):
