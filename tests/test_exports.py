@@ -1,5 +1,6 @@
 """What leaves for other runtimes: plain operations, one a convolution, tensors with names, equal outputs."""
 
+import importlib.util
 import contextlib
 
 import keras
@@ -283,3 +284,11 @@ def test_wrong_paths_and_formats_are_refused(mobilenet, tmp_path):
         zoo.export(mobilenet, tmp_path / "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
     assert (tmp_path / "folder" / "mine.txt").read_text() == "mine"
+
+
+def test_without_the_packages_of_onnx_one_sentence_says_what_to_install(mobilenet, tmp_path, monkeypatch):
+    installed = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else installed(name))
+    with pytest.raises(ImportError, match=r"^format='onnx' needs onnx, which is not installed: pip install '.*\[export\]'"):
+        zoo.export(mobilenet, tmp_path / "new" / "model.onnx")
+    assert not (tmp_path / "new").exists()

@@ -1,5 +1,6 @@
 """Networks as files for other runtimes, with tensors and axes that have names."""
 
+import importlib.util
 import os
 import tempfile
 from pathlib import Path
@@ -47,6 +48,8 @@ def export(model: keras.Model, path: str | os.PathLike, format: str | None = Non
         raise ValueError(f"{model.name} is subclassed or not built: export takes functional and Sequential models.")
     if target.is_dir() and (suffix or any(target.iterdir())):
         raise FileExistsError(f"{path} is a folder that exists already: export replaces files only. Name another path.")
+    if format == "onnx":
+        _check_onnx()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder, exportable():
         complete = Path(folder) / target.name
@@ -55,6 +58,15 @@ def export(model: keras.Model, path: str | os.PathLike, format: str | None = Non
         if format == "onnx":
             _finish_onnx(complete, list(named.output))
         os.replace(complete, target)
+
+
+def _check_onnx() -> None:
+    missing = [package for package in ("onnx", "tf2onnx") if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ImportError(
+            f"format='onnx' needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
+            "pip install 'grouped-convolution-zoo[export]'."
+        )
 
 
 def _with_named_outputs(model: keras.Model) -> tuple[keras.Model, list]:

@@ -90,6 +90,8 @@ def resolve(tag: str) -> Published:
     if own:
         more = f", and {len(own) - 5} more" if len(own) > 5 else ""
         raise ValueError(f"{tag!r} is a network; its published weights are {', '.join(own[:5])}{more}.")
+    if tag.count("/") > 1 or tag.startswith((".", "~")) or "\\" in tag:
+        raise ValueError(f"There is no file or folder {tag!r}.")
     suffixed = [each for each in known if each.partition("/")[2] == tag]
     if suffixed:
         raise ValueError(f"There are no published weights {tag!r}: did you mean {', '.join(suffixed)}?")
