@@ -1,4 +1,6 @@
 // Means over each image, and products with a gate for each of its channels: squeeze and excitation.
+#include <limits>
+
 #include "simd.h"
 
 namespace blocks {
@@ -37,7 +39,8 @@ void sums(const Gating& g, int first, int count, Vec* total, const Term& term) {
 
 template <class T>
 void image_means(const Gating& g, const T* x, T* means, const Parallel& parallel) {
-  const Vec share = splat(1.0f / float(g.pixels));
+  // The mean of no pixels is not a number, as in NumPy and TensorFlow.
+  const Vec share = splat(g.pixels ? 1.0f / float(g.pixels) : std::numeric_limits<float>::quiet_NaN());
   each_block(g, parallel, [&](int64_t image, int first, int count) {
     const T* from = x + image * g.pixels * g.channels;
     Vec total[kTogether];
