@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "simd.h"
+#include "taps.h"
 
 namespace blocks {
 namespace {
@@ -111,22 +112,17 @@ void sized(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_h
   else tiles<T, K, S, 4>(line, rows, kernel_height, channels, bias, activation, out, begin, end);
 }
 
+using Unrolled = TapsList<Taps<1, 1>, Taps<2, 1>, Taps<3, 1>, Taps<4, 1>, Taps<5, 1>, Taps<7, 1>, Taps<3, 2>,
+                          Taps<5, 2>, Taps<7, 2>>;
+
 template <class T>
 void run(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_height, int channels, const float* bias,
          Activation activation, T* out, int begin, int end) {
-  auto go = [&](auto sized) { sized(line, rows, kernel_height, channels, bias, activation, out, begin, end); };
-  switch (line.step * 100 + line.taps) {
-    case 101: return go(sized<T, 1, 1>);
-    case 102: return go(sized<T, 2, 1>);
-    case 103: return go(sized<T, 3, 1>);
-    case 104: return go(sized<T, 4, 1>);
-    case 105: return go(sized<T, 5, 1>);
-    case 107: return go(sized<T, 7, 1>);
-    case 203: return go(sized<T, 3, 2>);
-    case 205: return go(sized<T, 5, 2>);
-    case 207: return go(sized<T, 7, 2>);
-    default: return go(sized<T, 0, 1>);
-  }
+  auto go = [&](auto taps) {
+    using Known = decltype(taps);
+    sized<T, Known::count, Known::stride>(line, rows, kernel_height, channels, bias, activation, out, begin, end);
+  };
+  with_taps(Unrolled(), line.taps, line.step, go, [&] { go(Taps<0, 1>()); });
 }
 
 // The floor of a quotient with a positive divisor.

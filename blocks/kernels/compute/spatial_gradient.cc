@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "spatial.h"
+#include "taps.h"
 #include "window.h"
 
 namespace blocks {
@@ -100,14 +101,13 @@ void add_channels(const Sides& sides, float* sums) {
 
 template <bool Spread>
 void add_channels(const Sides& sides, int taps, float* sums) {
-  switch (sides.step * 100 + taps) {
-    case 103: return add_channels<3, 1, Spread>(sides, sums);
-    case 105: return add_channels<5, 1, Spread>(sides, sums);
-    case 203: return add_channels<3, 2, Spread>(sides, sums);
-    case 205: return add_channels<5, 2, Spread>(sides, sums);
-    default:
-      for (int c = 0; c < sides.depth; ++c) add_rows_any<Spread>(sides, taps, c, sums + int64_t(c) * taps * kLanes);
-  }
+  using Unrolled = TapsList<Taps<3, 1>, Taps<5, 1>, Taps<3, 2>, Taps<5, 2>>;
+  with_taps(
+      Unrolled(), taps, sides.step,
+      [&](auto known) { add_channels<decltype(known)::count, decltype(known)::stride, Spread>(sides, sums); },
+      [&] {
+        for (int c = 0; c < sides.depth; ++c) add_rows_any<Spread>(sides, taps, c, sums + int64_t(c) * taps * kLanes);
+      });
 }
 
 // What is summed apart: for each block and each of its vectors [row of the kernel][channel][tap][kLanes].

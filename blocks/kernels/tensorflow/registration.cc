@@ -223,6 +223,7 @@ absl::Status unshuffle_shape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+// clang-format off: an operation's attributes, inputs and outputs, several on a line
 constexpr char kTypes[] = "T: {float, bfloat16}";
 
 #define BLOCKS_SPATIAL(NAME) \
@@ -288,6 +289,7 @@ REGISTER_OP("BlocksPointwiseInputGrad").Attr(kTypes).Attr("groups: int").Input("
     .Output("dx: T").SetShapeFn(pointwise_input_gradient_shape);
 REGISTER_OP("BlocksPointwiseFilterGrad").Attr(kTypes).Attr("groups: int").Input("x: T").Input("dy: T")
     .Output("d_kernel: float").SetShapeFn(pointwise_filter_gradient_shape);
+// clang-format on
 
 }  // namespace
 }  // namespace blocks
