@@ -188,8 +188,15 @@ void depthwise_input_gradient(const Depthwise& d, const T* dy, const float* kern
   // Columns that are equal modulo the stride see the same taps: one line for each remainder.
   std::vector<Line> lines;
   for (int first = 0; first < std::min(d.stride_width, d.width); ++first) {
-    Line line = {(d.width - first + d.stride_width - 1) / d.stride_width, first, d.stride_width, 1, 0, 0, d.out_width,
-                 nullptr, {}};
+    Line line = {(d.width - first + d.stride_width - 1) / d.stride_width,
+                 first,
+                 d.stride_width,
+                 1,
+                 0,
+                 0,
+                 d.out_width,
+                 nullptr,
+                 {}};
     for (int kx = d.kernel_width - 1; kx >= 0; --kx) {
       const int ahead = first + d.left - kx;
       if (ahead - down(ahead, d.stride_width) * d.stride_width) continue;
@@ -210,9 +217,8 @@ void depthwise_input_gradient(const Depthwise& d, const T* dy, const float* kern
   run_rows<T>(d, lines, d.height, d.width * int64_t(d.channels), nullptr, Activation::kNone, dx, parallel, meet);
 }
 
-#define BLOCKS_INSTANTIATE(T)                                                                                    \
-  template void depthwise<T>(const Depthwise&, const T*, const float*, const float*, T*, Activation,             \
-                             const Parallel&);                                                                   \
+#define BLOCKS_INSTANTIATE(T)                                                                                          \
+  template void depthwise<T>(const Depthwise&, const T*, const float*, const float*, T*, Activation, const Parallel&); \
   template void depthwise_input_gradient<T>(const Depthwise&, const T*, const float*, T*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)

@@ -91,15 +91,14 @@ void gate_gradient(const Gating& g, const T* dy, const T* x, const T* gates, T* 
       store(dx + begin + at, gradient * load(gates + image * g.channels + channel));
       return gradient * load(x + begin + at);
     });
-    for (int v = 0; v < count; ++v)
-      store(d_gates + image * g.channels + offset_of(first + v, g.channels), total[v]);
+    for (int v = 0; v < count; ++v) store(d_gates + image * g.channels + offset_of(first + v, g.channels), total[v]);
   });
 }
 
-#define BLOCKS_INSTANTIATE(T)                                                                              \
-  template void image_means<T>(const Gating&, const T*, T*, const Parallel&);                              \
-  template void add_image_means_gradient<T>(const Gating&, const T*, const T*, T*, const Parallel&);       \
-  template void gate<T>(const Gating&, const T*, const T*, T*, const Parallel&);                           \
+#define BLOCKS_INSTANTIATE(T)                                                                        \
+  template void image_means<T>(const Gating&, const T*, T*, const Parallel&);                        \
+  template void add_image_means_gradient<T>(const Gating&, const T*, const T*, T*, const Parallel&); \
+  template void gate<T>(const Gating&, const T*, const T*, T*, const Parallel&);                     \
   template void gate_gradient<T>(const Gating&, const T*, const T*, const T*, T*, T*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)

@@ -53,13 +53,12 @@ struct Target {
 
 // `rows` by `count` outputs of a tile from `start` on.
 template <class T, int R, int J, int V, bool Spread>
-void run_tile(const Target<T>& target, const Window& window, Place place, int taps, int stride, int64_t start,
-              int rows, int count, Upcoming& next) {
+void run_tile(const Target<T>& target, const Window& window, Place place, int taps, int stride, int64_t start, int rows,
+              int count, Upcoming& next) {
   start += target.channel;
   if (Spread)  // so little work that writing would have to wait for the memory
     for (int r = 0; r < rows; ++r)
-      for (int i = 0; i < count; ++i)
-        __builtin_prefetch(target.y + start + r * target.row_step + i * target.step, 1);
+      for (int i = 0; i < count; ++i) __builtin_prefetch(target.y + start + r * target.row_step + i * target.step, 1);
   Vec first[V] = {}, sums[R * J * V];
   if (const float* bias = target.finish.bias)
     for (int v = 0; v < V; ++v) first[v] = load_some(bias + target.channel + v * target.second, target.lanes);
@@ -89,7 +88,8 @@ using Tile = decltype(&run_tile<T, 1, 16, 1, false>);
 // The code for each of kShapes. Where vectors spread over several groups, they are taken one at a time.
 template <class T, bool Spread, size_t... I>
 constexpr std::array<Tile<T>, sizeof...(I)> tiles_of(std::index_sequence<I...>) {
-  return {run_tile<T, kShapes[I].rows, kShapes[I].columns, kShapes[I].vectors, Spread && kShapes[I].vectors == 1>...};
+  return {run_tile < T, kShapes[I].rows, kShapes[I].columns, kShapes[I].vectors,
+          Spread && kShapes[I].vectors == 1 > ...};
 }
 
 // `shape` is one of kShapes.

@@ -161,8 +161,7 @@ template <int K, int S, int R, int J, int V, bool Spread>
 void accumulate(const Window& window, Place place, const Vec* first, Vec* sums, Upcoming& next) {
   if (Spread || window.pixel == kLanes)
     return accumulate<K, S, R, J, V, Spread, kLanes>(window, place, first, sums, next);
-  if (window.pixel == 2 * kLanes)
-    return accumulate<K, S, R, J, V, false, 2 * kLanes>(window, place, first, sums, next);
+  if (window.pixel == 2 * kLanes) return accumulate<K, S, R, J, V, false, 2 * kLanes>(window, place, first, sums, next);
   accumulate<K, S, R, J, V, false, 0>(window, place, first, sums, next);
 }
 

@@ -125,9 +125,9 @@ inline TensorShape with_channels(TensorShape shape, int64_t channels) {
   return shape;
 }
 
-#define BLOCKS_KERNEL(NAME, CLASS)                                                                                  \
-  REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"), CLASS<float>);      \
-  REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<Eigen::bfloat16>("T"),           \
+#define BLOCKS_KERNEL(NAME, CLASS)                                                                             \
+  REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"), CLASS<float>); \
+  REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<Eigen::bfloat16>("T"),      \
                           CLASS<Eigen::bfloat16>);
 
 }  // namespace blocks

@@ -93,8 +93,8 @@ absl::Status spatial_shape(InferenceContext* c) {
     const DimensionHandle size = c->Dim(c->input(0), axis + 1), taps = c->Dim(c->input(1), axis);
     sizes[axis] = c->UnknownDim();
     if (!c->ValueKnown(size) || !c->ValueKnown(taps)) continue;
-    const int64_t count = windows_along(c->Value(size), margins[axis * 2], margins[axis * 2 + 1], c->Value(taps),
-                                        strides[axis]);
+    const int64_t count =
+        windows_along(c->Value(size), margins[axis * 2], margins[axis * 2 + 1], c->Value(taps), strides[axis]);
     if (!count) return absl::InvalidArgumentError("the images are smaller than the kernel");
     sizes[axis] = c->MakeDim(count);
   }
@@ -188,8 +188,8 @@ absl::Status pool_shape(InferenceContext* c) {
   for (int axis = 0; axis < 4; ++axis) sizes[axis] = c->Dim(c->input(0), axis);
   for (int axis = 0; axis < 2; ++axis) {
     if (!c->ValueKnown(sizes[axis + 1])) continue;
-    const int64_t count = windows_along(c->Value(sizes[axis + 1]), margins[axis * 2], margins[axis * 2 + 1],
-                                        window[axis], strides[axis]);
+    const int64_t count =
+        windows_along(c->Value(sizes[axis + 1]), margins[axis * 2], margins[axis * 2 + 1], window[axis], strides[axis]);
     if (!count) return absl::InvalidArgumentError("the images are smaller than the window");
     sizes[axis + 1] = c->MakeDim(count);
   }

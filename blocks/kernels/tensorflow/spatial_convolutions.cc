@@ -29,9 +29,20 @@ class SpatialOp : public OpKernel {
       return false;
     }
     const int groups = int(x.dim_size(3) / kernel.dim_size(2));
-    s = {x.dim_size(0), int(x.dim_size(1)), int(x.dim_size(2)), groups, int(kernel.dim_size(2)),
-         int(kernel.dim_size(3)) / groups, int(kernel.dim_size(0)), int(kernel.dim_size(1)), strides_[0], strides_[1],
-         margins_[0], margins_[2], 0, 0};
+    s = {x.dim_size(0),
+         int(x.dim_size(1)),
+         int(x.dim_size(2)),
+         groups,
+         int(kernel.dim_size(2)),
+         int(kernel.dim_size(3)) / groups,
+         int(kernel.dim_size(0)),
+         int(kernel.dim_size(1)),
+         strides_[0],
+         strides_[1],
+         margins_[0],
+         margins_[2],
+         0,
+         0};
     s.out_height = int(windows_along(s.height, margins_[0], margins_[1], s.kernel_height, s.stride_height));
     s.out_width = int(windows_along(s.width, margins_[2], margins_[3], s.kernel_width, s.stride_width));
     if (!s.out_height || !s.out_width) c->CtxFailure(InvalidArgument("the images are smaller than the kernel"));
