@@ -81,6 +81,31 @@ def test_every_file_of_the_kernels_is_hashed_and_compiled():
         assert len(path.read_text().splitlines()) <= 400
 
 
+@compiled
+def test_the_compiler_has_no_warnings():
+    """Of GCC's -Wall -Wextra, at the levels of optimization that are in use, which find more than the syntax does."""
+    compiler = build._compiler()
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    if "Free Software Foundation" not in version:
+        pytest.skip(f"{compiler} is not GCC, whose warnings are meant")
+    warnings = build.warnings_file(build._built(tf))
+    assert not warnings.exists(), warnings.read_text()
+
+
+def test_warnings_lie_beside_the_library_and_are_not_shown(tmp_path, monkeypatch, capfd):
+    """Those about the sources; TensorFlow's headers are the system's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "kernels"
+    for name, include in (("compute", ""), ("tensorflow", '#include "tensorflow/c/c_api.h"\n')):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "small.cc").write_text(f"{include}int {name}_number(int unused) {{ return 1; }}\n")
+    shutil.copy(build.FOLDER / "build.py", folder)
+    other = module_of(folder)
+    warnings = other.warnings_file(other._built(tf)).read_text()
+    assert warnings.count("warning:") == warnings.count("unused parameter") == 2
+    assert capfd.readouterr().err.splitlines() == ["blocks: compiling CPU kernels, once for this machine ..."]
+
+
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
 
@@ -101,10 +126,10 @@ def test_the_operations_include_the_arithmetic_by_its_place():
     names = set()
     for path in build.sources(build.TENSORFLOW):
         for kind, name in INCLUDE.findall(path.read_text()):
-            if kind == '"' and not name.startswith("tensorflow/"):
+            if kind == '"' and not name.startswith(("tensorflow/", "absl/")):  # which TensorFlow brings
                 assert (path.parent / name).is_file(), f"{path.name} includes {name}"
                 names.add(name)
-    assert names == {"op_kernel_utils.h", "../compute/kernels.h", "../compute/thread_pool.h"}
+    assert names == {"op_kernel_utils.h", "geometry.h", "../compute/kernels.h", "../compute/thread_pool.h"}
 
 
 def test_comments_name_files_that_exist():

@@ -60,6 +60,11 @@ def cache_folder() -> Path:
     return Path(root) / "grouped-convolution-zoo" / "kernels"
 
 
+def warnings_file(library: Path) -> Path:
+    """Where the compiler's warnings about a library are, if there were any."""
+    return library.with_suffix(".warnings")
+
+
 def sources(folder: str = "", suffixes: tuple[str, ...] = (".cc", ".h")) -> list[Path]:
     """The C++ files of `folder` and of those below it, sorted."""
     return sorted(path for path in (FOLDER / folder).rglob("*") if path.suffix in suffixes)
@@ -115,11 +120,15 @@ def _processor() -> str:
 
 
 def _compile(tf, compiler: str, path: Path, failure: Path) -> None:
-    """Compile all files at once, link, and move the library to `path`; what goes wrong is written to `failure`."""
+    """Compile all files at once, link, and move the library to `path`; what goes wrong is written to `failure`.
+
+    Warnings are for those who develop this: nobody sees them, but where there are some, they lie beside the library.
+    """
     target = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
     # No fast-math: it would link code that changes how the whole process rounds.
+    headers = [flag.replace("-I", "-isystem", 1) for flag in tf.sysconfig.get_compile_flags()]  # without warnings
     flags = {
-        TENSORFLOW: ["-O2", "-DNDEBUG", *tf.sysconfig.get_compile_flags()],
+        TENSORFLOW: ["-O2", "-DNDEBUG", *headers],
         COMPUTE: ["-std=c++17", "-O3", target, "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"],
     }
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -127,7 +136,7 @@ def _compile(tf, compiler: str, path: Path, failure: Path) -> None:
         for kind, options in flags.items():
             for source in sources(kind, (".cc",)):
                 objects.append(f"{folder}/{len(objects)}.o")  # names of sources repeat
-                command = [compiler, "-c", "-fPIC", "-w", *options, str(source), "-o", objects[-1]]
+                command = [compiler, "-c", "-fPIC", "-Wall", "-Wextra", *options, str(source), "-o", objects[-1]]
                 jobs.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace"))
         problems = [job.communicate()[1] for job in jobs]
         if not any(job.returncode for job in jobs):
@@ -135,6 +144,8 @@ def _compile(tf, compiler: str, path: Path, failure: Path) -> None:
             done = subprocess.run(link, capture_output=True, text=True, errors="replace", check=False)
             problems.append(done.stderr)
             if done.returncode == 0:
+                if any(problems):
+                    warnings_file(path).write_text("\n".join(filter(None, problems)))
                 os.replace(f"{folder}/library.so", path)
                 return
     failure.write_text("\n".join(problems))

@@ -194,8 +194,9 @@ void dense_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_k
             const Sum sum{stretches.data(), some, s.out_width, 1, p.step, from_row};
             for (int k = 0; k < p.wide && some; k += step) {
               const int rows = std::min(step, p.wide - k);
-              (s.outputs - c > kLanes ? tile_of<2, true> : tile_of<1, true>)(rows)(
-                  sum, k, total + (int64_t(ky) * p.wide + k) * width + c, width);
+              (s.outputs - c > kLanes
+                   ? tile_of<2, true>
+                   : tile_of<1, true>)(rows)(sum, k, total + (int64_t(ky) * p.wide + k) * width + c, width);
             }
           }
         }
@@ -210,10 +211,10 @@ void dense_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_k
     }
 }
 
-#define BLOCKS_INSTANTIATE(T)                                                                                        \
-  template void dense<T>(const Spatial&, const T*, const float*, const float*, const T*, T*, Activation,            \
-                         const Parallel&);                                                                          \
-  template void dense_input_gradient<T>(const Spatial&, const T*, const float*, T*, const Parallel&);                \
+#define BLOCKS_INSTANTIATE(T)                                                                            \
+  template void dense<T>(const Spatial&, const T*, const float*, const float*, const T*, T*, Activation, \
+                         const Parallel&);                                                               \
+  template void dense_input_gradient<T>(const Spatial&, const T*, const float*, T*, const Parallel&);    \
   template void dense_filter_gradient<T>(const Spatial&, const T*, const T*, float*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "simd.h"
+#include "taps.h"
 
 namespace blocks {
 namespace {
@@ -111,22 +112,17 @@ void sized(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_h
   else tiles<T, K, S, 4>(line, rows, kernel_height, channels, bias, activation, out, begin, end);
 }
 
+using Unrolled = TapsList<Taps<1, 1>, Taps<2, 1>, Taps<3, 1>, Taps<4, 1>, Taps<5, 1>, Taps<7, 1>, Taps<3, 2>,
+                          Taps<5, 2>, Taps<7, 2>>;
+
 template <class T>
 void run(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_height, int channels, const float* bias,
          Activation activation, T* out, int begin, int end) {
-  auto go = [&](auto sized) { sized(line, rows, kernel_height, channels, bias, activation, out, begin, end); };
-  switch (line.step * 100 + line.taps) {
-    case 101: return go(sized<T, 1, 1>);
-    case 102: return go(sized<T, 2, 1>);
-    case 103: return go(sized<T, 3, 1>);
-    case 104: return go(sized<T, 4, 1>);
-    case 105: return go(sized<T, 5, 1>);
-    case 107: return go(sized<T, 7, 1>);
-    case 203: return go(sized<T, 3, 2>);
-    case 205: return go(sized<T, 5, 2>);
-    case 207: return go(sized<T, 7, 2>);
-    default: return go(sized<T, 0, 1>);
-  }
+  auto go = [&](auto taps) {
+    using Known = decltype(taps);
+    sized<T, Known::count, Known::stride>(line, rows, kernel_height, channels, bias, activation, out, begin, end);
+  };
+  with_taps(Unrolled(), line.taps, line.step, go, [&] { go(Taps<0, 1>()); });
 }
 
 // The floor of a quotient with a positive divisor.
@@ -192,8 +188,15 @@ void depthwise_input_gradient(const Depthwise& d, const T* dy, const float* kern
   // Columns that are equal modulo the stride see the same taps: one line for each remainder.
   std::vector<Line> lines;
   for (int first = 0; first < std::min(d.stride_width, d.width); ++first) {
-    Line line = {(d.width - first + d.stride_width - 1) / d.stride_width, first, d.stride_width, 1, 0, 0, d.out_width,
-                 nullptr, {}};
+    Line line = {(d.width - first + d.stride_width - 1) / d.stride_width,
+                 first,
+                 d.stride_width,
+                 1,
+                 0,
+                 0,
+                 d.out_width,
+                 nullptr,
+                 {}};
     for (int kx = d.kernel_width - 1; kx >= 0; --kx) {
       const int ahead = first + d.left - kx;
       if (ahead - down(ahead, d.stride_width) * d.stride_width) continue;
@@ -214,9 +217,8 @@ void depthwise_input_gradient(const Depthwise& d, const T* dy, const float* kern
   run_rows<T>(d, lines, d.height, d.width * int64_t(d.channels), nullptr, Activation::kNone, dx, parallel, meet);
 }
 
-#define BLOCKS_INSTANTIATE(T)                                                                                    \
-  template void depthwise<T>(const Depthwise&, const T*, const float*, const float*, T*, Activation,             \
-                             const Parallel&);                                                                   \
+#define BLOCKS_INSTANTIATE(T)                                                                                          \
+  template void depthwise<T>(const Depthwise&, const T*, const float*, const float*, T*, Activation, const Parallel&); \
   template void depthwise_input_gradient<T>(const Depthwise&, const T*, const float*, T*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)

@@ -109,8 +109,7 @@ void add_all(const Depthwise& d, const T* x, const T* dy, float* total, int64_t 
       if (top + ky >= 0 && top + ky < d.height) met.push_back({ky, x + (image * d.height + top + ky) * x_row});
     const T* gradients = dy + row * dy_row;
     size_t i = 0;
-    for (; i + kTogether <= met.size(); i += kTogether)
-      add_rows<T, K, S, kTogether>(d, &met[i], gradients, total);
+    for (; i + kTogether <= met.size(); i += kTogether) add_rows<T, K, S, kTogether>(d, &met[i], gradients, total);
     if (kTogether > 2 && i + 2 == met.size()) add_rows<T, K, S, 2>(d, &met[i], gradients, total), i += 2;
     for (; i < met.size(); ++i) add_rows<T, K, S, 1>(d, &met[i], gradients, total);
   }

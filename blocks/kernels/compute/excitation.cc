@@ -1,4 +1,6 @@
 // Means over each image, and products with a gate for each of its channels: squeeze and excitation.
+#include <limits>
+
 #include "simd.h"
 
 namespace blocks {
@@ -37,7 +39,8 @@ void sums(const Gating& g, int first, int count, Vec* total, const Term& term) {
 
 template <class T>
 void image_means(const Gating& g, const T* x, T* means, const Parallel& parallel) {
-  const Vec share = splat(1.0f / float(g.pixels));
+  // The mean of no pixels is not a number, as in NumPy and TensorFlow.
+  const Vec share = splat(g.pixels ? 1.0f / float(g.pixels) : std::numeric_limits<float>::quiet_NaN());
   each_block(g, parallel, [&](int64_t image, int first, int count) {
     const T* from = x + image * g.pixels * g.channels;
     Vec total[kTogether];
@@ -88,15 +91,14 @@ void gate_gradient(const Gating& g, const T* dy, const T* x, const T* gates, T* 
       store(dx + begin + at, gradient * load(gates + image * g.channels + channel));
       return gradient * load(x + begin + at);
     });
-    for (int v = 0; v < count; ++v)
-      store(d_gates + image * g.channels + offset_of(first + v, g.channels), total[v]);
+    for (int v = 0; v < count; ++v) store(d_gates + image * g.channels + offset_of(first + v, g.channels), total[v]);
   });
 }
 
-#define BLOCKS_INSTANTIATE(T)                                                                              \
-  template void image_means<T>(const Gating&, const T*, T*, const Parallel&);                              \
-  template void add_image_means_gradient<T>(const Gating&, const T*, const T*, T*, const Parallel&);       \
-  template void gate<T>(const Gating&, const T*, const T*, T*, const Parallel&);                           \
+#define BLOCKS_INSTANTIATE(T)                                                                        \
+  template void image_means<T>(const Gating&, const T*, T*, const Parallel&);                        \
+  template void add_image_means_gradient<T>(const Gating&, const T*, const T*, T*, const Parallel&); \
+  template void gate<T>(const Gating&, const T*, const T*, T*, const Parallel&);                     \
   template void gate_gradient<T>(const Gating&, const T*, const T*, const T*, T*, T*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)

@@ -107,8 +107,7 @@ void pointwise(const Pointwise& p, const T* x, const float* kernel, const float*
 template <class T>
 void pointwise_input_gradient(const Pointwise& p, const T* dy, const float* kernel, T* dx, const Parallel& parallel);
 template <class T>
-void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, float* d_kernel,
-                               const Parallel& parallel);
+void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, float* d_kernel, const Parallel& parallel);
 
 // ---- squeeze and excitation: excitation.cc -----------------------------------------------------------------------
 

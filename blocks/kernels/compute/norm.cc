@@ -167,10 +167,10 @@ void norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, in
   });
 }
 
-#define BLOCKS_INSTANTIATE(T)                                                                                     \
+#define BLOCKS_INSTANTIATE(T)                                                                                    \
   template void moments<T>(const T*, int64_t, int, float*, float*, const Parallel&);                             \
-  template void affine<T>(const T*, const T*, T*, int64_t, int, const float*, const float*, Activation,           \
-                          const Parallel&);                                                                       \
+  template void affine<T>(const T*, const T*, T*, int64_t, int, const float*, const float*, Activation,          \
+                          const Parallel&);                                                                      \
   template void norm_gradient<T>(const T*, const T*, const T*, T*, T*, int64_t, int, const float*, const float*, \
                                  const float*, const float*, float*, float*, Activation, const Parallel&);
 BLOCKS_INSTANTIATE(float)

@@ -12,21 +12,21 @@ namespace blocks {
 // One convolution over rows of `source` images, of which every output is a sum of consecutive columns.
 // The gradient of a strided convolution is one for each remainder of the column: a phase.
 struct Phase {
-  int first, step;          // of the columns of the outputs
-  int count;                // of outputs in a row
-  int shift;                // the column of the first tap of the first output
-  std::vector<int> taps;    // columns of the kernel, in the order of the source's columns
+  int first, step;  // of the columns of the outputs
+  int count;  // of outputs in a row
+  int shift;  // the column of the first tap of the first output
+  std::vector<int> taps;  // columns of the kernel, in the order of the source's columns
 };
 
 struct Plan {
-  int height, width, channels;              // of the sources
+  int height, width, channels;  // of the sources
   int out_height, out_width, out_channels;
-  int stride;                               // columns of the source between neighbouring outputs
-  int depth;                                // source channels of a group
-  int lanes_channels;                       // output channels of a group
+  int stride;  // columns of the source between neighbouring outputs
+  int depth;  // source channels of a group
+  int lanes_channels;  // output channels of a group
   bool transposed;
   std::vector<Phase> phases;
-  int before;                               // zeros in front of a staged row
+  int before;  // zeros in front of a staged row
 };
 
 inline int down(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
@@ -61,14 +61,24 @@ inline Plan plan_of(const Spatial& s, bool transposed) {
   Plan plan;
   plan.transposed = transposed;
   if (!transposed) {
-    plan = {s.height, s.width, s.groups * s.inputs, s.out_height, s.out_width, s.groups * s.outputs,
-            s.stride_width, s.inputs, s.outputs, false, {}, 0};
+    plan = {s.height,       s.width,  s.groups * s.inputs, s.out_height, s.out_width, s.groups * s.outputs,
+            s.stride_width, s.inputs, s.outputs,           false,        {},          0};
     Phase phase{0, 1, s.out_width, -s.left, {}};
     for (int kx = 0; kx < s.kernel_width; ++kx) phase.taps.push_back(kx);
     plan.phases.push_back(phase);
   } else {
-    plan = {s.out_height, s.out_width, s.groups * s.outputs, s.height, s.width, s.groups * s.inputs,
-            1, s.outputs, s.inputs, true, {}, 0};
+    plan = {s.out_height,
+            s.out_width,
+            s.groups * s.outputs,
+            s.height,
+            s.width,
+            s.groups * s.inputs,
+            1,
+            s.outputs,
+            s.inputs,
+            true,
+            {},
+            0};
     for (int first = 0; first < std::min(s.stride_width, s.width); ++first) {
       Phase phase{first, s.stride_width, (s.width - first + s.stride_width - 1) / s.stride_width, 0, {}};
       for (int kx = s.kernel_width - 1; kx >= 0; --kx) {
@@ -87,7 +97,7 @@ inline Plan plan_of(const Spatial& s, bool transposed) {
 // Weights of `count` vectors of outputs, `second` channels apart: for each phase and row of the kernel
 // [depth][taps][count][kLanes].
 inline void pack_weights(const Spatial& s, const Plan& plan, const float* kernel, int channel, int second, int count,
-                  int lanes, float* to) {
+                         int lanes, float* to) {
   const int64_t row = int64_t(s.groups) * s.outputs, tap = row * s.inputs;  // floats of the kernel
   std::vector<int64_t> places(count * kLanes);  // transposed: where the weights of each input channel begin
   for (int v = 0; v < count; ++v)
@@ -102,7 +112,8 @@ inline void pack_weights(const Spatial& s, const Plan& plan, const float* kernel
           const float* from = kernel + (int64_t(ky) * s.kernel_width + kx) * tap;
           for (int v = 0; v < count; ++v, to += kLanes) {
             if (!plan.transposed) store(to, load_some(from + c * row + channel + v * second, lanes));
-            else for (int lane = 0; lane < kLanes; ++lane) to[lane] = from[places[v * kLanes + lane] + c];
+            else
+              for (int lane = 0; lane < kLanes; ++lane) to[lane] = from[places[v * kLanes + lane] + c];
           }
         }
 }

@@ -116,9 +116,9 @@ void pointwise_input_gradient(const Pointwise& p, const T* dy, const float* kern
               nullptr, nullptr, Activation::kNone, parallel);
 }
 
-#define BLOCKS_INSTANTIATE(T)                                                                                      \
-  template void pointwise<T>(const Pointwise&, const T*, const float*, const float*, const T*, T*, Activation,     \
-                             const Parallel&);                                                                     \
+#define BLOCKS_INSTANTIATE(T)                                                                                  \
+  template void pointwise<T>(const Pointwise&, const T*, const float*, const float*, const T*, T*, Activation, \
+                             const Parallel&);                                                                 \
   template void pointwise_input_gradient<T>(const Pointwise&, const T*, const float*, T*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)

@@ -73,8 +73,8 @@ void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, floa
   const int slice = ((p.inputs + slices - 1) / slices + kRows - 1) / kRows * kRows;
   const int64_t block = 128;  // rows whose share of a panel stays in the first-level cache
   // Where one task sums whole vectors of an input's filters, it does so in their place.
-  const bool in_place = row_tasks == 1 && p.groups == 1 && p.outputs % kLanes == 0 &&
-                        (!aliased(p.outputs) || p.rows <= 2 * block);
+  const bool in_place =
+      row_tasks == 1 && p.groups == 1 && p.outputs % kLanes == 0 && (!aliased(p.outputs) || p.rows <= 2 * block);
   float* totals = in_place ? d_kernel : scratch(kShared, row_tasks * size);
   const int64_t total_row = in_place ? p.outputs : width;
   parallel.run(row_tasks * p.groups * slices, [&](int64_t task) {
@@ -87,11 +87,13 @@ void pointwise_filter_gradient(const Pointwise& p, const T* x, const T* dy, floa
       const int64_t some = std::min(block, end - row);
       // Only what lies in one piece.
       const int64_t lines = p.groups > 1 || row + some >= end ? 0 : some * int64_t(sizeof(T));
-      const NextRows next{x + (row + some) * x_row, dy + (row + some) * dy_row,
-                          slices > 1 ? 0 : lines * x_row / kLine, lines * dy_row / kLine};
-      (row > begin ? accumulate<true, T> : accumulate<false, T>)(
-          x + row * x_row + int64_t(group) * p.inputs, x_row, p.inputs, dy + row * dy_row + int64_t(group) * p.outputs,
-          dy_row, some, first, last, p.outputs, next, totals + part * size + group * p.inputs * total_row, total_row);
+      const NextRows next{x + (row + some) * x_row, dy + (row + some) * dy_row, slices > 1 ? 0 : lines * x_row / kLine,
+                          lines * dy_row / kLine};
+      (row > begin ? accumulate<true, T>
+                   : accumulate<false, T>)(x + row * x_row + int64_t(group) * p.inputs, x_row, p.inputs,
+                                           dy + row * dy_row + int64_t(group) * p.outputs, dy_row, some, first, last,
+                                           p.outputs, next, totals + part * size + group * p.inputs * total_row,
+                                           total_row);
     }
   });
   if (in_place) return;

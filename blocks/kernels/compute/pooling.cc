@@ -51,9 +51,9 @@ int outputs_of(const Pooling& p, int64_t image, int row, int column, Range down,
   int count = 0;
   for (int i = down.begin; i < down.end; ++i)
     for (int j = across.begin; j < across.end; ++j)
-      seen[count++] = {((image * p.out_height + i) * p.out_width + j) * p.channels,
-                       uint32_t((row + p.top - i * p.stride_height) * p.window_width + column + p.left -
-                                j * p.stride_width)};
+      seen[count++] = {
+          ((image * p.out_height + i) * p.out_width + j) * p.channels,
+          uint32_t((row + p.top - i * p.stride_height) * p.window_width + column + p.left - j * p.stride_width)};
   return count;
 }
 
@@ -113,7 +113,8 @@ void gradient_row(const Pooling& p, int64_t image, int row, Range down, const st
 void each_row(const Pooling& p, int height, const Parallel& parallel, const std::function<void(int64_t, int)>& run) {
   const int64_t rows = p.batch * height, tasks = std::min<int64_t>(rows, parallel.threads * 4);
   parallel.run(tasks, [&](int64_t task) {
-    for (int64_t row = rows * task / tasks; row < rows * (task + 1) / tasks; ++row) run(row / height, int(row % height));
+    for (int64_t row = rows * task / tasks; row < rows * (task + 1) / tasks; ++row)
+      run(row / height, int(row % height));
   });
 }
 
@@ -132,13 +133,12 @@ void pool_gradient(const Pooling& p, Pool kind, const T* dy, const uint8_t* wher
   const auto run = kind == Pool::kAverage ? gradient_row<T, true> : gradient_row<T, false>;
   const auto down = outputs_along(p.height, p.top, p.window_height, p.stride_height, p.out_height);
   const auto across = outputs_along(p.width, p.left, p.window_width, p.stride_width, p.out_width);
-  each_row(p, p.height, parallel, [&](int64_t image, int row) {
-    run(p, image, row, down[row], across, dy, where, dx);
-  });
+  each_row(p, p.height, parallel,
+           [&](int64_t image, int row) { run(p, image, row, down[row], across, dy, where, dx); });
 }
 
-#define BLOCKS_INSTANTIATE(T)                                                                    \
-  template void pool<T>(const Pooling&, Pool, const T*, uint8_t*, T*, const Parallel&);          \
+#define BLOCKS_INSTANTIATE(T)                                                           \
+  template void pool<T>(const Pooling&, Pool, const T*, uint8_t*, T*, const Parallel&); \
   template void pool_gradient<T>(const Pooling&, Pool, const T*, const uint8_t*, T*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)

@@ -35,7 +35,8 @@ void interleave(const Shuffle& s, const std::vector<char*>& parts, const std::ve
       continue;
     }
     for (size_t part = 0, first = 0; part < parts.size() && !Back; first += s.sizes[part++])
-      std::memcpy(row.data() + first, reinterpret_cast<E*>(parts[part]) + pixel * s.sizes[part], s.sizes[part] * sizeof(E));
+      std::memcpy(row.data() + first, reinterpret_cast<E*>(parts[part]) + pixel * s.sizes[part],
+                  s.sizes[part] * sizeof(E));
     for (size_t i = 0; i < pieces.size() && Back; ++i)
       std::memcpy(mixed.data() + i * piece, reinterpret_cast<E*>(pieces[i]) + pixel * piece, piece * sizeof(E));
     for (int j = 0; j < groups; ++j)
@@ -44,7 +45,8 @@ void interleave(const Shuffle& s, const std::vector<char*>& parts, const std::ve
         else mixed[i * groups + j] = row[j * each + i];
       }
     for (size_t part = 0, first = 0; part < parts.size() && Back; first += s.sizes[part++])
-      std::memcpy(reinterpret_cast<E*>(parts[part]) + pixel * s.sizes[part], row.data() + first, s.sizes[part] * sizeof(E));
+      std::memcpy(reinterpret_cast<E*>(parts[part]) + pixel * s.sizes[part], row.data() + first,
+                  s.sizes[part] * sizeof(E));
     for (size_t i = 0; i < pieces.size() && !Back; ++i)
       std::memcpy(reinterpret_cast<E*>(pieces[i]) + pixel * piece, mixed.data() + i * piece, piece * sizeof(E));
   }
@@ -64,7 +66,8 @@ void interleave_any(const Shuffle& s, const std::vector<char*>& parts, const std
                    : s.groups == 8 ? interleave<E, 8, Back>
                                    : interleave<E, 0, Back>;
   const int64_t tasks = std::max<int64_t>(1, std::min<int64_t>(s.pixels * s.channels / 16384, parallel.threads * 4));
-  parallel.run(tasks, [&](int64_t task) { run(s, parts, pieces, s.pixels * task / tasks, s.pixels * (task + 1) / tasks); });
+  parallel.run(tasks,
+               [&](int64_t task) { run(s, parts, pieces, s.pixels * task / tasks, s.pixels * (task + 1) / tasks); });
 }
 
 // For what is only read.

@@ -44,10 +44,13 @@ inline Vec load(const float* from) {
   return value;
 }
 
+// From bfloat16.
+inline Vec widened(Half half) { return (Vec)(__builtin_convertvector(half, Bits) << 16); }
+
 inline Vec load(const bf16* from) {
   Half half;
   std::memcpy(&half, from, sizeof half);
-  return (Vec)(__builtin_convertvector(half, Bits) << 16);
+  return widened(half);
 }
 
 inline void store(float* to, Vec value) { std::memcpy(to, &value, sizeof value); }
@@ -105,8 +108,7 @@ inline Vec load_some(const float* from, int count) {
   return (Vec)_mm512_maskz_loadu_ps(__mmask16((1u << count) - 1), from);
 }
 inline Vec load_some(const bf16* from, int count) {
-  const __m256i half = _mm256_maskz_loadu_epi16(__mmask16((1u << count) - 1), from);
-  return (Vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+  return widened((Half)_mm256_maskz_loadu_epi16(__mmask16((1u << count) - 1), from));
 }
 inline void store_some(float* to, Vec value, int count) {
   _mm512_mask_storeu_ps(to, __mmask16((1u << count) - 1), (__m512)value);

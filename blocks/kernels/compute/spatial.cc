@@ -95,11 +95,10 @@ void run_rows(const Spatial& s, const Plan& plan, const Vectors& found, const T*
   const int64_t row_floats = int64_t(plan.before + columns) * vectors(depth) * kLanes;
   const int64_t weights = int64_t(s.kernel_height) * s.kernel_width * plan.depth * int(shapes.size()) * kLanes;
   int span = tallest * between;
-  while (span < image_rows &&
-         rows_met(s, plan.transposed, span + tallest * between) * row_floats + weights <= kNearest)
+  while (span < image_rows && rows_met(s, plan.transposed, span + tallest * between) * row_floats + weights <= kNearest)
     span += tallest * between;
-  Staged staged(0, depth, plan.before, plan.before + columns,
-                rows_met(s, plan.transposed, span), found.blocks, kStagedFloats);
+  Staged staged(0, depth, plan.before, plan.before + columns, rows_met(s, plan.transposed, span), found.blocks,
+                kStagedFloats);
   int tiles = 0;  // of a block
   for (int run = 0; run < found.runs; ++run)
     for (const auto& phase : plan.phases) {
@@ -109,8 +108,7 @@ void run_rows(const Spatial& s, const Plan& plan, const Vectors& found, const T*
   const int64_t row_step = int64_t(between) * plan.out_width * plan.out_channels;
   std::vector<std::vector<TileRow>> tile_rows;  // of each width and phase
   const int goes = plan.depth * std::max(1, plan.transposed ? s.kernel_height / s.stride_height : s.kernel_height);
-  const std::vector<Step> steps =
-      steps_of(begin, end, plan.out_height, span, 0, found.blocks, staged.blocks);
+  const std::vector<Step> steps = steps_of(begin, end, plan.out_height, span, 0, found.blocks, staged.blocks);
   const Step* const behind = steps.data() + steps.size();
   int ready = 0;  // rows before this one are staged, or not needed
   for (const Step& now : steps) {
@@ -151,7 +149,7 @@ void run_rows(const Spatial& s, const Plan& plan, const Vectors& found, const T*
           const Phase& phase = plan.phases[p];
           const int taps = int(phase.taps.size());
           const int64_t step = int64_t(phase.step) * plan.out_channels;
-          const Target<T> target = {finish, y, step, row_step, found.channel(block, run), found.second(run),
+          const Target<T> target = {finish,       y, step, row_step, found.channel(block, run), found.second(run),
                                     found.lanes()};
           for (const auto& row : tile_rows[(width - 1) * plan.phases.size() + p])
             for (int j = 0; j < phase.count; j += shape.columns)
@@ -209,9 +207,9 @@ void spatial_input_gradient(const Spatial& s, const T* dy, const float* kernel, 
   convolve<T>(s, true, dy, kernel, {nullptr, nullptr, Activation::kNone}, dx, parallel);
 }
 
-#define BLOCKS_INSTANTIATE(T)                                                                                       \
-  template void spatial<T>(const Spatial&, const T*, const float*, const float*, const T*, T*, Activation,          \
-                           const Parallel&);                                                                        \
+#define BLOCKS_INSTANTIATE(T)                                                                              \
+  template void spatial<T>(const Spatial&, const T*, const float*, const float*, const T*, T*, Activation, \
+                           const Parallel&);                                                               \
   template void spatial_input_gradient<T>(const Spatial&, const T*, const float*, T*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "spatial.h"
+#include "taps.h"
 #include "window.h"
 
 namespace blocks {
@@ -15,7 +16,7 @@ constexpr int kPositions = 4;                      // that are summed at a time;
 constexpr int kChannels = kLanes == 16 ? 8 : 4;    // input channels whose sums are in registers
 constexpr int64_t kStagedFloats = 1 << 15;          // of each side, that are staged at a time, or one block's
 constexpr int kEnough = 128;                       // columns of either side that outweigh moving the sums
-constexpr int kFewest = 8;                         // steps of kPositions, below which asking ahead costs more than it saves
+constexpr int kFewest = 8;  // steps of kPositions, below which asking ahead costs more than it saves
 
 // Staged rows that meet in one row of the kernel: offsets in any block of channels.
 struct Meeting {
@@ -23,11 +24,11 @@ struct Meeting {
 };
 
 struct Sides {
-  const float *x, *dy;               // a block of each
+  const float *x, *dy;  // a block of each
   const std::vector<Meeting>* meetings;
-  int x_pixel, dy_pixel;       // floats from one pixel to the next
-  int columns, step;           // of the gradients, and columns of x between neighbours
-  int depth;                   // input channels of a group
+  int x_pixel, dy_pixel;  // floats from one pixel to the next
+  int columns, step;  // of the gradients, and columns of x between neighbours
+  int depth;  // input channels of a group
   Upcoming* next;
 };
 
@@ -100,21 +101,20 @@ void add_channels(const Sides& sides, float* sums) {
 
 template <bool Spread>
 void add_channels(const Sides& sides, int taps, float* sums) {
-  switch (sides.step * 100 + taps) {
-    case 103: return add_channels<3, 1, Spread>(sides, sums);
-    case 105: return add_channels<5, 1, Spread>(sides, sums);
-    case 203: return add_channels<3, 2, Spread>(sides, sums);
-    case 205: return add_channels<5, 2, Spread>(sides, sums);
-    default:
-      for (int c = 0; c < sides.depth; ++c) add_rows_any<Spread>(sides, taps, c, sums + int64_t(c) * taps * kLanes);
-  }
+  using Unrolled = TapsList<Taps<3, 1>, Taps<5, 1>, Taps<3, 2>, Taps<5, 2>>;
+  with_taps(
+      Unrolled(), taps, sides.step,
+      [&](auto known) { add_channels<decltype(known)::count, decltype(known)::stride, Spread>(sides, sums); },
+      [&] {
+        for (int c = 0; c < sides.depth; ++c) add_rows_any<Spread>(sides, taps, c, sums + int64_t(c) * taps * kLanes);
+      });
 }
 
 // What is summed apart: for each block and each of its vectors [row of the kernel][channel][tap][kLanes].
 struct Units {
   bool spread;
-  int blocks, each;      // vectors of a block
-  int64_t row, size;     // floats of a row of the kernel, and of a vector
+  int blocks, each;  // vectors of a block
+  int64_t row, size;  // floats of a row of the kernel, and of a vector
 
   explicit Units(const Spatial& s)
       : spread(spreads(s)),
@@ -139,8 +139,8 @@ void add_images(const Spatial& s, const Units& units, const T* x, const T* dy, f
   const int goes = span * columns / kPositions;
   const int shares = units.each * s.kernel_height * ((s.inputs + kChannels - 1) / kChannels);
   Upcoming upcoming;
-  Sides sides = {nullptr, nullptr, nullptr, inputs.pixel, gradients.pixel, columns, s.stride_width, s.inputs,
-                 &upcoming};
+  Sides sides = {nullptr, nullptr,        nullptr,  inputs.pixel, gradients.pixel,
+                 columns, s.stride_width, s.inputs, &upcoming};
   const int x_channels = s.groups * s.inputs, dy_channels = s.groups * s.outputs;
   const auto x_row = [&](int64_t image, int y) { return x + (image * s.height + y) * s.width * x_channels; };
   const auto dy_row = [&](int64_t image, int y) { return dy + (image * s.out_height + y) * s.out_width * dy_channels; };

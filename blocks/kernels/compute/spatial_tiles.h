@@ -2,6 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <iterator>
+#include <utility>
 
 #include "window.h"
 
@@ -10,6 +13,10 @@ namespace blocks {
 // A tile's shape: rows, columns and vectors, 16 sums or a few less. What lies beyond the outputs is computed in vain.
 struct Shape {
   int rows, columns, vectors;
+
+  bool operator==(const Shape& other) const {
+    return rows == other.rows && columns == other.columns && vectors == other.vectors;
+  }
 };
 
 // What is added to a sum, and how it is written.
@@ -46,13 +53,12 @@ struct Target {
 
 // `rows` by `count` outputs of a tile from `start` on.
 template <class T, int R, int J, int V, bool Spread>
-void run_tile(const Target<T>& target, const Window& window, Place place, int taps, int stride, int64_t start,
-              int rows, int count, Upcoming& next) {
+void run_tile(const Target<T>& target, const Window& window, Place place, int taps, int stride, int64_t start, int rows,
+              int count, Upcoming& next) {
   start += target.channel;
   if (Spread)  // so little work that writing would have to wait for the memory
     for (int r = 0; r < rows; ++r)
-      for (int i = 0; i < count; ++i)
-        __builtin_prefetch(target.y + start + r * target.row_step + i * target.step, 1);
+      for (int i = 0; i < count; ++i) __builtin_prefetch(target.y + start + r * target.row_step + i * target.step, 1);
   Vec first[V] = {}, sums[R * J * V];
   if (const float* bias = target.finish.bias)
     for (int v = 0; v < V; ++v) first[v] = load_some(bias + target.channel + v * target.second, target.lanes);
@@ -76,18 +82,21 @@ void run_tile(const Target<T>& target, const Window& window, Place place, int ta
   });
 }
 
+template <class T>
+using Tile = decltype(&run_tile<T, 1, 16, 1, false>);
+
+// The code for each of kShapes. Where vectors spread over several groups, they are taken one at a time.
+template <class T, bool Spread, size_t... I>
+constexpr std::array<Tile<T>, sizeof...(I)> tiles_of(std::index_sequence<I...>) {
+  return {run_tile < T, kShapes[I].rows, kShapes[I].columns, kShapes[I].vectors,
+          Spread && kShapes[I].vectors == 1 > ...};
+}
+
+// `shape` is one of kShapes.
 template <class T, bool Spread>
-auto tile_of(Shape shape) {
-  switch (shape.columns * 10 + shape.vectors) {
-    case 161: return run_tile<T, 1, 16, 1, Spread>;
-    case 141: return run_tile<T, 1, 14, 1, Spread>;
-    case 81: return run_tile<T, 2, 8, 1, Spread>;
-    case 71: return run_tile<T, 2, 7, 1, Spread>;
-    case 41: return run_tile<T, 4, 4, 1, Spread>;
-    case 82: return run_tile<T, 1, 8, 2, false>;
-    case 72: return run_tile<T, 1, 7, 2, false>;
-    default: return run_tile<T, 2, 4, 2, false>;
-  }
+Tile<T> tile_of(const Shape& shape) {
+  constexpr auto tiles = tiles_of<T, Spread>(std::make_index_sequence<std::size(kShapes)>());
+  return tiles[std::find(std::begin(kShapes), std::end(kShapes), shape) - std::begin(kShapes)];
 }
 
 }  // namespace blocks

@@ -144,7 +144,8 @@ void pack(const T* b, int64_t depth, int columns, int64_t down, int64_t across, 
 
 // Panels [begin, end), one after the other; strips of rows at a time, so that neighbouring panels share what is read.
 template <class T>
-void pack_several(const T* b, int64_t depth, int columns, int64_t down, int64_t across, int begin, int end, float* out) {
+void pack_several(const T* b, int64_t depth, int columns, int64_t down, int64_t across, int begin, int end,
+                  float* out) {
   const int64_t strip = across == 1 ? 32 : depth;  // a transposed panel reads long pieces as it is
   for (int64_t start = 0; start < depth; start += strip) {
     const int64_t some = std::min(strip, depth - start);

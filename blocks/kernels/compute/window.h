@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "simd.h"
+#include "taps.h"
 
 namespace blocks {
 
@@ -160,22 +161,19 @@ template <int K, int S, int R, int J, int V, bool Spread>
 void accumulate(const Window& window, Place place, const Vec* first, Vec* sums, Upcoming& next) {
   if (Spread || window.pixel == kLanes)
     return accumulate<K, S, R, J, V, Spread, kLanes>(window, place, first, sums, next);
-  if (window.pixel == 2 * kLanes)
-    return accumulate<K, S, R, J, V, false, 2 * kLanes>(window, place, first, sums, next);
+  if (window.pixel == 2 * kLanes) return accumulate<K, S, R, J, V, false, 2 * kLanes>(window, place, first, sums, next);
   accumulate<K, S, R, J, V, false, 0>(window, place, first, sums, next);
 }
 
 template <int R, int J, int V, bool Spread>
 void accumulate(const Window& window, Place place, const Vec* first, Vec* sums, int taps, int step, Upcoming& next) {
-  switch (step * 100 + taps) {
-    case 101: return accumulate<1, 1, R, J, V, Spread>(window, place, first, sums, next);
-    case 102: return accumulate<2, 1, R, J, V, Spread>(window, place, first, sums, next);
-    case 103: return accumulate<3, 1, R, J, V, Spread>(window, place, first, sums, next);
-    case 105: return accumulate<5, 1, R, J, V, Spread>(window, place, first, sums, next);
-    case 203: return accumulate<3, 2, R, J, V, Spread>(window, place, first, sums, next);
-    case 205: return accumulate<5, 2, R, J, V, Spread>(window, place, first, sums, next);
-    default: return accumulate_any<R, J, V, Spread>(window, place, first, sums, taps, step);
-  }
+  using Unrolled = TapsList<Taps<1, 1>, Taps<2, 1>, Taps<3, 1>, Taps<5, 1>, Taps<3, 2>, Taps<5, 2>>;
+  with_taps(
+      Unrolled(), taps, step,
+      [&](auto known) {
+        accumulate<decltype(known)::count, decltype(known)::stride, R, J, V, Spread>(window, place, first, sums, next);
+      },
+      [&] { accumulate_any<R, J, V, Spread>(window, place, first, sums, taps, step); });
 }
 
 }  // namespace blocks

@@ -24,13 +24,21 @@ class DepthwiseOp : public OpKernel {
       return false;
     }
     check_channels(c, x.dim_size(3));
-    d = {x.dim_size(0), int(x.dim_size(1)), int(x.dim_size(2)), int(x.dim_size(3)), int(kernel.dim_size(0)),
-         int(kernel.dim_size(1)), strides_[0], strides_[1], margins_[0], margins_[2], 0, 0};
-    const int height = d.height + margins_[0] + margins_[1] - d.kernel_height;
-    const int width = d.width + margins_[2] + margins_[3] - d.kernel_width;
-    d.out_height = height / d.stride_height + 1;
-    d.out_width = width / d.stride_width + 1;
-    if (height < 0 || width < 0) c->CtxFailure(InvalidArgument("the images are smaller than the kernel"));
+    d = {x.dim_size(0),
+         int(x.dim_size(1)),
+         int(x.dim_size(2)),
+         int(x.dim_size(3)),
+         int(kernel.dim_size(0)),
+         int(kernel.dim_size(1)),
+         strides_[0],
+         strides_[1],
+         margins_[0],
+         margins_[2],
+         0,
+         0};
+    d.out_height = int(windows_along(d.height, margins_[0], margins_[1], d.kernel_height, d.stride_height));
+    d.out_width = int(windows_along(d.width, margins_[2], margins_[3], d.kernel_width, d.stride_width));
+    if (!d.out_height || !d.out_width) c->CtxFailure(InvalidArgument("the images are smaller than the kernel"));
     return c->status().ok();
   }
   TensorShape outputs(const Depthwise& d) { return TensorShape({d.batch, d.out_height, d.out_width, d.channels}); }
@@ -81,7 +89,7 @@ class DepthwiseFilterGrad : public DepthwiseOp {
     if (!geometry(c, c->input(0).shape(), shape, d)) return;
     OP_REQUIRES(c, c->input(1).shape() == outputs(d), InvalidArgument("gradients of a wrong shape"));
     auto* d_kernel = out<float>(c, 0, shape);
-    if (d_kernel && d.batch == 0) return clear(d_kernel, shape);
+    if (d_kernel && c->input(0).NumElements() == 0) return clear(d_kernel, shape);
     if (d_kernel) depthwise_filter_gradient(d, in<T>(c, 0), in<T>(c, 1), d_kernel, parallel_of(c));
   }
 };
@@ -89,8 +97,10 @@ class DepthwiseFilterGrad : public DepthwiseOp {
 // Rows, groups and channels of a pointwise convolution. The kernel is (1, 1, inputs of a group, outputs).
 bool pointwise_of(OpKernelContext* c, const TensorShape& x, const TensorShape& kernel, Pointwise& p) {
   const int64_t channels = channels_of(x);
-  const bool fits = kernel.dims() == 4 && kernel.dim_size(0) == 1 && kernel.dim_size(1) == 1 && kernel.dim_size(2) > 0 &&
-                    channels > 0 && channels % kernel.dim_size(2) == 0 &&
+  check_channels(c, channels, 1);
+  if (!c->status().ok()) return false;
+  const bool fits = kernel.dims() == 4 && kernel.dim_size(0) == 1 && kernel.dim_size(1) == 1 &&
+                    kernel.dim_size(2) > 0 && channels % kernel.dim_size(2) == 0 &&
                     kernel.dim_size(3) % (channels / kernel.dim_size(2)) == 0 && kernel.dim_size(3) > 0;
   if (!fits) {
     c->CtxFailure(InvalidArgument("a kernel of ", kernel.DebugString(), " does not fit images of ", x.DebugString()));
@@ -130,7 +140,9 @@ class PointwiseForward : public OpKernel {
 template <class T>
 class PointwiseInputGrad : public OpKernel {
  public:
-  explicit PointwiseInputGrad(OpKernelConstruction* c) : OpKernel(c) { OP_REQUIRES_OK(c, c->GetAttr("groups", &groups_)); }
+  explicit PointwiseInputGrad(OpKernelConstruction* c) : OpKernel(c) {
+    OP_REQUIRES_OK(c, c->GetAttr("groups", &groups_));
+  }
   void Compute(OpKernelContext* c) override {  // dy, kernel
     OP_REQUIRES(c, c->input(1).dims() == 4 && groups_ > 0, InvalidArgument("a kernel of four axes, and some groups"));
     const TensorShape shape = with_channels(c->input(0).shape(), c->input(1).dim_size(2) * groups_);
@@ -149,7 +161,9 @@ class PointwiseInputGrad : public OpKernel {
 template <class T>
 class PointwiseFilterGrad : public OpKernel {
  public:
-  explicit PointwiseFilterGrad(OpKernelConstruction* c) : OpKernel(c) { OP_REQUIRES_OK(c, c->GetAttr("groups", &groups_)); }
+  explicit PointwiseFilterGrad(OpKernelConstruction* c) : OpKernel(c) {
+    OP_REQUIRES_OK(c, c->GetAttr("groups", &groups_));
+  }
   void Compute(OpKernelContext* c) override {  // x, dy
     const TensorShape &x = c->input(0).shape(), &dy = c->input(1).shape();
     const int64_t inputs = channels_of(x), outputs = channels_of(dy);

@@ -46,8 +46,8 @@ class NormTrain : public OpKernel {
       scale[i] = gamma[i] * rstd[i];
       offset[i] = beta[i] - mean[i] * scale[i];
     }
-    affine(in<T>(c, 0), has_residual(c, 5) ? in<T>(c, 5) : nullptr, y, rows, int(channels), scale.data(),
-           offset.data(), activation_, parallel);
+    affine(in<T>(c, 0), has_residual(c, 5) ? in<T>(c, 5) : nullptr, y, rows, int(channels), scale.data(), offset.data(),
+           activation_, parallel);
   }
 
  private:
@@ -172,7 +172,8 @@ class GateGrad : public OpKernel {
     if (!gating_of(c, c->input(1), &c->input(2), g)) return;
     OP_REQUIRES(c, c->input(0).shape() == c->input(1).shape(), InvalidArgument("gradients of a wrong shape"));
     auto *dx = out<T>(c, 0, c->input(1).shape()), *d_gates = out<T>(c, 1, c->input(2).shape());
-    if (c->status().ok() && g.batch) gate_gradient(g, in<T>(c, 0), in<T>(c, 1), in<T>(c, 2), dx, d_gates, parallel_of(c));
+    if (c->status().ok() && g.batch)
+      gate_gradient(g, in<T>(c, 0), in<T>(c, 1), in<T>(c, 2), dx, d_gates, parallel_of(c));
   }
 };
 

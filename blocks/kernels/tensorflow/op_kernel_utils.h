@@ -1,6 +1,8 @@
 // What TensorFlow's side of the kernels shares: tensors, attributes, checks and the thread pool.
 #pragma once
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/platform/threadpool.h"
 
@@ -11,6 +13,7 @@
 
 #include "../compute/kernels.h"
 #include "../compute/thread_pool.h"
+#include "geometry.h"
 
 namespace blocks {
 
@@ -19,7 +22,11 @@ using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
-using tensorflow::errors::InvalidArgument;
+
+template <class... Parts>
+absl::Status InvalidArgument(const Parts&... parts) {
+  return absl::InvalidArgumentError(absl::StrCat(parts...));
+}
 
 template <class T>
 struct Stored {
@@ -45,6 +52,15 @@ typename Stored<T>::type* out(OpKernelContext* context, int index, const TensorS
   return static_cast<typename Stored<T>::type*>(tensor->data());
 }
 
+// The constructor is deprecated, but what replaces it is not in all releases of TensorFlow that are supported.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+inline tensorflow::thread::ThreadPool::SchedulingParams one_at_a_time() {
+  using tensorflow::thread::ThreadPool;
+  return ThreadPool::SchedulingParams(ThreadPool::SchedulingStrategy::kFixedBlockSize, std::nullopt, 1);
+}
+#pragma GCC diagnostic pop
+
 // As many threads as TensorFlow computes with: the team's, or TensorFlow's where another call has the team.
 inline Parallel parallel_of(OpKernelContext* context) {
   auto* workers = context->device()->tensorflow_cpu_worker_threads();
@@ -56,12 +72,9 @@ inline Parallel parallel_of(OpKernelContext* context) {
               return;
             }
             if (run_in_team(threads, tasks, run)) return;
-            using Scheduling = tensorflow::thread::ThreadPool::SchedulingParams;
-            using Strategy = tensorflow::thread::ThreadPool::SchedulingStrategy;
-            pool->ParallelFor(tasks, Scheduling(Strategy::kFixedBlockSize, std::nullopt, 1),
-                              [&run](int64_t begin, int64_t end) {
-                                for (int64_t task = begin; task < end; ++task) run(task);
-                              });
+            pool->ParallelFor(tasks, one_at_a_time(), [&run](int64_t begin, int64_t end) {
+              for (int64_t task = begin; task < end; ++task) run(task);
+            });
           }};
 }
 
@@ -82,9 +95,9 @@ inline void check_vector(OpKernelContext* context, int index, int64_t channels) 
                               " channels"));
 }
 
-inline void check_channels(OpKernelContext* context, int64_t channels) {
-  OP_REQUIRES(context, channels >= fewest_channels(),
-              InvalidArgument("this kernel takes ", fewest_channels(), " channels or more, got ", channels));
+inline void check_channels(OpKernelContext* context, int64_t channels, int64_t fewest = fewest_channels()) {
+  OP_REQUIRES(context, channels >= fewest,
+              InvalidArgument("this kernel takes ", fewest, " channels or more, got ", channels));
 }
 
 // The last axis' size; 0, of which no kernel makes anything, for a scalar.
@@ -112,9 +125,9 @@ inline TensorShape with_channels(TensorShape shape, int64_t channels) {
   return shape;
 }
 
-#define BLOCKS_KERNEL(NAME, CLASS)                                                                                  \
-  REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"), CLASS<float>);      \
-  REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<Eigen::bfloat16>("T"),           \
+#define BLOCKS_KERNEL(NAME, CLASS)                                                                             \
+  REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"), CLASS<float>); \
+  REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<Eigen::bfloat16>("T"),      \
                           CLASS<Eigen::bfloat16>);
 
 }  // namespace blocks

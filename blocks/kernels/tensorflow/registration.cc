@@ -1,9 +1,12 @@
 // The operations as graphs see them: names, attributes, shapes.
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
+
+#include "geometry.h"
 
 namespace blocks {
 namespace {
@@ -13,6 +16,30 @@ using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
 constexpr char kActivations[] = "activation: {'', 'relu', 'relu6', 'hard_silu', 'silu'} = ''";
+
+// Dimensions may only be asked of shapes that have them: these come first.
+absl::Status has_rank(InferenceContext* c, int input, int rank) {
+  ShapeHandle shape;
+  return c->WithRank(c->input(input), rank, &shape);
+}
+
+absl::Status has_axis(InferenceContext* c, int input) {
+  ShapeHandle shape;
+  return c->WithRankAtLeast(c->input(input), 1, &shape);
+}
+
+// Steps between windows, by which sizes are divided.
+absl::Status strides_of(InferenceContext* c, std::vector<int32_t>* strides) {
+  TF_RETURN_IF_ERROR(c->GetAttr("strides", strides));
+  if (strides->size() == 2 && (*strides)[0] > 0 && (*strides)[1] > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError("strides are (height, width), and positive");
+}
+
+absl::Status margins_of(InferenceContext* c, std::vector<int32_t>* margins) {
+  TF_RETURN_IF_ERROR(c->GetAttr("margins", margins));
+  if (margins->size() == 4) return absl::OkStatus();
+  return absl::InvalidArgumentError("margins are (top, bottom, left, right)");
+}
 
 absl::Status like_first(InferenceContext* c) {
   c->set_output(0, c->input(0));
@@ -25,6 +52,7 @@ absl::Status like_second(InferenceContext* c) {
 }
 
 absl::Status image_means_shape(InferenceContext* c) {
+  TF_RETURN_IF_ERROR(has_rank(c, 0, 4));
   c->set_output(0, c->MakeShape({c->Dim(c->input(0), 0), c->MakeDim(1), c->MakeDim(1), c->Dim(c->input(0), 3)}));
   c->set_output(1, c->input(0));
   return absl::OkStatus();
@@ -56,19 +84,19 @@ absl::Status norm_gradient_shape(InferenceContext* c) {
 
 absl::Status spatial_shape(InferenceContext* c) {
   std::vector<int32_t> strides, margins;
-  TF_RETURN_IF_ERROR(c->GetAttr("strides", &strides));
-  TF_RETURN_IF_ERROR(c->GetAttr("margins", &margins));
+  TF_RETURN_IF_ERROR(strides_of(c, &strides));
+  TF_RETURN_IF_ERROR(margins_of(c, &margins));
+  TF_RETURN_IF_ERROR(has_rank(c, 0, 4));
+  TF_RETURN_IF_ERROR(has_rank(c, 1, 4));
   DimensionHandle sizes[2];
   for (int axis = 0; axis < 2; ++axis) {
-    if (!c->RankKnown(c->input(0)) || !c->RankKnown(c->input(1)) || !c->ValueKnown(c->Dim(c->input(0), axis + 1)) ||
-        !c->ValueKnown(c->Dim(c->input(1), axis))) {
-      sizes[axis] = c->UnknownDim();
-      continue;
-    }
-    const int64_t size = c->Value(c->Dim(c->input(0), axis + 1)), taps = c->Value(c->Dim(c->input(1), axis));
-    if (size + margins[axis * 2] + margins[axis * 2 + 1] < taps)
-      return absl::InvalidArgumentError("the images are smaller than the kernel");
-    sizes[axis] = c->MakeDim((size + margins[axis * 2] + margins[axis * 2 + 1] - taps) / strides[axis] + 1);
+    const DimensionHandle size = c->Dim(c->input(0), axis + 1), taps = c->Dim(c->input(1), axis);
+    sizes[axis] = c->UnknownDim();
+    if (!c->ValueKnown(size) || !c->ValueKnown(taps)) continue;
+    const int64_t count =
+        windows_along(c->Value(size), margins[axis * 2], margins[axis * 2 + 1], c->Value(taps), strides[axis]);
+    if (!count) return absl::InvalidArgumentError("the images are smaller than the kernel");
+    sizes[axis] = c->MakeDim(count);
   }
   c->set_output(0, c->MakeShape({c->Dim(c->input(0), 0), sizes[0], sizes[1], c->Dim(c->input(1), 3)}));
   return absl::OkStatus();
@@ -91,6 +119,7 @@ absl::Status last_axis(InferenceContext* c, DimensionHandle channels) {
 
 // Of an open batch nothing is lost; one of 0 becomes 1, and what is made of one image may have come of none.
 absl::Status at_least_one_shape(InferenceContext* c) {
+  TF_RETURN_IF_ERROR(has_axis(c, 0));
   c->set_output(1, c->Scalar());
   if (!c->RankKnown(c->input(0)) || !c->ValueKnown(c->Dim(c->input(0), 0))) return like_first(c);
   ShapeHandle shape;
@@ -101,6 +130,7 @@ absl::Status at_least_one_shape(InferenceContext* c) {
 }
 
 absl::Status first_shape(InferenceContext* c) {
+  TF_RETURN_IF_ERROR(has_axis(c, 0));
   if (!c->RankKnown(c->input(0)) || c->Value(c->Dim(c->input(0), 0)) != 1) return like_first(c);
   ShapeHandle shape;
   TF_RETURN_IF_ERROR(c->ReplaceDim(c->input(0), 0, c->UnknownDim(), &shape));
@@ -108,9 +138,13 @@ absl::Status first_shape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
-absl::Status pointwise_shape(InferenceContext* c) { return last_axis(c, c->Dim(c->input(1), 3)); }
+absl::Status pointwise_shape(InferenceContext* c) {
+  TF_RETURN_IF_ERROR(has_rank(c, 1, 4));
+  return last_axis(c, c->Dim(c->input(1), 3));
+}
 
 absl::Status pointwise_input_gradient_shape(InferenceContext* c) {
+  TF_RETURN_IF_ERROR(has_rank(c, 1, 4));
   int64_t groups;
   TF_RETURN_IF_ERROR(c->GetAttr("groups", &groups));
   DimensionHandle channels;
@@ -119,6 +153,7 @@ absl::Status pointwise_input_gradient_shape(InferenceContext* c) {
 }
 
 absl::Status pointwise_filter_gradient_shape(InferenceContext* c) {
+  for (int i = 0; i < 2; ++i) TF_RETURN_IF_ERROR(has_axis(c, i));
   int64_t groups;
   TF_RETURN_IF_ERROR(c->GetAttr("groups", &groups));
   DimensionHandle channels;
@@ -129,7 +164,8 @@ absl::Status pointwise_filter_gradient_shape(InferenceContext* c) {
 
 absl::Status subsample_shape(InferenceContext* c) {
   std::vector<int32_t> strides;
-  TF_RETURN_IF_ERROR(c->GetAttr("strides", &strides));
+  TF_RETURN_IF_ERROR(strides_of(c, &strides));
+  TF_RETURN_IF_ERROR(has_rank(c, 0, 4));
   std::vector<DimensionHandle> sizes(4);
   for (int axis = 0; axis < 4; ++axis) sizes[axis] = c->Dim(c->input(0), axis);
   for (int axis = 0; axis < 2; ++axis)
@@ -144,14 +180,19 @@ absl::Status pool_shape(InferenceContext* c) {
   std::vector<int32_t> window, strides, margins;
   TF_RETURN_IF_ERROR(c->GetAttr("average", &average));
   TF_RETURN_IF_ERROR(c->GetAttr("window", &window));
-  TF_RETURN_IF_ERROR(c->GetAttr("strides", &strides));
-  TF_RETURN_IF_ERROR(c->GetAttr("margins", &margins));
+  if (window.size() != 2) return absl::InvalidArgumentError("windows are (height, width)");
+  TF_RETURN_IF_ERROR(strides_of(c, &strides));
+  TF_RETURN_IF_ERROR(margins_of(c, &margins));
+  TF_RETURN_IF_ERROR(has_rank(c, 0, 4));
   std::vector<DimensionHandle> sizes(4);
   for (int axis = 0; axis < 4; ++axis) sizes[axis] = c->Dim(c->input(0), axis);
-  for (int axis = 0; axis < 2; ++axis)
-    if (c->ValueKnown(sizes[axis + 1]))
-      sizes[axis + 1] = c->MakeDim(
-          (c->Value(sizes[axis + 1]) + margins[axis * 2] + margins[axis * 2 + 1] - window[axis]) / strides[axis] + 1);
+  for (int axis = 0; axis < 2; ++axis) {
+    if (!c->ValueKnown(sizes[axis + 1])) continue;
+    const int64_t count =
+        windows_along(c->Value(sizes[axis + 1]), margins[axis * 2], margins[axis * 2 + 1], window[axis], strides[axis]);
+    if (!count) return absl::InvalidArgumentError("the images are smaller than the window");
+    sizes[axis + 1] = c->MakeDim(count);
+  }
   c->set_output(0, c->MakeShape(sizes));
   if (c->num_outputs() > 1) c->set_output(1, average ? c->Vector(0) : c->output(0));
   return absl::OkStatus();
@@ -159,6 +200,7 @@ absl::Status pool_shape(InferenceContext* c) {
 
 absl::Status shuffle_shape(InferenceContext* c) {
   DimensionHandle channels = c->MakeDim(int64_t{0});
+  for (int i = 0; i < c->num_inputs(); ++i) TF_RETURN_IF_ERROR(has_axis(c, i));
   for (int i = 0; i < c->num_inputs(); ++i) TF_RETURN_IF_ERROR(c->Add(channels, c->Dim(c->input(i), -1), &channels));
   TF_RETURN_IF_ERROR(c->Divide(channels, int64_t{c->num_outputs()}, true, &channels));
   for (int i = c->num_outputs() - 1; i > 0; --i) {
@@ -174,12 +216,14 @@ absl::Status unshuffle_shape(InferenceContext* c) {
   if (int(sizes.size()) != c->num_outputs()) return absl::InvalidArgumentError("as many sizes as parts");
   for (int i = 0; i < c->num_outputs(); ++i) {
     ShapeHandle shape;
+    if (sizes[i] <= 0) return absl::InvalidArgumentError(absl::StrCat("sizes of parts are positive, got ", sizes[i]));
     TF_RETURN_IF_ERROR(c->ReplaceDim(c->input(0), -1, c->MakeDim(sizes[i]), &shape));
     c->set_output(i, shape);
   }
   return absl::OkStatus();
 }
 
+// clang-format off: an operation's attributes, inputs and outputs, several on a line
 constexpr char kTypes[] = "T: {float, bfloat16}";
 
 #define BLOCKS_SPATIAL(NAME) \
@@ -245,6 +289,7 @@ REGISTER_OP("BlocksPointwiseInputGrad").Attr(kTypes).Attr("groups: int").Input("
     .Output("dx: T").SetShapeFn(pointwise_input_gradient_shape);
 REGISTER_OP("BlocksPointwiseFilterGrad").Attr(kTypes).Attr("groups: int").Input("x: T").Input("dy: T")
     .Output("d_kernel: float").SetShapeFn(pointwise_filter_gradient_shape);
+// clang-format on
 
 }  // namespace
 }  // namespace blocks

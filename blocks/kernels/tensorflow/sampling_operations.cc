@@ -9,14 +9,17 @@ class Subsample : public OpKernel {
  public:
   explicit Subsample(OpKernelConstruction* c) : OpKernel(c) {
     OP_REQUIRES_OK(c, c->GetAttr("strides", &strides_));
-    OP_REQUIRES(c, strides_.size() == 2 && strides_[0] > 0 && strides_[1] > 0, InvalidArgument("two strides, positive"));
+    OP_REQUIRES(c, strides_.size() == 2 && strides_[0] > 0 && strides_[1] > 0,
+                InvalidArgument("two strides, positive"));
   }
   void Compute(OpKernelContext* c) override {
     TensorShape full = c->input(0).shape();
     if (Gradient && (full.Clear(), !shape_input(c, full))) return;
     OP_REQUIRES(c, full.dims() == 4, InvalidArgument("images are (B, H, W, C)"));
-    const Sampling s{full.dim_size(0), int(full.dim_size(1)), int(full.dim_size(2)), strides_[0], strides_[1],
-                     full.dim_size(3) * int64_t(sizeof(T))};
+    check_channels(c, full.dim_size(3), 1);
+    if (!c->status().ok()) return;
+    const Sampling s{full.dim_size(0), int(full.dim_size(1)), int(full.dim_size(2)),
+                     strides_[0],      strides_[1],           full.dim_size(3) * int64_t(sizeof(T))};
     const TensorShape small({s.batch, s.out_height(), s.out_width(), full.dim_size(3)});
     OP_REQUIRES(c, !Gradient || c->input(0).shape() == small, InvalidArgument("gradients of a wrong shape"));
     auto* to = reinterpret_cast<char*>(out<T>(c, 0, Gradient ? full : small));
@@ -39,7 +42,9 @@ inline std::vector<const char*> alike(OpKernelContext* c, Shuffle& s, std::vecto
   const int last = shape.dims() - 1;
   for (int i = 0; i < c->num_inputs(); ++i) {
     const TensorShape& part = c->input(i).shape();
-    if (part.dims() != last + 1 || part.dim_size(last) <= 0 || with_channels(part, 1) != with_channels(shape, 1)) {
+    check_channels(c, channels_of(part), 1);
+    if (!c->status().ok()) return all;
+    if (part.dims() != last + 1 || with_channels(part, 1) != with_channels(shape, 1)) {
       c->CtxFailure(InvalidArgument("parts to be shuffled differ in more than their channels"));
       return all;
     }
@@ -58,7 +63,10 @@ class ShuffleEither : public OpKernel {
  public:
   explicit ShuffleEither(OpKernelConstruction* c) : OpKernel(c) {
     OP_REQUIRES_OK(c, c->GetAttr("groups", &groups_));
-    if (Back) OP_REQUIRES_OK(c, c->GetAttr("sizes", &sizes_));
+    if (!Back) return;
+    OP_REQUIRES_OK(c, c->GetAttr("sizes", &sizes_));
+    OP_REQUIRES(c, int(sizes_.size()) == c->num_outputs(), InvalidArgument("as many sizes as parts"));
+    for (int size : sizes_) OP_REQUIRES(c, size > 0, InvalidArgument("sizes of parts are positive, got ", size));
   }
   void Compute(OpKernelContext* c) override {
     Shuffle s{0, 0, groups_, int(sizeof(T)), {}};
@@ -66,7 +74,7 @@ class ShuffleEither : public OpKernel {
     const auto from = alike(c, s, sizes);
     if (!c->status().ok()) return;
     const int count = c->num_outputs();
-    int total = 0;
+    int64_t total = 0;
     for (int i = 0; i < count; ++i) total += Back ? sizes_[i] : s.channels / count;
     OP_REQUIRES(c, total == s.channels && (!Back || s.channels == sizes[0] * c->num_inputs()),
                 InvalidArgument("pieces of a shuffle are of one size, and its parts as wide together"));
@@ -138,9 +146,11 @@ class PoolOp : public OpKernel {
     OP_REQUIRES_OK(c, c->GetAttr("window", &window_));
     OP_REQUIRES_OK(c, c->GetAttr("strides", &strides_));
     OP_REQUIRES_OK(c, c->GetAttr("margins", &margins_));
-    OP_REQUIRES(c, window_.size() == 2 && strides_.size() == 2 && margins_.size() == 4 && strides_[0] > 0 &&
-                       strides_[1] > 0 && window_[0] > 0 && window_[1] > 0 && window_[0] * window_[1] <= kWindowTaps,
-                InvalidArgument("windows are (height, width) of ", kWindowTaps, " taps at most, strides (height, width)"));
+    OP_REQUIRES(
+        c,
+        window_.size() == 2 && strides_.size() == 2 && margins_.size() == 4 && strides_[0] > 0 && strides_[1] > 0 &&
+            window_[0] > 0 && window_[1] > 0 && int64_t(window_[0]) * window_[1] <= kWindowTaps,
+        InvalidArgument("windows are (height, width) of ", kWindowTaps, " taps at most, strides (height, width)"));
     for (int side = 0; side < 4; ++side)
       OP_REQUIRES(c, margins_[side] >= 0 && margins_[side] < window_[side / 2],
                   InvalidArgument("margins (top, bottom, left, right) are smaller than the window"));
@@ -154,12 +164,13 @@ class PoolOp : public OpKernel {
     }
     check_channels(c, x.dim_size(3));
     p = {x.dim_size(0), int(x.dim_size(1)), int(x.dim_size(2)), int(x.dim_size(3)), window_[0], window_[1],
-         strides_[0], strides_[1], margins_[0], margins_[2], 0, 0};
-    const int height = p.height + margins_[0] + margins_[1] - window_[0];
-    const int width = p.width + margins_[2] + margins_[3] - window_[1];
-    if (height < 0 || width < 0) c->CtxFailure(InvalidArgument("the images are smaller than the window"));
-    p.out_height = height / strides_[0] + 1;
-    p.out_width = width / strides_[1] + 1;
+         strides_[0],   strides_[1],        margins_[0],        margins_[2],        0,          0};
+    p.out_height = int(windows_along(p.height, margins_[0], margins_[1], window_[0], strides_[0]));
+    p.out_width = int(windows_along(p.width, margins_[2], margins_[3], window_[1], strides_[1]));
+    if (!p.out_height || !p.out_width) c->CtxFailure(InvalidArgument("the images are smaller than the window"));
+    if (!average_ && (p.height == 0 || p.width == 0))
+      c->CtxFailure(
+          InvalidArgument("the maximum of a window without a pixel is not defined, got images of ", x.DebugString()));
     return c->status().ok();
   }
   TensorShape outputs(const Pooling& p) { return TensorShape({p.batch, p.out_height, p.out_width, p.channels}); }
@@ -221,8 +232,9 @@ BLOCKS_KERNEL("BlocksSubsampleGrad", SubsampleGrad)
 BLOCKS_KERNEL("BlocksShuffle", ShuffleForward)
 BLOCKS_KERNEL("BlocksUnshuffle", Unshuffle)
 BLOCKS_KERNEL("BlocksTogether", Together)
-#define BLOCKS_BATCH(TYPE)                                                                                           \
-  REGISTER_KERNEL_BUILDER(Name("BlocksAtLeastOne").Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"), AtLeastOne); \
+#define BLOCKS_BATCH(TYPE)                                                                                   \
+  REGISTER_KERNEL_BUILDER(Name("BlocksAtLeastOne").Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"), \
+                          AtLeastOne);                                                                       \
   REGISTER_KERNEL_BUILDER(Name("BlocksFirst").Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"), First);
 
 BLOCKS_BATCH(Eigen::half)

@@ -18,7 +18,9 @@ class SpatialOp : public OpKernel {
  protected:
   // The kernel is (height, width, inputs of a group, outputs).
   bool geometry(OpKernelContext* c, const TensorShape& x, const TensorShape& kernel, Spatial& s) {
-    const bool fits = x.dims() == 4 && kernel.dims() == 4 && kernel.dim_size(2) > 0 && x.dim_size(3) > 0 &&
+    if (x.dims() == 4) check_channels(c, x.dim_size(3), 1);
+    if (!c->status().ok()) return false;
+    const bool fits = x.dims() == 4 && kernel.dims() == 4 && kernel.dim_size(2) > 0 &&
                       x.dim_size(3) % kernel.dim_size(2) == 0 && kernel.dim_size(3) > 0 &&
                       kernel.dim_size(3) % (x.dim_size(3) / kernel.dim_size(2)) == 0 && kernel.dim_size(0) > 0 &&
                       kernel.dim_size(1) > 0 && kernel.dim_size(0) <= 11 && kernel.dim_size(1) <= 11;
@@ -27,14 +29,23 @@ class SpatialOp : public OpKernel {
       return false;
     }
     const int groups = int(x.dim_size(3) / kernel.dim_size(2));
-    s = {x.dim_size(0), int(x.dim_size(1)), int(x.dim_size(2)), groups, int(kernel.dim_size(2)),
-         int(kernel.dim_size(3)) / groups, int(kernel.dim_size(0)), int(kernel.dim_size(1)), strides_[0], strides_[1],
-         margins_[0], margins_[2], 0, 0};
-    const int height = s.height + margins_[0] + margins_[1] - s.kernel_height;
-    const int width = s.width + margins_[2] + margins_[3] - s.kernel_width;
-    if (height < 0 || width < 0) c->CtxFailure(InvalidArgument("the images are smaller than the kernel"));
-    s.out_height = height / s.stride_height + 1;
-    s.out_width = width / s.stride_width + 1;
+    s = {x.dim_size(0),
+         int(x.dim_size(1)),
+         int(x.dim_size(2)),
+         groups,
+         int(kernel.dim_size(2)),
+         int(kernel.dim_size(3)) / groups,
+         int(kernel.dim_size(0)),
+         int(kernel.dim_size(1)),
+         strides_[0],
+         strides_[1],
+         margins_[0],
+         margins_[2],
+         0,
+         0};
+    s.out_height = int(windows_along(s.height, margins_[0], margins_[1], s.kernel_height, s.stride_height));
+    s.out_width = int(windows_along(s.width, margins_[2], margins_[3], s.kernel_width, s.stride_width));
+    if (!s.out_height || !s.out_width) c->CtxFailure(InvalidArgument("the images are smaller than the kernel"));
     return c->status().ok();
   }
   TensorShape outputs(const Spatial& s) {
@@ -102,7 +113,7 @@ class SpatialFilterGrad : public SpatialOp {
     OP_REQUIRES(c, c->input(1).shape() == outputs(s), InvalidArgument("gradients of a wrong shape"));
     auto* d_kernel = out<float>(c, 0, shape);
     const auto run = s.groups == 1 ? dense_filter_gradient<Entry> : spatial_filter_gradient<Entry>;
-    if (d_kernel && s.batch == 0) return clear(d_kernel, shape);
+    if (d_kernel && c->input(0).NumElements() == 0) return clear(d_kernel, shape);
     if (d_kernel) run(s, in<T>(c, 0), in<T>(c, 1), d_kernel, parallel_of(c));
   }
 };
