@@ -51,6 +51,7 @@ def test_the_best_weights_of_a_network_come_first():
     ("timm/resnext50_32x4d.a1h_in1", "did you mean timm/resnext50_32x4d.a1h_in1k, "),
     ("resnext50_32x4d.a1h_in1k", "did you mean timm/resnext50_32x4d.a1h_in1k?"),
     ("resnext50_32x4d", "'resnext50_32x4d' is a network; its published weights are timm/"),
+    ("outputs/2026-11-23/07-00-00", "There is no file or folder 'outputs/2026-11-23/07-00-00'."),
     ("zzzzzzzz", "a tag begins with timm/, torchvision/, pytorchcv/."),
 ])  # fmt: skip
 def test_an_unknown_tag_is_refused_with_the_nearest_ones(tag, sentence):
