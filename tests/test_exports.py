@@ -1,7 +1,7 @@
 """What leaves for other runtimes: plain operations, one a convolution, tensors with names, equal outputs."""
 
-import importlib.util
 import contextlib
+import importlib.util
 
 import keras
 import numpy as np
@@ -289,6 +289,7 @@ def test_wrong_paths_and_formats_are_refused(mobilenet, tmp_path):
 def test_without_the_packages_of_onnx_one_sentence_says_what_to_install(mobilenet, tmp_path, monkeypatch):
     installed = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else installed(name))
-    with pytest.raises(ImportError, match=r"^format='onnx' needs onnx, which is not installed: pip install '.*\[export\]'"):
+    sentence = r"^format='onnx' needs onnx, which is not installed: pip install '.*\[export\]'"
+    with pytest.raises(ImportError, match=sentence):
         zoo.export(mobilenet, tmp_path / "new" / "model.onnx")
     assert not (tmp_path / "new").exists()

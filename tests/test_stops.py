@@ -1,4 +1,4 @@
-"""Whole runs that end early: what was learnt is saved whole, whatever ends them and however often."""
+"""Whole runs that end early: the model so far is saved whole, whatever ends them and however often."""
 
 import itertools
 import json
