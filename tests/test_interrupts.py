@@ -139,6 +139,23 @@ def test_the_first_signal_counts_though_another_arrives_while_saving(stopping):
     assert first.value.args == raised.value.args == ("SIGTERM",) and interrupts.seen == signal.SIGTERM
 
 
+def test_what_ends_a_program_is_done_though_a_signal_arrives_before_it_is_held_back(stopping, monkeypatch):
+    """As handlers are replaced one by one: a second signal of another kind used to cost the whole action."""
+    handlers = {number: signal.getsignal(number) for number in signals.STOPPING}
+    replace, done = signal.signal, []
+
+    def interrupted(number, handler):
+        if number == signal.SIGTERM and not done:
+            done.append("interrupted")
+            signal.raise_signal(signal.SIGTERM)  # SIGINT is held back by now
+        return replace(number, handler)
+
+    monkeypatch.setattr(signal, "signal", interrupted)
+    signals.complete("Writing result.json", lambda: done.append("written"))
+    assert done == ["interrupted", "written"]
+    assert {number: signal.getsignal(number) for number in signals.STOPPING} == handlers
+
+
 def test_under_nohup_a_closed_terminal_is_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -19,7 +19,7 @@ from typing import Any
 from zoo.environment import redact
 from zoo.metrics import EPOCH, EVALUATION_FILE, METRICS_FILE, RESULT_FILE
 from zoo.training.files import RecordError, cannot_write, write_text
-from zoo.training.signals import deferred
+from zoo.training.signals import complete
 
 STATUSES = ("finished", "interrupted", "failed")
 
@@ -88,8 +88,9 @@ class Record:
             return
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         # The body's own error says more: than a full disk, which may be that very error, and than another Ctrl-C.
-        with suppress(RecordError, KeyboardInterrupt), deferred(f"Writing {RESULT_FILE}"):
-            self.finish(status, error=f"{type(error).__name__}: {error}".strip(": "))
+        message = f"{type(error).__name__}: {error}".strip(": ")
+        with suppress(RecordError):
+            complete(f"Writing {RESULT_FILE}", lambda: self.finish(status, error=message))
 
     def add(self, values: Mapping[str, Any]) -> None:
         """Adds to `result.json`, while the run goes on and however it ends.

@@ -50,8 +50,12 @@ def handle(handler: Handler) -> dict[int, Handler]:
     if threading.current_thread() is not threading.main_thread():
         return {}
     replaced = {number: signal.getsignal(number) for number in STOPPING if callable(signal.getsignal(number))}
-    for number in replaced:
-        signal.signal(number, handler)
+    try:
+        for number in replaced:
+            signal.signal(number, handler)
+    except KeyboardInterrupt:  # of a signal that was still to be replaced
+        restore(replaced)
+        raise
     return replaced
 
 
@@ -96,6 +100,18 @@ def deferred(doing: str) -> Iterator[Stop]:
         restore(replaced)
     if arrived:
         raise stop.error or interrupt(arrived[0])
+
+
+def complete(doing: str, action: Callable[[], object]) -> None:
+    """Call `action` once, whole, whatever signals arrive meanwhile or have just arrived: for what ends a program.
+
+    Its own exceptions are raised; the signals are dropped, for the program is ending already.
+    """
+    done = False
+    while not done:  # a signal may arrive before all of them are held back
+        with suppress(KeyboardInterrupt), deferred(doing):
+            action()
+            done = True
 
 
 def leave_closed_terminal() -> None:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zoo.errors import UserError
 from zoo.training.files import write_text
-from zoo.training.signals import deferred, interrupt, signal_of, stop_on_signals
+from zoo.training.signals import complete, interrupt, signal_of, stop_on_signals
 from zoo.training.start import checked, start
 
 PACKAGES = Path(__file__).resolve().parents[2]  # where `zoo` and `blocks` lie, installed or not
@@ -116,8 +116,7 @@ def main() -> None:
         outcome = {"error": str(error)}
     except KeyboardInterrupt as error:
         outcome = {"interrupted": signal_of(error)}
-    with suppress(KeyboardInterrupt), deferred("Ending the run"):
-        write_text(Path(request["outcome"]), json.dumps(outcome))
+    complete("Ending the run", lambda: write_text(Path(request["outcome"]), json.dumps(outcome)))
 
 
 def _end_with_the_parent() -> None:
