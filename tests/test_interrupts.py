@@ -77,11 +77,12 @@ def test_ignored_stays_ignored():
 
 
 @pytest.fixture
-def stopping():
+def stopping(monkeypatch):
     """SIGTERM and SIGHUP raise KeyboardInterrupt, as `train.py` has it."""
     before = {number: signal.getsignal(number) for number in signals.STOPPING}
     for number in set(signals.STOPPING) - {signal.SIGINT}:
         signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
+    monkeypatch.setattr(signals, "_program", None)  # which is back behind the test
     signals.stop_on_signals()
     yield
     for number, handler in before.items():
@@ -137,6 +138,16 @@ def test_the_first_signal_counts_though_another_arrives_while_saving(stopping):
         stop.error = first.value
         press()
     assert first.value.args == raised.value.args == ("SIGTERM",) and interrupts.seen == signal.SIGTERM
+
+
+def test_the_first_signal_counts_while_a_program_is_ending(stopping):
+    """A second one arrives as the first unwinds: the exit code and the last line are those of the first."""
+    with pytest.raises(KeyboardInterrupt) as raised:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            press()
+    assert signals.signal_of(raised.value) == signal.SIGTERM
 
 
 def test_what_ends_a_program_is_done_though_a_signal_arrives_before_it_is_held_back(stopping, monkeypatch):

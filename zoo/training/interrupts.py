@@ -33,7 +33,7 @@ class Interrupts(keras.callbacks.Callback):
         return self
 
     def _remember(self, number, frame):
-        self.seen = self.seen or number
+        self.seen = self.seen or signals.first_of(number)
         signals.leave_closed_terminal()
         raise signals.interrupt(self.seen)
 

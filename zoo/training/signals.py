@@ -17,11 +17,34 @@ STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 Handler = Callable[[int, object], None]
 
 
+@dataclass
+class _Program:
+    """A program that a signal ends: the first one counts, whatever arrives while it is ending."""
+
+    first: int | None = None
+
+
+_program: _Program | None = None  # None in somebody else's program, which decides itself
+
+
 def stop_on_signals() -> None:
-    """Let SIGTERM and SIGHUP raise KeyboardInterrupt; one that is ignored, as under nohup, stays ignored."""
+    """Let the stopping signals raise KeyboardInterrupt, always of the first that arrived: for a program of ours.
+
+    One that is ignored, as under nohup, stays ignored.
+    """
+    global _program
+    _program = _Program()
     for number in STOPPING:
-        if signal.getsignal(number) == signal.SIG_DFL:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _stop)
+
+
+def first_of(number: int) -> int:
+    """The signal that the program is being stopped by: `number` where it is the first."""
+    if _program is None:
+        return number
+    _program.first = _program.first or number
+    return _program.first
 
 
 def ignore_signals() -> None:
@@ -91,7 +114,7 @@ def deferred(doing: str) -> Iterator[Stop]:
         if not arrived:
             with suppress(OSError):  # print may not be called in a handler: it could have interrupted a print
                 os.write(2, f"\n{doing}: the program stops when that is done.\n".encode())
-        arrived.append(number)
+        arrived.append(first_of(number))
 
     replaced = handle(remember)
     try:
@@ -126,4 +149,4 @@ def leave_closed_terminal() -> None:
 
 def _stop(number: int, frame: object) -> None:
     leave_closed_terminal()
-    raise interrupt(number)
+    raise interrupt(first_of(number))
