@@ -24,6 +24,10 @@ def split_attention(
         ValueError: where radix * groups does not divide C, or `groups` not `filters` and `reduced`.
 
     Source: Zhang et al. 2020, ResNeSt: Split-Attention Networks, section 3.1 and figure 2, arXiv:2004.08955.
+
+    Example:
+        >>> blocks.split_attention(keras.Input((28, 28, 64)), 64, reduced=32, radix=2, groups=2).shape
+        (None, 28, 28, 64)
     """
     scope = Scope(name)
     x = conv_norm(inputs, filters * radix, 3, strides, groups * radix, "relu", **scope.names("conv", "bn0"))
@@ -68,6 +72,10 @@ def resnest_block(
         ValueError: where radix * groups does not divide `width`, or `groups` not `reduced`.
 
     Source: Zhang et al. 2020, sections 3.1 and 3.2 and figure 1, arXiv:2004.08955.
+
+    Example:
+        >>> blocks.resnest_block(keras.Input((56, 56, 256)), 512, width=128, reduced=64, strides=2).shape
+        (None, 28, 28, 512)
     """
     scope = Scope(name)
     shortcut = resnet_shortcut(inputs, filters, strides, pooled=True, name=name)

@@ -25,6 +25,11 @@ def shufflenet_v1_unit(
         ValueError: where `groups` does not divide the channels, or stride 1 would change their number.
 
     Source: Zhang et al. 2018, section 3.2 and figure 2, arXiv:1707.01083.
+
+    Example:
+        >>> x = blocks.shufflenet_v1_unit(keras.Input((56, 56, 24)), 240, groups=3, strides=2, group_first=False)
+        >>> blocks.shufflenet_v1_unit(x, 240, groups=3).shape
+        (None, 28, 28, 240)
     """
     channels = inputs.shape[-1]
     if strides == 1 and channels != filters:
@@ -67,6 +72,11 @@ def shufflenet_v2_unit(
         ValueError: where filters is odd, `groups` does not divide a branch, or stride 1 would change the channels.
 
     Source: Ma et al. 2018, ShuffleNet V2, section 3 and figure 3, arXiv:1807.11164.
+
+    Example:
+        >>> x = blocks.shufflenet_v2_unit(keras.Input((56, 56, 24)), 116, strides=2)
+        >>> x.shape, blocks.shufflenet_v2_unit(x, 116).shape
+        ((None, 28, 28, 116), (None, 28, 28, 116))
     """
     parts = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
     channels = sum(part.shape[-1] for part in parts)

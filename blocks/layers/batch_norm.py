@@ -28,7 +28,19 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
 
     Call arguments: `inputs` (B, ..., C), C along `axis`; `residual`, of the same shape, or None.
     Returns: (B, ..., C).
+
+    Raises:
+        ValueError: for an activation that Keras does not know, or a residual of another shape than the inputs.
+
     Source: Ioffe and Szegedy 2015, Batch Normalization, algorithms 1 and 2, arXiv:1502.03167.
+
+    Example:
+        >>> layer = blocks.BatchNormalization(momentum=0.9, activation="relu")
+        >>> images = np.array([-1.0, 1.0, 3.0]).reshape(3, 1, 1, 1)
+        >>> np.round(np.ravel(layer(images, training=True)), 2)
+        array([0.  , 0.  , 1.22], dtype=float32)
+        >>> np.round(np.asarray(layer.moving_variance), 2)  # 0.9 * 1 + 0.1 * 4, the unbiased variance
+        array([1.3], dtype=float32)
     """
 
     def __init__(self, axis=-1, momentum=0.99, epsilon=1e-3, *args, activation=None, **kwargs):

@@ -25,6 +25,13 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
         ValueError: where `groups` or `pieces` does not divide the channels.
 
     Source: Zhang et al. 2018, ShuffleNet, section 3.1, arXiv:1707.01083.
+
+    Example:
+        >>> images = np.arange(6.0).reshape(1, 1, 1, 6)
+        >>> np.ravel(blocks.ChannelShuffle(2)(images))
+        array([0., 3., 1., 4., 2., 5.], dtype=float32)
+        >>> np.ravel(blocks.ChannelShuffle(3)(images))
+        array([0., 2., 4., 1., 3., 5.], dtype=float32)
     """
 
     def __init__(self, groups: int, data_format: str | None = None, pieces: int = 1, **kwargs):

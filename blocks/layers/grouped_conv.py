@@ -14,7 +14,14 @@ from blocks.ops.grouped_conv import convolve_group_runs, implementation_of
 
 
 class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
-    """Grouped convolution over `rank` axes; a subclass sets `rank` and has the arguments in its docstring."""
+    """Grouped convolution over `rank` axes; a subclass sets `rank` and has the arguments in its docstring.
+
+    Example:
+        >>> layer = blocks.GroupedConv2D(64, 3, groups=4)
+        >>> layer.build((None, 32, 32, 16))
+        >>> len(layer.kernels), layer.macs_per_position  # 3 * 3 * 16 / 4 * 64
+        (1, 2304)
+    """
 
     rank: int
 
@@ -229,6 +236,17 @@ class GroupedConv2D(GroupedConvolution):
             or the input is smaller than the kernel; when called, for a residual of another shape.
 
     Source: Krizhevsky et al. 2012 (AlexNet), section 3.5; Xie et al. 2017 (ResNeXt), section 3.3.
+
+    Example:
+        >>> layer = blocks.GroupedConv2D(64, 3, strides=2, padding=1, groups=4, use_bias=False)
+        >>> layer(np.ones((2, 32, 32, 16))).shape == (2, 16, 16, 64)
+        True
+        >>> tuple(layer.kernel.shape)
+        (3, 3, 4, 64)
+        >>> uneven = blocks.GroupedConv2D(134, 3, groups=(16, 16, 16, 19))
+        >>> uneven.build((None, 32, 32, 67))
+        >>> [tuple(kernel.shape) for kernel in uneven.kernels]
+        [(3, 3, 16, 96), (3, 3, 19, 38)]
     """
 
     rank = 2
@@ -242,6 +260,11 @@ class GroupedConv1D(GroupedConvolution):
     integer for the one axis. `padding` is "valid", "same", zeros in steps (n or ((before, after),)), or "causal":
     zeros in front only, so that an output sees no later input (van den Oord et al. 2016, WaveNet, section 2.1,
     arXiv:1609.03499). Weights: `kernel` (k, C / groups, filters) and `bias` (filters,).
+
+    Example:
+        >>> layer = blocks.GroupedConv1D(1, 2, padding="causal", use_bias=False, kernel_initializer="ones")
+        >>> np.ravel(layer(np.array([[[1.0], [10.0], [100.0]]])))  # each output sees its input and the one before
+        array([  1.,  11., 110.], dtype=float32)
     """
 
     rank = 1
@@ -255,6 +278,12 @@ class GroupedConv3D(GroupedConvolution):
     (depth, height, width) for the axes; `padding` in voxels is n, one number for each axis, or
     ((front, back), (top, bottom), (left, right)). `implementation` is "native" (on a CPU for one group only),
     "frames", "split" or None. Weights: `kernel` (kd, kh, kw, C / groups, filters) and `bias` (filters,).
+
+    Example:
+        >>> film = np.ones((1, 8, 16, 16, 12))
+        >>> layer = blocks.GroupedConv3D(24, (3, 1, 1), padding=(1, 0, 0), groups=4)
+        >>> layer(film).shape == (1, 8, 16, 16, 24), tuple(layer.kernel.shape)
+        (True, (3, 1, 1, 3, 24))
     """
 
     rank = 3

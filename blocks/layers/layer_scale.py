@@ -11,7 +11,15 @@ from blocks.layers.real_inputs import RealInputs
 class LayerScale(DottedName, RealInputs, layers.Layer):
     """Multiply each channel of (B, ..., C) by a weight of its own, `gamma` (C,), initialized to `initial`.
 
+    Raises:
+        ValueError: where the number of channels is unknown.
+
     Source: Touvron et al. 2021, Going Deeper with Image Transformers, section 2, arXiv:2103.17239.
+
+    Example:
+        >>> layer = blocks.LayerScale(0.1)
+        >>> np.ravel(layer(np.array([[1.0, 20.0]])))
+        array([0.1, 2. ], dtype=float32)
     """
 
     def __init__(self, initial: float = 1e-6, **kwargs):  # kwargs: the keywords of keras.layers.Layer

@@ -21,6 +21,11 @@ class LocalResponseNormalization(RealInputs, keras.layers.Layer):
         ValueError: for a size below 1.
 
     Source: Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks, section 3.3.
+
+    Example:
+        >>> layer = blocks.LocalResponseNormalization(size=3, k=1.0, alpha=3.0, beta=1.0)
+        >>> np.ravel(layer(np.array([1.0, 2.0, 1.0]).reshape(1, 1, 1, 3)))  # 1 / (1 + 1 + 4), 2 / (1 + 1 + 4 + 1), ...
+        array([0.16666667, 0.2857143 , 0.16666667], dtype=float32)
     """
 
     def __init__(self, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, **kwargs):

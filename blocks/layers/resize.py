@@ -12,6 +12,16 @@ class ResizeLike(RealInputs, keras.layers.Layer):
 
     Row i of H comes from row floor(i * h / H), as in PyTorch's `nearest`; `keras.ops.image.resize` measures from the
     pixels' centres, which is another one wherever h does not divide H.
+
+    Raises:
+        ValueError: for images of other than four axes.
+
+    Source: PyTorch's `interpolate(mode="nearest")`, whose pixels these are.
+
+    Example:
+        >>> small, large = np.array([1.0, 2.0]).reshape(1, 1, 2, 1), np.zeros((1, 1, 5, 8))
+        >>> np.ravel(blocks.ResizeLike()(small, large))
+        array([1., 1., 1., 2., 2.], dtype=float32)
     """
 
     def call(self, inputs, like):

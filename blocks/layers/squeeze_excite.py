@@ -13,7 +13,15 @@ class ImageMean(RealInputs, layers.Layer):
 
     Whatever uses the image further takes the one that comes back: then both of its gradients are added in one pass.
 
+    Raises:
+        ValueError: for images of other than four axes.
+
     Source: Hu et al. 2018, Squeeze-and-Excitation Networks, section 3.1, arXiv:1709.01507.
+
+    Example:
+        >>> mean, image = blocks.ImageMean()(np.array([1.0, 2.0, 3.0, 6.0]).reshape(1, 2, 2, 1))
+        >>> float(mean[0, 0, 0, 0]), image.shape == (1, 2, 2, 1)
+        (3.0, True)
     """
 
     def call(self, inputs):
@@ -28,7 +36,16 @@ class ImageMean(RealInputs, layers.Layer):
 class ChannelGate(RealInputs, layers.Layer):
     """Each channel of each image times its gate: (B, H, W, C) and (B, 1, 1, C) -> (B, H, W, C).
 
+    Raises:
+        ValueError: for shapes that cannot be multiplied.
+
     Source: Hu et al. 2018, Squeeze-and-Excitation Networks, section 3.2, arXiv:1709.01507.
+
+    Example:
+        >>> images, gates = np.full((1, 2, 2, 3), 4.0), np.array([0.0, 0.5, 1.0]).reshape(1, 1, 1, 3)
+        >>> np.asarray(blocks.ChannelGate()(images, gates))[0, 0]
+        array([[0., 2., 4.],
+               [0., 2., 4.]], dtype=float32)
     """
 
     def call(self, inputs, gates):
