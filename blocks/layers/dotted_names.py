@@ -16,6 +16,7 @@ class Scope:
         TypeError: for a name that is itself a scope.
 
     Example:
+        >>> from blocks.layers.dotted_names import Scope
         >>> scope = Scope("layer1.0")
         >>> scope("fc")
         'layer1.0.fc'

@@ -14,7 +14,14 @@ from blocks.ops.grouped_conv import convolve_group_runs, implementation_of
 
 
 class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
-    """Grouped convolution over `rank` axes; a subclass sets `rank` and has the arguments in its docstring.
+    """Grouped convolution over `rank` axes, (B, ..., C) -> (B, ..., filters); a subclass sets `rank`.
+
+    `GroupedConv2D` explains the arguments. `kernels` and `macs_per_position` are known once the layer is built.
+
+    Raises:
+        ValueError: as `GroupedConv2D` does, and where the number of input channels is unknown.
+
+    Source: Krizhevsky et al. 2012 (AlexNet), section 3.5; Xie et al. 2017 (ResNeXt), section 3.3.
 
     Example:
         >>> layer = blocks.GroupedConv2D(64, 3, groups=4)
