@@ -12,6 +12,7 @@ from blocks.layers.dotted_names import Scope
 from blocks.layers.grouped_conv import GroupedConv2D
 from blocks.layers.initializers import Normal
 from blocks.layers.squeeze_excite import ChannelGate, ImageMean
+from blocks.ops.arguments import positive
 
 MOMENTUM = 0.9  # decay of the running statistics; PyTorch's references write 1 - decay, 0.1
 EPSILON = 1e-5
@@ -43,7 +44,7 @@ def convolution(
         >>> blocks.convolution(images, 64, 3, strides=2, groups=4).shape
         (None, 16, 16, 64)
     """
-    fan_out = kernel_size * kernel_size * filters // groups
+    fan_out = positive(kernel_size, "kernel_size") ** 2 * positive(filters, "filters") / positive(groups, "groups")
     return GroupedConv2D(
         filters,
         kernel_size,

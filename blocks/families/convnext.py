@@ -8,6 +8,7 @@ from keras import layers
 from blocks.composites import activation, convolution, stochastic_depth
 from blocks.layers.dotted_names import Dense, LayerNormalization, Scope
 from blocks.layers.layer_scale import LayerScale
+from blocks.ops.arguments import positive
 
 EPSILON = 1e-6
 
@@ -77,5 +78,5 @@ def convnext_block(
 
 def _dense(inputs, filters: int, *, use_bias: bool, name: str | None):
     """A dense layer over the channels, initialised as `convolution` is."""
-    initializer = keras.initializers.RandomNormal(stddev=math.sqrt(2.0 / filters))
+    initializer = keras.initializers.RandomNormal(stddev=math.sqrt(2.0 / positive(filters, "filters")))
     return Dense(filters, use_bias=use_bias, kernel_initializer=initializer, name=name)(inputs)

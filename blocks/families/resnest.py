@@ -6,6 +6,7 @@ from blocks.composites import activation, conv_norm, convolution, normalization
 from blocks.families.resnet import resnet_shortcut
 from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
+from blocks.ops.arguments import check_groups
 
 
 def split_attention(
@@ -29,6 +30,9 @@ def split_attention(
         >>> blocks.split_attention(keras.Input((28, 28, 64)), 64, reduced=32, radix=2, groups=2).shape
         (None, 28, 28, 64)
     """
+    check_groups(radix * groups, inputs.shape[-1], "channels of the input", name="radix * groups")
+    check_groups(groups, filters, "filters")
+    check_groups(groups, reduced, "hidden channels of the attention")
     scope = Scope(name)
     x = conv_norm(inputs, filters * radix, 3, strides, groups * radix, "relu", **scope.names("conv", "bn0"))
     gate = ops.mean(x, axis=(1, 2), keepdims=True)

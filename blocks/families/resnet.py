@@ -21,6 +21,9 @@ def resnet_stem(images, version: str = "b", small: bool = False) -> list:
         version: "b", a 7x7 convolution; "d", "e" or "t", three of 3x3, their widths in `DEEP_STEMS`.
         small: keep the resolution: no stride, no pooling, and 3x3 in place of 7x7; both are (B, H, W, C).
 
+    Raises:
+        ValueError: for another version.
+
     Source: He et al. 2016, table 1, arXiv:1512.03385; the deep stem, He et al. 2019, Bag of Tricks for Image
     Classification, section 4.2 and figure 2b, arXiv:1812.01187.
 
@@ -31,6 +34,8 @@ def resnet_stem(images, version: str = "b", small: bool = False) -> list:
         >>> [x.shape for x in blocks.resnet_stem(keras.Input((32, 32, 3)), "d", small=True)]
         [(None, 32, 32, 64), (None, 32, 32, 64)]
     """
+    if version != "b" and version not in DEEP_STEMS:
+        raise ValueError(f"version={version!r} is not allowed: use b, {', '.join(DEEP_STEMS)}.")
     strides = 1 if small else 2
     if version in DEEP_STEMS:
         first, second, last = DEEP_STEMS[version]

@@ -39,7 +39,7 @@ def selective_kernel(
     """
     scope, count = Scope(name), len(KERNELS)
     if split_input:
-        check_groups(count, inputs.shape[-1], "channels, one part for each path")
+        check_groups(count, inputs.shape[-1], "channels, one part for each path: split_input=True", name="paths")
     seen = ops.split(inputs, count, axis=-1) if split_input else [inputs] * count
     paths = []
     for number, (x, dilation) in enumerate(zip(seen, KERNELS, strict=True)):

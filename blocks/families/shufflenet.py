@@ -6,7 +6,6 @@ from blocks.composites import activation, conv_norm
 from blocks.layers.channel_shuffle import ChannelShuffle
 from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
-from blocks.ops.arguments import check_groups
 
 
 def shufflenet_v1_unit(
@@ -80,7 +79,8 @@ def shufflenet_v2_unit(
     """
     parts = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
     channels = sum(part.shape[-1] for part in parts)
-    check_groups(2, filters, "filters, one half for each branch")
+    if filters % 2:
+        raise ValueError(f"filters={filters} is not allowed for a ShuffleNet v2 unit: it is even, {filters + 1} say.")
     sizes = [part.shape[-1] for part in parts]
     if len(parts) > 1 and (strides != 1 or sizes != [channels // 2] * 2):
         raise ValueError(f"Two halves of equal size can go into a unit of stride 1; got {sizes} for strides={strides}.")

@@ -5,6 +5,7 @@ from keras import ops
 
 from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
+from blocks.ops.arguments import check_residual
 from blocks.ops.batch_norm import batch_normalization
 
 
@@ -48,6 +49,8 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
         self.activation = keras.activations.get(activation)
 
     def call(self, inputs, residual=None, training=None, mask=None):
+        if residual is not None:
+            check_residual(inputs.shape, residual.shape)
         if mask is not None or self.renorm or self.synchronized:
             outputs = super().call(inputs, training=training, mask=mask)
             return self.activation(outputs if residual is None else ops.add(outputs, residual))
@@ -71,6 +74,8 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
         return outputs
 
     def compute_output_spec(self, inputs, residual=None, training=None, mask=None):
+        if residual is not None:
+            check_residual(inputs.shape, residual.shape)
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
     def get_config(self):

@@ -6,7 +6,7 @@ from keras import ops
 
 from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
-from blocks.ops.arguments import check_groups, positive
+from blocks.ops.arguments import check_groups, known_channels, positive
 from blocks.ops.channel_selection import select_channels
 
 
@@ -45,7 +45,7 @@ class ChannelSelection(DottedName, RealInputs, keras.layers.Layer):
         self.groups = positive(groups, "groups")
 
     def build(self, input_shape):
-        inputs = input_shape[-1]
+        inputs = known_channels(input_shape, -1, self.name)
         channels = inputs if self.channels is None else self.channels
         check_groups(self.groups, channels, "selected channels")
         even = np.arange(channels) * inputs // channels

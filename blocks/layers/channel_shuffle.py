@@ -3,7 +3,7 @@
 import keras
 
 from blocks.layers.real_inputs import RealInputs
-from blocks.ops.arguments import check_groups, data_format_of, positive
+from blocks.ops.arguments import check_groups, data_format_of, known_channels, positive
 from blocks.ops.channel_shuffle import channel_shuffle
 
 
@@ -68,7 +68,7 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
         rest = [shape[:axis] + shape[axis + 1 :] for shape in shapes]
         if any(other != rest[0] for other in rest):
             raise ValueError(f"{self.name} shuffles images that differ in their channels only; got {shapes}.")
-        channels = sum(shape[axis] for shape in shapes)
+        channels = sum(known_channels(shape, axis, self.name) for shape in shapes)
         return (*shapes[0][:axis], channels, *shapes[0][axis + 1 :])
 
     def get_config(self):

@@ -7,7 +7,7 @@ import keras
 from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.activations import named_activation
-from blocks.ops.arguments import data_format_of, per_axis
+from blocks.ops.arguments import check_residual, data_format_of, known_channels, per_axis
 from blocks.ops.geometry import output_shape, padding_of
 from blocks.ops.group_sizes import filters_of, group_runs, groups_of
 from blocks.ops.grouped_conv import convolve_group_runs, implementation_of
@@ -79,9 +79,7 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         return -1 if self.data_format == "channels_last" else 1
 
     def build(self, input_shape):
-        channels = input_shape[self._channel_axis]
-        if channels is None:
-            raise ValueError(f"The number of input channels must be known to build {self.name}; got {input_shape}.")
+        channels = known_channels(input_shape, self._channel_axis, self.name)
         self.group_runs = group_runs(self.groups, self.filters_by_group, channels)
         self.compute_output_shape(input_shape)
         first = 0  # of the run's filters
@@ -145,7 +143,7 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
 
     def call(self, inputs, residual=None):
         if residual is not None:
-            self._check_residual(inputs.shape, residual.shape)
+            check_residual(self.compute_output_shape(tuple(inputs.shape)), residual.shape)
         activation = named_activation(self.activation)
         outputs = convolve_group_runs(
             inputs,
@@ -162,18 +160,9 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         )
         return self.activation(outputs) if activation is None else outputs
 
-    def _check_residual(self, inputs, residual) -> None:
-        """Raise ValueError unless the shapes agree where they are known: an addition would repeat the smaller one."""
-        expected, residual_shape = tuple(self.compute_output_shape(tuple(inputs))), tuple(residual)
-        pairs = zip(expected, residual_shape, strict=False)
-        if len(expected) != len(residual_shape) or any(a != b for a, b in pairs if None not in (a, b)):
-            raise ValueError(
-                f"A residual of shape {residual_shape} cannot be added to outputs of {expected}: both must be equal."
-            )
-
     def compute_output_spec(self, inputs, residual=None):
         if residual is not None:
-            self._check_residual(inputs.shape, residual.shape)
+            check_residual(self.compute_output_shape(tuple(inputs.shape)), residual.shape)
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

@@ -5,6 +5,7 @@ from keras import layers
 
 from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
+from blocks.ops.arguments import known_channels
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -27,8 +28,9 @@ class LayerScale(DottedName, RealInputs, layers.Layer):
         self.initial = initial
 
     def build(self, input_shape):
+        channels = known_channels(input_shape, -1, self.name)
         initializer = keras.initializers.Constant(self.initial)
-        self.gamma = self.add_weight(name="gamma", shape=(input_shape[-1],), initializer=initializer)
+        self.gamma = self.add_weight(name="gamma", shape=(channels,), initializer=initializer)
 
     def call(self, inputs):
         return inputs * self.gamma

@@ -97,7 +97,7 @@ class AdaptiveAveragePooling2D(RealInputs, keras.layers.Layer):
 
     def __init__(self, size: int | tuple[int, int], **kwargs):
         super().__init__(**kwargs)
-        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        self.size = per_axis(size, "size")
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, inputs):

@@ -24,6 +24,13 @@ class ResizeLike(RealInputs, keras.layers.Layer):
         array([1., 1., 1., 2., 2.], dtype=float32)
     """
 
+    def build(self, inputs_shape, like_shape):
+        if len(inputs_shape) != 4 or len(like_shape) != 4:
+            raise ValueError(
+                f"Images of shape {tuple(inputs_shape)} in the size of {tuple(like_shape)} are not allowed: both must "
+                "be (B, H, W, C)."
+            )
+
     def call(self, inputs, like):
         return resize_like(inputs, like)
 

@@ -5,7 +5,7 @@ import keras
 from blocks.layers.batch_norm import BatchNormalization
 from blocks.layers.grouped_conv import GroupedConv2D
 from blocks.layers.real_inputs import RealInputs
-from blocks.ops.arguments import check_groups, data_format_of, per_axis, positive
+from blocks.ops.arguments import check_groups, data_format_of, known_channels, per_axis, positive
 from blocks.ops.geometry import output_shape, padding_of
 from blocks.ops.group_sizes import groups_of
 
@@ -98,7 +98,7 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
 
     def build(self, input_shape):
         axis = -1 if self.data_format == "channels_last" else 1
-        channels = input_shape[axis]
+        channels = known_channels(input_shape, axis, self.name)
         if isinstance(self.groups, int):
             check_groups(self.groups, channels, "input channels", uneven="groups")
         self.depthwise = GroupedConv2D(

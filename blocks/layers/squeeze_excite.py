@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from blocks.layers.real_inputs import RealInputs
+from blocks.ops.arguments import shapes_agree
 from blocks.ops.gates import gate, image_mean
 
 
@@ -24,6 +25,10 @@ class ImageMean(RealInputs, layers.Layer):
         (3.0, True)
     """
 
+    def __init__(self, **kwargs):  # the keywords of keras.layers.Layer
+        super().__init__(**kwargs)
+        self.input_spec = layers.InputSpec(ndim=4)
+
     def call(self, inputs):
         return image_mean(inputs)
 
@@ -37,7 +42,7 @@ class ChannelGate(RealInputs, layers.Layer):
     """Each channel of each image times its gate: (B, H, W, C) and (B, 1, 1, C) -> (B, H, W, C).
 
     Raises:
-        ValueError: for shapes that cannot be multiplied.
+        ValueError: for other shapes.
 
     Source: Hu et al. 2018, Squeeze-and-Excitation Networks, section 3.2, arXiv:1709.01507.
 
@@ -47,6 +52,13 @@ class ChannelGate(RealInputs, layers.Layer):
         array([[0., 2., 4.],
                [0., 2., 4.]], dtype=float32)
     """
+
+    def build(self, inputs_shape, gates_shape):
+        if len(inputs_shape) != 4 or not shapes_agree(gates_shape, (inputs_shape[0], 1, 1, inputs_shape[3])):
+            raise ValueError(
+                f"Images of shape {tuple(inputs_shape)} and gates of shape {tuple(gates_shape)} do not go together: "
+                "give (B, H, W, C) and (B, 1, 1, C)."
+            )
 
     def call(self, inputs, gates):
         return gate(inputs, gates)

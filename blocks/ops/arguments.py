@@ -85,6 +85,7 @@ def check_groups(groups: int, channels: int, what: str, uneven: str | None = Non
             ...
         ValueError: groups=24 does not divide 64 filters; the divisors nearest to 24 are 16 and 32.
     """
+    groups = positive(groups, name)
     if channels % groups:
         near = nearest(groups, divisors(channels))
         nearest_divisors = (
@@ -97,6 +98,47 @@ def check_groups(groups: int, channels: int, what: str, uneven: str | None = Non
             what_to_pass = "their sizes" if uneven == "groups" else f"the {uneven} of each"
             advice = f" For uneven groups pass {what_to_pass}, e.g. {uneven}={sizes_text(channels, groups)}."
         raise ValueError(f"{name}={groups} does not divide {channels} {what}; the {nearest_divisors}.{advice}")
+
+
+def known_channels(shape: Sequence, axis: int, layer: str) -> int:
+    """Channels of inputs of `shape`, batch axis first; raises ValueError where their number is unknown.
+
+    Example:
+        >>> from blocks.ops.arguments import known_channels
+        >>> known_channels((None, 32, 32, 16), axis=-1, layer="conv")
+        16
+    """
+    if shape[axis] is None:
+        raise ValueError(f"The number of input channels must be known to build {layer}; got {tuple(shape)}.")
+    return shape[axis]
+
+
+def shapes_agree(shape: Sequence, other: Sequence) -> bool:
+    """Whether two shapes are the same wherever both are known.
+
+    Example:
+        >>> from blocks.ops.arguments import shapes_agree
+        >>> shapes_agree((None, 8, 8, 16), (2, 8, None, 16)), shapes_agree((2, 8, 8, 16), (2, 8, 8, 1))
+        (True, False)
+    """
+    pairs = zip(shape, other, strict=False)
+    return len(shape) == len(other) and all(a == b for a, b in pairs if None not in (a, b))
+
+
+def check_residual(outputs: Sequence, residual: Sequence) -> None:
+    """Raise ValueError unless the shapes agree where they are known: an addition would repeat the smaller one.
+
+    Example:
+        >>> from blocks.ops.arguments import check_residual
+        >>> check_residual((2, 8, 8, 16), (2, 8, 8, 1))
+        Traceback (most recent call last):
+            ...
+        ValueError: A residual of shape (2, 8, 8, 1) cannot be added to outputs of (2, 8, 8, 16): both must be equal.
+    """
+    if not shapes_agree(outputs, residual):
+        raise ValueError(
+            f"A residual of shape {tuple(residual)} cannot be added to outputs of {tuple(outputs)}: both must be equal."
+        )
 
 
 def positive(value: object, name: str) -> int:
