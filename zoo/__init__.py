@@ -4,7 +4,7 @@ Importing this package does not import Keras: the functions do when they are fir
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo import moved
 from zoo.registration import register
@@ -56,7 +56,7 @@ register()  # someone who works with Keras may load a saved model next
 moved.install()
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
     value = getattr(import_module(HOMES[name]), name)

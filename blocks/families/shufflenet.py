@@ -7,11 +7,18 @@ from blocks.layers.channel_shuffle import ChannelShuffle
 from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
 from blocks.ops.arguments import check_groups
+from blocks.typing import Tensor
 
 
 def shufflenet_v1_unit(
-    inputs, filters: int, groups: int = 3, strides: int = 1, *, group_first: bool = True, name: str | None = None
-):
+    inputs: Tensor,
+    filters: int,
+    groups: int = 3,
+    strides: int = 1,
+    *,
+    group_first: bool = True,
+    name: str | None = None,
+) -> Tensor:
     """ShuffleNet v1 unit: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Grouped 1x1 convolution to filters / 4, channel shuffle, depthwise 3x3, grouped 1x1. At stride 1 the input is
@@ -35,24 +42,24 @@ def shufflenet_v1_unit(
     )
     x = ChannelShuffle(groups, "channels_last")(x)
     x = conv_norm(x, middle, 3, strides, middle, **scope.names("dw_conv2", "dw_bn2"))
-    expand = {"groups": groups, **scope.names("expand_conv3", "expand_bn3")}
+    names = scope.names("expand_conv3", "expand_bn3")
     if strides == 1:
-        return conv_norm(x, filters, act="relu", residual=inputs, **expand)
-    x = conv_norm(x, filters - channels, act="relu", **expand)
+        return conv_norm(x, filters, groups=groups, act="relu", residual=inputs, **names)
+    x = conv_norm(x, filters - channels, groups=groups, act="relu", **names)
     # The ReLU of a concatenation is that of its parts; the branch's is part of its normalisation.
     pooled = PaddedPooling2D("average", 3, strides, 1, "channels_last")(inputs)
     return layers.Concatenate(name=name)([x, activation(pooled, "relu")])
 
 
 def shufflenet_v2_unit(
-    inputs,
+    inputs: Tensor,
     filters: int,
     strides: int = 1,
     groups: int | None = None,
     *,
     halves: bool = False,
     name: str | None = None,
-):
+) -> Tensor:
     """ShuffleNet v2 unit: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     At stride 1 half of the channels pass unchanged and the other half go through 1x1, spatial 3x3, 1x1; at stride 2

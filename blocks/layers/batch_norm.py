@@ -1,11 +1,14 @@
 """Batch normalisation that uses the fused kernel where there is one."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.batch_norm import batch_normalization
+from blocks.typing import Activation, Tensor
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -31,11 +34,24 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
     Source: Ioffe and Szegedy 2015, Batch Normalization, algorithms 1 and 2, arXiv:1502.03167.
     """
 
-    def __init__(self, axis=-1, momentum=0.99, epsilon=1e-3, *args, activation=None, **kwargs):
+    moving_mean: keras.Variable
+    moving_variance: keras.Variable
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        *args: Any,
+        activation: Activation = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(axis, momentum, epsilon, *args, **kwargs)
         self.activation = keras.activations.get(activation)
 
-    def call(self, inputs, residual=None, training=None, mask=None):
+    def call(  # type: ignore[override]  # the residual is an argument more
+        self, inputs: Tensor, residual: Tensor | None = None, training: bool | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         if mask is not None or self.renorm or self.synchronized:
             outputs = super().call(inputs, training=training, mask=mask)
             return self.activation(outputs if residual is None else ops.add(outputs, residual))
@@ -58,8 +74,10 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
             self.moving_variance.assign(variance)
         return outputs
 
-    def compute_output_spec(self, inputs, residual=None, training=None, mask=None):
+    def compute_output_spec(
+        self, inputs: Tensor, residual: Tensor | None = None, training: bool | None = None, mask: Tensor | None = None
+    ) -> keras.KerasTensor:
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}

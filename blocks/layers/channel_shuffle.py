@@ -1,10 +1,14 @@
 """Channel shuffle: mixes the channels of different groups between grouped convolutions."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.arguments import check_groups, data_format_of, positive
 from blocks.ops.channel_shuffle import channel_shuffle
+from blocks.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -27,13 +31,13 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
     Source: Zhang et al. 2018, ShuffleNet, section 3.1, arXiv:1707.01083.
     """
 
-    def __init__(self, groups: int, data_format: str | None = None, pieces: int = 1, **kwargs):
+    def __init__(self, groups: int, data_format: str | None = None, pieces: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.groups = positive(groups, "groups")
         self.pieces = positive(pieces, "pieces")
         self.data_format = data_format_of(data_format, keras.config.image_data_format())
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape | Sequence[Shape]) -> None:
         channels = self._joined(input_shape)[self._axis]
         check_groups(self.groups, channels, "channels")
         check_groups(self.pieces, channels, "channels", name="pieces")
@@ -42,19 +46,19 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
     def _axis(self) -> int:
         return -1 if self.data_format == "channels_last" else 1
 
-    def call(self, inputs):
-        parts = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    def call(self, inputs: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
+        parts: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         mixed = channel_shuffle(parts, self.groups, self.pieces, self.data_format)
         return mixed if self.pieces > 1 else mixed[0]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape | Sequence[Shape]) -> Shape | list[Shape]:
         shape = list(self._joined(input_shape))
         shape[self._axis] //= self.pieces
         return [tuple(shape)] * self.pieces if self.pieces > 1 else tuple(shape)
 
-    def _joined(self, input_shape) -> tuple:
+    def _joined(self, input_shape: Shape | Sequence[Shape]) -> tuple[Any, ...]:
         """Shape of the images that are shuffled, put together."""
-        shapes = [tuple(shape) for shape in input_shape] if _several(input_shape) else [tuple(input_shape)]
+        shapes = _shapes(input_shape)
         if any(len(shape) != 4 for shape in shapes):
             raise ValueError(f"{self.name} shuffles images of four axes, batch included; got {shapes}.")
         axis = self._axis % 4
@@ -64,9 +68,11 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
         channels = sum(shape[axis] for shape in shapes)
         return (*shapes[0][:axis], channels, *shapes[0][axis + 1 :])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "groups": self.groups, "data_format": self.data_format, "pieces": self.pieces}
 
 
-def _several(input_shape) -> bool:
-    return bool(input_shape) and isinstance(input_shape[0], (list, tuple))
+def _shapes(input_shape: Shape | Sequence[Shape]) -> list[tuple[Any, ...]]:
+    """The shape of every image: of the one, or of those in a list."""
+    shapes: list[Any] = list(input_shape)
+    return list(map(tuple, shapes)) if shapes and isinstance(shapes[0], (list, tuple)) else [tuple(shapes)]

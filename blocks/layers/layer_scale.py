@@ -1,10 +1,13 @@
 """A learned scale for each channel."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
 from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
+from blocks.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -14,19 +17,19 @@ class LayerScale(DottedName, RealInputs, layers.Layer):
     Source: Touvron et al. 2021, Going Deeper with Image Transformers, section 2, arXiv:2103.17239.
     """
 
-    def __init__(self, initial: float = 1e-6, **kwargs):  # kwargs: the keywords of keras.layers.Layer
+    def __init__(self, initial: float = 1e-6, **kwargs: Any) -> None:  # kwargs: the keywords of keras.layers.Layer
         super().__init__(**kwargs)
         self.initial = initial
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         initializer = keras.initializers.Constant(self.initial)
         self.gamma = self.add_weight(name="gamma", shape=(input_shape[-1],), initializer=initializer)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return inputs * self.gamma
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "initial": self.initial}

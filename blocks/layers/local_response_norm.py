@@ -1,10 +1,13 @@
 """Local response normalisation, as AlexNet has it."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.local_response_norm import local_response_normalization
+from blocks.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -23,7 +26,7 @@ class LocalResponseNormalization(RealInputs, keras.layers.Layer):
     Source: Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks, section 3.3.
     """
 
-    def __init__(self, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, **kwargs):
+    def __init__(self, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if size < 1:
             raise ValueError(f"size={size} is not allowed: it is a number of channels, of at least 1.")
@@ -32,12 +35,12 @@ class LocalResponseNormalization(RealInputs, keras.layers.Layer):
         self.alpha = alpha
         self.beta = beta
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         outputs = local_response_normalization(inputs, self.size, self.k, self.alpha, self.beta)
         return ops.cast(outputs, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size, "k": self.k, "alpha": self.alpha, "beta": self.beta}

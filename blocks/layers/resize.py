@@ -4,6 +4,7 @@ import keras
 
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.resize import resize_like
+from blocks.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -14,8 +15,8 @@ class ResizeLike(RealInputs, keras.layers.Layer):
     pixels' centres, which is another one wherever h does not divide H.
     """
 
-    def call(self, inputs, like):
+    def call(self, inputs: Tensor, like: Tensor) -> Tensor:
         return resize_like(inputs, like)
 
-    def compute_output_spec(self, inputs, like):
+    def compute_output_spec(self, inputs: Tensor, like: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor((inputs.shape[0], *like.shape[1:3], inputs.shape[3]), self.compute_dtype)

@@ -5,6 +5,7 @@ from keras import layers
 
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.gates import gate, image_mean
+from blocks.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -16,10 +17,10 @@ class ImageMean(RealInputs, layers.Layer):
     Source: Hu et al. 2018, Squeeze-and-Excitation Networks, section 3.1, arXiv:1709.01507.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         return image_mean(inputs)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> tuple[Shape, Shape]:
         batch, _, _, channels = input_shape
         return (batch, 1, 1, channels), tuple(input_shape)
 
@@ -31,8 +32,8 @@ class ChannelGate(RealInputs, layers.Layer):
     Source: Hu et al. 2018, Squeeze-and-Excitation Networks, section 3.2, arXiv:1709.01507.
     """
 
-    def call(self, inputs, gates):
+    def call(self, inputs: Tensor, gates: Tensor) -> Tensor:
         return gate(inputs, gates)
 
-    def compute_output_shape(self, inputs_shape, gates_shape):
+    def compute_output_shape(self, inputs_shape: Shape, gates_shape: Shape) -> Shape:
         return tuple(inputs_shape)

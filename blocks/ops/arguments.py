@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from blocks.typing import Shape
+
 AXES = {1: "(length,)", 2: "(height, width)", 3: "(depth, height, width)"}
 SIDES = {
     1: "((before, after),)",
@@ -40,6 +42,14 @@ def split_evenly(channels: int, groups: int) -> tuple[int, ...]:
 def sizes_text(channels: int, groups: int) -> str:
     """What to type for `channels` in `groups` sizes: the sizes, or the call that computes them if they are many."""
     return f"split_channels({channels}, {groups})" if groups > MANY else str(split_evenly(channels, groups))
+
+
+def known_channels(shape: Shape, axis: int, layer: str) -> int:
+    """The channels of inputs of `shape`, along `axis`. Raises ValueError where they are not known."""
+    channels = shape[axis]
+    if channels is None:
+        raise ValueError(f"The number of input channels must be known to build {layer}; got {tuple(shape)}.")
+    return channels
 
 
 def check_groups(groups: int, channels: int, what: str, uneven: str | None = None, name: str = "groups") -> None:

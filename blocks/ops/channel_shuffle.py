@@ -1,10 +1,17 @@
 """Channel shuffle, on every backend."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
+from blocks.typing import Tensor
 
-def channel_shuffle(parts: list, groups: int, pieces: int = 1, data_format: str = "channels_last") -> list:
+
+def channel_shuffle(
+    parts: Sequence[Tensor], groups: int, pieces: int = 1, data_format: str = "channels_last"
+) -> list[Any]:
     """Channel shuffle of the concatenation of `parts` over their channels, in `pieces` images of equal size.
 
     Args:

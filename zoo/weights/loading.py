@@ -22,7 +22,7 @@ RGB = 3
 COMPUTING = ("strides", "dilation_rate", "padding", "groups", "activation")  # what layers do with the same weights
 
 
-def load_weights(model: keras.Model, weights: str | os.PathLike, *, use_ema: bool = True) -> None:
+def load_weights(model: keras.Model, weights: str | os.PathLike[str], *, use_ema: bool = True) -> None:
     """Fill `model`, built by `zoo.create`, with weights from a file or a tag, in place.
 
     Args:
