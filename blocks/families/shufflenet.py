@@ -7,6 +7,7 @@ from blocks.layers.channel_shuffle import ChannelShuffle
 from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
 from blocks.ops.arguments import check_groups
+from blocks.ops.renamed import renamed_argument
 from blocks.typing import Tensor
 
 
@@ -51,13 +52,14 @@ def shufflenet_v1_unit(
     return layers.Concatenate(name=name)([x, activation(pooled, "relu")])
 
 
+@renamed_argument("halves", "return_halves")
 def shufflenet_v2_unit(
     inputs: Tensor,
     filters: int,
     strides: int = 1,
     groups: int | None = None,
     *,
-    halves: bool = False,
+    return_halves: bool = False,
     name: str | None = None,
 ) -> Tensor:
     """ShuffleNet v2 unit: (B, H, W, C) -> (B, H/strides, W/strides, filters).
@@ -68,7 +70,8 @@ def shufflenet_v2_unit(
     Args:
         inputs: images; for a unit of stride 1 also a list of the two halves of their channels.
         groups: of the spatial convolutions; None is depthwise.
-        halves: return such a list, for another unit of stride 1: faster than to join the halves and split them again.
+        return_halves: return such a list, for another unit of stride 1: faster than to join the halves and split them
+            again. Its former name `halves` is accepted, with a DeprecationWarning.
 
     Raises:
         ValueError: where filters is odd, `groups` does not divide a branch, or stride 1 would change the channels.
@@ -95,4 +98,4 @@ def shufflenet_v2_unit(
     x = conv_norm(x, half, act="relu", **scope.names("branch2.0", "branch2.1"))
     x = conv_norm(x, half, 3, strides, half if groups is None else groups, **scope.names("branch2.3", "branch2.4"))
     x = conv_norm(x, half, act="relu", **scope.names("branch2.5", "branch2.6"))
-    return ChannelShuffle(2, "channels_last", pieces=2 if halves else 1, name=name)([branch, x])
+    return ChannelShuffle(2, "channels_last", num_outputs=2 if return_halves else 1, name=name)([branch, x])

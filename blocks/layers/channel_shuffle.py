@@ -8,6 +8,7 @@ import keras
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.arguments import check_groups, data_format_of, positive
 from blocks.ops.channel_shuffle import channel_shuffle
+from blocks.ops.renamed import renamed_argument
 from blocks.typing import Shape, Tensor
 
 
@@ -17,30 +18,37 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
 
     With `groups` groups of n channels, output channel i * groups + j is input channel j * n + i: reshape to
     (groups, n), transpose, flatten. Called on a list of images, it shuffles their concatenation over the channels,
-    without making it first. With `pieces` it returns a list: the output, split over the channels into as many equal
-    images, without being made first either.
+    without making it first. With `num_outputs` it returns a list: the output, split over the channels into as many
+    equal images, without being made first either.
 
     Args:
         groups: number of groups; divides the channels.
-        pieces: number of images that the output is split into; divides the channels. 1 returns an image, no list.
         data_format: "channels_last" (B, H, W, C), "channels_first" (B, C, H, W), or None for Keras's setting.
+        num_outputs: number of images that the output is split into; divides the channels. 1 returns an image, no list.
+            Its former name `pieces` is accepted, with a DeprecationWarning.
 
     Raises:
-        ValueError: where `groups` or `pieces` does not divide the channels.
+        ValueError: where `groups` or `num_outputs` does not divide the channels.
 
     Source: Zhang et al. 2018, ShuffleNet, section 3.1, arXiv:1707.01083.
     """
 
-    def __init__(self, groups: int, data_format: str | None = None, pieces: int = 1, **kwargs: Any) -> None:
+    @renamed_argument("pieces", "num_outputs")
+    def __init__(self, groups: int, data_format: str | None = None, num_outputs: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.groups = positive(groups, "groups")
-        self.pieces = positive(pieces, "pieces")
+        self.num_outputs = positive(num_outputs, "num_outputs")
         self.data_format = data_format_of(data_format, keras.config.image_data_format())
 
     def build(self, input_shape: Shape | Sequence[Shape]) -> None:
         channels = self._joined(input_shape)[self._axis]
         check_groups(self.groups, channels, "channels")
-        check_groups(self.pieces, channels, "channels", name="pieces")
+        check_groups(self.num_outputs, channels, "channels", name="num_outputs")
+
+    @property
+    def pieces(self) -> int:
+        """The former name of `num_outputs`; without a warning, for Keras reads all attributes when it saves."""
+        return self.num_outputs
 
     @property
     def _axis(self) -> int:
@@ -48,13 +56,13 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
 
     def call(self, inputs: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
         parts: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-        mixed = channel_shuffle(parts, self.groups, self.pieces, self.data_format)
-        return mixed if self.pieces > 1 else mixed[0]
+        mixed = channel_shuffle(parts, self.groups, self.num_outputs, self.data_format)
+        return mixed if self.num_outputs > 1 else mixed[0]
 
     def compute_output_shape(self, input_shape: Shape | Sequence[Shape]) -> Shape | list[Shape]:
         shape = list(self._joined(input_shape))
-        shape[self._axis] //= self.pieces
-        return [tuple(shape)] * self.pieces if self.pieces > 1 else tuple(shape)
+        shape[self._axis] //= self.num_outputs
+        return [tuple(shape)] * self.num_outputs if self.num_outputs > 1 else tuple(shape)
 
     def _joined(self, input_shape: Shape | Sequence[Shape]) -> tuple[Any, ...]:
         """Shape of the images that are shuffled, put together."""
@@ -69,7 +77,12 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
         return (*shapes[0][:axis], channels, *shapes[0][axis + 1 :])
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "groups": self.groups, "data_format": self.data_format, "pieces": self.pieces}
+        return {
+            **super().get_config(),
+            "groups": self.groups,
+            "data_format": self.data_format,
+            "num_outputs": self.num_outputs,
+        }
 
 
 def _shapes(input_shape: Shape | Sequence[Shape]) -> list[tuple[Any, ...]]:

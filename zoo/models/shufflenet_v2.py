@@ -67,8 +67,10 @@ def build(config: ShuffleNetV2, images: Tensor, small_stem: bool = False) -> lis
     features.append(x)
     for stage, (units, filters) in enumerate(zip(UNITS, CHANNELS[config.width], strict=False), start=2):
         for unit in range(units):
-            strides, halves = 2 if unit == 0 else 1, unit < units - 1
-            x = shufflenet_v2_unit(x, filters, strides, config.groups, halves=halves, name=f"stage{stage}.{unit}")
+            strides, last = 2 if unit == 0 else 1, unit == units - 1
+            x = shufflenet_v2_unit(
+                x, filters, strides, config.groups, return_halves=not last, name=f"stage{stage}.{unit}"
+            )
         features.append(x)
     return features
 
