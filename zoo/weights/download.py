@@ -17,6 +17,8 @@ import zlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from zoo.locks import only_process
+
 TIMEOUT = 30.0  # seconds without a byte
 ATTEMPTS = 4  # for a connection that fails half-way
 PAUSE = 1.0  # seconds before the second attempt; doubles each time
@@ -133,25 +135,12 @@ def _alone(path: Path):
     """Holds `path` against other processes, and turns what the disk refuses into one sentence."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with path.with_name(path.name + ".lock").open("w") as file:
-            _lock(file)
+        with only_process(path.with_name(path.name + ".lock"), f"fetches {path.name}"):
             yield
     except DownloadError:
         raise
     except OSError as error:
         raise DownloadError(f"{path} cannot be written: {error.strerror or error}.") from error
-
-
-def _lock(file) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        while True:
-            with contextlib.suppress(OSError):  # it gives up after ten seconds
-                return msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-    import fcntl
-
-    fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _complete(address: str, part: Path) -> None:
