@@ -35,8 +35,9 @@ FLOORS = (
     ("zoo.__main__", "train"),
 )
 LIBRARY = FLOORS.index(("zoo",))  # the highest floor that is used without a training
-# filelock is not among them: it needs nothing else, and kernels and weights are locked without a training too.
-TRAINING_ONLY = {"hydra", "omegaconf", "wandb", "tensorflow_datasets", "sklearn", "rich"}
+# filelock is not among them: it needs nothing else, and kernels and weights are locked without a training too; nor is
+# rich, which Keras needs.
+TRAINING_ONLY = {"hydra", "omegaconf", "wandb", "tensorflow_datasets", "sklearn"}
 
 
 def module_of(path: Path) -> str:
