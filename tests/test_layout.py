@@ -21,7 +21,16 @@ FLOORS = (
     ("blocks.composites",),
     ("blocks.families",),
     ("blocks",),
-    ("zoo.checks", "zoo.costs", "zoo.environment", "zoo.errors", "zoo.hardware", "zoo.metrics", "zoo.typing"),
+    (
+        "zoo.checks",
+        "zoo.costs",
+        "zoo.environment",
+        "zoo.errors",
+        "zoo.hardware",
+        "zoo.locks",
+        "zoo.metrics",
+        "zoo.typing",
+    ),
     ("zoo.complexity", "zoo.decoding", "zoo.lora", "zoo.tensorflow_process", "zoo.timing", "zoo.transforms"),
     ("zoo.models",),
     ("zoo.registry",),
@@ -36,7 +45,9 @@ FLOORS = (
     ("zoo.__main__", "train"),
 )
 LIBRARY = FLOORS.index(("zoo",))  # the highest floor that is used without a training
-TRAINING_ONLY = {"hydra", "omegaconf", "wandb", "tensorflow_datasets", "sklearn", "rich", "filelock"}
+# filelock is not among them: it needs nothing else, and kernels and weights are locked without a training too; nor is
+# rich, which Keras needs.
+TRAINING_ONLY = {"hydra", "omegaconf", "wandb", "tensorflow_datasets", "sklearn"}
 
 
 def module_of(path: Path) -> str:
@@ -128,3 +139,10 @@ def test_what_two_test_files_need_is_in_the_helpers():
         modules = {part for module in imports(path) for part in (module or "").split(".")}
         others = {other.stem for other in (ROOT / "tests").glob("test_*.py")} | {"conftest"}
         assert not modules & others, f"{path.relative_to(ROOT)} imports from another test file"
+
+
+def test_all_locks_are_filelocks():
+    """The system's own calls differ, and the modules of one system cannot be imported on another."""
+    for module, path in MODULES.items():
+        if floor_of(module) is not None:
+            assert not imports(path) & {"fcntl", "msvcrt"}, module

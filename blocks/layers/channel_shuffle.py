@@ -84,6 +84,10 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
             "num_outputs": self.num_outputs,
         }
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "ChannelShuffle":
+        return super().from_config(with_present_names(config, {"pieces": "num_outputs"}))
+
 
 def _shapes(input_shape: Shape | Sequence[Shape]) -> list[tuple[Any, ...]]:
     """The shape of every image: of the one, or of those in a list."""
