@@ -225,7 +225,7 @@ def test_small_images_have_three_resolutions():
     (lambda: Res2Net(26), "depth=26 is not allowed for Res2Net: use 50, 101, 152; the nearest is 50."),
     (lambda: ResNeSt(radix=2, width_per_group=39), "radix=2, which must divide it: the nearest is 40."),
     (lambda: ResNeSt().with_groups(1000), "groups=1000 makes a bottleneck of 2 channels a group over twice as large"),
-    (lambda: blocks.res2net_block(keras.Input((8, 8, 4)), 4, 9, 4), "groups=4 does not divide 9 channels, one subset"),
+    (lambda: blocks.res2net_block(keras.Input((8, 8, 4)), 4, 9, 4), "scale=4 does not divide 9 channels, one subset"),
 ])  # fmt: skip
 def test_refusals_are_one_clear_sentence(make, sentence):
     with pytest.raises(ValueError) as caught:

@@ -159,3 +159,12 @@ def test_an_empty_batch():
     assert layer(np.zeros((0, 40, 60, 3), np.uint8)).shape == (0, 24, 24, 3)
     spec = tf.TensorSpec((None, None, None, 3), tf.uint8)
     assert tf.function(layer, input_signature=[spec])(np.zeros((0, 40, 60, 3), np.uint8)).shape == (0, 24, 24, 3)
+
+
+@pytest.mark.parametrize("convert", (np.asarray, tf.constant), ids=("numpy", "TensorFlow"))
+def test_levels_of_any_kind_are_normalised(convert):
+    levels = np.array([[0, 51, 255]], "uint8")
+    mean, std = (0.5, 0.2, 0.5), (0.5, 1.0, 0.25)
+    normalised = np.asarray(transforms.normalise(convert(levels), mean, std))
+    assert normalised.dtype == "float32"
+    np.testing.assert_allclose(normalised, (levels / 255 - mean) / std, atol=1e-6)

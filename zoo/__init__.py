@@ -1,6 +1,9 @@
 """Grouped-convolution networks for Keras, with the weights that are published for them.
 
 Importing this package does not import Keras: the functions do when they are first used.
+
+The examples of all docstrings can be pasted into a Python prompt after `import numpy as np`, `import keras`,
+`import blocks` and `import zoo`.
 """
 
 from importlib import import_module

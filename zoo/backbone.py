@@ -20,7 +20,12 @@ PROBE = 1024  # pixels of the image that strides are computed from: enough for r
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """One feature map (B, H / stride, W / stride, channels) of images (B, H, W, C)."""
+    """One feature map (B, H / stride, W / stride, channels) of images (B, H, W, C).
+
+    Example:
+        >>> zoo.FeatureInfo(stride=8, channels=40)
+        FeatureInfo(stride=8, channels=40)
+    """
 
     stride: int
     channels: int
@@ -38,6 +43,12 @@ def feature_info(
 
     Raises:
         ValueError: an unknown name, a map that there is not, or a model whose maps are not known.
+
+    Example:
+        >>> for info in zoo.feature_info("lcnet_035", out_indices=(0, -1)):
+        ...     print(info)
+        FeatureInfo(stride=2, channels=16)
+        FeatureInfo(stride=32, channels=176)
     """
     if isinstance(model, keras.Model):
         maps = [info for info, _ in _maps(model)]
@@ -50,9 +61,6 @@ def feature_info(
 
 def freeze(model: keras.Model, until: str | int = PRE_LOGITS) -> list[str]:
     """Keep the layers up to and including `until` as they are in training, statistics of normalisations included.
-
-        zoo.freeze(model)  # all but the classifier: a linear probe
-        zoo.freeze(model, until="layer2")
 
     A frozen normalisation computes as in inference. Compile the model after this, not before. `unfreeze` undoes it;
     `model.trainable = True` does not: with TensorFlow, Keras passes over an assignment of the value that is there, and
@@ -67,6 +75,13 @@ def freeze(model: keras.Model, until: str | int = PRE_LOGITS) -> list[str]:
     Returns: the names of the frozen layers that hold weights.
     Raises:
         ValueError: there is no such layer, stage or stride; it says which there are. Or a model has no one last layer.
+
+    Example:
+        >>> model = zoo.create("lcnet_035", 10, (32, 32, 3))
+        >>> zoo.freeze(model, until="bn1")
+        ['conv_stem', 'bn1']
+        >>> len(zoo.freeze(model)), [layer.name for layer in model.layers if layer.trainable_weights]
+        (59, ['classifier'])
     """
     if until == PRE_LOGITS:
         frozen = _before_classifier(model)
@@ -82,10 +97,6 @@ def freeze(model: keras.Model, until: str | int = PRE_LOGITS) -> list[str]:
 def unfreeze(model: keras.Model, since: str | int | None = None) -> list[str]:
     """Let layers train again that `freeze`, or `layer.trainable = False`, has frozen. Compile the model after this.
 
-        zoo.freeze(model)  # the classifier first,
-        zoo.unfreeze(model, since="layer4")  # the last stage next,
-        zoo.unfreeze(model)  # then all of it
-
     Kernels that LoRA adapts stay frozen, as `enable_lora` leaves them.
 
     Args:
@@ -96,6 +107,14 @@ def unfreeze(model: keras.Model, since: str | int | None = None) -> list[str]:
     Returns: the names of the layers that hold weights and were frozen.
     Raises:
         ValueError: there is no such layer, stage or stride; it says which there are.
+
+    Example:
+        >>> model = zoo.create("lcnet_035", 10, (32, 32, 3))
+        >>> frozen = zoo.freeze(model)  # train the classifier first,
+        >>> zoo.unfreeze(model, since="blocks.5.1.conv_pw")  # the end of the last block next,
+        ['blocks.5.1.conv_pw', 'blocks.5.1.bn2', 'conv_head']
+        >>> len(zoo.unfreeze(model)) == len(frozen) - 3  # and then the rest
+        True
     """
     if since is None:
         thawed = {layer.name for layer in model.layers}

@@ -21,8 +21,6 @@ IMAGE_AXES = ("batch", "height", "width", "channels")
 def export(model: keras.Model, path: str | os.PathLike[str], format: str | None = None) -> None:
     """Write `model` for inference in another runtime.
 
-        zoo.export(zoo.fuse(model), "mobilenet.onnx")
-
     The file names its tensors as the model does, `images` and `logits` for a network of `zoo.create`; open axes of an
     ONNX file are batch, height and width. It holds operations of the runtime alone, in the form of
     `blocks.exportable`. It is written aside and moved to `path` when complete: an existing file is replaced, an
@@ -38,6 +36,14 @@ def export(model: keras.Model, path: str | os.PathLike[str], format: str | None 
             not built.
         FileExistsError: the folder exists already and is not empty.
         ImportError: for ONNX, tf2onnx is not installed (`pip install -e ".[export]"`).
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> model = keras.Sequential([keras.Input((8, 8, 4), name="images"), blocks.GroupedConv2D(8, 3, groups=2)])
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> zoo.export(model, folder / "model.tflite")
+        >>> (folder / "model.tflite").stat().st_size > 1000
+        True
     """
     target = Path(path)
     if format is None:

@@ -42,10 +42,6 @@ def create(
 ) -> keras.Model:
     """Build a network: normalised images (B, H, W, C) to raw logits (B, num_classes).
 
-        zoo.create("resnext50_32x4d", 10, (64, 64, 3))
-        zoo.create(weights="outputs/2026-11-23/07-00-00/model.keras")  # as the run built it
-        zoo.create("resnet50", features_only=True, out_indices=(1, 2, -1))  # maps of strides 4, 8 and 32
-
     Args:
         model: a name from `list_models()`, or a family's configuration such as `ResNeXt(depth=101, groups=16)`; None is
             the network that the weights say they are of.
@@ -79,6 +75,14 @@ def create(
             fit or cannot be read, a feature map that there is not.
         TypeError: `model` is neither a name nor a configuration, and there are no weights to tell it.
         ImportError: the weights need a package that is not installed.
+
+    Example:
+        >>> model = zoo.create("lcnet_035", 10, (32, 32, 3))
+        >>> model(np.zeros((2, 32, 32, 3))).shape == (2, 10)
+        True
+        >>> backbone = zoo.create("lcnet_035", features_only=True, input_shape=(64, 64, 3), out_indices=(1, 2, -1))
+        >>> [x.shape for x in backbone.outputs]
+        [(None, 16, 16, 24), (None, 8, 8, 48), (None, 2, 2, 176)]
     """
     _check(num_classes, input_shape, dropout)
     if features_only and (num_classes or dropout):
@@ -100,7 +104,13 @@ def create(
 
 
 def selected_maps(out_indices: int | Sequence[int] | None, count: int, name: str) -> list[int]:
-    """Which of `count` feature maps of network `name` these are, ascending. Raises ValueError for what is none."""
+    """Which of `count` feature maps of network `name` these are, ascending. Raises ValueError for what is none.
+
+    Example:
+        >>> from zoo.factory import selected_maps
+        >>> selected_maps((1, -1), 5, "resnet50"), selected_maps(2, 5, "resnet50")  # the last two
+        ([1, 4], [3, 4])
+    """
     if out_indices is None:
         return list(range(count))
     wanted = range(-out_indices, 0) if type(out_indices) is int else out_indices

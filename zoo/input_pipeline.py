@@ -16,11 +16,6 @@ NOT_LEVELS = ("bool", "int8", "uint16")  # number types whose pictures have othe
 def preprocessing(weights: str | Published, size: int | None = None, *, test: bool = False) -> "Preprocessing":
     """The layer that turns pictures into the input of a network with published weights.
 
-        pipeline = zoo.preprocessing("timm/resnext50_32x4d.a1h_in1k")
-        logits = model(pipeline("cat.jpg"))
-        dataset = files.map(pipeline.read).batch(32)
-        shippable = keras.Sequential([keras.Input((None, None, 3), dtype="uint8"), pipeline, model])
-
     Args:
         weights: a tag, as zoo.info(name) lists them, or what it resolves to.
         size: pixels of the square that comes out; by default those that the weights were trained on.
@@ -28,6 +23,13 @@ def preprocessing(weights: str | Published, size: int | None = None, *, test: bo
             accuracy is then that of this pipeline.
 
     Raises ValueError for an unknown tag or a size below 1.
+
+    Example:
+        >>> prepare = zoo.preprocessing("timm/resnext50_32x4d.a1h_in1k", size=64)
+        >>> prepare(np.zeros((2, 96, 80, 3), "uint8")).shape == (2, 64, 64, 3)
+        True
+        >>> prepare.interpolation, prepare.crop
+        ('bicubic', 0.95)
     """
     published = resolve(weights) if isinstance(weights, str) else weights
     crop = (test and published.test_crop) or published.crop
@@ -67,6 +69,19 @@ class Preprocessing(keras.layers.Layer):
         interpolation: "bilinear" or "bicubic", with antialiasing.
         crop_mode: "center" resizes the shorter side to size / crop and cuts the square from the middle; "squash"
             resizes both sides so, whatever the shape; "border" resizes the longer side so, and fills up with the mean.
+
+    Raises:
+        ValueError: for a wrong argument; when called, for a list, another shape or number type, or a file that is no
+            picture.
+        OSError: for a file that cannot be read.
+
+    Source: torchvision's Resize and CenterCrop; "squash" and "border" as timm's transforms_factory.py has them.
+
+    Example:
+        >>> from zoo.input_pipeline import Preprocessing
+        >>> layer = Preprocessing(size=2, crop=1.0, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> np.round(layer(np.full((4, 6, 3), 255, "uint8")))[0, 0]  # the lightest level is 1
+        array([1., 1., 1.], dtype=float32)
     """
 
     def __init__(
@@ -149,7 +164,18 @@ class Preprocessing(keras.layers.Layer):
 
 
 def decode(encoded: Tensor) -> Any:
-    """`zoo.decoding.decode`, which imports TensorFlow."""
+    """`zoo.decoding.decode`, which imports TensorFlow.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> from zoo.input_pipeline import decode
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (5, 3), "red").save(file, "PNG")
+        >>> image = decode(file.getvalue())
+        >>> image.shape == (3, 5, 3), image[0, 0].numpy()
+        (True, array([255,   0,   0], dtype=uint8))
+    """
     from zoo.decoding import decode
 
     return decode(encoded)

@@ -42,14 +42,26 @@ FAMILIES = {
 
 
 def family(name: str) -> ModuleType:
-    """The module of a family. Raises ValueError, with the nearest names, for an unknown one."""
+    """The module of a family. Raises ValueError, with the nearest names, for an unknown one.
+
+    Example:
+        >>> from zoo.registry import family
+        >>> family("lcnet").CLASSIFIER
+        'classifier'
+    """
     if name not in FAMILIES:
         raise ValueError(f"There is no family {name!r}: {close_matches(name, FAMILIES)}")
     return import_module(FAMILIES[name])
 
 
 def family_of(config: Any) -> ModuleType:
-    """The module that builds `config`, a family's dataclass. Raises TypeError for anything else."""
+    """The module that builds `config`, a family's dataclass. Raises TypeError for anything else.
+
+    Example:
+        >>> from zoo.registry import family_of, variant
+        >>> family_of(variant("resnet50")).__name__
+        'zoo.models.resnext'
+    """
     module = type(config).__module__
     if module not in FAMILIES.values():
         raise TypeError(f"{config!r} is neither a model's name nor the configuration of one of {', '.join(FAMILIES)}.")
@@ -57,24 +69,50 @@ def family_of(config: Any) -> ModuleType:
 
 
 def family_key(config: Any) -> str:
-    """The family of `config`, a family's dataclass: a key of FAMILIES. Raises TypeError for anything else."""
+    """The family of `config`, a family's dataclass: a key of FAMILIES. Raises TypeError for anything else.
+
+    Example:
+        >>> from zoo.registry import family_key, variant
+        >>> family_key(variant("seresnext50_32x4d"))
+        'resnext'
+    """
     module = family_of(config).__name__
     return next(name for name, path in FAMILIES.items() if path == module)
 
 
 def config_class(name: str) -> type:
-    """The dataclass that configures a family."""
+    """The dataclass that configures a family.
+
+    Raises ValueError, with the nearest names, for an unknown family.
+
+    Example:
+        >>> from zoo.registry import config_class
+        >>> config_class("dpn").__name__
+        'DPN'
+    """
     return type(next(iter(family(name).VARIANTS.values())))
 
 
 @functools.cache
 def variants() -> Mapping[str, Any]:
-    """Every named network: name -> configuration. The mapping is shared, and read-only."""
+    """Every named network: name -> configuration. The mapping is shared, and read-only.
+
+    Example:
+        >>> from zoo.registry import variants
+        >>> variants()["alexnet"]
+        AlexNet(groups=2)
+    """
     return MappingProxyType({name: config for each in FAMILIES for name, config in family(each).VARIANTS.items()})
 
 
 def variant(name: str) -> Any:
-    """The configuration of a named network. Raises ValueError, with the nearest names, for an unknown one."""
+    """The configuration of a named network. Raises ValueError, with the nearest names, for an unknown one.
+
+    Example:
+        >>> from zoo.registry import variant
+        >>> variant("shufflenet_g3_w1").channels
+        (240, 480, 960)
+    """
     known = variants()
     if name not in known:
         raise ValueError(f"There is no model {name!r}: {close_matches(name, known)} zoo.list_models() has all of them.")
@@ -85,9 +123,12 @@ def variant(name: str) -> Any:
 def named(name: str) -> Any | None:
     """The configuration that has this name: a named network, or one with another number of groups in place of its own.
 
-        named("resnext50_16x8d") -> variant("resnext50_32x4d").with_groups(16)
-
     None is for a name that no network of the zoo has.
+
+    Example:
+        >>> from zoo.registry import named
+        >>> named("resnext50_16x8d") == named("resnext50_32x4d").with_groups(16), named("resnext50_17x9d")
+        (True, None)
     """
     known = variants()
     if name in known:
@@ -106,11 +147,22 @@ def named(name: str) -> Any | None:
 
 
 def classifier_of(name: str) -> str | None:
-    """The layer of logits in a network of that name, whatever its groups; None for a name that is no network's."""
+    """The layer of logits in a network of that name, whatever its groups; None for a name that is no network's.
+
+    Example:
+        >>> from zoo.registry import classifier_of
+        >>> classifier_of("resnet50"), classifier_of("my_network")
+        ('fc', None)
+    """
     config = named(name)
     return None if config is None else family_of(config).CLASSIFIER
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of the networks that match a shell pattern such as "shufflenet*", sorted."""
+    """Names of the networks that match a shell pattern such as "shufflenet*", sorted.
+
+    Example:
+        >>> zoo.list_models("mixnet*")
+        ['mixnet_l', 'mixnet_m', 'mixnet_s', 'mixnet_xl', 'mixnet_xxl']
+    """
     return sorted(name for name in variants() if fnmatchcase(name, pattern))

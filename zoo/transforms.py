@@ -21,7 +21,13 @@ BLOCK = 8  # neighbouring outputs that are computed from one window of the pictu
 
 
 def resized_side(size: int, crop: float) -> int:
-    """Pixels of the side that is resized before a square of `size` is cut out, rounded down as in timm."""
+    """Pixels of the side that is resized before a square of `size` is cut out, rounded down as in timm.
+
+    Example:
+        >>> from zoo.transforms import resized_side
+        >>> resized_side(224, 0.875), resized_side(224, 0.95)
+        (256, 235)
+    """
     return math.floor(size / crop + 1e-4)  # the margin is for shares that were themselves rounded
 
 
@@ -34,8 +40,6 @@ def resize_and_crop(
     fill: float | Sequence[float] = 0,
 ) -> Any:
     """Pictures (B, H, W, C) of levels 0..255 -> (B, size, size, C) of whole levels: uint8, of floats float32.
-
-        square = resize_and_crop(picture[None], 224, resized_side(224, 0.875), "bicubic")[0]
 
     Equals Resize and CenterCrop of torchvision on a Pillow image: resized with antialiasing first over the width, then
     over the height, each time rounded to whole levels and clipped to 0..255, as in Pillow up to 12. (Pillow 13 starts
@@ -52,6 +56,16 @@ def resize_and_crop(
             whatever the shape; "border" resizes the longer side and surrounds the picture with `fill`, C levels.
 
     Raises ValueError for another interpolation or crop mode.
+
+    Example:
+        >>> from zoo.transforms import resize_and_crop, resized_side
+        >>> picture = np.arange(256, dtype="uint8").reshape(1, 16, 16, 1)
+        >>> square = resize_and_crop(picture, 4, resized_side(4, 1.0))
+        >>> np.asarray(square)[0, :, :, 0]
+        array([[ 32,  36,  40,  43],
+               [ 90,  94,  98, 101],
+               [154, 158, 162, 165],
+               [212, 216, 220, 223]], dtype=uint8)
     """
     for name, allowed in ((interpolation, INTERPOLATIONS), (crop_mode, CROP_MODES)):
         if name not in allowed:
@@ -71,10 +85,16 @@ def resize_and_crop(
 
 
 def normalise(levels: Any, mean: Tensor, std: Sequence[float]) -> Any:
-    """float32 (level / 255 - mean) / std, as one multiplication and one addition; `mean` and `std` per channel."""
+    """float32 (level / 255 - mean) / std, as one multiplication and one addition; `mean` and `std` per channel.
+
+    Example:
+        >>> from zoo.transforms import normalise
+        >>> np.round(normalise(np.array([[0, 255, 51]]), mean=(0.5, 0.5, 0.2), std=(0.5, 0.25, 1.0)), 3) + 0.0
+        array([[-1.,  2.,  0.]], dtype=float32)
+    """
     mean, std = np.asarray(mean, "float64"), np.asarray(std, "float64")
     scale, shift = (values.astype("float32") for values in (1 / (255 * std), -mean / std))
-    return _operations(levels).cast(levels, "float32") * scale + shift
+    return _cast(levels, "float32") * scale + shift
 
 
 def _is_tensorflow(x: Tensor) -> bool:

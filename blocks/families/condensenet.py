@@ -24,6 +24,10 @@ def condensenet_unit(
         ValueError: where `groups` does not divide C or `growth`.
 
     Source: Huang et al. 2018, CondenseNet, section 3 and figure 2, arXiv:1711.09224.
+
+    Example:
+        >>> blocks.condensenet_unit(keras.Input((32, 32, 16)), growth=8).shape  # 16 + 8 channels
+        (None, 32, 32, 24)
     """
     first, second = Scope(name) / "conv1", Scope(name) / "conv2"
     x = ChannelSelection(groups=groups, name=first.name)(inputs)

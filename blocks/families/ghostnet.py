@@ -32,6 +32,14 @@ def ghost_module(
         ValueError: where filters is odd, or `groups` does not divide filters / 2.
 
     Source: Han et al. 2020, GhostNet, section 3.1 and figure 1, arXiv:1911.11907, with s = 2 and d = 3.
+
+    Example:
+        >>> blocks.ghost_module(keras.Input((28, 28, 16)), 48).shape
+        (None, 28, 28, 48)
+        >>> blocks.ghost_module(keras.Input((28, 28, 16)), 49)
+        Traceback (most recent call last):
+            ...
+        ValueError: filters=49 is not allowed for a ghost module: it must be even, 50 say.
     """
     if filters % 2:
         raise ValueError(f"filters={filters} is not allowed for a ghost module: it must be even, {filters + 1} say.")
@@ -58,6 +66,10 @@ def dfc_attention(inputs: Tensor, filters: int, groups: int | None = None, *, na
         ValueError: where `groups` does not divide `filters`, or the images are of a single row or column.
 
     Source: Tang et al. 2022, GhostNetV2, section 4.1 and figure 4, arXiv:2211.12905.
+
+    Example:
+        >>> blocks.dfc_attention(keras.Input((15, 15, 16)), 48).shape
+        (None, 7, 7, 48)
     """
     scope = Scope(name)
     x = PaddedPooling2D("average", 2, 2, "valid", "channels_last")(inputs)
@@ -104,6 +116,10 @@ def ghost_bottleneck(
         ValueError: where a number of channels is odd, or `groups` does not divide that of a spatial convolution.
 
     Source: Han et al. 2020, GhostNet, section 3.2 and figure 3, arXiv:1911.11907.
+
+    Example:
+        >>> blocks.ghost_bottleneck(keras.Input((28, 28, 16)), 24, expanded=48, strides=2, squeeze=12).shape
+        (None, 14, 14, 24)
     """
     scope, channels = Scope(name), inputs.shape[-1]
     x = ghost_module(inputs, expanded, "relu", groups, attention=attention, name=scope("ghost1"))

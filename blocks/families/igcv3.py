@@ -22,6 +22,10 @@ def igcv3_unit(
         ValueError: where `groups` does not divide one of the numbers of channels.
 
     Source: Sun et al. 2018, IGCV3, section 3, arXiv:1806.00178.
+
+    Example:
+        >>> blocks.igcv3_unit(keras.Input((56, 56, 24)), 32, expanded=144, groups=2, strides=2).shape
+        (None, 28, 28, 32)
     """
     scope = Scope(name)
     x = conv_norm(inputs, expanded, groups=groups, **scope.names("conv1.conv", "conv1.bn"))

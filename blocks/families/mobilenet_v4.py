@@ -38,6 +38,16 @@ def universal_inverted_bottleneck(
         ValueError: strides without a spatial convolution, or `groups` that does not divide C or `expanded`.
 
     Source: Qin et al. 2024, MobileNetV4: Universal Models for the Mobile Ecosystem, arXiv:2404.10518.
+
+    Example:
+        >>> x = keras.Input((24, 24, 48))
+        >>> extra_dw = blocks.universal_inverted_bottleneck(x, 96, 192, strides=2, start_kernel=5, middle_kernel=5)
+        >>> extra_dw.shape
+        (None, 12, 12, 96)
+        >>> blocks.universal_inverted_bottleneck(x, 96, 192, strides=2, middle_kernel=0)
+        Traceback (most recent call last):
+            ...
+        ValueError: strides=2 needs a spatial convolution: use start_kernel=3 or middle_kernel=3.
     """
     if strides != 1 and not (start_kernel or middle_kernel):
         raise ValueError(f"strides={strides} needs a spatial convolution: use start_kernel=3 or middle_kernel=3.")
@@ -91,7 +101,14 @@ def fused_inverted_bottleneck(
     Dense convolution of `kernel_size` to `expanded` channels, `act`, linear 1x1 to `filters`; the input is added where
     the shape allows. `antialias` and `drop_path` are those of `universal_inverted_bottleneck`.
 
+    Raises:
+        ValueError: for `filters`, `expanded` or `strides` below 1.
+
     Source: Xiong et al. 2021, MobileDets, section 3, arXiv:2004.14525.
+
+    Example:
+        >>> blocks.fused_inverted_bottleneck(keras.Input((48, 48, 32)), 48, expanded=128, strides=2).shape
+        (None, 24, 24, 48)
     """
     scope = Scope(name)
     x = _strided(inputs, expanded, kernel_size, strides, 1, act, antialias, **scope.names("conv_exp", "bn1"))

@@ -29,6 +29,12 @@ def regnet_block(
         ValueError: where `groups` does not divide `filters`.
 
     Source: Radosavovic et al. 2020, figure 4 (X block) and section 4, "RegNetY", arXiv:2003.13678.
+
+    Example:
+        >>> x = keras.Input((28, 28, 64))
+        >>> y_block = blocks.regnet_block(x, 128, groups=128 // 16, strides=2, squeeze=16)  # groups of 16 channels
+        >>> y_block.shape
+        (None, 14, 14, 128)
     """
     scope, shortcut = Scope(name), inputs
     if strides != 1 or inputs.shape[-1] != filters:

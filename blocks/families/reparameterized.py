@@ -37,6 +37,13 @@ def repvgg_block(
         ValueError: where `groups` does not divide C and `filters`.
 
     Source: Ding et al. 2021, RepVGG, sections 3.2 and 3.3 and figure 4, arXiv:2101.03697.
+
+    Example:
+        >>> x = keras.Input((28, 28, 48))
+        >>> branches = keras.Model(x, blocks.repvgg_block(x, 48))
+        >>> merged = keras.Model(x, blocks.repvgg_block(x, 48, reparameterized=True))
+        >>> branches.count_params() - merged.count_params()  # 48 * (48 + 3 * 4 - 1)
+        2832
     """
     branches = [("conv_1x1", 1), ("conv_kxk", 3)]
     return _block(inputs, filters, strides, groups, branches, squeeze, drop_path, reparameterized, Scope(name))
@@ -69,6 +76,12 @@ def mobileone_block(
         ValueError: where `groups` does not divide C and `filters`.
 
     Source: Vasu et al. 2023, MobileOne, section 3.2 and figure 3, arXiv:2206.04040.
+
+    Example:
+        >>> x = keras.Input((28, 28, 64))
+        >>> x = blocks.mobileone_block(x, 64, 3, strides=2, groups=64)  # depthwise
+        >>> blocks.mobileone_block(x, 128, 1, branches=4).shape
+        (None, 14, 14, 128)
     """
     summands = [("conv_scale", 1)] if kernel_size > 1 else []
     summands += [(f"conv_kxk.{index}", kernel_size) for index in range(branches)]

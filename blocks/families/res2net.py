@@ -40,8 +40,12 @@ def res2net_block(
 
     Source: Gao et al. 2019, Res2Net, sections 3.1 and 3.3 and figure 2b, arXiv:1904.01169; the shape-changing block
     follows the authors' code.
+
+    Example:
+        >>> blocks.res2net_block(keras.Input((56, 56, 256)), 256, width=4 * 26, scale=4).shape  # 26w x 4s
+        (None, 56, 56, 256)
     """
-    check_groups(scale, width, "channels, one subset for each scale")
+    check_groups(scale, width, "channels, one subset for each scale", name="scale")
     scope = Scope(name)
     changes = strides != 1 or inputs.shape[-1] != filters
     shortcut = resnet_shortcut(inputs, filters, strides, pooled_shortcut, name=name)

@@ -6,6 +6,7 @@ from blocks.composites import activation, conv_norm, convolution, normalization
 from blocks.families.resnet import resnet_shortcut
 from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
+from blocks.ops.arguments import check_groups
 from blocks.typing import Tensor
 
 
@@ -32,7 +33,14 @@ def split_attention(
         ValueError: where radix * groups does not divide C, or `groups` not `filters` and `reduced`.
 
     Source: Zhang et al. 2020, ResNeSt: Split-Attention Networks, section 3.1 and figure 2, arXiv:2004.08955.
+
+    Example:
+        >>> blocks.split_attention(keras.Input((28, 28, 64)), 64, reduced=32, radix=2, groups=2).shape
+        (None, 28, 28, 64)
     """
+    check_groups(radix * groups, inputs.shape[-1], "channels of the input", name="radix * groups")
+    check_groups(groups, filters, "filters")
+    check_groups(groups, reduced, "hidden channels of the attention")
     scope = Scope(name)
     x = conv_norm(inputs, filters * radix, 3, strides, groups * radix, "relu", **scope.names("conv", "bn0"))
     gate = ops.mean(x, axis=(1, 2), keepdims=True)
@@ -76,6 +84,10 @@ def resnest_block(
         ValueError: where radix * groups does not divide `width`, or `groups` not `reduced`.
 
     Source: Zhang et al. 2020, sections 3.1 and 3.2 and figure 1, arXiv:2004.08955.
+
+    Example:
+        >>> blocks.resnest_block(keras.Input((56, 56, 256)), 512, width=128, reduced=64, strides=2).shape
+        (None, 28, 28, 512)
     """
     scope = Scope(name)
     shortcut = resnet_shortcut(inputs, filters, strides, pooled=True, name=name)

@@ -29,9 +29,21 @@ def resnet_stem(images: Tensor, version: str = "b", small: bool = False) -> list
         version: "b", a 7x7 convolution; "d", "e" or "t", three of 3x3, their widths in `DEEP_STEMS`.
         small: keep the resolution: no stride, no pooling, and 3x3 in place of 7x7; both are (B, H, W, C).
 
+    Raises:
+        ValueError: for another version.
+
     Source: He et al. 2016, table 1, arXiv:1512.03385; the deep stem, He et al. 2019, Bag of Tricks for Image
     Classification, section 4.2 and figure 2b, arXiv:1812.01187.
+
+    Example:
+        >>> images = keras.Input((224, 224, 3))
+        >>> [x.shape for x in blocks.resnet_stem(images)]
+        [(None, 112, 112, 64), (None, 56, 56, 64)]
+        >>> [x.shape for x in blocks.resnet_stem(keras.Input((32, 32, 3)), "d", small=True)]
+        [(None, 32, 32, 64), (None, 32, 32, 64)]
     """
+    if version != "b" and version not in DEEP_STEMS:
+        raise ValueError(f"version={version!r} is not allowed: use b, {', '.join(DEEP_STEMS)}.")
     strides = 1 if small else 2
     if version in DEEP_STEMS:
         first, second, last = DEEP_STEMS[version]
@@ -58,6 +70,18 @@ def resnet_shortcut(
         pooled: average 2x2 pixels before a 1x1 convolution without stride, so that every pixel counts (ResNet-D,
             He et al. 2019, figure 2c, arXiv:1812.01187). At the edge of an odd size the mean is over the pixels there.
         layer_names: of the convolution and its normalisation; PyTorch's numbering by default.
+
+    Raises:
+        ValueError: for `filters` or `strides` below 1.
+
+    Source: He et al. 2016, section 3.3, option B, arXiv:1512.03385.
+
+    Example:
+        >>> x = keras.Input((56, 56, 64))
+        >>> blocks.resnet_shortcut(x, 64) is x
+        True
+        >>> blocks.resnet_shortcut(x, 128, strides=2, pooled=True).shape
+        (None, 28, 28, 128)
     """
     if strides == 1 and inputs.shape[-1] == filters:
         return inputs
@@ -79,6 +103,17 @@ def residual_stages(
         block: called as block(x, stage, strides, drop_path, name) with the number of the stage, from 0, and the name
             "layer1.0" of its first block.
         drop_path: of the last block; it grows linearly from 0 at the first.
+
+    Raises:
+        Whatever `block` raises.
+
+    Source: He et al. 2016, table 1, arXiv:1512.03385; the rates, Huang et al. 2016, section 3, arXiv:1603.09382.
+
+    Example:
+        >>> def block(x, stage, strides, drop_path, name):
+        ...     return blocks.resnext_block(x, 32 * 2**stage, 16, groups=4, strides=strides, name=name)
+        >>> [x.shape for x in blocks.residual_stages(keras.Input((32, 32, 16)), (1, 2), block)]
+        [(None, 32, 32, 32), (None, 16, 16, 64)]
     """
     x, blocks_built = inputs, 0
     stage_outputs: list[Tensor] = []

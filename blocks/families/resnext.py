@@ -40,6 +40,11 @@ def resnext_block(
         ValueError: where `groups` does not divide `width`.
 
     Source: Xie et al. 2017, section 3.3 and figure 3c, arXiv:1611.05431.
+
+    Example:
+        >>> x = keras.Input((56, 56, 64))
+        >>> blocks.resnext_block(x, filters=256, width=128, groups=32, strides=2).shape  # 32x4d
+        (None, 28, 28, 256)
     """
     scope, (first, second, third) = Scope(name), layer_names
     shortcut = resnet_shortcut(inputs, filters, strides, pooled_shortcut, layer_names=shortcut_names, name=name)

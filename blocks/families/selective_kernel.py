@@ -33,10 +33,14 @@ def selective_kernel(
         ValueError: where `groups` does not divide what a path sees, or `filters`.
 
     Source: Li et al. 2019, Selective Kernel Networks, section 3.1 and figure 1, arXiv:1903.06586; the split is timm's.
+
+    Example:
+        >>> blocks.selective_kernel(keras.Input((28, 28, 64)), 64, reduced=32, groups=16, strides=2).shape
+        (None, 14, 14, 64)
     """
     scope, count = Scope(name), len(KERNELS)
     if split_input:
-        check_groups(count, inputs.shape[-1], "channels, one part for each path")
+        check_groups(count, inputs.shape[-1], "channels, one part for each path: split_input=True", name="paths")
     seen = ops.split(inputs, count, axis=-1) if split_input else [inputs] * count
     paths = []
     for number, (x, dilation) in enumerate(zip(seen, KERNELS, strict=True)):
@@ -80,6 +84,10 @@ def sk_block(
         ValueError: where `groups` does not divide what a path of the selective kernel sees.
 
     Source: Li et al. 2019, section 3.2 and table 1, arXiv:1903.06586.
+
+    Example:
+        >>> blocks.sk_block(keras.Input((56, 56, 256)), 256, width=128, reduced=32).shape
+        (None, 56, 56, 256)
     """
     scope = Scope(name)
     if width is None:

@@ -6,7 +6,6 @@ from blocks.composites import activation, conv_norm
 from blocks.layers.channel_shuffle import ChannelShuffle
 from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
-from blocks.ops.arguments import check_groups
 from blocks.ops.renamed import renamed_argument
 from blocks.typing import Tensor
 
@@ -33,6 +32,11 @@ def shufflenet_v1_unit(
         ValueError: where `groups` does not divide the channels, or stride 1 would change their number.
 
     Source: Zhang et al. 2018, section 3.2 and figure 2, arXiv:1707.01083.
+
+    Example:
+        >>> x = blocks.shufflenet_v1_unit(keras.Input((56, 56, 24)), 240, groups=3, strides=2, group_first=False)
+        >>> blocks.shufflenet_v1_unit(x, 240, groups=3).shape
+        (None, 28, 28, 240)
     """
     channels = inputs.shape[-1]
     if strides == 1 and channels != filters:
@@ -77,10 +81,16 @@ def shufflenet_v2_unit(
         ValueError: where filters is odd, `groups` does not divide a branch, or stride 1 would change the channels.
 
     Source: Ma et al. 2018, ShuffleNet V2, section 3 and figure 3, arXiv:1807.11164.
+
+    Example:
+        >>> x = blocks.shufflenet_v2_unit(keras.Input((56, 56, 24)), 116, strides=2)
+        >>> x.shape, blocks.shufflenet_v2_unit(x, 116).shape
+        ((None, 28, 28, 116), (None, 28, 28, 116))
     """
     parts = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
     channels = sum(part.shape[-1] for part in parts)
-    check_groups(2, filters, "filters, one half for each branch")
+    if filters % 2:
+        raise ValueError(f"filters={filters} is not allowed for a ShuffleNet v2 unit: it is even, {filters + 1} say.")
     sizes = [part.shape[-1] for part in parts]
     if len(parts) > 1 and (strides != 1 or sizes != [channels // 2] * 2):
         raise ValueError(f"Two halves of equal size can go into a unit of stride 1; got {sizes} for strides={strides}.")

@@ -35,6 +35,11 @@ def xception_module(
 
     Source: Chen et al. 2018, Encoder-Decoder with Atrous Separable Convolution, section 3.2 and figure 4,
     arXiv:1802.02611.
+
+    Example:
+        >>> y, tap = blocks.xception_module(keras.Input((64, 64, 64)), (128, 128, 128), strides=2)
+        >>> y.shape, tap.shape
+        ((None, 32, 32, 128), (None, 64, 64, 128))
     """
     scope = Scope(name)
     shortcut = inputs if skip else None
@@ -84,8 +89,17 @@ def preactivated_xception_module(
 
     Arguments, shapes and errors are the same; the second output comes before the third one's normalisation. What is
     added is the input behind the first normalisation.
+
+    Raises:
+        ValueError: where `groups` does not divide C or filters[:2].
+
     Source: timm's `xception_aligned.py`, after He et al. 2016, Identity Mappings in Deep Residual Networks,
     section 4.1, arXiv:1603.05027.
+
+    Example:
+        >>> y, tap = blocks.preactivated_xception_module(keras.Input((32, 32, 728)), (728, 728, 728))
+        >>> y.shape == tap.shape
+        True
     """
     scope = Scope(name)
     x = normalization(inputs, act="relu", epsilon=epsilon, name=scope("norm"))

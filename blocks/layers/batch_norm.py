@@ -7,6 +7,7 @@ from keras import ops
 
 from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
+from blocks.ops.arguments import check_residual
 from blocks.ops.batch_norm import batch_normalization
 from blocks.typing import Activation, Tensor
 
@@ -31,7 +32,19 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
 
     Call arguments: `inputs` (B, ..., C), C along `axis`; `residual`, of the same shape, or None.
     Returns: (B, ..., C).
+
+    Raises:
+        ValueError: for an activation that Keras does not know, or a residual of another shape than the inputs.
+
     Source: Ioffe and Szegedy 2015, Batch Normalization, algorithms 1 and 2, arXiv:1502.03167.
+
+    Example:
+        >>> layer = blocks.BatchNormalization(momentum=0.9, activation="relu")
+        >>> images = np.array([-1.0, 1.0, 3.0]).reshape(3, 1, 1, 1)
+        >>> np.round(np.ravel(layer(images, training=True)), 2)
+        array([0.  , 0.  , 1.22], dtype=float32)
+        >>> np.round(np.asarray(layer.moving_variance), 2)  # 0.9 * 1 + 0.1 * 4, the unbiased variance
+        array([1.3], dtype=float32)
     """
 
     moving_mean: keras.Variable
@@ -52,6 +65,8 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
     def call(  # type: ignore[override]  # the residual is an argument more
         self, inputs: Tensor, residual: Tensor | None = None, training: bool | None = None, mask: Tensor | None = None
     ) -> Tensor:
+        if residual is not None:
+            check_residual(inputs.shape, residual.shape)
         if mask is not None or self.renorm or self.synchronized:
             outputs = super().call(inputs, training=training, mask=mask)
             return self.activation(outputs if residual is None else ops.add(outputs, residual))
@@ -77,6 +92,8 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
     def compute_output_spec(
         self, inputs: Tensor, residual: Tensor | None = None, training: bool | None = None, mask: Tensor | None = None
     ) -> keras.KerasTensor:
+        if residual is not None:
+            check_residual(inputs.shape, residual.shape)
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:

@@ -35,6 +35,11 @@ class ChannelSelection(DottedName, RealInputs, keras.layers.Layer):
         ValueError: where `groups` does not divide the channels.
 
     Source: Huang et al. 2018, CondenseNet, section 3.1 (index layer), arXiv:1711.09224.
+
+    Example:
+        >>> layer = blocks.ChannelSelection(channels=4, groups=2)
+        >>> np.ravel(layer(np.arange(8.0).reshape(1, 1, 1, 8)))  # the first group sees channels 0 and 4
+        array([0., 4., 2., 6.], dtype=float32)
     """
 
     def __init__(self, channels: int | None = None, groups: int = 1, **kwargs: Any) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from blocks.layers.real_inputs import RealInputs
-from blocks.ops.arguments import check_groups, data_format_of, positive
+from blocks.ops.arguments import check_groups, data_format_of, known_channels, positive
 from blocks.ops.channel_shuffle import channel_shuffle
-from blocks.ops.renamed import renamed_argument
+from blocks.ops.renamed import renamed_argument, with_present_names
 from blocks.typing import Shape, Tensor
 
 
@@ -31,6 +31,13 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
         ValueError: where `groups` or `num_outputs` does not divide the channels.
 
     Source: Zhang et al. 2018, ShuffleNet, section 3.1, arXiv:1707.01083.
+
+    Example:
+        >>> images = np.arange(6.0).reshape(1, 1, 1, 6)
+        >>> np.ravel(blocks.ChannelShuffle(2)(images))
+        array([0., 3., 1., 4., 2., 5.], dtype=float32)
+        >>> np.ravel(blocks.ChannelShuffle(3)(images))
+        array([0., 2., 4., 1., 3., 5.], dtype=float32)
     """
 
     @renamed_argument("pieces", "num_outputs")
@@ -73,7 +80,7 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
         rest = [shape[:axis] + shape[axis + 1 :] for shape in shapes]
         if any(other != rest[0] for other in rest):
             raise ValueError(f"{self.name} shuffles images that differ in their channels only; got {shapes}.")
-        channels = sum(shape[axis] for shape in shapes)
+        channels = sum(known_channels(shape, axis, self.name) for shape in shapes)
         return (*shapes[0][:axis], channels, *shapes[0][axis + 1 :])
 
     def get_config(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Scope:
         TypeError: for a name that is itself a scope.
 
     Example:
+        >>> from blocks.layers.dotted_names import Scope
         >>> scope = Scope("layer1.0")
         >>> scope("fc")
         'layer1.0.fc'
@@ -59,6 +60,12 @@ class DottedName(Mixin):
     Keras's PyTorch backend registers every weight under its path, which begins with the layer's name, and PyTorch
     refuses dots there. This writes a colon in the path for each; the name of the layer stays as it is, and so does
     the path on other backends.
+
+    Example:
+        >>> layer = blocks.Dense(10, name="head.fc")
+        >>> layer.build((None, 4))
+        >>> layer.name, layer.kernel.path.replace(":", ".")
+        ('head.fc', 'head.fc/kernel')
     """
 
     def _track_variable(self, variable: keras.Variable) -> None:
@@ -71,7 +78,16 @@ class DottedName(Mixin):
 
 @keras.saving.register_keras_serializable(package="blocks")
 class Dense(DottedName, RealInputs, layers.Dense):
-    """`keras.layers.Dense`, whose name may have dots, as a module path of a reference has."""
+    """`keras.layers.Dense`, whose name may have dots, as a module path of a reference has.
+
+    (B, ..., C) -> (B, ..., units). Arguments, weights and errors are those of Keras's layer; integers are cast.
+
+    Example:
+        >>> layer = blocks.Dense(10, activation="softmax", name="head.fc")
+        >>> probabilities = layer(np.ones((2, 64)))
+        >>> np.round(np.sum(probabilities, axis=1), 3)
+        array([1., 1.], dtype=float32)
+    """
 
     def quantize(self, mode: str | None = None, type_check: bool = True, config: Any = None) -> None:
         """As `keras.layers.Dense.quantize`, which refuses subclasses: this one computes nothing else than that."""
@@ -84,6 +100,16 @@ class LayerNormalization(DottedName, RealInputs, layers.LayerNormalization):
 
     Its second derivatives are right under TensorFlow too: Keras takes the variance from `tf.nn.moments`, which stops a
     gradient that they need.
+
+    (B, ..., C) -> the same shape. Arguments, weights and errors are those of Keras's layer.
+
+    Source: Ba et al. 2016, Layer Normalization, section 3, arXiv:1607.06450.
+
+    Example:
+        >>> layer = blocks.LayerNormalization(epsilon=1e-6, name="stages.0.norm")
+        >>> np.round(layer(np.array([[0.0, 2.0, 4.0], [5.0, 5.0, 8.0]])), 2)
+        array([[-1.22,  0.  ,  1.22],
+               [-0.71, -0.71,  1.41]], dtype=float32)
     """
 
     def call(self, inputs: Tensor) -> Tensor:

@@ -27,6 +27,19 @@ class PaddedPooling2D(RealInputs, keras.layers.Layer):
 
     Raises:
         ValueError: for a wrong argument, or an input smaller than the window.
+
+    Shapes: (B, H, W, C) -> (B, floor((H + top + bottom - height) / stride) + 1, ..., C).
+
+    Source: Krizhevsky et al. 2012, section 3.4 (overlapping windows); padded as PyTorch's `MaxPool2d` and `AvgPool2d`.
+
+    Example:
+        >>> image = np.arange(16.0).reshape(1, 4, 4, 1)
+        >>> np.asarray(blocks.PaddedPooling2D("max", 3, strides=2, padding=1)(image))[0, :, :, 0]
+        array([[ 5.,  7.],
+               [13., 15.]], dtype=float32)
+        >>> np.asarray(blocks.PaddedPooling2D("average", 2)(image))[0, :, :, 0]
+        array([[ 2.5,  4.5],
+               [10.5, 12.5]], dtype=float32)
     """
 
     def __init__(
@@ -79,11 +92,23 @@ class AdaptiveAveragePooling2D(RealInputs, keras.layers.Layer):
 
     Args:
         size: one integer, or two (height, width).
+
+    Raises:
+        ValueError: for a size below 1, or inputs of other than four axes.
+
+    Source: PyTorch's `AdaptiveAvgPool2d`, whose windows these are.
+
+    Example:
+        >>> image = np.arange(6.0).reshape(1, 1, 6, 1)
+        >>> np.ravel(blocks.AdaptiveAveragePooling2D((1, 2))(image))
+        array([1., 4.], dtype=float32)
+        >>> np.ravel(blocks.AdaptiveAveragePooling2D((1, 4))(image))  # windows overlap where sizes do not divide
+        array([0.5, 1.5, 3.5, 4.5], dtype=float32)
     """
 
     def __init__(self, size: int | tuple[int, int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        self.size = per_axis(size, "size")
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, inputs: Tensor) -> Tensor:

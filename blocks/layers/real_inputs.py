@@ -21,6 +21,12 @@ class RealInputs(Mixin):
     Keras casts inputs to the layer's compute type if they are floats, and hands on integers and booleans as they are.
     They are cast here, every tensor that `call` takes but its `mask`: uint8 images give what the same images give in
     float32. Raises ValueError for complex numbers and strings.
+
+    Example:
+        >>> image = np.full((1, 2, 2, 3), 255, "uint8")
+        >>> y = blocks.GroupedConv2D(1, 1, use_bias=False, kernel_initializer="ones")(image)
+        >>> float(y[0, 0, 0, 0])
+        765.0
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

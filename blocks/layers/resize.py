@@ -4,7 +4,7 @@ import keras
 
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.resize import resize_like
-from blocks.typing import Tensor
+from blocks.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -13,7 +13,24 @@ class ResizeLike(RealInputs, keras.layers.Layer):
 
     Row i of H comes from row floor(i * h / H), as in PyTorch's `nearest`; `keras.ops.image.resize` measures from the
     pixels' centres, which is another one wherever h does not divide H.
+
+    Raises:
+        ValueError: for images of other than four axes.
+
+    Source: PyTorch's `interpolate(mode="nearest")`, whose pixels these are.
+
+    Example:
+        >>> small, large = np.array([1.0, 2.0]).reshape(1, 1, 2, 1), np.zeros((1, 1, 5, 8))
+        >>> np.ravel(blocks.ResizeLike()(small, large))
+        array([1., 1., 1., 2., 2.], dtype=float32)
     """
+
+    def build(self, inputs_shape: Shape, like_shape: Shape) -> None:
+        if len(inputs_shape) != 4 or len(like_shape) != 4:
+            raise ValueError(
+                f"Images of shape {tuple(inputs_shape)} in the size of {tuple(like_shape)} are not allowed: both must "
+                "be (B, H, W, C)."
+            )
 
     def call(self, inputs: Tensor, like: Tensor) -> Tensor:
         return resize_like(inputs, like)

@@ -39,7 +39,16 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
         ValueError: for a wrong argument; when built, where `groups` does not divide the input channels,
             or sizes do not add up to them.
 
+    Shapes: (B, H, W, C) -> (B, H', W', filters), H' and W' as for `GroupedConv2D`.
+
     Source: Howard et al. 2017, MobileNets, section 3.1 and figure 3, arXiv:1704.04861.
+
+    Example:
+        >>> layer = blocks.DepthwiseSeparableConv2D(128, 3, strides=2, padding=1, normalize=True, activation="relu6")
+        >>> layer(np.ones((1, 32, 32, 64))).shape == (1, 16, 16, 128)
+        True
+        >>> tuple(layer.depthwise.kernel.shape), tuple(layer.pointwise.kernel.shape)
+        ((3, 3, 1, 64), (1, 1, 64, 128))
     """
 
     def __init__(

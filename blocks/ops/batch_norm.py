@@ -40,6 +40,14 @@ def batch_normalization(
         the batch, the variance unbiased (divided by n - 1); an empty batch moves nothing. Else both are to be ignored.
 
     Source: Ioffe and Szegedy 2015, Batch Normalization, algorithms 1 and 2, arXiv:1502.03167.
+
+    Example:
+        >>> from blocks.ops.batch_norm import batch_normalization
+        >>> x, zero, one = np.array([[-2.0], [4.0]], "float32"), np.zeros(1, "float32"), np.ones(1, "float32")
+        >>> settings = {"axis": -1, "momentum": 0.9, "epsilon": 0.0, "activation": keras.activations.relu}
+        >>> y, mean, variance = batch_normalization(x, None, None, zero, one, training=True, **settings)
+        >>> np.ravel(y), np.round(mean, 1), np.round(variance, 1)
+        (array([0., 1.], dtype=float32), array([0.1], dtype=float32), array([2.7], dtype=float32))
     """
     normalize = _fused if _has_kernel(inputs, mean, axis) else _plain
     return normalize(inputs, gamma, beta, mean, variance, axis, momentum, epsilon, training, activation, residual)

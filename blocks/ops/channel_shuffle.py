@@ -19,6 +19,12 @@ def channel_shuffle(
         groups, num_outputs: both divide the sum of C_i.
 
     Source: Zhang et al. 2018, ShuffleNet, section 3.1, arXiv:1707.01083.
+
+    Example:
+        >>> from blocks.ops.channel_shuffle import channel_shuffle
+        >>> left, right = np.array([0.0, 1.0]).reshape(1, 1, 1, 2), np.array([2.0, 3.0]).reshape(1, 1, 1, 2)
+        >>> [np.ravel(image) for image in channel_shuffle([left, right], groups=2)]
+        [array([0., 2., 1., 3.])]
     """
     last = data_format == "channels_last"
     if keras.backend.backend() == "tensorflow" and last:

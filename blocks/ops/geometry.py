@@ -16,6 +16,13 @@ def padding_of(value: object, rank: int = 2) -> Padding:
 
     Accepted: those names, one integer for all sides, or a sequence that has an integer or a pair for each axis.
     Raises ValueError for anything else, negative numbers included.
+
+    Example:
+        >>> from blocks.ops.geometry import padding_of
+        >>> padding_of(1), padding_of((1, 2)), padding_of(((0, 1), (0, 1)))
+        (((1, 1), (1, 1)), ((1, 1), (2, 2)), ((0, 1), (0, 1)))
+        >>> padding_of("causal", rank=1)
+        'causal'
     """
     names = ("same", "valid", "causal") if rank == 1 else ("same", "valid")
     if isinstance(value, str) and value.lower() in names:
@@ -42,7 +49,13 @@ def padding_of(value: object, rank: int = 2) -> Padding:
 
 
 def resolve_causal(padding: Padding, kernel: Sequence[int], dilation: Sequence[int]) -> Padding:
-    """`padding` with "causal" written out: zeros in front only, so that no output sees a later input."""
+    """`padding` with "causal" written out: zeros in front only, so that no output sees a later input.
+
+    Example:
+        >>> from blocks.ops.geometry import resolve_causal
+        >>> resolve_causal("causal", kernel=(3,), dilation=(2,)), resolve_causal("same", (3,), (2,))
+        (((4, 0),), 'same')
+    """
     return (((kernel[0] - 1) * dilation[0], 0),) if padding == "causal" else padding
 
 
@@ -50,6 +63,13 @@ def same_padding(size: Any, kernel: int, stride: int, dilation: int = 1) -> tupl
     """What "same" pads before and after one axis of `size`: a number or a tensor, or None where `stride` is 1.
 
     The output has ceil(size / stride) entries; where the padding is odd, the end has one more.
+
+    Source: TensorFlow's "SAME".
+
+    Example:
+        >>> from blocks.ops.geometry import same_padding
+        >>> same_padding(224, kernel=3, stride=2), same_padding(None, kernel=3, stride=1), same_padding(None, 3, 2)
+        ((0, 1), (1, 1), None)
     """
     extent = (kernel - 1) * dilation + 1
     if stride == 1:
@@ -68,7 +88,13 @@ def sides_of(
     strides: Sequence[int],
     dilation: Sequence[int] | None = None,
 ) -> tuple[tuple[Any, Any], ...] | None:
-    """(before, after) that `padding` adds to each axis of `sizes`; None where it depends on an unknown size."""
+    """(before, after) that `padding` adds to each axis of `sizes`; None where it depends on an unknown size.
+
+    Example:
+        >>> from blocks.ops.geometry import sides_of
+        >>> sides_of("same", (224, 224), (7, 7), (2, 2)), sides_of("valid", (None, None), (7, 7), (2, 2))
+        (((2, 3), (2, 3)), ((0, 0), (0, 0)))
+    """
     if padding == "valid":
         return ((0, 0),) * len(kernel)
     if not isinstance(padding, str):
@@ -82,7 +108,13 @@ def sides_of(
 def output_size(
     size: int | None, kernel: int, stride: int, dilation: int, padding: str | tuple[int, int]
 ) -> int | None:
-    """Length of one spatial axis after a convolution or pooling; None stays None."""
+    """Length of one spatial axis after a convolution or pooling; None stays None.
+
+    Example:
+        >>> from blocks.ops.geometry import output_size
+        >>> output_size(224, kernel=7, stride=2, dilation=1, padding=(3, 3)), output_size(None, 7, 2, 1, "same")
+        (112, None)
+    """
     if size is None:
         return None
     if padding == "same":
@@ -103,6 +135,11 @@ def output_shape(
     """Shape of a convolution's output, batch axis first; `kernel` has one size for each spatial axis.
 
     Raises ValueError where the (padded) input is smaller than the dilated kernel.
+
+    Example:
+        >>> from blocks.ops.geometry import output_shape
+        >>> output_shape((8, 224, None, 3), 64, (7, 7), (2, 2), (1, 1), ((3, 3), (3, 3)), "channels_last")
+        (8, 112, None, 64)
     """
     rank = len(kernel)
     last = data_format == "channels_last"

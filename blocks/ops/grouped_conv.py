@@ -49,6 +49,15 @@ def grouped_convolution(
         ValueError: for a wrong argument, kernels that do not fit the inputs or `groups`, or inputs smaller than them.
 
     Source: Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks, section 3.5.
+
+    Example:
+        >>> images, kernel = np.ones((2, 8, 8, 6)), np.ones((3, 3, 2, 12))  # 6 / 2 = 3 groups
+        >>> y = blocks.grouped_convolution(images, kernel, padding="same")
+        >>> tuple(y.shape), float(y[0, 4, 4, 0]), float(y[0, 0, 0, 0])
+        ((2, 8, 8, 12), 18.0, 8.0)
+        >>> uneven = [np.ones((1, 1, 2, 3)), np.ones((1, 1, 4, 5))]  # groups of 2 and 4 channels
+        >>> tuple(blocks.grouped_convolution(images, uneven).shape)
+        (2, 8, 8, 8)
     """
     uneven = isinstance(kernel, (tuple, list))
     kernels = [ops.convert_to_tensor(each) for each in (kernel if isinstance(kernel, (tuple, list)) else (kernel,))]
@@ -116,7 +125,13 @@ def _merge_equal_neighbours(kernels: Sequence[Tensor]) -> tuple[list[Any], list[
 
 
 def implementation_of(implementation: str | None, rank: int) -> str | None:
-    """`implementation`, which a convolution of `rank` axes has on the backend in use; raises ValueError otherwise."""
+    """`implementation`, which a convolution of `rank` axes has on the backend in use; raises ValueError otherwise.
+
+    Example:
+        >>> from blocks.ops.grouped_conv import implementation_of
+        >>> implementation_of(None, rank=2), implementation_of("native", rank=2)
+        (None, 'native')
+    """
     if implementation is None:
         return None
     backend = keras.backend.backend()
@@ -159,6 +174,17 @@ def convolve_group_runs(
     """activation(convolution + bias + residual), the core of the function above and of the layers.
 
     Every kernel is one grouped convolution over the next of the `channels`; arguments are in their checked form.
+
+    Raises:
+        ValueError: for inputs smaller than the kernel.
+
+    Example:
+        >>> from blocks.ops.grouped_conv import convolve_group_runs
+        >>> x = np.ones((1, 4, 4, 5), "float32")
+        >>> kernels = [np.ones((1, 1, 1, 4), "float32"), np.ones((1, 1, 3, 2), "float32")]  # of 2 and of 1 group
+        >>> y = convolve_group_runs(x, kernels, [2, 3], (1, 1), "valid", (1, 1), "channels_last", activation="relu")
+        >>> y[0, 0, 0].numpy()
+        array([1., 1., 1., 1., 3., 3.], dtype=float32)
     """
     rank, first = len(strides), data_format == "channels_first"
     tensorflow = keras.backend.backend() == "tensorflow"

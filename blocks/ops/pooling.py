@@ -21,6 +21,13 @@ def pool(
         mode: "max" (padded with -inf) or "average" (explicit padding counts as zeros, "same" does not count).
         window, strides: (height, width).
         padding: "valid", "same" or ((top, bottom), (left, right)) in pixels.
+
+    Example:
+        >>> from blocks.ops.pooling import pool
+        >>> image = np.arange(16.0, dtype="float32").reshape(1, 4, 4, 1)
+        >>> np.asarray(pool("max", image, (3, 3), (2, 2), ((1, 1), (1, 1))))[0, :, :, 0]
+        array([[ 5.,  7.],
+               [13., 15.]], dtype=float32)
     """
     last = data_format == "channels_last"
     tensorflow = keras.backend.backend() == "tensorflow"

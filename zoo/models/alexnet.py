@@ -32,7 +32,18 @@ CLASSIFIER = "output.fc3"
 
 @dataclass(frozen=True)
 class AlexNet:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Krizhevsky et al. 2012, section 3 and figure 2.
+
+    Example:
+        >>> from zoo.models.alexnet import AlexNet
+        >>> AlexNet().name, AlexNet(groups=1).name, AlexNet(groups=4).name
+        ('alexnet', 'alexnet_g1', 'alexnet_g4')
+    """
 
     groups: int = setting(2, "of the second, fourth and fifth convolution; the third sees both halves")
 

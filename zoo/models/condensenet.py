@@ -22,7 +22,18 @@ CLASSIFIER = "output.linear"
 
 @dataclass(frozen=True)
 class CondenseNet:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Huang et al. 2018, arXiv:1711.09224.
+
+    Example:
+        >>> from zoo.models.condensenet import CondenseNet
+        >>> CondenseNet(depths=(4, 6, 8, 10, 8), growth=8, groups=2).name
+        'condensenet74_c2_g2'
+    """
 
     depths: tuple[int, ...] = setting((4, 6, 8, 10, 8), "units of each stage")
     growth: int = setting(8, "channels that a unit adds, k0 in the paper; doubled from stage to stage (section 3.2)")

@@ -26,7 +26,18 @@ NORMS = ("after", "before")
 
 @dataclass(frozen=True)
 class ConvNeXt:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Liu et al. 2022, A ConvNet for the 2020s, arXiv:2201.03545.
+
+    Example:
+        >>> from zoo.models.convnext import ConvNeXt
+        >>> ConvNeXt("convnext_mine", depths=(2, 2, 6, 2), width=40).widths
+        [40, 80, 160, 320]
+    """
 
     name: str = setting("convnext_tiny", "the reference's")
     depths: tuple[int, ...] = setting((3, 3, 9, 3), "B in the paper: blocks of each stage")

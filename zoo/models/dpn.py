@@ -16,7 +16,18 @@ EPSILON = 1e-3
 
 @dataclass(frozen=True)
 class DPN:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Chen et al. 2017, Dual Path Networks, section 4 and table 1, arXiv:1707.01629.
+
+    Example:
+        >>> from zoo.models.dpn import DPN
+        >>> DPN("dpn_mine", depths=(1, 1, 1, 1), growth=(16, 32, 32, 64), width=64).with_groups(16).name
+        'dpn_mine_g16'
+    """
 
     name: str = field(metadata=meaning("the reference's"))
     depths: tuple[int, int, int, int] = field(metadata=meaning("blocks of each stage"))

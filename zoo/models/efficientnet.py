@@ -43,6 +43,17 @@ class EfficientNet:
 
     With the paper's compound coefficient phi, depth is about 1.2 ** phi and width 1.1 ** phi, for images whose side
     grows as 1.15 ** phi from 224.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Tan and Le 2019, table 1 (B0) and section 3.3 (compound scaling), arXiv:1905.11946.
+
+    Example:
+        >>> from zoo.models.efficientnet import EfficientNet
+        >>> b1 = EfficientNet("efficientnet_b1", width=1.0, depth=1.1)
+        >>> len(b1.blocks), b1.blocks[0].channels
+        (23, 16)
     """
 
     name: str = field(metadata=meaning("the reference's"))

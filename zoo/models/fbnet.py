@@ -51,7 +51,18 @@ NETWORKS = {"fbnetc": (FBNET_C, 16, 1984), "spnasnet": (SINGLE_PATH, 32, 1280)} 
 
 @dataclass(frozen=True)
 class FBNet:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Wu et al. 2019, arXiv:1812.03443.
+
+    Example:
+        >>> from zoo.models.fbnet import FBNet
+        >>> FBNet(width=0.5).name, FBNet(width=0.5).stem
+        ('fbnetc_050', 8)
+    """
 
     network: str = setting("fbnetc", '"fbnetc" or "spnasnet", the searched networks')
     width: float = setting(1.0, "width multiplier")

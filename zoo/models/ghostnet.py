@@ -40,7 +40,18 @@ CLASSIFIER = "classifier"
 
 @dataclass(frozen=True)
 class GhostNet:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Han et al. 2020, GhostNet: More Features from Cheap Operations, table 1, arXiv:1911.11907.
+
+    Example:
+        >>> from zoo.models.ghostnet import GhostNet
+        >>> GhostNet(width=0.5, version=2).name
+        'ghostnetv2_050'
+    """
 
     width: float = setting(1.0, "width multiplier, alpha in the paper")
     version: int = setting(1, "2 has attention in all bottlenecks but the first two")

@@ -31,7 +31,18 @@ CLASSIFIER = "output"
 
 @dataclass(frozen=True)
 class IGCV3:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Sun et al. 2018, arXiv:1806.00178.
+
+    Example:
+        >>> from zoo.models.igcv3 import IGCV3
+        >>> IGCV3(width=0.75, groups=4).name, IGCV3(width=0.75).scaled(320)
+        ('igcv3_w3d4_g4', 240)
+    """
 
     width: float = setting(1.0, "width multiplier")
     groups: int = setting(2, "of the 1x1 convolutions")

@@ -14,7 +14,13 @@ from zoo.typing import Tensor
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a paper's table: `blocks` alike, but that only the first has `strides`."""
+    """One line of a paper's table: `blocks` alike, but that only the first has `strides`.
+
+    Example:
+        >>> from zoo.models.inverted_residual_table import Row
+        >>> Row(blocks=2, kernel=3, strides=2, expansion=6, channels=24).squeeze
+        0.0
+    """
 
     blocks: int
     kernel: int | tuple[int, ...]  # several: MixNet's, each over its share of the channels
@@ -28,7 +34,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """One block, in numbers of channels."""
+    """One block, in numbers of channels.
+
+    Example:
+        >>> from zoo.models.inverted_residual_table import Row, unroll
+        >>> block = unroll([[Row(1, 5, 2, 6, 40, squeeze=0.25)]], stem=24)[0]
+        >>> block.name, block.expanded, block.squeeze
+        ('blocks.0.0', 144, 6)
+    """
 
     name: str
     row: Row
@@ -43,7 +56,14 @@ class Block:
 
 
 def unroll(stages: Iterable[Iterable[Row]], stem: int, width: float = 1.0) -> list[Block]:
-    """Every block of the table `stages`, its channels times `width`, after a stem of `stem` channels."""
+    """Every block of the table `stages`, its channels times `width`, after a stem of `stem` channels.
+
+    Example:
+        >>> from zoo.models.inverted_residual_table import Row, unroll
+        >>> table = [[Row(1, 3, 1, 1, 16)], [Row(2, 3, 2, 6, 24)]]
+        >>> [(block.name, block.strides, block.expanded, block.channels) for block in unroll(table, stem=32)]
+        [('blocks.0.0', 1, 32, 16), ('blocks.1.0', 2, 96, 24), ('blocks.1.1', 1, 144, 24)]
+    """
     channels, blocks = stem, []
     for stage, rows in enumerate(stages):
         repeated = [(row, row.strides if block == 0 else 1) for row in rows for block in range(row.blocks)]
@@ -68,6 +88,14 @@ def trunk(x: Tensor, table: Iterable[BlockType], drop_path: float, make: Callabl
     """Apply `make(x, block, drop_path=rate)` for each block of `table` in turn; the last map of every resolution.
 
     The rate of stochastic depth grows linearly: 0 for the first of n blocks, `drop_path` for what would be block n + 1.
+
+    Example:
+        >>> from zoo.models.inverted_residual_table import Row, inverted_residual, trunk, unroll
+        >>> table = unroll([[Row(1, 3, 1, 1, 16)], [Row(2, 3, 2, 6, 24)]], stem=32)
+        >>> def make(x, block, drop_path):
+        ...     return inverted_residual(x, block, groups=None, drop_path=drop_path)
+        >>> [x.shape for x in trunk(keras.Input((16, 16, 32)), table, 0.2, make)]
+        [(None, 16, 16, 16), (None, 8, 8, 24)]
     """
     blocks = list(table)
     features: list[Tensor] = []
@@ -81,7 +109,16 @@ def trunk(x: Tensor, table: Iterable[BlockType], drop_path: float, make: Callabl
 def inverted_residual(
     x: Tensor, block: Block, *, groups: int | None, drop_path: float, epsilon: float = 1e-5
 ) -> Tensor:
-    """The block that `block` describes, its spatial convolution in `groups` groups (None is depthwise)."""
+    """The block that `block` describes, its spatial convolution in `groups` groups (None is depthwise).
+
+    Raises ValueError where `groups` does not divide the channels that the block convolves.
+
+    Example:
+        >>> from zoo.models.inverted_residual_table import Row, inverted_residual, unroll
+        >>> block = unroll([[Row(1, 5, 2, 6, 40, squeeze=0.25)]], stem=24)[0]
+        >>> inverted_residual(keras.Input((16, 16, 24)), block, groups=None, drop_path=0.0).shape
+        (None, 8, 8, 40)
+    """
     from blocks import mobilenet_v1_block, mobilenet_v3_block
 
     shared: dict[str, Any] = {

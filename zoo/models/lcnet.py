@@ -39,7 +39,18 @@ STAGES = (  # blocks, kernel, strides, no expansion, channels; one tuple for eac
 
 @dataclass(frozen=True)
 class LCNet:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Cui et al. 2021, PP-LCNet: A Lightweight CPU Convolutional Neural Network, section 3, arXiv:2109.15099.
+
+    Example:
+        >>> from zoo.models.lcnet import LCNet
+        >>> [block.name for block in LCNet(width=0.5).blocks][:3], LCNet(width=0.5).stem
+        (['blocks.0.0', 'blocks.1.0', 'blocks.1.1'], 8)
+    """
 
     width: float = setting(1.0, "scale of the channels in the paper")
     groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")

@@ -55,7 +55,18 @@ NETWORKS = {"small": (SMALL, 16), "medium": (MEDIUM, 24)}  # stages, channels of
 
 @dataclass(frozen=True)
 class MixNet:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Tan and Le 2019, MixConv: Mixed Depthwise Convolutional Kernels, section 4, arXiv:1907.09595.
+
+    Example:
+        >>> from zoo.models.mixnet import MixNet
+        >>> sorted(MixNet("mixnet_mine", "small", width=0.5).spatial_widths)[:4]
+        [8, 32, 48, 72]
+    """
 
     name: str = field(metadata=meaning("the reference's"))
     network: str = setting("medium", '"small" or "medium", the searched networks')

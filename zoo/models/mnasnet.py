@@ -57,7 +57,18 @@ NETWORKS = {"mnasnet": (B1, 32), "semnasnet": (A1, 32), "mnasnet_small": (SMALL,
 
 @dataclass(frozen=True)
 class MnasNet:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Tan et al. 2019, figure 7 (A1), arXiv:1807.11626.
+
+    Example:
+        >>> from zoo.models.mnasnet import MnasNet
+        >>> MnasNet("semnasnet", width=0.75, groups=2).name
+        'semnasnet_075_g2'
+    """
 
     network: str = setting("mnasnet", '"mnasnet", "semnasnet" or "mnasnet_small", the searched networks')
     width: float = setting(1.0, "width multiplier")

@@ -24,7 +24,18 @@ CLASSIFIER = "classifier"
 
 @dataclass(frozen=True)
 class MobileNetV1:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Howard et al. 2017, table 1, arXiv:1704.04861.
+
+    Example:
+        >>> from zoo.models.mobilenet_v1 import MobileNetV1
+        >>> MobileNetV1(width=0.5).scaled(1024), zoo.create(MobileNetV1(width=0.25), 0, (32, 32, 3)).output.shape
+        (512, (None, 256))
+    """
 
     width: float = setting(1.0, "width multiplier, alpha in the paper")
     head_conv: bool = setting(False, 'timm\'s "h": a 1x1 convolution of 1024 channels or more before the pooling')

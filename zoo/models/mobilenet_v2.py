@@ -37,7 +37,18 @@ CLASSIFIER = "classifier"
 
 @dataclass(frozen=True)
 class MobileNetV2:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Sandler et al. 2018, MobileNetV2: Inverted Residuals and Linear Bottlenecks, table 2, arXiv:1801.04381.
+
+    Example:
+        >>> from zoo.models.mobilenet_v2 import MobileNetV2
+        >>> MobileNetV2(width=1.4).stem, MobileNetV2(width=1.4).head, len(MobileNetV2().blocks)
+        (48, 1792, 17)
+    """
 
     width: float = setting(1.0, "width multiplier, alpha in the paper")
     depth_multiplier: float = setting(1.0, "of the blocks in the middle stages, rounded up")

@@ -54,7 +54,22 @@ def deepened(rows: Sequence[Row], multiplier: float) -> list[Row]:
 
 @dataclass(frozen=True)
 class MobileNetV3:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Howard et al. 2019, Searching for MobileNetV3, tables 1 and 2, arXiv:1905.02244.
+
+    Example:
+        >>> from zoo.models.mobilenet_v3 import MobileNetV3
+        >>> MobileNetV3("small", width=0.75).name
+        'mobilenetv3_small_075'
+        >>> MobileNetV3("tiny")
+        Traceback (most recent call last):
+            ...
+        ValueError: size='tiny' is not allowed for MobileNet v3: known are large, small.
+    """
 
     size: str = setting("large", '"large" or "small", the two searched networks')
     width: float = setting(1.0, "width multiplier")

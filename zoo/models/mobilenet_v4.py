@@ -125,7 +125,18 @@ class Block:
 
 @dataclass(frozen=True)
 class MobileNetV4:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Qin et al. 2024, the tables of its appendix, arXiv:2404.10518.
+
+    Example:
+        >>> from zoo.models.mobilenet_v4 import MobileNetV4
+        >>> MobileNetV4("medium", antialias=True).name, MobileNetV4("small").stem
+        ('mobilenetv4_conv_aa_medium', 32)
+    """
 
     size: str = setting("small", '"small", "medium" or "large", the paper\'s MNv4-Conv-S, M and L')
     width: float = setting(1.0, "width multiplier; below 1 the stem keeps its channels")

@@ -26,7 +26,18 @@ SQUEEZE = 1 / 16  # of a block's channels
 
 @dataclass(frozen=True)
 class MobileOne:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Vasu et al. 2023, MobileOne: An Improved One Millisecond Mobile Backbone, arXiv:2206.04040.
+
+    Example:
+        >>> from zoo.models.mobileone import MobileOne
+        >>> MobileOne("s1").widths, MobileOne("s1", reparameterized=True).name
+        ([96, 192, 512, 1280], 'mobileone_s1')
+    """
 
     size: str = setting("s0", "letter and number in the paper: s0 is MobileOne-S0")
     groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")

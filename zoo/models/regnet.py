@@ -51,6 +51,17 @@ class RegNet:
 
     All stages have the same group width g. `groups` gives them all the same number of groups instead: the widths stay,
     rounded to multiples of `groups`, and the group width grows with them.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Radosavovic et al. 2020, section 3.3 and tables of its appendix, arXiv:2003.13678.
+
+    Example:
+        >>> from zoo.models.regnet import RegNet
+        >>> config = RegNet("regnetx_mine", d=13, w_0=24, w_a=36.44, w_m=2.49, g=8)
+        >>> config.quantised, config.with_groups(4).widths
+        ({24: 1, 56: 1, 152: 4, 368: 7}, [24, 56, 152, 368])
     """
 
     name: str = field(metadata=meaning("the reference's"))

@@ -30,7 +30,18 @@ SQUEEZE = 16  # channels of a block over those of its squeeze-and-excitation
 
 @dataclass(frozen=True)
 class RepVGG:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Ding et al. 2021, RepVGG: Making VGG-style ConvNets Great Again, arXiv:2101.03697.
+
+    Example:
+        >>> from zoo.models.repvgg import RepVGG
+        >>> RepVGG("b1", groups=4).name, RepVGG("b1").widths
+        ('repvgg_b1g4', [128, 256, 512, 2048])
+    """
 
     size: str = setting("a0", "letter and number in the paper: a0 is RepVGG-A0")
     groups: int = setting(1, "of every second block of a stage, g in the paper")

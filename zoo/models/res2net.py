@@ -24,6 +24,16 @@ class Res2Net(GroupWidth):
     """What makes one network of this family.
 
     `width_per_group` left at None keeps the size of the paper's Res2Net-50, whatever the groups and the scale.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Gao et al. 2019, Res2Net: A New Multi-scale Backbone Architecture, arXiv:1904.01169.
+
+    Example:
+        >>> from zoo.models.res2net import Res2Net
+        >>> Res2Net(depth=50, scale=8).name, Res2Net(depth=50, scale=8).width_per_group
+        ('res2net50_14w_8s', 14)
     """
 
     depth: int = setting(50, "layers, as ResNet's paper counts them")

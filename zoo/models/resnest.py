@@ -40,6 +40,16 @@ class ResNeSt(GroupWidth):
     """What makes one network of this family.
 
     `width_per_group` left at None keeps the size of ResNet, whatever the groups: `equal_width`.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Zhang et al. 2020, ResNeSt: Split-Attention Networks, arXiv:2004.08955.
+
+    Example:
+        >>> from zoo.models.resnest import ResNeSt
+        >>> ResNeSt(depth=50, radix=4, groups=2, width_per_group=40).name
+        'resnest50d_4s2x40d'
     """
 
     depth: int = setting(50, "layers, as ResNet's paper counts them")

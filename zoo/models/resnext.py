@@ -33,6 +33,21 @@ class ResNeXt(GroupWidth):
     """What makes one network of this family.
 
     `width_per_group` left at None keeps the size of ResNet, whatever the groups: `equal_width`.
+
+    Raises:
+        ValueError: for settings that the family does not have, or
+            groups that would make it over twice as large as it should be.
+
+    Source: Xie et al. 2017, Aggregated Residual Transformations for Deep Neural Networks, arXiv:1611.05431.
+
+    Example:
+        >>> from zoo.models.resnext import ResNeXt
+        >>> ResNeXt(depth=50, groups=16).name
+        'resnext50_16x8d'
+        >>> ResNeXt(depth=51)
+        Traceback (most recent call last):
+            ...
+        ValueError: depth=51 is not allowed for ResNeXt: use 26, 50, 101, 152; the nearest is 50.
     """
 
     depth: int = setting(50, "layers, as the paper counts them")

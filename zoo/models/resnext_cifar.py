@@ -31,6 +31,16 @@ class ResNeXtCIFAR(GroupWidth):
     """What makes one network of this family.
 
     `width_per_group` left at None keeps the size of the paper's widest, 16x64d, whatever the groups: `equal_width`.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Xie et al. 2017, section 5.3, arXiv:1611.05431.
+
+    Example:
+        >>> from zoo.models.resnext_cifar import ResNeXtCIFAR
+        >>> ResNeXtCIFAR(29, groups=16, width_per_group=64, dataset="cifar100").name
+        'resnext29_16x64d_cifar100'
     """
 
     depth: int = setting(29, "layers, as the paper counts them")

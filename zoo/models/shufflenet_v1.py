@@ -24,13 +24,30 @@ CLASSIFIER = "output"
 
 
 def nearest_multiple(value: int, divisor: int) -> int:
-    """The multiple of `divisor` nearest to `value`, at least one; halves go up."""
+    """The multiple of `divisor` nearest to `value`, at least one; halves go up.
+
+    Example:
+        >>> from zoo.models.shufflenet_v1 import nearest_multiple
+        >>> nearest_multiple(20, 8), nearest_multiple(3, 8)
+        (24, 8)
+    """
     return max(divisor, (2 * value + divisor) // (2 * divisor) * divisor)
 
 
 @dataclass(frozen=True)
 class ShuffleNetV1:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for other groups than 1, 2, 3, 4 or 8, or a width that is not above 0.
+
+    Source: Zhang et al. 2018, ShuffleNet: An Extremely Efficient CNN for Mobile Devices, table 1, arXiv:1707.01083.
+
+    Example:
+        >>> from zoo.models.shufflenet_v1 import ShuffleNetV1
+        >>> ShuffleNetV1(groups=8, width=0.5).channels
+        (192, 384, 768)
+    """
 
     groups: int = setting(3, "of the pointwise convolutions, g in the paper")
     width: float = setting(1.0, "width multiplier, s in the paper")

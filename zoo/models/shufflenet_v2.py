@@ -30,7 +30,18 @@ CLASSIFIER = "fc"
 
 @dataclass(frozen=True)
 class ShuffleNetV2:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Ma et al. 2018, table 5, arXiv:1807.11164.
+
+    Example:
+        >>> from zoo.models.shufflenet_v2 import ShuffleNetV2
+        >>> ShuffleNetV2(width=1.5).name, ShuffleNetV2(width=1.5, groups=2).name
+        ('shufflenet_v2_x1_5', 'shufflenet_v2_x1_5_g2')
+    """
 
     width: float = setting(1.0, "scale of the channels in table 5 of the paper")
     groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")

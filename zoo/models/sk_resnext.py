@@ -32,6 +32,16 @@ class SKResNeXt(GroupWidth):
     """What makes one network of this family.
 
     `width_per_group` left at None keeps the size of `skresnext50_32x4d` or, with split, of ResNet, whatever the groups.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Li et al. 2019, Selective Kernel Networks, arXiv:1903.06586.
+
+    Example:
+        >>> from zoo.models.sk_resnext import SKResNeXt
+        >>> SKResNeXt(50, groups=32, width_per_group=4).name, SKResNeXt(50).reduced(256)
+        ('skresnext50_32x4d', 32)
     """
 
     depth: int = setting(50, "layers, as ResNet's paper counts them")

@@ -33,7 +33,18 @@ CLASSIFIER = "head.fc"
 
 @dataclass(frozen=True)
 class Xception:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Chollet 2017, Xception: Deep Learning with Depthwise Separable Convolutions, arXiv:1610.02357.
+
+    Example:
+        >>> from zoo.models.xception import Xception
+        >>> Xception("xception_mine", middle=2).modules[-2:]
+        [((728, 1024, 1024), 2), ((1536, 1536, 2048), 1)]
+    """
 
     name: str = field(metadata=meaning("the reference's"))
     middle: int = field(metadata=meaning("modules of the middle flow"))

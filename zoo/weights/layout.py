@@ -24,6 +24,13 @@ class Slot:
     """One weight of a Keras model. `axes` turn the tensor of the checkpoint into Keras's layout.
 
     Where the layer adapts its kernel by LoRA, the weight is the merged kernel, as in Keras's own files.
+
+    Example:
+        >>> from zoo.weights.layout import slots
+        >>> images = keras.Input((8, 8, 4))
+        >>> slot = slots(keras.Model(images, blocks.convolution(images, 8, 3, groups=2, name="conv")))["conv.weight"]
+        >>> slot.shape, slot.axes, slot.fits((8, 4, 3, 3))
+        ((8, 2, 3, 3), (2, 3, 1, 0), False)
     """
 
     variable: keras.Variable
@@ -78,6 +85,13 @@ def slots(model: keras.Model) -> dict[str, Slot]:
     Raises:
         ValueError: a layer's weights have no counterpart there, as those of `keras.layers.Conv2D` in the same model,
             or are quantised.
+
+    Example:
+        >>> from zoo.weights.layout import slots
+        >>> images = keras.Input((8, 8, 4))
+        >>> model = keras.Model(images, blocks.conv_norm(images, 8, 3, name="conv", norm_name="bn"))
+        >>> {name: slot.shape for name, slot in slots(model).items() if name.endswith("weight")}
+        {'conv.weight': (8, 4, 3, 3), 'bn.weight': (8,)}
     """
     slots_by_name = {}
     for layer in model.layers:
@@ -96,6 +110,13 @@ def keras_slots(model: keras.Model) -> dict[str, Slot]:
     """Every weight of `model` as Keras's own files know it: the layer's name, a dot, the weight's number there.
 
     Raises ValueError where a layer's weights are quantised.
+
+    Example:
+        >>> from zoo.weights.layout import keras_slots
+        >>> images = keras.Input((8, 8, 4))
+        >>> model = keras.Model(images, blocks.convolution(images, 8, name="conv"))
+        >>> {name: slot.shape for name, slot in keras_slots(model).items()}
+        {'conv.0': (1, 1, 4, 8)}
     """
     return {
         f"{layer.name}.{index}": _slot(model, layer, variable, tuple(range(len(variable.shape))))
@@ -105,12 +126,25 @@ def keras_slots(model: keras.Model) -> dict[str, Slot]:
 
 
 def names_of(layer: str, names: Iterable[str]) -> set[str]:
-    """Those of `names`, the names of weights, that belong to `layer`."""
+    """Those of `names`, the names of weights, that belong to `layer`.
+
+    Example:
+        >>> from zoo.weights.layout import names_of
+        >>> names_of("fc", ["conv1.weight", "fc.weight", "fc2.weight"])
+        {'fc.weight'}
+    """
     return {name for name in names if name.rpartition(".")[0] == layer}
 
 
 def setting(model: keras.Model, name: str) -> set[float]:
-    """The values that the batch normalisations of `model` have for a setting such as "epsilon"."""
+    """The values that the batch normalisations of `model` have for a setting such as "epsilon".
+
+    Example:
+        >>> from zoo.weights.layout import setting
+        >>> images = keras.Input((8, 8, 4))
+        >>> setting(keras.Model(images, blocks.normalization(images)), "epsilon")
+        {1e-05}
+    """
     return {getattr(layer, name) for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
 
 
@@ -122,6 +156,13 @@ def differing_layers(
     Args:
         saved: the configuration of each saved layer, from JSON.
         settings: the arguments that are compared.
+
+    Example:
+        >>> from zoo.weights.layout import differing_layers
+        >>> images = keras.Input((8, 8, 4))
+        >>> model = keras.Model(images, blocks.convolution(images, 8, name="conv"))
+        >>> differing_layers(model, {"conv": {"groups": 2}}, ["groups"])
+        ['conv has groups=2 in the file and 1 in the network']
     """
     sentences = []
     for layer in model.layers:

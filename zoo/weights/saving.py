@@ -27,6 +27,14 @@ def save_torch(model: keras.Model, path: str | os.PathLike[str]) -> None:
     Raises:
         ValueError: `path` does not end in .safetensors, or a weight has no counterpart in PyTorch, as quantised ones
             have none.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/lcnet.safetensors"
+        >>> model = zoo.create("lcnet_035", 10, (32, 32, 3))
+        >>> zoo.save_torch(model, path)
+        >>> zoo.create(weights=path, input_shape=(32, 32, 3)).output.shape
+        (None, 10)
     """
     from safetensors.numpy import save_file
 
