@@ -13,13 +13,14 @@ from blocks.layers.grouped_conv import GroupedConv2D
 from blocks.layers.initializers import Normal
 from blocks.layers.squeeze_excite import ChannelGate, ImageMean
 from blocks.ops.arguments import positive
+from blocks.typing import Tensor
 
 MOMENTUM = 0.9  # decay of the running statistics; PyTorch's references write 1 - decay, 0.1
 EPSILON = 1e-5
 
 
 def convolution(
-    inputs,
+    inputs: Tensor,
     filters: int,
     kernel_size: int = 1,
     strides: int = 1,
@@ -29,7 +30,7 @@ def convolution(
     dilation: int = 1,
     use_bias: bool = False,
     name: str | None = None,
-):
+) -> Tensor:
     """Convolution of `inputs` (B, H, W, C), padded by `padding` on every side, or by dilation * (kernel_size // 2), as
     the references pad.
 
@@ -60,14 +61,14 @@ def convolution(
 
 
 def normalization(
-    inputs,
+    inputs: Tensor,
     gamma: str = "ones",
     act: str | None = None,
-    residual=None,
+    residual: Tensor | None = None,
     *,
     epsilon: float = EPSILON,
     name: str | None = None,
-):
+) -> Tensor:
     """activation(batch normalisation + residual) over the channels of `inputs` (B, H, W, C), with the references'
     constants.
 
@@ -87,7 +88,7 @@ def normalization(
     return layer(inputs) if residual is None else layer(inputs, residual=residual)
 
 
-def activation(inputs, kind: str | None, *, name: str | None = None):
+def activation(inputs: Tensor, kind: str | None, *, name: str | None = None) -> Tensor:
     """Activation by Keras's name ("relu", "relu6", "hard_silu"); None is none.
 
     Raises:
@@ -102,14 +103,14 @@ def activation(inputs, kind: str | None, *, name: str | None = None):
 
 
 def conv_norm(
-    inputs,
+    inputs: Tensor,
     filters: int,
     kernel_size: int = 1,
     strides: int = 1,
     groups: int = 1,
     act: str | None = None,
     *,
-    residual=None,
+    residual: Tensor | None = None,
     drop_path: float = 0.0,
     gamma: str = "ones",
     epsilon: float = EPSILON,
@@ -117,7 +118,7 @@ def conv_norm(
     dilation: int = 1,
     name: str | None = None,
     norm_name: str | None = None,
-):
+) -> Tensor:
     """Convolution without bias, batch normalisation, residual sum, activation.
 
     (B, H, W, C), and the residual's (B, H/s, W/s, filters), to (B, H/s, W/s, filters).
@@ -142,7 +143,7 @@ def conv_norm(
     return activation(layers.Add()([stochastic_depth(x, drop_path), residual]), act)
 
 
-def stochastic_depth(inputs, rate: float):
+def stochastic_depth(inputs: Tensor, rate: float) -> Tensor:
     """In training, drop the whole branch `inputs` (B, H, W, C) of a share `rate` of the images, and scale the others
     by 1 / (1 - rate). Source: Huang et al. 2016, Deep Networks with Stochastic Depth, section 3, arXiv:1603.09382.
 
@@ -159,14 +160,14 @@ def stochastic_depth(inputs, rate: float):
 
 
 def squeeze_excite(
-    inputs,
+    inputs: Tensor,
     reduced: int,
     gate: str = "sigmoid",
     *,
     act: str = "relu",
     layer_names: tuple[str, str] = ("conv_reduce", "conv_expand"),
     name: str | None = None,
-):
+) -> Tensor:
     """Scale each channel of `inputs` (B, H, W, C) by a gate computed from the mean of all of them.
 
     Mean over the image, 1x1 convolution to `reduced` channels, `act`, 1x1 convolution back, `gate`, product.
@@ -190,7 +191,7 @@ def squeeze_excite(
     return ChannelGate()(inputs, activation(x, gate))
 
 
-def global_average(inputs, keepdims: bool = False):
+def global_average(inputs: Tensor, keepdims: bool = False) -> Tensor:
     """Mean of `inputs` (B, H, W, C) over the image: (B, C), or (B, 1, 1, C).
 
     Raises:
@@ -203,7 +204,7 @@ def global_average(inputs, keepdims: bool = False):
     return layers.GlobalAveragePooling2D(data_format="channels_last", keepdims=keepdims)(inputs)
 
 
-def flatten(inputs):
+def flatten(inputs: Tensor) -> Tensor:
     """(B, H, W, C), H and W known, to (B, H * W * C), by one operation: `keras.layers.Flatten` looks up the batch's
     size first, which divides an exported graph.
 

@@ -13,6 +13,7 @@ import pytest
 
 from helpers.file_server import serve
 from helpers.processes import process_environment
+from helpers.terminal import Terminal
 from zoo.weights import download as downloads
 from zoo.weights.download import DownloadError, download, unpack
 from zoo.weights.published import Published, fetch, resolve
@@ -234,3 +235,13 @@ def test_without_huggingface_hub_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"pip install 'grouped-convolution-zoo\[weights\]'"):
         fetch(resolve("timm/mobilenetv3_small_050.lamb_in1k"))
+
+
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(server, tmp_path, capfd):
+    code = "import pathlib, sys; from zoo.weights import download; download.download(sys.argv[1], pathlib.Path('w[b]'))"
+    terminal = Terminal([sys.executable, "-c", code, server.address], tmp_path, process_environment(TERM="xterm"))
+    terminal.read()
+    assert terminal.process.wait(20) == 0 and (tmp_path / "w[b]").read_bytes() == CONTENT
+    assert "w[b]" in terminal.shown and "512.0/512.0 kB" in terminal.shown
+    download(server.address, tmp_path / "v")
+    assert capfd.readouterr() == ("", "")

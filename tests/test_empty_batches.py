@@ -48,7 +48,7 @@ LAYERS = {
     "average": (lambda: blocks.PaddedPooling2D("average", 3, 2, "same"), IMAGES),
     "maximum, channels first": (lambda: blocks.PaddedPooling2D("max", 3, 2, 1, "channels_first"), (0, 32, 9, 9)),
     "average of few channels": (lambda: blocks.PaddedPooling2D("average", 3, 2, 1), (0, 9, 9, 3)),
-    "shuffle": (lambda: blocks.ChannelShuffle(4, pieces=2), IMAGES),
+    "shuffle": (lambda: blocks.ChannelShuffle(4, num_outputs=2), IMAGES),
     "mean": (blocks.ImageMean, IMAGES),
     "selection": (lambda: blocks.ChannelSelection(8, 2), IMAGES),
     "local response": (blocks.LocalResponseNormalization, IMAGES),

@@ -10,6 +10,7 @@ import inspect
 import pkgutil
 import tempfile
 import textwrap
+import typing
 
 import keras
 import numpy as np
@@ -44,6 +45,11 @@ def modules() -> list:
     return opened
 
 
+def is_type_alone(value) -> bool:
+    """Whether it is for type checkers: there is nothing to call."""
+    return typing.is_typeddict(value) or getattr(value, "_is_protocol", False)
+
+
 def public_objects() -> dict:
     """Path -> function or class, for every one of the modules, the packages and the families."""
     objects = [getattr(package, name) for package in (blocks, zoo) for name in package.__all__]
@@ -55,7 +61,7 @@ def public_objects() -> dict:
         for name, value in vars(module).items()
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
     ]
-    originals = [inspect.unwrap(value) for value in objects if callable(value)]
+    originals = [inspect.unwrap(value) for value in objects if callable(value) and not is_type_alone(value)]
     return {f"{value.__module__}.{value.__qualname__}": value for value in originals}
 
 

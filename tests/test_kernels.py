@@ -85,16 +85,16 @@ def test_not_a_number_and_infinity_pass_through():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("pieces", [1, 2, 3])
+@pytest.mark.parametrize("num_outputs", [1, 2, 3])
 @pytest.mark.parametrize("sizes, groups", [((60, 60), 2), ((60,), 3), ((10, 14), 4), ((7, 5, 18), 5), ((6, 6, 6), 3)])
-def test_shuffle_equals_tensorflow(monkeypatch, sizes, groups, pieces, dtype):
+def test_shuffle_equals_tensorflow(monkeypatch, sizes, groups, num_outputs, dtype):
     parts = [drawn(3, 5, 7, size, dtype=dtype, seed=size) for size in sizes]
-    weights = [drawn(3, 5, 7, sum(sizes) // pieces, dtype=dtype, seed=piece) for piece in range(pieces)]
+    weights = [drawn(3, 5, 7, sum(sizes) // num_outputs, dtype=dtype, seed=seed) for seed in range(num_outputs)]
 
     def results():
         with tf.GradientTape() as tape:
             tape.watch(parts)
-            outputs = channel_shuffle.shuffle(parts, groups, pieces)
+            outputs = channel_shuffle.shuffle(parts, groups, num_outputs)
         return [*outputs, *tape.gradient(outputs, parts, weights)]
 
     found = results()

@@ -14,13 +14,23 @@ SOURCES = [ROOT / "train.py", *sorted(path for folder in FOLDERS for path in (RO
 
 # Who may import whom, from the bottom up: a floor sees those below it, and itself.
 FLOORS = (
+    ("blocks.typing",),
     ("blocks.kernels",),
     ("blocks.ops",),
     ("blocks.layers",),
     ("blocks.composites",),
     ("blocks.families",),
     ("blocks",),
-    ("zoo.checks", "zoo.costs", "zoo.environment", "zoo.errors", "zoo.hardware", "zoo.metrics"),
+    (
+        "zoo.checks",
+        "zoo.costs",
+        "zoo.environment",
+        "zoo.errors",
+        "zoo.hardware",
+        "zoo.locks",
+        "zoo.metrics",
+        "zoo.typing",
+    ),
     ("zoo.complexity", "zoo.decoding", "zoo.lora", "zoo.tensorflow_process", "zoo.timing", "zoo.transforms"),
     ("zoo.models",),
     ("zoo.registry",),
@@ -35,7 +45,9 @@ FLOORS = (
     ("zoo.__main__", "train"),
 )
 LIBRARY = FLOORS.index(("zoo",))  # the highest floor that is used without a training
-TRAINING_ONLY = {"hydra", "omegaconf", "wandb", "tensorflow_datasets", "sklearn", "rich", "filelock"}
+# filelock is not among them: it needs nothing else, and kernels and weights are locked without a training too; nor is
+# rich, which Keras needs.
+TRAINING_ONLY = {"hydra", "omegaconf", "wandb", "tensorflow_datasets", "sklearn"}
 
 
 def module_of(path: Path) -> str:
@@ -127,3 +139,10 @@ def test_what_two_test_files_need_is_in_the_helpers():
         modules = {part for module in imports(path) for part in (module or "").split(".")}
         others = {other.stem for other in (ROOT / "tests").glob("test_*.py")} | {"conftest"}
         assert not modules & others, f"{path.relative_to(ROOT)} imports from another test file"
+
+
+def test_all_locks_are_filelocks():
+    """The system's own calls differ, and the modules of one system cannot be imported on another."""
+    for module, path in MODULES.items():
+        if floor_of(module) is not None:
+            assert not imports(path) & {"fcntl", "msvcrt"}, module

@@ -54,7 +54,7 @@ LAYERS = {
     ),
     "maximum": (lambda dtype: blocks.PaddedPooling2D("max", 3, 2, 1, dtype=dtype), {}, "x"),
     "average": (lambda dtype: blocks.PaddedPooling2D("average", 3, 2, 1, dtype=dtype), {}, "x"),
-    "shuffle": (lambda dtype: blocks.ChannelShuffle(4, pieces=2, dtype=dtype), {}, "x"),
+    "shuffle": (lambda dtype: blocks.ChannelShuffle(4, num_outputs=2, dtype=dtype), {}, "x"),
     "mean": (lambda dtype: blocks.ImageMean(dtype=dtype), {}, "x"),
     "gate": (lambda dtype: blocks.ChannelGate(dtype=dtype), {}, "xg"),
     "nearest": (lambda dtype: blocks.ResizeLike(dtype=dtype), {}, "xg"),

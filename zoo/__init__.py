@@ -7,7 +7,7 @@ The examples of all docstrings can be pasted into a Python prompt after `import 
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo import moved
 from zoo.registration import register
@@ -59,7 +59,7 @@ register()  # someone who works with Keras may load a saved model next
 moved.install()
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
     value = getattr(import_module(HOMES[name]), name)

@@ -222,6 +222,6 @@ def _children(model: keras.Model) -> dict[str, set[str]]:
     return children
 
 
-def _info(output) -> FeatureInfo:
+def _info(output: Any) -> FeatureInfo:
     # Strides are powers of two; convolutions without padding, as in AlexNet, lose a few pixels more.
     return FeatureInfo(2 ** round(math.log2(PROBE / output.shape[1])), output.shape[-1])

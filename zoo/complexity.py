@@ -49,8 +49,8 @@ class LayerCost:
     """
 
     layer: Any  # a Keras layer or operation
-    inputs: tuple[tuple, ...]  # shapes, batch axis first
-    outputs: tuple  # shape; of several outputs, as a split has them, the first one's
+    inputs: tuple[tuple[Any, ...], ...]  # shapes, batch axis first
+    outputs: tuple[Any, ...]  # shape; of several outputs, as a split has them, the first one's
     cost: Profile
     arguments: Any = field(repr=False, compare=False)  # Keras's SymbolicArguments, from which the call can be repeated
 
@@ -136,7 +136,7 @@ def _calls(model: keras.Model, counted: set[int]) -> list[LayerCost]:
     return rows
 
 
-def _nodes(model: keras.Model) -> list:
+def _nodes(model: keras.Model) -> list[Any]:
     """The calls that make up the model. Raises ValueError for a model that is code and not a graph."""
     function = model._functional if isinstance(model, keras.Sequential) else model
     if not hasattr(function, "_nodes_by_depth"):
@@ -145,7 +145,7 @@ def _nodes(model: keras.Model) -> list:
     return list(itertools.chain.from_iterable(by_depth[depth] for depth in sorted(by_depth, reverse=True)))
 
 
-def _call(layer, inputs: tuple, outputs: tuple) -> Profile:
+def _call(layer: keras.layers.Layer, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> Profile:
     """Cost of one call of `layer`, from its shapes with the batch axis first."""
     if isinstance(layer, DepthwiseSeparableConv2D):
         between = layer.depthwise.compute_output_shape(inputs)
@@ -169,5 +169,5 @@ def _call(layer, inputs: tuple, outputs: tuple) -> Profile:
     return Profile(0, 0, 0)  # normalisations, activations, sums: no multiply-accumulates by this definition
 
 
-def _spatial(shape: tuple, data_format: str) -> tuple:
+def _spatial(shape: tuple[Any, ...], data_format: str) -> tuple[Any, ...]:
     return shape[1:-1] if data_format == "channels_last" else shape[2:]

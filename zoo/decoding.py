@@ -15,7 +15,7 @@ ENCODED = [tf.TensorSpec((), tf.string)]
 
 
 @tf.function(input_signature=ENCODED, autograph=False)
-def decode(encoded):
+def decode(encoded: tf.Tensor) -> tf.Tensor:
     """uint8 (H, W, 3) of the bytes of a picture, a string tensor (), in any format that the installed Pillow opens.
 
     The picture is turned as its EXIF orientation says (`ImageOps.exif_transpose`), what is transparent is laid over
@@ -44,7 +44,7 @@ def decode(encoded):
 
 
 @tf.function(input_signature=ENCODED, autograph=False)
-def orientation(encoded):
+def orientation(encoded: tf.Tensor) -> tf.Tensor:
     """int32 (): the EXIF orientation, 1 to 8, of a picture that TensorFlow decodes as Pillow does; else BY_PILLOW.
 
     Raises nothing for bytes that are no picture: Pillow meets them in `decode`.
@@ -67,7 +67,7 @@ def orientation(encoded):
     return tf.ensure_shape(turned, ())
 
 
-def _is_small_png(encoded):
+def _is_small_png(encoded: tf.Tensor) -> tf.Tensor:
     """Whether it is IHDR, one IDAT and IEND, so that nothing is left to ask Pillow: data sets of small pictures are."""
     start = tf.strings.join([tf.strings.substr(encoded, 0, len(PNG)), bytes(len(PNG))])
     start = tf.io.decode_raw(start, tf.uint8)[: len(PNG)]
@@ -76,7 +76,7 @@ def _is_small_png(encoded):
     return tf.reduce_all(begins) & (length + len(PNG) + 16 == tf.strings.length(encoded))
 
 
-def upright(image, turned):
+def upright(image: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
     """(H, W, C) as stored, or a part of it -> as it is to be seen, given its EXIF orientation (int32, 1 to 8).
 
     Example:
@@ -92,7 +92,7 @@ def upright(image, turned):
     return tf.cond(columns, lambda: tf.reverse(image, (1,)), lambda: image)
 
 
-def upright_shape(stored, turned):
+def upright_shape(stored: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
     """(H, W, C) of `upright` of an image whose stored shape is `stored`.
 
     Example:
@@ -103,7 +103,7 @@ def upright_shape(stored, turned):
     return tf.where(_turns(turned)[0], tf.gather(stored, (1, 0, 2)), stored)
 
 
-def stored_window(window, stored, turned):
+def stored_window(window: tuple[int, ...], stored: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
     """Where a window (top, left, height, width) of the upright image lies in the stored one, of shape `stored`.
 
     Example:
@@ -119,12 +119,12 @@ def stored_window(window, stored, turned):
     return tf.where(swapped, tf.stack([left, top, width, height]), tf.stack([top, left, height, width]))
 
 
-def _turns(turned):
+def _turns(turned: tf.Tensor) -> tf.Tensor:
     """What makes an image upright: whether its axes are swapped, then its rows reversed, then its columns."""
     return turned >= 5, (turned % 4 == 3) | (turned % 4 == 0), (turned % 4 == 2) | (turned % 4 == 3)
 
 
-def _tensorflow(encoded):
+def _tensorflow(encoded: tf.Tensor) -> tf.Tensor:
     return tf.cond(
         tf.io.is_jpeg(encoded),
         lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),

@@ -4,19 +4,21 @@ import importlib.util
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from blocks import exportable
 from zoo.checks import check_name
+from zoo.typing import Tensor
 
 FORMATS = {"savedmodel": "tf_saved_model", "litert": "litert", "onnx": "onnx"}  # our name -> Keras's
 SUFFIXES = {"savedmodel": "", "litert": ".tflite", "onnx": ".onnx"}
 IMAGE_AXES = ("batch", "height", "width", "channels")
 
 
-def export(model: keras.Model, path: str | os.PathLike, format: str | None = None) -> None:
+def export(model: keras.Model, path: str | os.PathLike[str], format: str | None = None) -> None:
     """Write `model` for inference in another runtime.
 
     The file names its tensors as the model does, `images` and `logits` for a network of `zoo.create`; open axes of an
@@ -75,7 +77,7 @@ def _check_onnx() -> None:
         )
 
 
-def _with_named_outputs(model: keras.Model) -> tuple[keras.Model, list]:
+def _with_named_outputs(model: keras.Model) -> tuple[keras.Model, list[Any]]:
     """`model` with a dictionary of outputs, whose keys become the names in the file, and the names of its inputs."""
     names = [_origin(tensor) for tensor in model.outputs]
     single = isinstance(model, keras.Sequential) or not isinstance(model.input, (dict, list, tuple))
@@ -90,7 +92,7 @@ def _with_named_outputs(model: keras.Model) -> tuple[keras.Model, list]:
     return keras.Model(inputs, outputs, name=model.name), [signature]
 
 
-def _origin(tensor) -> str:
+def _origin(tensor: Tensor) -> str:
     """The name of the layer that computes `tensor`, within nested models too: `logits` behind preprocessing as well."""
     operation, _, index = tensor._keras_history
     inner = getattr(operation, "outputs", None) if isinstance(operation, keras.Model) else None
@@ -116,7 +118,7 @@ def _finish_onnx(path: Path, outputs: list[str]) -> None:
     onnx.save(file, path)
 
 
-def _replace_erfc(graph) -> None:
+def _replace_erfc(graph: Any) -> None:
     """1 - erf(x) for the complementary error function, TensorFlow's way to GELU, which ONNX does not have."""
     from onnx import helper, numpy_helper
 

@@ -1,10 +1,12 @@
 """From a picture to what a network expects: resized, cropped and normalised exactly as its reference does it."""
 
 import os
+from typing import Any
 
 import keras
 
 from zoo import transforms  # not names of it: where it is imported first, this runs in the midst of that
+from zoo.typing import Shape, Tensor
 from zoo.weights.published import Published, resolve
 
 INTERPOLATIONS = ("bilinear", "bicubic")  # those of published weights, which LiteRT and ONNX can compute
@@ -94,7 +96,7 @@ class Preprocessing(keras.layers.Layer):
         name: str | None = None,
         dtype: str = "float32",
         trainable: bool = False,
-    ):
+    ) -> None:
         super().__init__(name=name, dtype=dtype, trainable=trainable)
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f"size={size!r} is not allowed: give a number of pixels, 224 for instance.")
@@ -112,7 +114,7 @@ class Preprocessing(keras.layers.Layer):
         self.mean, self.std = tuple(mean), tuple(std)
         self.resized = transforms.resized_side(size, crop)
 
-    def __call__(self, images, *args, **kwargs):
+    def __call__(self, images: Tensor, *args: Any, **kwargs: Any) -> Any:
         if isinstance(images, (str, os.PathLike)):
             images = self._open(images)[None]
         elif isinstance(images, bytes):
@@ -124,7 +126,7 @@ class Preprocessing(keras.layers.Layer):
             )
         return super().__call__(images, *args, **kwargs)
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         if len(images.shape) == 3:
             return self.call(images[None])[0]
         if len(images.shape) != 4 or images.shape[-1] != 3 or 0 in tuple(images.shape)[1:3]:
@@ -140,20 +142,20 @@ class Preprocessing(keras.layers.Layer):
         levels = transforms.resize_and_crop(images, self.size, self.resized, self.interpolation, self.crop_mode, fill)
         return transforms.normalise(levels, self.mean, self.std)
 
-    def read(self, path):
+    def read(self, path: str | os.PathLike[str]) -> Any:
         """(size, size, 3) of the picture in a file; the path may be a string tensor, so that tf.data can map this."""
         import tensorflow as tf
 
         return self.call(decode(tf.io.read_file(path))) if tf.is_tensor(path) else self(self._open(path))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-3], self.size, self.size, 3)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         keys = ("size", "crop", "mean", "std", "interpolation", "crop_mode")
         return {**super().get_config(), "dtype": "float32", **{key: getattr(self, key) for key in keys}}
 
-    def _open(self, path):
+    def _open(self, path: str | os.PathLike[str]) -> Any:
         try:
             with open(path, "rb") as file:
                 encoded = file.read()
@@ -162,7 +164,7 @@ class Preprocessing(keras.layers.Layer):
         return _checked(encoded, os.fspath(path))
 
 
-def decode(encoded):
+def decode(encoded: Tensor) -> Any:
     """`zoo.decoding.decode`, which imports TensorFlow.
 
     Example:
@@ -180,7 +182,7 @@ def decode(encoded):
     return decode(encoded)
 
 
-def _checked(encoded: bytes, what: str):
+def _checked(encoded: bytes, what: str) -> Any:
     import tensorflow as tf
 
     try:

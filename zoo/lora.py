@@ -3,6 +3,8 @@
 Source: Hu et al. 2021, LoRA, section 4.1, arXiv:2106.09685.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -23,7 +25,7 @@ def is_adapted(layer: keras.Layer) -> bool:
     return getattr(layer, "lora_enabled", False)
 
 
-def merged_kernel(layer: keras.Layer):
+def merged_kernel(layer: keras.Layer) -> Any:
     """Kernel + alpha / rank * product, in the precision of the stored kernel and the factors, float32 at least.
 
     `layer.kernel` is the same rounded to the type that the layer computes in, bfloat16 in mixed precision.

@@ -5,7 +5,10 @@ A saved model that has them can then be loaded, and `import zoo` alone stays as 
 
 import importlib
 import importlib.abc
+import os
 import sys
+import types
+from importlib.machinery import ModuleSpec
 
 HOMES = ("blocks", "zoo.input_pipeline")  # importing these registers what is in them
 
@@ -26,7 +29,7 @@ def _import_layers() -> None:
 class _AfterKeras(importlib.abc.MetaPathFinder):
     """Finds Keras as the other finders do, for a loader that imports the layers behind it."""
 
-    def find_spec(self, fullname, path, target=None):
+    def find_spec(self, fullname: str, path: str | os.PathLike[str], target: types.ModuleType | None = None):
         if fullname != "keras":
             return None
         others = (each for each in sys.meta_path if each is not self and hasattr(each, "find_spec"))
@@ -39,16 +42,16 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
 class _Loader(importlib.abc.Loader):
     """Loads Keras by its own loader, then the layers; the finder is not needed any more then."""
 
-    def __init__(self, loader: importlib.abc.Loader, finder: _AfterKeras):
+    def __init__(self, loader: importlib.abc.Loader, finder: _AfterKeras) -> None:
         self.loader, self.finder = loader, finder
 
     def __getattr__(self, name: str):
         return getattr(self.loader, name)  # for lookups of Keras's location, without importing it
 
-    def create_module(self, spec):
+    def create_module(self, spec: ModuleSpec):
         return self.loader.create_module(spec)
 
-    def exec_module(self, module):
+    def exec_module(self, module: types.ModuleType) -> None:
         module.__spec__.loader = module.__loader__ = self.loader  # what Keras says of itself stays as it is
         self.loader.exec_module(module)
         if self.finder in sys.meta_path:

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
@@ -147,12 +147,12 @@ def check_memory(rows: Sequence[LayerCost], batch: int) -> None:
 class _Pool:
     """Random tensors, one for every shape, type and place among a call's inputs."""
 
-    def __init__(self, batch: int):
+    def __init__(self, batch: int) -> None:
         import numpy as np
 
         self.batch, self.held, self.random = batch, {}, np.random.default_rng(0)
 
-    def get(self, shape: tuple, dtype: str, place: int):
+    def get(self, shape: tuple[Any, ...], dtype: str, place: int):
         import tensorflow as tf
 
         key = shape, dtype, place
@@ -162,26 +162,26 @@ class _Pool:
         return self.held[key]
 
 
-def _replay(row: LayerCost, pool: _Pool) -> tuple[Callable, list]:
+def _replay(row: LayerCost, pool: _Pool) -> tuple[Callable[..., Any], list[Any]]:
     """The call of one row as a function of its tensors, all else being as in the graph, and values for them."""
     symbols = row.arguments.keras_tensors
     values = [pool.get(tuple(each.shape), each.dtype, place) for place, each in enumerate(symbols)]
 
-    def again(*given):
+    def again(*given: Any):
         args, kwargs = row.arguments.fill_in({id(symbol): value for symbol, value in zip(symbols, given, strict=True)})
         return row.layer(*args, **kwargs)
 
     return again, values
 
 
-def _inside(function: Callable, values: list) -> Callable[[], float]:
+def _inside(function: Callable[..., Any], values: list[Any]) -> Callable[[], float]:
     """Calls the function and gives its seconds, by a clock that the graph itself reads before and after it.
 
     What Python needs to call a graph, a tenth of a millisecond, is not in it: many layers take less than that.
     """
     import tensorflow as tf
 
-    def clocked(*given):
+    def clocked(*given: Any):
         start = tf.timestamp()
         with tf.control_dependencies([start]):
             outputs = function(*map(tf.identity, given))
@@ -192,7 +192,7 @@ def _inside(function: Callable, values: list) -> Callable[[], float]:
     return lambda: max(0.0, float(traced(*values)[0]))
 
 
-def _outside(function: Callable, values: list) -> Callable[[], float]:
+def _outside(function: Callable[..., Any], values: list[Any]) -> Callable[[], float]:
     """Calls the function and gives its seconds until the GPU is done, which a clock in the graph would not wait for."""
     import tensorflow as tf
 

@@ -6,9 +6,12 @@ from blocks.composites import convolution, normalization
 from blocks.layers.channel_selection import ChannelSelection
 from blocks.layers.channel_shuffle import ChannelShuffle
 from blocks.layers.dotted_names import Scope
+from blocks.typing import Tensor
 
 
-def condensenet_unit(inputs, growth: int, groups: int = 4, *, bottleneck: int = 4, name: str | None = None):
+def condensenet_unit(
+    inputs: Tensor, growth: int, groups: int = 4, *, bottleneck: int = 4, name: str | None = None
+) -> Tensor:
     """Dense unit of learned group convolutions, condensed: (B, H, W, C) -> (B, H, W, C + growth).
 
     Selection of channels, grouped 1x1 convolution to bottleneck * growth channels, channel shuffle, grouped 3x3

@@ -9,11 +9,12 @@ from blocks.composites import activation, convolution, stochastic_depth
 from blocks.layers.dotted_names import Dense, LayerNormalization, Scope
 from blocks.layers.layer_scale import LayerScale
 from blocks.ops.arguments import positive
+from blocks.typing import Tensor
 
 EPSILON = 1e-6
 
 
-def layer_norm(inputs, *, name: str | None = None):
+def layer_norm(inputs: Tensor, *, name: str | None = None) -> Tensor:
     """Normalise the channels of every position of `inputs` (B, ..., C). Source: Ba et al. 2016, arXiv:1607.06450.
 
     Raises:
@@ -28,7 +29,7 @@ def layer_norm(inputs, *, name: str | None = None):
 
 
 def convnext_block(
-    inputs,
+    inputs: Tensor,
     groups: int | None = None,
     *,
     expansion: int = 4,
@@ -37,7 +38,7 @@ def convnext_block(
     drop_path: float = 0.0,
     layer_scale: float = 1e-6,
     name: str | None = None,
-):
+) -> Tensor:
     """Spatial convolution, then two layers over the channels, added to the input: (B, H, W, C) -> (B, H, W, C).
 
     Convolution, layer normalisation, `expansion` * C channels with GELU, C channels, scaled channel by channel.
@@ -76,7 +77,7 @@ def convnext_block(
     return layers.Add()([stochastic_depth(LayerScale(layer_scale, name=name)(x), drop_path), inputs])
 
 
-def _dense(inputs, filters: int, *, use_bias: bool, name: str | None):
+def _dense(inputs: Tensor, filters: int, *, use_bias: bool, name: str | None) -> Tensor:
     """A dense layer over the channels, initialised as `convolution` is."""
     initializer = keras.initializers.RandomNormal(stddev=math.sqrt(2.0 / positive(filters, "filters")))
     return Dense(filters, use_bias=use_bias, kernel_initializer=initializer, name=name)(inputs)

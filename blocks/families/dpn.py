@@ -4,12 +4,13 @@ from keras import layers, ops
 
 from blocks.composites import convolution, normalization
 from blocks.layers.dotted_names import Scope
+from blocks.typing import Tensor
 
 EPSILON = 1e-3
 
 
 def dual_path_block(
-    inputs,
+    inputs: Tensor,
     width: int,
     residual: int,
     growth: int,
@@ -19,7 +20,7 @@ def dual_path_block(
     project: bool = False,
     separate: bool = False,
     name: str | None = None,
-):
+) -> Tensor:
     """Dual path block: (B, H, W, C) -> (B, H/strides, W/strides, residual + dense + growth).
 
     The first `residual` channels of the input are a residual path, to which the block adds; the others are a dense
@@ -62,8 +63,8 @@ def dual_path_block(
 
 
 def preactivated(
-    inputs, filters: int, kernel_size: int = 1, strides: int = 1, groups: int = 1, *, name: str | None = None
-):
+    inputs: Tensor, filters: int, kernel_size: int = 1, strides: int = 1, groups: int = 1, *, name: str | None = None
+) -> Tensor:
     """Normalisation, ReLU, convolution: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Raises:

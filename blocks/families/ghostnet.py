@@ -7,17 +7,18 @@ from blocks.layers.dotted_names import Scope
 from blocks.layers.grouped_conv import GroupedConv2D
 from blocks.layers.pooling import PaddedPooling2D
 from blocks.layers.resize import ResizeLike
+from blocks.typing import Tensor
 
 
 def ghost_module(
-    inputs,
+    inputs: Tensor,
     filters: int,
     act: str | None = "relu",
     groups: int | None = None,
     *,
     attention: bool = False,
     name: str | None = None,
-):
+) -> Tensor:
     """Ghost module: (B, H, W, C) -> (B, H, W, filters), half of them computed and half derived from those.
 
     1x1 convolution to filters / 2 intrinsic maps, then a spatial 3x3 on each of these, the cheap operation, for as
@@ -52,7 +53,7 @@ def ghost_module(
     return x
 
 
-def dfc_attention(inputs, filters: int, groups: int | None = None, *, name: str | None = None):
+def dfc_attention(inputs: Tensor, filters: int, groups: int | None = None, *, name: str | None = None) -> Tensor:
     """Decoupled fully connected attention: (B, H, W, C) -> (B, floor(H/2), floor(W/2), filters), between 0 and 1.
 
     2x2 average, 1x1 convolution, and what stands for a fully connected layer along the rows and one along the
@@ -89,7 +90,7 @@ def dfc_attention(inputs, filters: int, groups: int | None = None, *, name: str 
 
 
 def ghost_bottleneck(
-    inputs,
+    inputs: Tensor,
     filters: int,
     expanded: int,
     kernel_size: int = 3,
@@ -99,7 +100,7 @@ def ghost_bottleneck(
     squeeze: int = 0,
     attention: bool = False,
     name: str | None = None,
-):
+) -> Tensor:
     """Ghost bottleneck: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Ghost module to `expanded` channels; at stride 2 a spatial convolution of `kernel_size`; optional

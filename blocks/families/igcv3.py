@@ -3,9 +3,12 @@
 from blocks.composites import conv_norm
 from blocks.layers.channel_shuffle import ChannelShuffle
 from blocks.layers.dotted_names import Scope
+from blocks.typing import Tensor
 
 
-def igcv3_unit(inputs, filters: int, expanded: int, groups: int = 2, strides: int = 1, *, name: str | None = None):
+def igcv3_unit(
+    inputs: Tensor, filters: int, expanded: int, groups: int = 2, strides: int = 1, *, name: str | None = None
+) -> Tensor:
     """Interleaved low-rank group convolutions: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Linear grouped 1x1 convolution to `expanded` channels, channel shuffle, depthwise 3x3 followed by ReLU6, linear

@@ -7,17 +7,18 @@ from keras import layers, ops
 from blocks.composites import convolution, normalization, squeeze_excite, stochastic_depth
 from blocks.layers.dotted_names import Scope
 from blocks.ops.group_sizes import split_channels
+from blocks.typing import Tensor
 
 
 def mixed_convolution(
-    inputs,
+    inputs: Tensor,
     filters: int,
     kernel_sizes: int | Sequence[int],
     strides: int = 1,
     groups: int | None = 1,
     *,
     name: str | None = None,
-):
+) -> Tensor:
     """A convolution for each of `kernel_sizes` over its share of the channels: (B, H, W, C) -> (B, H/s, W/s, filters).
 
     Channels and filters are shared out evenly, and what is left goes to the first kernel.
@@ -56,7 +57,7 @@ def mixed_convolution(
 
 
 def mixnet_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     expanded: int,
     kernel_sizes: int | Sequence[int],
@@ -69,7 +70,7 @@ def mixnet_block(
     squeeze: int = 0,
     drop_path: float = 0.0,
     name: str | None = None,
-):
+) -> Tensor:
     """Inverted residual whose convolutions are mixed: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     1x1 convolution to `expanded` channels, spatial convolutions of `kernel_sizes`, squeeze-and-excitation, linear 1x1

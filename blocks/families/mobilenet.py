@@ -2,10 +2,11 @@
 
 from blocks.composites import EPSILON, conv_norm, squeeze_excite
 from blocks.layers.dotted_names import Scope
+from blocks.typing import Tensor
 
 
 def mobilenet_v1_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     strides: int = 1,
     groups: int | None = None,
@@ -20,7 +21,7 @@ def mobilenet_v1_block(
     drop_path: float = 0.0,
     epsilon: float = EPSILON,
     name: str | None = None,
-):
+) -> Tensor:
     """Depthwise separable convolution: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Spatial convolution, normalisation, `act`; 1x1 convolution, normalisation, `final_act`.
@@ -68,7 +69,7 @@ def mobilenet_v1_block(
 
 
 def mobilenet_v2_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     expanded: int,
     strides: int = 1,
@@ -76,7 +77,7 @@ def mobilenet_v2_block(
     *,
     drop_path: float = 0.0,
     name: str | None = None,
-):
+) -> Tensor:
     """Inverted residual with a linear bottleneck: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     1x1 convolution to `expanded` channels (t * C in the paper, t the expansion ratio), spatial 3x3, both followed
@@ -103,7 +104,7 @@ def mobilenet_v2_block(
 
 
 def mobilenet_v3_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     expanded: int,
     strides: int = 1,
@@ -118,7 +119,7 @@ def mobilenet_v3_block(
     drop_path: float = 0.0,
     epsilon: float = EPSILON,
     name: str | None = None,
-):
+) -> Tensor:
     """Inverted residual with an optional squeeze-and-excitation: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     As `mobilenet_v2_block`, with a kernel of `kernel_size`, any activation, and a gate on the expanded channels.

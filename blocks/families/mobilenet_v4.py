@@ -1,12 +1,15 @@
 """The blocks of MobileNet v4: the universal and the fused inverted bottleneck."""
 
+from typing import Unpack
+
 from blocks.composites import conv_norm
-from blocks.layers.dotted_names import Scope
+from blocks.layers.dotted_names import ConvNormNames, Scope
 from blocks.layers.pooling import PaddedPooling2D
+from blocks.typing import Tensor
 
 
 def universal_inverted_bottleneck(
-    inputs,
+    inputs: Tensor,
     filters: int,
     expanded: int,
     strides: int = 1,
@@ -18,7 +21,7 @@ def universal_inverted_bottleneck(
     antialias: bool = False,
     drop_path: float = 0.0,
     name: str | None = None,
-):
+) -> Tensor:
     """Inverted residual with up to two spatial convolutions: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Spatial convolution of `start_kernel` without activation, 1x1 to `expanded` channels, spatial of `middle_kernel`,
@@ -82,7 +85,7 @@ def universal_inverted_bottleneck(
 
 
 def fused_inverted_bottleneck(
-    inputs,
+    inputs: Tensor,
     filters: int,
     expanded: int,
     strides: int = 1,
@@ -92,7 +95,7 @@ def fused_inverted_bottleneck(
     antialias: bool = False,
     drop_path: float = 0.0,
     name: str | None = None,
-):
+) -> Tensor:
     """Inverted residual that expands with its spatial convolution: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Dense convolution of `kernel_size` to `expanded` channels, `act`, linear 1x1 to `filters`; the input is added where
@@ -118,7 +121,16 @@ def fused_inverted_bottleneck(
     )
 
 
-def _strided(x, filters, kernel_size, strides, groups, act, antialias, **names):
+def _strided(
+    x: Tensor,
+    filters: int,
+    kernel_size: int,
+    strides: int,
+    groups: int,
+    act: str | None,
+    antialias: bool,
+    **names: Unpack[ConvNormNames],
+) -> Tensor:
     """conv_norm, or conv_norm at stride 1 and a 2x2 average that has the strides."""
     averaged = antialias and strides != 1
     x = conv_norm(x, filters, kernel_size, 1 if averaged else strides, groups, act, **names)

@@ -2,10 +2,11 @@
 
 from blocks.composites import conv_norm, squeeze_excite
 from blocks.layers.dotted_names import Scope
+from blocks.typing import Tensor
 
 
 def regnet_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     groups: int,
     strides: int = 1,
@@ -13,7 +14,7 @@ def regnet_block(
     squeeze: int = 0,
     drop_path: float = 0.0,
     name: str | None = None,
-):
+) -> Tensor:
     """The X block, and with `squeeze` the Y block: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     1x1 convolution to `filters` channels, 3x3 in `groups` groups, 1x1, added to the input; the input is projected
@@ -42,5 +43,5 @@ def regnet_block(
     x = conv_norm(x, filters, 3, strides, groups, "relu", **scope.names("conv2.conv", "conv2.bn"))
     if squeeze:
         x = squeeze_excite(x, squeeze, layer_names=("fc1", "fc2"), name=scope("se"))
-    last = {"gamma": "zeros", **scope.names("conv3.conv", "conv3.bn")}
-    return conv_norm(x, filters, act="relu", residual=shortcut, drop_path=drop_path, **last)
+    names = scope.names("conv3.conv", "conv3.bn")
+    return conv_norm(x, filters, act="relu", residual=shortcut, drop_path=drop_path, gamma="zeros", **names)

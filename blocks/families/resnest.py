@@ -7,11 +7,19 @@ from blocks.families.resnet import resnet_shortcut
 from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
 from blocks.ops.arguments import check_groups
+from blocks.typing import Tensor
 
 
 def split_attention(
-    inputs, filters: int, reduced: int, radix: int = 2, groups: int = 1, strides: int = 1, *, name: str | None = None
-):
+    inputs: Tensor,
+    filters: int,
+    reduced: int,
+    radix: int = 2,
+    groups: int = 1,
+    strides: int = 1,
+    *,
+    name: str | None = None,
+) -> Tensor:
     """Convolution whose outputs are weighed against each other: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     A 3x3 convolution in radix * groups groups computes `radix` candidates for every output channel. The mean of their
@@ -50,7 +58,7 @@ def split_attention(
 
 
 def resnest_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     width: int,
     reduced: int,
@@ -61,7 +69,7 @@ def resnest_block(
     pool_first: bool = False,
     drop_path: float = 0.0,
     name: str | None = None,
-):
+) -> Tensor:
     """Bottleneck around `split_attention`: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     1x1 convolution to `width` channels, split attention, 1x1 to `filters`, added to the input, which is averaged and

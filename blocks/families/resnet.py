@@ -1,10 +1,12 @@
 """What residual networks with bottlenecks share: stem, shortcut, and the walk through the stages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from blocks.composites import conv_norm
 from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
+from blocks.typing import Tensor
 
 STEM = 64
 DEEP_STEMS = {  # channels of the three 3x3 convolutions; "b" has one of 7x7 in their place
@@ -14,7 +16,13 @@ DEEP_STEMS = {  # channels of the three 3x3 convolutions; "b" has one of 7x7 in 
 }
 
 
-def resnet_stem(images, version: str = "b", small: bool = False) -> list:
+class ResidualBlock(Protocol):
+    """A block of a residual network, as `residual_stages` calls it."""
+
+    def __call__(self, x: Tensor, stage: int, strides: int, drop_path: float, name: str, /) -> Tensor: ...
+
+
+def resnet_stem(images: Tensor, version: str = "b", small: bool = False) -> list[Tensor]:
     """What the first stage needs, (B, H/4, W/4, C), after the map before its pooling, (B, H/2, W/2, C).
 
     Args:
@@ -48,14 +56,14 @@ def resnet_stem(images, version: str = "b", small: bool = False) -> list:
 
 
 def resnet_shortcut(
-    inputs,
+    inputs: Tensor,
     filters: int,
     strides: int = 1,
     pooled: bool = False,
     *,
     layer_names: tuple[str, str] | None = None,
     name: str | None = None,
-):
+) -> Tensor:
     """`inputs` (B, H, W, C) where they have the block's shape already, else projected to (B, H/s, W/s, filters).
 
     Args:
@@ -85,7 +93,9 @@ def resnet_shortcut(
     return conv_norm(inputs, filters, 1, strides, **Scope(name).names(*layer_names))
 
 
-def residual_stages(inputs, depths: Sequence[int], block: Callable, drop_path: float = 0.0) -> list:
+def residual_stages(
+    inputs: Tensor, depths: Sequence[int], block: ResidualBlock, drop_path: float = 0.0
+) -> list[Tensor]:
     """The output of every stage, each after the first at half the resolution of the one before.
 
     Args:
@@ -105,7 +115,8 @@ def residual_stages(inputs, depths: Sequence[int], block: Callable, drop_path: f
         >>> [x.shape for x in blocks.residual_stages(keras.Input((32, 32, 16)), (1, 2), block)]
         [(None, 32, 32, 32), (None, 16, 16, 64)]
     """
-    x, stage_outputs, blocks_built = inputs, [], 0
+    x, blocks_built = inputs, 0
+    stage_outputs: list[Tensor] = []
     for stage, blocks in enumerate(depths):
         for number in range(blocks):
             strides = 2 if stage > 0 and number == 0 else 1

@@ -6,12 +6,13 @@ from blocks.composites import conv_norm, convolution, normalization
 from blocks.families.resnet import resnet_shortcut
 from blocks.layers.dotted_names import Scope
 from blocks.ops.arguments import check_groups
+from blocks.typing import Tensor
 
 KERNELS = (1, 2)  # dilations of the 3x3 kernels of the paths: they see 3x3 and 5x5 pixels
 
 
 def selective_kernel(
-    inputs,
+    inputs: Tensor,
     filters: int,
     reduced: int,
     groups: int = 1,
@@ -19,7 +20,7 @@ def selective_kernel(
     *,
     split_input: bool = False,
     name: str | None = None,
-):
+) -> Tensor:
     """Convolution that chooses its kernel per channel: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Two paths, 3x3 convolutions with a dilation of 1 and of 2 in `groups` groups. The mean of their sum over the image
@@ -56,7 +57,7 @@ def selective_kernel(
 
 
 def sk_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     width: int | None,
     reduced: int,
@@ -67,7 +68,7 @@ def sk_block(
     pooled_shortcut: bool = False,
     drop_path: float = 0.0,
     name: str | None = None,
-):
+) -> Tensor:
     """Residual block with a selective kernel: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     The bottleneck of ResNeXt with `selective_kernel` in place of its 3x3 convolution.

@@ -4,10 +4,11 @@ from keras import layers
 
 from blocks.composites import activation, conv_norm, convolution, normalization, stochastic_depth
 from blocks.layers.dotted_names import Scope
+from blocks.typing import Tensor
 
 
 def xception_module(
-    inputs,
+    inputs: Tensor,
     filters: tuple[int, int, int],
     strides: int = 1,
     groups: int | None = None,
@@ -16,7 +17,7 @@ def xception_module(
     drop_path: float = 0.0,
     epsilon: float = 1e-3,
     name: str | None = None,
-):
+) -> tuple[Tensor, Tensor]:
     """Three separable convolutions around a residual sum: (B, H, W, C) -> (B, H/strides, W/strides, filters[2]).
 
     With `skip` a ReLU comes before each of them and none inside; without, as in the last module of the network, a
@@ -74,7 +75,7 @@ def xception_module(
 
 
 def preactivated_xception_module(
-    inputs,
+    inputs: Tensor,
     filters: tuple[int, int, int],
     strides: int = 1,
     groups: int | None = None,
@@ -83,7 +84,7 @@ def preactivated_xception_module(
     drop_path: float = 0.0,
     epsilon: float = 1e-3,
     name: str | None = None,
-):
+) -> tuple[Tensor, Tensor]:
     """`xception_module` with normalisation and ReLU before each separable convolution and nothing inside or after it.
 
     Arguments, shapes and errors are the same; the second output comes before the third one's normalisation. What is

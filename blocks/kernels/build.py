@@ -4,7 +4,6 @@ The library lies in the user's cache folder (XDG_CACHE_HOME, or ~/.cache) under 
 depends on: these sources, TensorFlow, the compiler and the processor. BLOCKS_KERNELS=off leaves it out.
 """
 
-import contextlib
 import functools
 import hashlib
 import os
@@ -15,6 +14,8 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+
+from filelock import FileLock
 
 FOLDER = Path(__file__).parent
 # Folders of sources: TensorFlow's headers depend on its own flags; the arithmetic is for this very processor.
@@ -79,7 +80,7 @@ def _built(tf) -> Path:
     failure = path.with_suffix(".failed")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _lock(path.with_suffix(".lock")):
+        with FileLock(path.with_suffix(".lock")):
             if not path.exists() and not failure.exists():
                 print("blocks: compiling CPU kernels, once for this machine ...", file=sys.stderr, flush=True)
                 _compile(tf, compiler, path, failure)
@@ -149,16 +150,6 @@ def _compile(tf, compiler: str, path: Path, failure: Path) -> None:
                 os.replace(f"{folder}/library.so", path)
                 return
     failure.write_text("\n".join(problems))
-
-
-@contextlib.contextmanager
-def _lock(path: Path):
-    """Holds `path` against other processes."""
-    import fcntl
-
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _first_line(error: Exception) -> str:

@@ -1,5 +1,7 @@
 """Selection of channels: hands each group of a convolution the channels that it has learned to see."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,6 +10,7 @@ from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.arguments import check_groups, known_channels, positive
 from blocks.ops.channel_selection import select_channels
+from blocks.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -39,12 +42,12 @@ class ChannelSelection(DottedName, RealInputs, keras.layers.Layer):
         array([0., 4., 2., 6.], dtype=float32)
     """
 
-    def __init__(self, channels: int | None = None, groups: int = 1, **kwargs):
+    def __init__(self, channels: int | None = None, groups: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.channels = None if channels is None else positive(channels, "channels")
         self.groups = positive(groups, "groups")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         inputs = known_channels(input_shape, -1, self.name)
         channels = inputs if self.channels is None else self.channels
         check_groups(self.groups, channels, "selected channels")
@@ -58,11 +61,11 @@ class ChannelSelection(DottedName, RealInputs, keras.layers.Layer):
             trainable=False,
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return select_channels(inputs, self.index)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], input_shape[-1] if self.channels is None else self.channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels, "groups": self.groups}

@@ -1,11 +1,20 @@
 """Layer names with dots, as module paths of references have: put together, and of layers that may have them."""
 
 from dataclasses import dataclass
+from typing import Any, TypedDict
 
 import keras
 from keras import layers, ops
 
-from blocks.layers.real_inputs import RealInputs
+from blocks.layers.real_inputs import Mixin, RealInputs
+from blocks.typing import Tensor
+
+
+class ConvNormNames(TypedDict):
+    """The names of a convolution and of the normalisation behind it; None leaves them to Keras."""
+
+    name: str | None
+    norm_name: str | None
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,7 @@ class Scope:
 
     name: str | None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.name, Scope):
             raise TypeError(f"A scope's name is a string or None, not {self.name}: give {self.name.name!r}.")
 
@@ -40,12 +49,12 @@ class Scope:
         """The scope of a module."""
         return Scope(self(module))
 
-    def names(self, conv: str, norm: str) -> dict[str, str | None]:
+    def names(self, conv: str, norm: str) -> ConvNormNames:
         """The names of a convolution and its normalisation, as `conv_norm` takes them."""
         return {"name": self(conv), "norm_name": self(norm)}
 
 
-class DottedName:
+class DottedName(Mixin):
     """Mixin, before the Keras class, for a layer whose name may have dots, as a module path of a reference has.
 
     Keras's PyTorch backend registers every weight under its path, which begins with the layer's name, and PyTorch
@@ -59,7 +68,7 @@ class DottedName:
         ('head.fc', 'head.fc/kernel')
     """
 
-    def _track_variable(self, variable):
+    def _track_variable(self, variable: keras.Variable) -> None:
         if keras.backend.backend() == "torch":
             # Set before Keras reads it. The layer that creates a weight tracks it first, so layers and models that
             # contain this one see the new path too. Saved files do not have the path.
@@ -80,7 +89,7 @@ class Dense(DottedName, RealInputs, layers.Dense):
         array([1., 1.], dtype=float32)
     """
 
-    def quantize(self, mode=None, type_check=True, config=None):
+    def quantize(self, mode: str | None = None, type_check: bool = True, config: Any = None) -> None:
         """As `keras.layers.Dense.quantize`, which refuses subclasses: this one computes nothing else than that."""
         super().quantize(mode, type_check=type_check and type(self) is not Dense, config=config)
 
@@ -103,7 +112,7 @@ class LayerNormalization(DottedName, RealInputs, layers.LayerNormalization):
                [-0.71, -0.71,  1.41]], dtype=float32)
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         if keras.backend.backend() != "tensorflow" or self.rms_scaling:
             return super().call(inputs)
         wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))

@@ -1,6 +1,8 @@
 """Grouped convolution over one, two and three axes, as Keras layers."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -11,6 +13,7 @@ from blocks.ops.arguments import check_residual, data_format_of, known_channels,
 from blocks.ops.geometry import output_shape, padding_of
 from blocks.ops.group_sizes import filters_of, group_runs, groups_of
 from blocks.ops.grouped_conv import convolve_group_runs, implementation_of
+from blocks.typing import Activation, Constraint, Initializer, Regularizer, Shape, Tensor
 
 
 class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
@@ -37,22 +40,22 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         filters: int | tuple[int, ...],
         kernel_size: int | tuple[int, ...],
         strides: int | tuple[int, ...] = 1,
-        padding: str | int | tuple = "valid",
+        padding: str | int | tuple[Any, ...] = "valid",
         data_format: str | None = None,
         dilation_rate: int | tuple[int, ...] = 1,
         groups: int | tuple[int, ...] = 1,
-        activation=None,
+        activation: Activation = None,
         use_bias: bool = True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
         implementation: str | None = None,
-        **kwargs,  # name, dtype and trainable: the keywords of keras.layers.Layer
-    ):
+        **kwargs: Any,  # name, dtype and trainable: the keywords of keras.layers.Layer
+    ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.groups = groups_of(groups)
         self.filters_by_group = filters_of(filters, self.groups)
@@ -71,14 +74,14 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
         self.implementation = implementation_of(implementation, self.rank)
-        self.bias = None
+        self.bias: keras.Variable | None = None
         self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2)
 
     @property
     def _channel_axis(self) -> int:
         return -1 if self.data_format == "channels_last" else 1
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = known_channels(input_shape, self._channel_axis, self.name)
         self.group_runs = group_runs(self.groups, self.filters_by_group, channels)
         self.compute_output_shape(input_shape)
@@ -109,7 +112,7 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
     def _kernel_names(self) -> list[str]:
         return ["kernel"] if len(self.group_runs) == 1 else [f"kernel_{index}" for index in range(len(self.group_runs))]
 
-    def _initializer(self, filters: int, first: int):
+    def _initializer(self, filters: int, first: int) -> Callable[..., Any]:
         """The initial value of filters [first, first + filters).
 
         One of several is those columns of a kernel for all outputs: scaled as if the groups were equal, and not the
@@ -118,13 +121,13 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         if filters == self.filters:
             return self.kernel_initializer
 
-        def columns(shape, dtype=None):
+        def columns(shape: Shape, dtype: str | None = None) -> Tensor:
             return self.kernel_initializer((*shape[:-1], self.filters), dtype=dtype)[..., first : first + filters]
 
         return columns
 
     @property
-    def kernels(self) -> list:
+    def kernels(self) -> list[keras.Variable]:
         """The kernel of every run of equal groups, in the order of their channels; [`kernel`] if all are equal.
 
         Raises ValueError before the layer is built.
@@ -141,7 +144,7 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         """
         return sum(math.prod(kernel.shape) for kernel in self.kernels)
 
-    def call(self, inputs, residual=None):
+    def call(self, inputs: Tensor, residual: Tensor | None = None) -> Tensor:
         if residual is not None:
             check_residual(self.compute_output_shape(tuple(inputs.shape)), residual.shape)
         activation = named_activation(self.activation)
@@ -160,12 +163,12 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         )
         return self.activation(outputs) if activation is None else outputs
 
-    def compute_output_spec(self, inputs, residual=None):
+    def compute_output_spec(self, inputs: Tensor, residual: Tensor | None = None) -> keras.KerasTensor:
         if residual is not None:
             check_residual(self.compute_output_shape(tuple(inputs.shape)), residual.shape)
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return output_shape(
             input_shape,
             self.filters,
@@ -176,7 +179,7 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
             self.data_format,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters_by_group,

@@ -7,6 +7,8 @@ from contextvars import ContextVar
 import keras
 from keras import ops
 
+from blocks.typing import Shape, Tensor
+
 _zeros = ContextVar("zeros", default=False)
 
 
@@ -44,7 +46,7 @@ class Normal(keras.initializers.RandomNormal):
         ((100, 100), 0.01)
     """
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Tensor:
         if _zeros.get():
             return ops.zeros(shape, dtype=dtype or keras.config.floatx())
         return super().__call__(shape, dtype=dtype)

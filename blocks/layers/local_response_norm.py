@@ -1,11 +1,14 @@
 """Local response normalisation, as AlexNet has it."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.arguments import positive
 from blocks.ops.local_response_norm import local_response_normalization
+from blocks.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -29,19 +32,19 @@ class LocalResponseNormalization(RealInputs, keras.layers.Layer):
         array([0.16666667, 0.2857143 , 0.16666667], dtype=float32)
     """
 
-    def __init__(self, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, **kwargs):
+    def __init__(self, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.size = positive(size, "size")
         self.k = k
         self.alpha = alpha
         self.beta = beta
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         outputs = local_response_normalization(inputs, self.size, self.k, self.alpha, self.beta)
         return ops.cast(outputs, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size, "k": self.k, "alpha": self.alpha, "beta": self.beta}

@@ -1,11 +1,14 @@
 """The two halves of squeeze and excitation, with gradients that pass over the images once each."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.arguments import shapes_agree
 from blocks.ops.gates import gate, image_mean
+from blocks.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -25,14 +28,14 @@ class ImageMean(RealInputs, layers.Layer):
         (3.0, True)
     """
 
-    def __init__(self, **kwargs):  # the keywords of keras.layers.Layer
+    def __init__(self, **kwargs: Any) -> None:  # the keywords of keras.layers.Layer
         super().__init__(**kwargs)
         self.input_spec = layers.InputSpec(ndim=4)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return image_mean(inputs)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> tuple[Shape, Shape]:
         batch, _, _, channels = input_shape
         return (batch, 1, 1, channels), tuple(input_shape)
 
@@ -53,15 +56,15 @@ class ChannelGate(RealInputs, layers.Layer):
                [0., 2., 4.]], dtype=float32)
     """
 
-    def build(self, inputs_shape, gates_shape):
+    def build(self, inputs_shape: Shape, gates_shape: Shape) -> None:
         if len(inputs_shape) != 4 or not shapes_agree(gates_shape, (inputs_shape[0], 1, 1, inputs_shape[3])):
             raise ValueError(
                 f"Images of shape {tuple(inputs_shape)} and gates of shape {tuple(gates_shape)} do not go together: "
                 "give (B, H, W, C) and (B, 1, 1, C)."
             )
 
-    def call(self, inputs, gates):
+    def call(self, inputs: Tensor, gates: Tensor) -> Tensor:
         return gate(inputs, gates)
 
-    def compute_output_shape(self, inputs_shape, gates_shape):
+    def compute_output_shape(self, inputs_shape: Shape, gates_shape: Shape) -> Shape:
         return tuple(inputs_shape)

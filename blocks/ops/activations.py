@@ -2,10 +2,12 @@
 
 import keras
 
+from blocks.typing import Activation
+
 ELEMENTWISE = ("linear", "relu", "relu6", "hard_silu", "silu", "hard_sigmoid", "sigmoid", "tanh", "gelu", "elu")
 
 
-def named_activation(function) -> str | None:
+def named_activation(function: Activation) -> str | None:
     """Keras's name of one of its own elementwise activations, "linear" included; None for any other function.
 
     Example:

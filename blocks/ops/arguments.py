@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from blocks.typing import Shape
+
 AXES = {1: "(length,)", 2: "(height, width)", 3: "(depth, height, width)"}
 SIDES = {
     1: "((before, after),)",
@@ -100,7 +102,7 @@ def check_groups(groups: int, channels: int, what: str, uneven: str | None = Non
         raise ValueError(f"{name}={groups} does not divide {channels} {what}; the {nearest_divisors}.{advice}")
 
 
-def known_channels(shape: Sequence, axis: int, layer: str) -> int:
+def known_channels(shape: Shape, axis: int, layer: str) -> int:
     """Channels of inputs of `shape`, batch axis first; raises ValueError where their number is unknown.
 
     Example:
@@ -108,12 +110,13 @@ def known_channels(shape: Sequence, axis: int, layer: str) -> int:
         >>> known_channels((None, 32, 32, 16), axis=-1, layer="conv")
         16
     """
-    if shape[axis] is None:
+    channels = shape[axis]
+    if channels is None:
         raise ValueError(f"The number of input channels must be known to build {layer}; got {tuple(shape)}.")
-    return shape[axis]
+    return channels
 
 
-def shapes_agree(shape: Sequence, other: Sequence) -> bool:
+def shapes_agree(shape: Shape, other: Shape) -> bool:
     """Whether two shapes are the same wherever both are known.
 
     Example:

@@ -3,8 +3,10 @@
 import keras
 from keras import ops
 
+from blocks.typing import Tensor
 
-def select_channels(inputs, index):
+
+def select_channels(inputs: Tensor, index: Tensor) -> Tensor:
     """Channels of `inputs` (B, ..., C) in the order of `index` (N,), integers from 0 to C - 1: (B, ..., N).
 
     Source: Huang et al. 2018, CondenseNet, section 3.1 (index layer), arXiv:1711.09224.

@@ -3,8 +3,10 @@
 import keras
 from keras import ops
 
+from blocks.typing import Tensor
 
-def image_mean(inputs) -> tuple:
+
+def image_mean(inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Mean of `inputs` (B, H, W, C) over the image, (B, 1, 1, C), and the inputs, to be used from here on.
 
     Source: Hu et al. 2018, Squeeze-and-Excitation Networks, section 3.1, arXiv:1709.01507.
@@ -22,7 +24,7 @@ def image_mean(inputs) -> tuple:
     return ops.mean(inputs, axis=(1, 2), keepdims=True), inputs
 
 
-def gate(inputs, gates):
+def gate(inputs: Tensor, gates: Tensor) -> Tensor:
     """`inputs` (B, H, W, C) times `gates` (B, 1, 1, C).
 
     Source: Hu et al. 2018, Squeeze-and-Excitation Networks, section 3.2, arXiv:1709.01507.

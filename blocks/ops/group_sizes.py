@@ -113,19 +113,19 @@ def filters_of(value: object, groups: int | tuple[int, ...]) -> int | tuple[int,
         >>> filters_of(64, groups=4), filters_of([32, 32, 38], groups=(16, 16, 19))
         (64, (32, 32, 38))
     """
-    equal = isinstance(groups, int)
     if not isinstance(value, (tuple, list)):
         filters = positive(value, "filters")
-        if equal:
+        if isinstance(groups, int):
             check_groups(groups, filters, "filters", uneven="filters")
         else:
             apportion(filters, groups)
         return filters
     entries = _entries(value, "filters", "(32, 32, 38)")
-    count = groups if equal else len(groups)
+    count = groups if isinstance(groups, int) else len(groups)
     if len(entries) != count:
         total = max(sum(entries), count)
-        example = total if count > MANY else split_evenly(total, count) if equal else apportion(total, groups)
+        shares = split_evenly(total, count) if isinstance(groups, int) else apportion(total, groups)
+        example = total if count > MANY else shares
         raise ValueError(
             f"filters={entries} has {len(entries)} entries for groups={groups}: give one number in all, or one for "
             f"each of the {count} groups, e.g. filters={example}."
@@ -133,7 +133,7 @@ def filters_of(value: object, groups: int | tuple[int, ...]) -> int | tuple[int,
     return entries
 
 
-def _entries(value: Sequence, name: str, example: str) -> tuple[int, ...]:
+def _entries(value: Sequence[object], name: str, example: str) -> tuple[int, ...]:
     try:
         entries = tuple(positive(entry, name) for entry in value)
     except ValueError:

@@ -3,8 +3,10 @@
 import keras
 from keras import ops
 
+from blocks.typing import Tensor
 
-def real(value, dtype: str):
+
+def real(value: Tensor, dtype: str) -> Tensor:
     """`value` in `dtype` where it is a tensor of integers or booleans; floats, and what is no tensor, stay as they are.
 
     Raises ValueError for complex numbers and strings.

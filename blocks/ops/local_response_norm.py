@@ -3,8 +3,10 @@
 import keras
 from keras import ops
 
+from blocks.typing import Tensor
 
-def local_response_normalization(inputs, size: int, k: float, alpha: float, beta: float):
+
+def local_response_normalization(inputs: Tensor, size: int, k: float, alpha: float, beta: float) -> Tensor:
     """x / (k + alpha / size * sum of x^2 over `size` neighbouring channels)^beta of `inputs` (..., C), in float32 or,
     of float64, in that.
 

@@ -4,9 +4,17 @@ import keras
 from keras import ops
 
 from blocks.ops.geometry import Padding
+from blocks.typing import Tensor
 
 
-def pool(mode: str, inputs, window, strides, padding: Padding, data_format: str = "channels_last"):
+def pool(
+    mode: str,
+    inputs: Tensor,
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: Padding,
+    data_format: str = "channels_last",
+) -> Tensor:
     """Pooling of `inputs` (B, H, W, C), or (B, C, H, W) with "channels_first".
 
     Args:
@@ -44,8 +52,10 @@ def pool(mode: str, inputs, window, strides, padding: Padding, data_format: str 
     return _pool(mode, padded, window, strides, "valid", data_format)
 
 
-def _pool(mode: str, inputs, window, strides, padding: str, data_format: str):
-    def compute(images):
+def _pool(
+    mode: str, inputs: Tensor, window: tuple[int, ...], strides: tuple[int, ...], padding: str, data_format: str
+) -> Tensor:
+    def compute(images: Tensor) -> Tensor:
         function = ops.max_pool if mode == "max" else ops.average_pool
         return function(images, window, strides, padding, data_format)
 

@@ -3,8 +3,10 @@
 import keras
 from keras import ops
 
+from blocks.typing import Tensor
 
-def resize_like(inputs, like):
+
+def resize_like(inputs: Tensor, like: Tensor) -> Tensor:
     """`inputs` (B, h, w, C) in the size of `like` (B, H, W, any): row i of H comes from row floor(i * h / H).
 
     Source: PyTorch's `interpolate(mode="nearest")`.

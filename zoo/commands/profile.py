@@ -1,10 +1,11 @@
 """`zoo profile`: what every layer of a network costs, and how long it takes on this machine."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+import keras
 
 from zoo import tensorflow_process
 from zoo.commands.arguments import SIZE, WHOLE, complete_groups, complete_network, network
@@ -129,7 +130,9 @@ def model_size(shape: tuple[int, int, int], classes: int | None) -> str:
     return f"images of {height} x {width} pixels, {channels} channels" + (f" and {classes} classes" if classes else "")
 
 
-def _measured(model, batch: int, repeats: int, tell) -> tuple[list[dict[str, Any]], float | None]:
+def _measured(
+    model: keras.Model, batch: int, repeats: int, tell: Callable[[str], None]
+) -> tuple[list[dict[str, Any]], float | None]:
     """A row for every layer, and the seconds of the whole network; no times without repeats."""
     import tensorflow as tf
 

@@ -6,6 +6,7 @@ Importing this module makes `tfds.builder("digits")` known.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -76,7 +77,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             citation=_CITATION,
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
         del dl_manager  # nothing is downloaded
         digits = load_digits()
         images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
@@ -88,6 +89,6 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             "validation": self._generate_examples(images, digits.target, validation),
         }
 
-    def _generate_examples(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Iterator:
+    def _generate_examples(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Iterator[Any]:
         for index in chosen:
             yield int(index), {"image": images[index], "label": int(labels[index])}

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from zoo.datasets.config import DatasetConfig
 
@@ -120,7 +121,7 @@ def list_folder(config: DatasetConfig) -> ImageFolder:
     return ImageFolder(root, class_names, *splits, notes=tuple(notes))
 
 
-def shown(path: str | os.PathLike) -> str:
+def shown(path: str | os.PathLike[str]) -> str:
     """A path with its control characters, and bytes that are no UTF-8, as escapes.
 
     Example:
@@ -174,7 +175,7 @@ def image_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in suffixes.items() if name in decoded or name == "MPO")  # MPO is a JPEG
 
 
-def _entries_of_splits(root: Path, data_dir: str) -> dict[str, list[os.DirEntry]]:
+def _entries_of_splits(root: Path, data_dir: str) -> dict[str, list[os.DirEntry[str]]]:
     """What lies in each visible folder of `root` that holds folders of classes, by the folder's name."""
     if not root.is_dir():
         state = "a file" if root.exists() else "which does not exist"
@@ -205,7 +206,9 @@ def _split_folder(root: Path, with_classes: list[str], split: str) -> Path:
     )
 
 
-def _images_by_class(folder: Path, entries: list[os.DirEntry], left_out: list[tuple[str, str]]) -> dict[str, list[str]]:
+def _images_by_class(
+    folder: Path, entries: list[os.DirEntry[str]], left_out: list[tuple[str, str]]
+) -> dict[str, list[str]]:
     """The paths of each class that has images. What is passed over is added to `left_out`, with the reason."""
     classes: dict[str, list[str]] = {}
     for entry in entries:
@@ -223,7 +226,7 @@ def _images_by_class(folder: Path, entries: list[os.DirEntry], left_out: list[tu
     return classes
 
 
-def _walk(folder: str, around: tuple, left_out: list[tuple[str, str]]) -> Iterator[str]:
+def _walk(folder: str, around: tuple[Any, ...], left_out: list[tuple[str, str]]) -> Iterator[str]:
     """The images in and below a folder, through links too; `around` are the folders that it lies in."""
     for entry in _entries(folder):
         if _hidden(entry.name):
@@ -245,7 +248,7 @@ def _walk(folder: str, around: tuple, left_out: list[tuple[str, str]]) -> Iterat
             left_out.append((OTHER, entry.path))
 
 
-def _entries(folder: str | Path) -> list[os.DirEntry]:
+def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
@@ -253,7 +256,7 @@ def _entries(folder: str | Path) -> list[os.DirEntry]:
         raise ValueError(f"{shown(folder)} cannot be listed: {error.strerror}.") from error
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself

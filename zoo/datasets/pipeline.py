@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 
@@ -72,7 +73,7 @@ class Data:
         """The training batches of all epochs from `first_epoch` on, one after the other, without end."""
         return self._epochs(tf.data.Dataset.range(first_epoch, _FOREVER))
 
-    def naming_what_is_broken(self) -> AbstractContextManager:
+    def naming_what_is_broken(self) -> AbstractContextManager[Any]:
         """A block that reads batches, and raises `UndecodableError`, which names it, for an image that cannot be
         decoded.
         """
@@ -157,14 +158,14 @@ def _training_batches(
             chosen = tf.data.Dataset.from_tensor_slices(permutation)
         return chosen.enumerate().map(lambda position, item: (epoch, position, item))
 
-    def finish(epoch: tf.Tensor, position: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple:
+    def finish(epoch: tf.Tensor, position: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[Any, ...]:
         images = augment.shift_and_flip(images, _key(seed, _SHIFT, epoch, position), config)
         return augment.normalise(images, config), labels
 
-    def pixels(epoch: tf.Tensor, position: tf.Tensor, indices: tf.Tensor) -> tuple:
+    def pixels(epoch: tf.Tensor, position: tf.Tensor, indices: tf.Tensor) -> tuple[Any, ...]:
         return finish(epoch, position, tf.gather(train.images, indices), tf.gather(train.labels, indices))
 
-    def one(epoch: tf.Tensor, position: tf.Tensor, item: tf.Tensor) -> tuple:
+    def one(epoch: tf.Tensor, position: tf.Tensor, item: tf.Tensor) -> tuple[Any, ...]:
         encoded, label = _encoded(train, item)
         if config.random_resized_crop:
             image = augment.random_resized_square(encoded, _key(seed, _BOX, epoch, position), config)

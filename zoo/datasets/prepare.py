@@ -8,17 +8,16 @@ import logging
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
 import tensorflow_datasets as tfds
-from filelock import FileLock, Timeout
 from google.protobuf import json_format
 
 from zoo.datasets.availability import DataUnavailableError, reason_not_obtainable, unavailable
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.digits import Digits
+from zoo.locks import only_process
 
 __all__ = ["DataUnavailableError", "damage", "prepared_builder"]
 
@@ -45,7 +44,7 @@ def prepared_builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
 
     root = Path(builder.data_dir_root)
     root.mkdir(parents=True, exist_ok=True)
-    with _only_process(root / f".{builder.name}.lock", builder.name):
+    with only_process(root / f".{builder.name}.lock", f"prepares {builder.name}"):
         builder = _builder(config)  # another process may have prepared it while this one waited
         _remove_unfinished(builder)
         broken = damage(builder) if Path(builder.data_dir).exists() else None
@@ -124,20 +123,6 @@ def _builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
         folder = data_dir / name if data_dir else None
         some += f" If its files are damaged, delete {folder}." if folder and folder.is_dir() else ""
         raise ValueError(f"dataset.builder={config.builder!r} cannot be opened: {_one_line(error)}{some}") from error
-
-
-@contextlib.contextmanager
-def _only_process(path: Path, name: str) -> Iterator[None]:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"Waiting for another process that prepares {name} (lock {path}).", file=sys.stderr, flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _prepare(builder: tfds.core.DatasetBuilder, broken: str | None) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -159,7 +160,7 @@ def _header(path: str) -> tuple[str | None, bool, str]:
         return " ".join(str(error).split()) or type(error).__name__, False, ""
 
 
-def _whole(file, kind: str | None, size: int) -> bool:
+def _whole(file: Any, kind: str | None, size: int) -> bool:
     if kind in ENDINGS:
         file.seek(-len(ENDINGS[kind]), os.SEEK_END)
         return file.read() == ENDINGS[kind]

@@ -6,6 +6,7 @@ kernel sizes and paddings, groups, and strides.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from keras import layers
 import blocks
 from blocks.ops.geometry import sides_of
 from zoo.folding.linear import Linear, grouped, statistics
+from zoo.typing import Tensor
 
 MERGEABLE = (blocks.GroupedConv2D, layers.Conv2D, layers.DepthwiseConv2D)
 SHARED = ("filters", "groups", "strides", "data_format", "dtype")  # what branches must have in common
@@ -34,7 +36,7 @@ def alike(branch: Linear, other: Linear) -> bool:
     return all(_plain(branch.config[key]) == _plain(other.config[key]) for key in SHARED)
 
 
-def merge(branches: Sequence[Linear], norms: Sequence[keras.Layer], shape: tuple) -> Linear | None:
+def merge(branches: Sequence[Linear], norms: Sequence[keras.Layer], shape: tuple[Any, ...]) -> Linear | None:
     """The sum of `branches`, and of `norms` as branches without a convolution, over inputs of `shape`.
 
     Every kernel is put where its taps lie in a window that covers all of them.
@@ -99,6 +101,6 @@ def _identity(per_group: int, channels: int) -> np.ndarray:
     return kernel
 
 
-def _plain(value):
+def _plain(value: Tensor) -> Any:
     """Lists, which a configuration read from a file has, as tuples."""
     return tuple(value) if isinstance(value, list) else value

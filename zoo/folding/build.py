@@ -3,6 +3,7 @@
 import inspect
 import tempfile
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 from keras import layers
@@ -93,7 +94,7 @@ def _freeze(model: keras.Model, except_for: set[keras.Operation]) -> None:
         model.trainable = False
 
 
-def _named_outputs(graph: Graph, tensors: dict):
+def _named_outputs(graph: Graph, tensors: dict[str, Any]):
     """The outputs, under their names: where that layer is gone, an identity takes its name."""
     named = {}
     for tensor, name in zip(keras.tree.flatten(graph.outputs), graph.output_names, strict=True):

@@ -90,7 +90,7 @@ def _axis(step: Step) -> int | None:
     if not all(isinstance(value, keras.KerasTensor) for value in keras.tree.flatten((step.args, step.kwargs))):
         return None  # a constant among the inputs comes from no convolution
     if kind is blocks.ChannelShuffle:
-        if step.operation.pieces > 1:
+        if step.operation.num_outputs > 1:
             return None  # it splits the channels too
         return -1 if step.operation.data_format == "channels_last" else 1
     joins = kind is layers.Concatenate or (kind.__name__, kind.__module__) == ("Concatenate", "keras.src.ops.numpy")

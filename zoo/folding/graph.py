@@ -56,7 +56,7 @@ class Step:
     """
 
     operation: keras.Operation
-    args: tuple
+    args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: list[keras.KerasTensor]
     linear: Linear | None = None
@@ -86,7 +86,7 @@ class Step:
             if value is not None and (key != "training" or value is not False)
         }
 
-    def mapped(self, function: Callable) -> "Step":
+    def mapped(self, function: Callable[..., Any]) -> "Step":
         """This call with `function` applied to every tensor that goes in."""
         args, kwargs = keras.tree.map_structure(
             lambda value: function(value) if isinstance(value, keras.KerasTensor) else value, (self.args, self.kwargs)
@@ -112,7 +112,7 @@ Rule = Callable[["Graph", Step], Rewrite | None]
 class Graph:
     """The calls of `model`, functional, in an order in which they can be run."""
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model) -> None:
         function = model._functional if isinstance(model, keras.Sequential) else model
         self.name = model.name
         self.inputs, self.outputs, self.output_names = function.input, function.output, function.output_names
@@ -127,7 +127,7 @@ class Graph:
         self.uses = Counter(tensor for step in self.steps for tensor in step.inputs)
         self.uses.update(keras.tree.flatten(self.outputs))
 
-    def _read(self, node) -> list[Step]:
+    def _read(self, node: Any) -> list[Step]:
         """The steps that one call is: several where a layer is known to be composed of others."""
         step = Step(node.operation, node.arguments.args, node.arguments.kwargs, list(node.outputs))
         if self.calls[node.operation] > 1:

@@ -1,6 +1,7 @@
 """What folds into what: each rule looks at one step and those before it, and says what takes their place."""
 
 from dataclasses import replace
+from typing import Any
 
 import keras
 from keras import layers
@@ -216,12 +217,12 @@ def _is_identity_branch(graph: Graph, step: Step, inputs: keras.KerasTensor, bes
     )
 
 
-def _own_activation(norm: keras.Layer):
+def _own_activation(norm: keras.Layer) -> Any:
     """The activation of a normalisation; Keras's own has none."""
     return keras.activations.get(getattr(norm, "activation", None))
 
 
-def _activation(operation: keras.Operation):
+def _activation(operation: keras.Operation) -> Any:
     """The function of keras.activations, or the user's own, that `operation` applies; None where it is none."""
     if type(operation) is layers.Activation:
         return operation.activation

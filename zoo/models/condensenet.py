@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from zoo.checks import check_groups, check_positive
 from zoo.models.description import Citation, setting
+from zoo.typing import Tensor
 
 SUMMARY = "CondenseNet: a DenseNet of learned group convolutions, as it is once they have been learned and condensed."
 PAPERS = (
@@ -38,7 +39,7 @@ class CondenseNet:
     growth: int = setting(8, "channels that a unit adds, k0 in the paper; doubled from stage to stage (section 3.2)")
     groups: int = setting(4, "of all convolutions but the first: G, and the condensation factor C")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.depths) != 5 or min(self.depths) < 1:
             raise ValueError(f"depths={self.depths} is not allowed for CondenseNet: give 5 numbers, each at least 1.")
         check_positive("growth", self.growth, "CondenseNet")
@@ -58,7 +59,7 @@ VARIANTS = {
 }
 
 
-def build(config: CondenseNet, images, small_stem: bool = False) -> list:
+def build(config: CondenseNet, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16.
 
     They are what the stem and the units so far have computed, before the normalisation of whatever reads them.
@@ -83,7 +84,7 @@ def build(config: CondenseNet, images, small_stem: bool = False) -> list:
     return features
 
 
-def head(config: CondenseNet, features):
+def head(config: CondenseNet, features: Tensor) -> Tensor:
     """Vector (B, half of the channels) that the classifier sees, from the last feature map."""
     from blocks import ChannelSelection, global_average, normalization
 

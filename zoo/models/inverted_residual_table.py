@@ -6,8 +6,10 @@ squeeze-and-excitation and the rates of stochastic depth follow timm's `_efficie
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from zoo.checks import round_channels
+from zoo.typing import Tensor
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,18 @@ def unroll(stages: Iterable[Iterable[Row]], stem: int, width: float = 1.0) -> li
     return blocks
 
 
-def trunk(x, blocks: Iterable, drop_path: float, make: Callable) -> list:
-    """Apply `make(x, block, drop_path=rate)` for each of `blocks` in turn; the last map of every resolution.
+class Strided(Protocol):
+    """A block of any table."""
+
+    @property
+    def strides(self) -> int: ...
+
+
+BlockType = TypeVar("BlockType", bound=Strided)
+
+
+def trunk(x: Tensor, table: Iterable[BlockType], drop_path: float, make: Callable[..., Tensor]) -> list[Tensor]:
+    """Apply `make(x, block, drop_path=rate)` for each block of `table` in turn; the last map of every resolution.
 
     The rate of stochastic depth grows linearly: 0 for the first of n blocks, `drop_path` for what would be block n + 1.
 
@@ -85,7 +97,8 @@ def trunk(x, blocks: Iterable, drop_path: float, make: Callable) -> list:
         >>> [x.shape for x in trunk(keras.Input((16, 16, 32)), table, 0.2, make)]
         [(None, 16, 16, 16), (None, 8, 8, 24)]
     """
-    blocks, features = list(blocks), []
+    blocks = list(table)
+    features: list[Tensor] = []
     for index, block in enumerate(blocks):
         if block.strides == 2:
             features.append(x)
@@ -93,7 +106,9 @@ def trunk(x, blocks: Iterable, drop_path: float, make: Callable) -> list:
     return [*features, x]
 
 
-def inverted_residual(x, block: Block, *, groups: int | None, drop_path: float, epsilon: float = 1e-5):
+def inverted_residual(
+    x: Tensor, block: Block, *, groups: int | None, drop_path: float, epsilon: float = 1e-5
+) -> Tensor:
     """The block that `block` describes, its spatial convolution in `groups` groups (None is depthwise).
 
     Raises ValueError where `groups` does not divide the channels that the block convolves.
@@ -106,7 +121,7 @@ def inverted_residual(x, block: Block, *, groups: int | None, drop_path: float, 
     """
     from blocks import mobilenet_v1_block, mobilenet_v3_block
 
-    shared = {
+    shared: dict[str, Any] = {
         "kernel_size": block.row.kernel,
         "act": block.row.act,
         "squeeze": block.squeeze,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive, check_spatial_groups, grouped_name, round_channels
 from zoo.models.description import Citation, setting
+from zoo.typing import Tensor
 
 SUMMARY = "MobileNet v1: a plain stack of depthwise separable convolutions."
 PAPERS = (
@@ -40,7 +41,7 @@ class MobileNetV1:
     head_conv: bool = setting(False, 'timm\'s "h": a 1x1 convolution of 1024 channels or more before the pooling')
     groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("width", self.width, "MobileNet v1")
         widths = [self.scaled(channels) for _, _, channels in STAGES]
         check_spatial_groups(self.groups, (self.scaled(STEM), *widths), f"MobileNet v1 of width {self.width:g}")
@@ -66,7 +67,7 @@ VARIANTS = {
 }
 
 
-def build(config: MobileNetV1, images, small_stem: bool = False) -> list:
+def build(config: MobileNetV1, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import conv_norm, mobilenet_v1_block
 
@@ -83,7 +84,7 @@ def build(config: MobileNetV1, images, small_stem: bool = False) -> list:
     return features
 
 
-def head(config: MobileNetV1, features):
+def head(config: MobileNetV1, features: Tensor) -> Tensor:
     """Vector (B, 1024 * width) that the classifier sees, from the last feature map."""
     from blocks import conv_norm, global_average
 

@@ -3,11 +3,31 @@
 Xie et al. 2017, Aggregated Residual Transformations for Deep Neural Networks, section 3, arXiv:1611.05431.
 """
 
+from collections.abc import Collection
+
 from zoo.checks import check_choice, check_name, check_positive, check_share
 
 EXPANSION = 4  # outputs of a bottleneck over its nominal width, 64 at the first stage
 RESNET_WIDTH = 64
 SAME_SIZE = "groups=N gives this network with another cardinality and, as nearly as can be, the same size"
+
+
+class GroupWidth:
+    """Mixin of a configuration whose `width_per_group`, left at None, is set to what keeps the network's size.
+
+    Example:
+        >>> from zoo.models.resnext import ResNeXt
+        >>> ResNeXt(groups=32).group_width, ResNeXt(groups=2).group_width
+        (4, 40)
+    """
+
+    width_per_group: int | None
+
+    @property
+    def group_width(self) -> int:
+        """`width_per_group`, as it is once the configuration is complete."""
+        assert self.width_per_group is not None
+        return self.width_per_group
 
 
 def block_weights(groups: int, width: int, scale: int = 1, spatial: float = 1) -> float:
@@ -45,7 +65,15 @@ def equal_width(groups: int, weights: float, scale: int = 1, spatial: float = 1,
     return min(range(step, 512, step), key=lambda width: abs(block_weights(groups, width, scale, spatial) - weights))
 
 
-def check_common(depth: int, depths, groups: int, version: str, versions, drop_path: float, what: str) -> None:
+def check_common(
+    depth: int,
+    depths: Collection[int],
+    groups: int,
+    version: str,
+    versions: Collection[str],
+    drop_path: float,
+    what: str,
+) -> None:
     """Raise ValueError for what no residual network of the family `what` can have.
 
     Example:

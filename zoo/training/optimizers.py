@@ -4,10 +4,14 @@ Keras's own updates take four (SGD) to a dozen (Adam) operations, and the 25 mil
 hundred megabytes each time. On another backend and for sparse gradients Keras's update runs.
 """
 
+from typing import Any
+
 import keras
 
+from zoo.typing import Tensor
 
-def _has_kernel(gradient) -> bool:
+
+def _has_kernel(gradient: Tensor) -> bool:
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
@@ -33,7 +37,7 @@ class MomentumSGD(keras.optimizers.SGD):
         array([-0.45], dtype=float32)
     """
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Any) -> Any:
         if self.momentum == 0 or not _has_kernel(gradient):
             return super().update_step(gradient, variable, learning_rate)
         import tensorflow as tf
@@ -64,7 +68,7 @@ class FusedAdamW(keras.optimizers.AdamW):
         array([0.85], dtype=float32)
     """
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Any) -> Any:
         if self.amsgrad or not _has_kernel(gradient):
             return super().update_step(gradient, variable, learning_rate)
         import tensorflow as tf

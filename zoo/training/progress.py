@@ -3,7 +3,9 @@
 import shlex
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 from rich.console import Console
@@ -21,7 +23,7 @@ class ProgressBar(keras.callbacks.Callback):
     Metrics are read from the device a few times a second and not after every step.
     """
 
-    def __init__(self, console: Console, epochs: int, steps: int, batch_size: int):
+    def __init__(self, console: Console, epochs: int, steps: int, batch_size: int) -> None:
         super().__init__()
         self.console = console
         self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
@@ -43,10 +45,10 @@ class ProgressBar(keras.callbacks.Callback):
         self.progress.__enter__()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.progress.__exit__(*error)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.epoch, self.first = epoch, None
         if epoch > 0:  # before, the first step compiles
             self.progress.update(self.task, description=self._label())
@@ -54,7 +56,7 @@ class ProgressBar(keras.callbacks.Callback):
     def _label(self) -> str:
         return f"epoch {self.epoch + 1}/{self.epochs}"
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         now = time.perf_counter()
         self.first = self.first or (now, batch)  # the rate counts from here: the first step of all compiles
         if self.progress.disable or now - self.shown < REFRESH_SECONDS:
@@ -67,7 +69,7 @@ class ProgressBar(keras.callbacks.Callback):
         done = self.epoch * self.steps + batch + 1
         self.progress.update(self.task, description=self._label(), completed=done, figures=figures)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self.progress.update(self.task, description=f"validation {self.epoch + 1}/{self.epochs}")
 
 
@@ -76,7 +78,7 @@ def console() -> Console:
     return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
-def epoch_line(row: dict, epochs: int) -> str:
+def epoch_line(row: dict[str, Any], epochs: int) -> str:
     """One line on an epoch that has ended, from the row that `metrics.csv` gets."""
     loss = row[metrics.VAL_LOSS]
     return (
@@ -91,7 +93,7 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f} %"
 
 
-def closing_table(result: dict, directory: str) -> Table:
+def closing_table(result: dict[str, Any], directory: str) -> Table:
     """The figures of a run that has ended."""
     table = Table(show_header=False, title=f"{result['name']}: {result['status']}", title_justify="left")
     rows = [("validation top-1", percent(result["val_top1"]))]

@@ -1,9 +1,12 @@
 """From a recipe to what Keras compiles: optimizer, schedule, loss and metrics."""
 
+from typing import Any
+
 import keras
 
 from zoo.training.optimizers import FusedAdamW, MomentumSGD
 from zoo.training.recipe_config import RecipeConfig
+from zoo.typing import Tensor
 
 NOT_DECAYED = ["bias", "gamma", "beta"]
 
@@ -20,7 +23,7 @@ def policy(config: RecipeConfig) -> str:
     return "mixed_bfloat16" if config.precision == "bfloat16" else "float32"
 
 
-def schedule(config: RecipeConfig, steps_per_epoch: int):
+def schedule(config: RecipeConfig, steps_per_epoch: int) -> Any:
     """Learning rate by step: linear warm-up, then a half cosine to zero (Loshchilov and Hutter 2017) or constant.
 
     Example:
@@ -98,16 +101,16 @@ class SmoothedCrossentropy(keras.losses.Loss):
         2.3026
     """
 
-    def __init__(self, smoothing: float = 0.0, **kwargs):
+    def __init__(self, smoothing: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.smoothing = smoothing
 
-    def call(self, labels, logits):
+    def call(self, labels: Tensor, logits: Tensor) -> Tensor:
         plain = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         if not self.smoothing:
             return plain
         uniform = -keras.ops.mean(keras.ops.log_softmax(logits, axis=-1), axis=-1)
         return (1 - self.smoothing) * plain + self.smoothing * uniform
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "smoothing": self.smoothing}

@@ -47,7 +47,8 @@ def start(
     with claimed(directory, composition):
         folder = _checked_data(settings, resolved, directory)
         tensorflow_process.prepare()
-        from zoo.training.run import Sweep, train
+        from zoo.training.facts import Sweep
+        from zoo.training.run import train
 
         return train(settings, resolved, directory, Sweep(sweep_id, swept), folder)
 

@@ -72,7 +72,7 @@ def start_apart(
     raise UserError(answer.get("error") or f"The process of the run in {directory} ended {_how(process.returncode)}.")
 
 
-def _wait(process: subprocess.Popen, line: str) -> KeyboardInterrupt | None:
+def _wait(process: subprocess.Popen[Any], line: str) -> KeyboardInterrupt | None:
     """Tell the process what to do, and wait for its end; what the user stopped it with, if that happened."""
     stopped = None
     while True:

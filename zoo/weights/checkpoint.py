@@ -5,6 +5,7 @@ A file is never trusted: what it says of itself is checked, and reading it runs 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import ml_dtypes  # noqa: F401  (numpy knows "bfloat16" by name once this is imported)
 import numpy as np
@@ -65,7 +66,7 @@ class Checkpoint:
     of_keras: bool = False
     model: str | None = None
     settings: Mapping[str, float] = field(default_factory=dict)
-    layers: Mapping[str, Mapping] = field(default_factory=dict)
+    layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def image_shape(self) -> tuple[int | None, int | None, int] | None:

@@ -1,7 +1,9 @@
 """Fetches a file once: over HTTPS, resumable, checked, and safe against a second process.
 
-The standard library does it in one file. pooch and keras.utils.get_file start an interrupted download from the
-beginning and hold no lock.
+Neither pooch 1.9 nor keras.utils.get_file goes on with an interrupted download: both ask for the file from its first
+byte again, in pooch's own retries too, and keep nothing of what has come. They hold no lock, so that several processes
+fetch a file several times, and follow a redirect from https to http. The retries of requests 2.34 end where the answer
+begins: a connection that breaks within it is an error, so that the loop below would stay as it is around them.
 """
 
 import contextlib
@@ -16,6 +18,8 @@ import zipfile
 import zlib
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from zoo.locks import only_process
 
 TIMEOUT = 30.0  # seconds without a byte
 ATTEMPTS = 4  # for a connection that fails half-way
@@ -180,25 +184,12 @@ def _alone(path: Path):
     """Holds `path` against other processes, and turns what the disk refuses into one sentence."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with path.with_name(path.name + ".lock").open("w") as file:
-            _lock(file)
+        with only_process(path.with_name(path.name + ".lock"), f"fetches {path.name}"):
             yield
     except DownloadError:
         raise
     except OSError as error:
         raise DownloadError(f"{path} cannot be written: {error.strerror or error}.") from error
-
-
-def _lock(file) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        while True:
-            with contextlib.suppress(OSError):  # it gives up after ten seconds
-                return msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-    import fcntl
-
-    fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _complete(address: str, part: Path) -> None:
@@ -256,19 +247,20 @@ def _span(response, have: int) -> tuple[int, int | None]:
 
 
 def _copy(response, part: Path, have: int, total: int | None) -> None:
-    shown = sys.stderr.isatty()
-    last = 0.0
-    with part.open("r+b" if have else "wb") as file:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    console = Console(stderr=True)
+    with (
+        part.open("r+b" if have else "wb") as file,
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+    ):
         file.seek(have)
+        task = progress.add_task(part.name.removesuffix(".part"), completed=have, total=total)
         while chunk := response.read1(CHUNK):
-            file.write(chunk)
-            have += len(chunk)
-            if shown and time.monotonic() - last > 0.2:
-                last = time.monotonic()
-                percent = f" of {total / 1e6:.1f} MB, {100 * have / total:.0f} %" if total else " MB"
-                print(f"\r{part.name.removesuffix('.part')}: {have / 1e6:.1f}{percent} ", end="", file=sys.stderr)
-    if shown:
-        print(f"\r{part.name.removesuffix('.part')}: {have / 1e6:.1f} MB{' ' * 20}", file=sys.stderr)
+            have += file.write(chunk)
+            progress.update(task, completed=have)
     if total is not None and have < total:
         raise _TransferError(f"the connection ended after {have} of {total} bytes")
     if total is not None and have > total:

@@ -6,6 +6,7 @@ Layers are named after the module paths of their reference, so the names follow 
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -147,7 +148,9 @@ def setting(model: keras.Model, name: str) -> set[float]:
     return {getattr(layer, name) for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
 
 
-def differing_layers(model: keras.Model, saved: Mapping[str, Mapping], settings: Collection[str]) -> list[str]:
+def differing_layers(
+    model: keras.Model, saved: Mapping[str, Mapping[str, Any]], settings: Collection[str]
+) -> list[str]:
     """Where layers of `model` compute something else than those of the same name that were saved, a sentence each.
 
     Args:
@@ -181,13 +184,13 @@ def _weights(model: keras.Model, layer: keras.Layer) -> list[keras.Variable]:
     return [each for each in layer.weights if not (is_adapted(layer) and each.name in FACTORS)]
 
 
-def _slot(model, layer, variable, axes: tuple[int, ...]) -> Slot:
+def _slot(model: keras.Model, layer: keras.layers.Layer, variable: keras.Variable, axes: tuple[int, ...]) -> Slot:
     below = layer.input.shape[-1] if isinstance(layer, ChannelSelection) else None
     adapter = layer if variable.name == "kernel" and is_adapted(layer) else None
     return Slot(variable, axes, adapter, _sees_images(model, layer, variable), below)
 
 
-def _name(layer, variable) -> str:
+def _name(layer: keras.layers.Layer, variable: keras.Variable) -> str:
     if variable.name == "kernel":
         return "weight"
     if isinstance(layer, (layers.BatchNormalization, layers.LayerNormalization)):
@@ -195,11 +198,11 @@ def _name(layer, variable) -> str:
     return variable.name
 
 
-def _is_known(layer, variable) -> bool:
+def _is_known(layer: keras.layers.Layer, variable: keras.Variable) -> bool:
     return len(variable.shape) < 2 or isinstance(layer, (*CONVOLUTIONS, layers.Dense))
 
 
-def _axes(layer, variable) -> tuple[int, ...]:
+def _axes(layer: keras.layers.Layer, variable: keras.Variable) -> tuple[int, ...]:
     rank = len(variable.shape)
     if variable.name == "kernel" and isinstance(layer, CONVOLUTIONS):
         return (*range(2, rank), 1, 0)
@@ -208,7 +211,7 @@ def _axes(layer, variable) -> tuple[int, ...]:
     return tuple(range(rank))
 
 
-def _sees_images(model, layer, variable) -> bool:
+def _sees_images(model: keras.Model, layer: keras.layers.Layer, variable: keras.Variable) -> bool:
     """Whether `variable` is the kernel of an ungrouped convolution of the images themselves."""
     if variable.name != "kernel" or not isinstance(layer, CONVOLUTIONS) or layer.groups != 1:
         return False

@@ -22,7 +22,7 @@ RGB = 3
 COMPUTING = ("strides", "dilation_rate", "padding", "groups", "activation")  # what layers do with the same weights
 
 
-def load_weights(model: keras.Model, weights: str | os.PathLike, *, use_ema: bool = True) -> None:
+def load_weights(model: keras.Model, weights: str | os.PathLike[str], *, use_ema: bool = True) -> None:
     """Fill `model`, built by `zoo.create`, with weights from a file or a tag, in place.
 
     Args:
@@ -127,6 +127,7 @@ def fill(
     initialized: Collection[str] = (),
     unused: Collection[str] = (),
     adapt: bool = False,
+    stacklevel: int = 3,
 ) -> None:
     """Assign the tensors of `checkpoint`; nothing is assigned before everything has been checked.
 
@@ -134,6 +135,7 @@ def fill(
         initialized: names of weights that stay as they are.
         unused: names of tensors that are not read, where they are there.
         adapt: whether kernels for RGB images may be turned into kernels for images of other channels; it warns then.
+        stacklevel: of the warnings: 3 is whoever calls the function that calls this.
 
     Raises:
         ValueError: the file does not fit, or a tensor holds infinities, NaN or numbers of channels that there are not.
@@ -190,12 +192,13 @@ def fill(
             values = _for_channels(values, slot.variable.shape[-2])
         slot.assign(values)
     if differences:
-        warnings.warn(differences, stacklevel=3)
+        warnings.warn(differences, stacklevel=stacklevel)
     for name in adapted:
         channels = wanted[name].variable.shape[-2]
         how = "summed over RGB" if channels == 1 else f"repeated over {channels} channels and scaled by 3/{channels}"
         warnings.warn(
-            f"{name} of {checkpoint.source} is for images of {RGB} channels: its kernels are {how}.", stacklevel=3
+            f"{name} of {checkpoint.source} is for images of {RGB} channels: its kernels are {how}.",
+            stacklevel=stacklevel,
         )
 
 

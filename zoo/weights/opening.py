@@ -14,7 +14,9 @@ RUN_MODEL = "model.keras"  # in the folder of a run of train.py
 
 
 @contextlib.contextmanager
-def open_weights(source: str | os.PathLike, model: str | None = None, *, use_ema: bool = True) -> Iterator[Checkpoint]:
+def open_weights(
+    source: str | os.PathLike[str], model: str | None = None, *, use_ema: bool = True
+) -> Iterator[Checkpoint]:
     """Open a file by its path, the model of a run by its folder, or what is published under a tag such as
     "timm/resnext50_32x4d.a1h_in1k".
 

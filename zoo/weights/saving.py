@@ -16,7 +16,7 @@ from zoo.weights.layout import names_of, setting, slots
 CONVOLUTIONAL_CLASSIFIERS = ("dpn",)
 
 
-def save_torch(model: keras.Model, path: str | os.PathLike) -> None:
+def save_torch(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Write the weights of `model` as `.safetensors`, with the names and layouts that its reference has.
 
     `timm.create_model(name, checkpoint_path=path)` loads the file, and so does `zoo.create(name, weights=path)`.

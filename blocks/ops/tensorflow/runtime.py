@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -58,7 +59,7 @@ def exporting() -> bool:
     return is_exportable(tracing=not tf.executing_eagerly())
 
 
-def kernels():
+def kernels() -> Any:
     """The operations of our kernels, where they can be used now; else None."""
     if device_kind() != "CPU" or in_xla() or exporting() or library() is None:
         return None
@@ -75,7 +76,7 @@ def fewest_channels() -> int:
         return int(library().blocks_fewest_channels())
 
 
-def fits(operations, inputs) -> bool:
+def fits(operations: Any, inputs: tf.Tensor) -> bool:
     """Whether `operations`, our kernels, are there and those of whole images take `inputs` (B, H, W, C)."""
     known = operations is not None and inputs.dtype in (tf.float32, tf.bfloat16)
     return known and inputs.shape[-1] >= fewest_channels()

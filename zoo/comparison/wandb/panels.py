@@ -8,7 +8,7 @@ which are named here with their columns, see `zoo.tracking.panels`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo import metrics
 from zoo.comparison.configuration import determining, differing
@@ -107,7 +107,7 @@ def classes() -> list[Panel]:
     ]
 
 
-def _table_of(key: str) -> dict:
+def _table_of(key: str) -> dict[str, Any]:
     """A chart's query for the table of each run, with the run's id and name beside it."""
     return {"summaryTable": {"tableKey": key}, "id": {}, "name": {}}
 

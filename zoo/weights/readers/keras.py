@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -56,7 +57,7 @@ def open_keras_model(path: Path, source: str) -> Iterator[Checkpoint]:
         )
 
 
-def _quantizations(config) -> Iterator[str]:
+def _quantizations(config: Any) -> Iterator[str]:
     """How layers are quantised: the mode of every type policy that has one, as "int8", in the JSON of a model."""
     if isinstance(config, dict):
         settings = config.get("config")
@@ -98,7 +99,7 @@ def open_keras_file(path: Path, source: str) -> Iterator[Checkpoint]:
         yield Checkpoint(source, entries, read, of_keras=True)
 
 
-def _weights(group, h5py) -> Iterator[tuple]:
+def _weights(group: Any, h5py: Any) -> Iterator[tuple[Any, ...]]:
     """Name, as `zoo.weights.layout.keras_slots` has it, and dataset of every weight below `group`."""
     for key in group:
         if not isinstance(group.get(key, getlink=True), h5py.HardLink):
@@ -116,5 +117,5 @@ def _weights(group, h5py) -> Iterator[tuple]:
             yield f"{group.attrs['name']}.{key}", child
 
 
-def _dtype(dataset) -> str:
+def _dtype(dataset: Any) -> str:
     return "bfloat16" if dataset.attrs.get("dtype") == "bfloat16" else dataset.dtype.name
