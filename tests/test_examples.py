@@ -31,6 +31,8 @@ MODULES = (
     *(f"zoo.weights.{name}" for name in ("checkpoint", "download", "layout", "loading", "names", "opening")),
     *("zoo.weights.published", "zoo.weights.saving", "zoo.decoding", "zoo.errors", "zoo.timing"),
     *("zoo.datasets.augment", "zoo.datasets.config", "zoo.datasets.digits", "zoo.datasets.folders"),
+    *("zoo.weights.readers.archive", "zoo.weights.readers.keras", "zoo.weights.readers.safetensors"),
+    *("zoo.datasets.identity", "zoo.datasets.sizes", "zoo.tracking.config"),
     *("zoo.datasets.pipeline", "zoo.training.optimizers", "zoo.training.recipe", "zoo.training.recipe_config"),
     "zoo.comparison.pareto",
 )

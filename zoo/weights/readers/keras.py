@@ -29,6 +29,16 @@ def open_keras_model(path: Path, source: str) -> Iterator[Checkpoint]:
     """The weights in a `.keras`; of the model's configuration what it says of itself is read, and no object is made.
 
     Raises ValueError for a file that is damaged or has none, and for a quantised model.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from zoo.weights.readers.keras import open_keras_model
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "net.keras"
+        >>> images = keras.Input((8, 8, 4))
+        >>> keras.Model(images, blocks.convolution(images, 8, 3, name="conv")).save(path)
+        >>> with open_keras_model(path, "net.keras") as checkpoint:
+        ...     checkpoint.image_shape, checkpoint.entries["conv.0"].shape
+        ((8, 8, 4), (3, 3, 4, 8))
     """
     check_size(path, source)
     try:
@@ -75,7 +85,18 @@ def _weights_member(members: list[str]) -> str:
 
 @contextlib.contextmanager
 def open_keras_file(path: Path, source: str) -> Iterator[Checkpoint]:
-    """Raises ValueError for a file that is damaged, or that refers to other files."""
+    """The weights in a `.weights.h5`. Raises ValueError for a file that is damaged, or that refers to other files.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from zoo.weights.readers.keras import open_keras_file
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "net.weights.h5"
+        >>> images = keras.Input((8, 8, 4))
+        >>> keras.Model(images, blocks.convolution(images, 8, 3, name="conv")).save_weights(path)
+        >>> with open_keras_file(path, "net.weights.h5") as checkpoint:
+        ...     checkpoint.read("conv.0").shape
+        (3, 3, 4, 8)
+    """
     import h5py
 
     try:
