@@ -28,7 +28,7 @@ def renamed_argument(former: str, name: str) -> Callable[[Callable[P, R]], Calla
                 kwargs[name] = kwargs.pop(former)
             return function(*args, **kwargs)
 
-        call.__signature__ = inspect.signature(function)  # for Keras, which does not look through wrappers
+        vars(call)["__signature__"] = inspect.signature(function)  # for Keras, which does not look through wrappers
         return call
 
     return decorate

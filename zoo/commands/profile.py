@@ -108,7 +108,9 @@ def profile(
         _page(profiled, model.name)
 
 
-def _build(name: str, groups: int | None, shape: tuple[int, int, int], classes: int | None, fused: bool, timed: bool):
+def _build(
+    name: str, groups: int | None, shape: tuple[int, int, int], classes: int | None, fused: bool, timed: bool
+) -> keras.Model:
     """The network; with weights of zeros where it is not going to be timed."""
     tensorflow_process.prepare()
     import tensorflow as tf
@@ -189,7 +191,13 @@ def _page(profiled: dict[str, Any], title: str) -> None:
     write_text(
         f"{title}{fused}: images of {height} x {width} pixels, {channels} channels, {profiled['classes']} outputs\n"
     )
-    line = {"layer": f"{len(profiled['layers'])} layers", "kind": "", "output": [], "groups": None, "share": 1.0}
+    line: dict[str, Any] = {
+        "layer": f"{len(profiled['layers'])} layers",
+        "kind": "",
+        "output": [],
+        "groups": None,
+        "share": 1.0,
+    }
     write_table(COLUMNS + (TIME_COLUMNS if timed else ()), profiled["layers"], total=profiled["totals"] | line)
     images = "one image" if profiled["batch"] == 1 else f"{profiled['batch']} images"
     footnote = "\nMACs and act. (entries of the convolutions' outputs) are of one image."

@@ -29,7 +29,7 @@ class MomentumSGD(keras.optimizers.SGD):
         import tensorflow as tf
 
         tf.raw_ops.ResourceApplyKerasMomentum(
-            var=variable.handle,
+            var=variable.value.handle,
             accum=self.momentums[self._get_variable_index(variable)].value.handle,
             lr=tf.cast(learning_rate, variable.dtype),
             grad=tf.cast(gradient, variable.dtype),
@@ -51,7 +51,7 @@ class FusedAdamW(keras.optimizers.AdamW):
         beta_1, beta_2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
         step = tf.cast(self.iterations.value + 1, dtype)
         tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
+            var=variable.value.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
             beta1_power=beta_1**step,
