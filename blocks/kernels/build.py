@@ -106,13 +106,13 @@ def _identity(tf, compiler: str) -> str:
     for source in [*sources(), Path(__file__)]:
         text.update(f"{source.relative_to(FOLDER)}\0".encode() + source.read_bytes())
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
-    parts = (tf.__version__, tf.sysconfig.get_lib(), compiler, _processor(), platform.machine())
+    parts = (tf.__version__, tf.sysconfig.get_lib(), compiler, processor_flags(), platform.machine())
     text.update(version + "\0".join(parts).encode())
     return text.hexdigest()[:24]
 
 
-def _processor() -> str:
-    """What the processor can do: a home folder may be shared by unlike machines."""
+def processor_flags() -> str:
+    """What the processor can do, as Linux names it: a home folder may be shared by unlike ones. psutil has none."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

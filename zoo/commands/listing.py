@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from zoo.checks import close_matches
-from zoo.commands.arguments import FAMILY, OneOf, complete_network
+from zoo.commands.arguments import FAMILY, Name, complete_network
 from zoo.commands.output import Column, form_of, form_options, percent, short, write_csv, write_json, write_table
 from zoo.commands.output import write_text as write
 from zoo.costs import costs
@@ -41,7 +41,7 @@ LEGEND = (
 @click.option("--family", "family_name", type=FAMILY, metavar="FAMILY", help="Only the networks of this family.")
 @click.option(
     "--sort",
-    type=OneOf("order", SORTS),
+    type=Name("order", sorted(SORTS)),
     default="name",
     show_default=True,
     metavar="|".join(SORTS),

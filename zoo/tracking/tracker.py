@@ -13,6 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+SERVICE = "wandb-core"  # the program that W&B's client starts and hands everything to
 ANSWER_SECONDS = 5.0  # a server that takes longer is taken to be gone
 GRACE_SECONDS = 5.0  # for the client to keep its own timeout
 Say = Callable[[str], None]
@@ -119,10 +122,10 @@ def _in_time(action: Callable[[], None], seconds: float) -> Exception | None:
 
 def _end_service() -> None:
     """Ends W&B's service process, which the client would wait for; what it has written to disk stays."""
-    import wandb
-
-    with suppress(Exception):  # it may have ended in this moment
-        wandb.setup().ensure_service()._proc._process.kill()
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it may have ended in this moment
+            if child.name().startswith(SERVICE):
+                child.kill()
     reset_service()
 
 
