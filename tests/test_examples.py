@@ -28,7 +28,10 @@ MODULES = (
     *("zoo.information", "zoo.input_pipeline", "zoo.lora", "zoo.metrics", "zoo.registry", "zoo.transforms"),
     *("zoo.models.description", "zoo.models.inverted_residual_table", "zoo.models.residual"),
     *(f"zoo.weights.{name}" for name in ("checkpoint", "download", "layout", "loading", "names", "opening")),
-    *("zoo.weights.published", "zoo.weights.saving"),
+    *("zoo.weights.published", "zoo.weights.saving", "zoo.decoding", "zoo.errors", "zoo.timing"),
+    *("zoo.datasets.augment", "zoo.datasets.config", "zoo.datasets.digits", "zoo.datasets.folders"),
+    *("zoo.datasets.pipeline", "zoo.training.optimizers", "zoo.training.recipe", "zoo.training.recipe_config"),
+    "zoo.comparison.pareto",
 )
 
 
@@ -45,6 +48,7 @@ def public_objects() -> dict:
     """Path -> function or class, for every one of the modules, the packages and the families."""
     objects = [getattr(package, name) for package in (blocks, zoo) for name in package.__all__]
     objects += [config_class(name) for name in FAMILIES]
+    objects += [getattr(module, name) for module in modules() for name in getattr(module, "__all__", ())]
     objects += [
         value
         for module in modules()

@@ -18,15 +18,21 @@ ENCODED = [tf.TensorSpec((), tf.string)]
 def decode(encoded: tf.Tensor) -> tf.Tensor:
     """uint8 (H, W, 3) of the bytes of a picture, a string tensor (), in any format that the installed Pillow opens.
 
-        image = decode(tf.io.read_file("photo.webp"))
-        images = files.map(tf.io.read_file).map(decode)
-
     The picture is turned as its EXIF orientation says (`ImageOps.exif_transpose`), what is transparent is laid over
     white, palettes and CMYK become RGB as `Image.convert("RGB")` makes them, of 16 bits a channel the upper 8 remain,
     and of several frames the first. TensorFlow decodes plain JPEG (with the accurate inverse transform) and PNG, which
     gives what Pillow gives; Pillow decodes the rest, in Python, so that a SavedModel cannot hold this.
 
     Raises tf.errors.InvalidArgumentError for bytes that are no picture, or a damaged one.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> from zoo.decoding import decode
+        >>> file = io.BytesIO()
+        >>> Image.new("RGBA", (5, 3), (255, 0, 0, 0)).save(file, "PNG")
+        >>> decode(file.getvalue())[0, 0].numpy()  # transparent, so the white below shows
+        array([255, 255, 255], dtype=uint8)
     """
     turned = orientation(encoded)
     image = tf.cond(
@@ -39,7 +45,20 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
 
 @tf.function(input_signature=ENCODED, autograph=False)
 def orientation(encoded: tf.Tensor) -> tf.Tensor:
-    """int32 (): the EXIF orientation, 1 to 8, of a picture that TensorFlow decodes as Pillow does; else BY_PILLOW."""
+    """int32 (): the EXIF orientation, 1 to 8, of a picture that TensorFlow decodes as Pillow does; else BY_PILLOW.
+
+    Raises nothing for bytes that are no picture: Pillow meets them in `decode`.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> from zoo.decoding import orientation
+        >>> file, exif = io.BytesIO(), Image.Exif()
+        >>> exif[0x0112] = 6  # to be turned clockwise
+        >>> Image.new("RGB", (5, 3)).save(file, "JPEG", exif=exif)
+        >>> int(orientation(file.getvalue()))
+        6
+    """
     turned = tf.cond(
         _is_small_png(encoded),
         lambda: tf.constant(1),
@@ -58,7 +77,15 @@ def _is_small_png(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def upright(image: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
-    """(H, W, C) as stored, or a part of it -> as it is to be seen, given its EXIF orientation (int32, 1 to 8)."""
+    """(H, W, C) as stored, or a part of it -> as it is to be seen, given its EXIF orientation (int32, 1 to 8).
+
+    Example:
+        >>> from zoo.decoding import upright
+        >>> upright(np.array([[[1], [2], [3]]]), 6).numpy()[:, :, 0]  # a row becomes a column
+        array([[1],
+               [2],
+               [3]])
+    """
     swapped, rows, columns = _turns(turned)
     image = tf.cond(swapped, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
     image = tf.cond(rows, lambda: tf.reverse(image, (0,)), lambda: image)
@@ -66,12 +93,24 @@ def upright(image: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
 
 
 def upright_shape(stored: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
-    """(H, W, C) of `upright` of an image whose stored shape is `stored`."""
+    """(H, W, C) of `upright` of an image whose stored shape is `stored`.
+
+    Example:
+        >>> from zoo.decoding import upright_shape
+        >>> upright_shape((480, 640, 3), 6).numpy()
+        array([640, 480,   3], dtype=int32)
+    """
     return tf.where(_turns(turned)[0], tf.gather(stored, (1, 0, 2)), stored)
 
 
 def stored_window(window: tuple[int, ...], stored: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
-    """Where a window (top, left, height, width) of the upright image lies in the stored one, of shape `stored`."""
+    """Where a window (top, left, height, width) of the upright image lies in the stored one, of shape `stored`.
+
+    Example:
+        >>> from zoo.decoding import stored_window
+        >>> stored_window((0, 10, 100, 200), (480, 640, 3), 3).numpy()  # of a picture that is upside down
+        array([380, 430, 100, 200], dtype=int32)
+    """
     swapped, rows, columns = _turns(turned)
     top, left, height, width = tf.unstack(window)
     whole = upright_shape(stored, turned)

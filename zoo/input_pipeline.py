@@ -57,10 +57,7 @@ class Preprocessing(keras.layers.Layer):
     Resizing is `zoo.transforms.resize_and_crop`, as in training, and equals that of Pillow, with which the published
     networks were trained and tested. (Pillow 13 starts with the height where a picture shrinks clearly more in that
     direction, which matters to "squash" and to tall pictures.) In one model with a network it exports to a SavedModel,
-    to ONNX and to LiteRT, whose file then takes uint8 pictures, of one size or of any:
-
-        shippable = keras.Sequential([keras.Input((None, None, 3), dtype="uint8"), pipeline, model])
-        shippable.export("model.tflite", format="litert")
+    to ONNX and to LiteRT, whose file then takes uint8 pictures, of one size or of any.
 
     Args:
         size: pixels of the square that comes out.
@@ -82,6 +79,10 @@ class Preprocessing(keras.layers.Layer):
         >>> layer = Preprocessing(size=2, crop=1.0, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
         >>> np.round(layer(np.full((4, 6, 3), 255, "uint8")))[0, 0]  # the lightest level is 1
         array([1., 1., 1.], dtype=float32)
+        >>> network = zoo.create("lcnet_035", 10, (32, 32, 3))
+        >>> whole = keras.Sequential([keras.Input((None, None, 3), dtype="uint8"), Preprocessing(32), network])
+        >>> whole.output_shape  # to be exported as one file
+        (None, 10)
     """
 
     def __init__(

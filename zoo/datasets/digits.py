@@ -47,6 +47,11 @@ def _splits(**sizes: int) -> tfds.core.splits.SplitDict:
 class Digits(tfds.core.GeneratorBasedBuilder):
     """Digits 0-9, 8x8 pixels, grey: `train` (1,437) and `validation` (360), each with every class in
     proportion.
+
+    Example:
+        >>> from zoo.datasets.digits import Digits
+        >>> Digits.SPLITS["train"].num_examples, Digits.SPLITS["validation"].num_examples
+        (1437, 360)
     """
 
     VERSION = tfds.core.Version("1.0.0")

@@ -28,7 +28,15 @@ SHOWN = 5  # names that a message lists
 
 @dataclass(frozen=True)
 class FolderSplit:
-    """The images of one split in the order of their names, class by class; `labels` are indices of classes."""
+    """The images of one split in the order of their names, class by class; `labels` are indices of classes.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from zoo.datasets.folders import FolderSplit
+        >>> split = FolderSplit(Path("pets/train"), paths=("cat/1.jpg", "dog/1.jpg"), labels=(0, 1))
+        >>> len(split.paths)
+        2
+    """
 
     folder: Path
     paths: tuple[str, ...]
@@ -42,6 +50,18 @@ class ImageFolder:
     A class is a visible folder directly below the split's that holds an image, however deeply; the classes of the
     training split are counted in the order of their names, as torchvision and Keras do. `notes` are sentences on what
     was left out.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> root = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ("train/cat/1.jpg", "train/dog/1.jpg", "val/cat/2.jpg", "val/dog/2.jpg"):
+        ...     (root / name).parent.mkdir(parents=True)
+        ...     (root / name).touch()
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> from zoo.datasets.folders import list_folder
+        >>> folder = list_folder(DatasetConfig(source="image_folder", data_dir=str(root), train_split="train"))
+        >>> [split.folder.name for split in folder.splits], folder.validation.labels
+        (['train', 'val'], (0, 1))
     """
 
     root: Path
@@ -59,12 +79,21 @@ class ImageFolder:
 def list_folder(config: DatasetConfig) -> ImageFolder:
     """The images below `config.data_dir`, of the splits that `config` names.
 
-        folder = list_folder(DatasetConfig(source="image_folder", data_dir="pets"))
-        folder.class_names, len(folder.train.paths)  # ('cat', 'dog'), 1200
-
     Raises:
         ValueError: there is no such folder or split, fewer than two classes, other than `config.num_classes`, or
             classes to evaluate on that have no images to train on.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> root = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ("train/cat/1.jpg", "train/dog/1.jpg", "val/cat/2.jpg", "val/dog/2.jpg"):
+        ...     (root / name).parent.mkdir(parents=True)
+        ...     (root / name).touch()
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> from zoo.datasets.folders import list_folder
+        >>> folder = list_folder(DatasetConfig(source="image_folder", data_dir=str(root)))
+        >>> folder.class_names, len(folder.train.paths)
+        (('cat', 'dog'), 2)
     """
     assert config.data_dir is not None  # `zoo.datasets.config.check` saw to it
     root = Path(config.data_dir).expanduser()
@@ -93,23 +122,48 @@ def list_folder(config: DatasetConfig) -> ImageFolder:
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path with its control characters, and bytes that are no UTF-8, as escapes."""
+    """A path with its control characters, and bytes that are no UTF-8, as escapes.
+
+    Example:
+        >>> from zoo.datasets.folders import shown
+        >>> shown("pets/cats"), shown("pets" + chr(7)).endswith("x07")
+        ('pets/cats', True)
+    """
     letters = os.fspath(path)
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in letters)
 
 
 def counted(names: Sequence[str]) -> str:
-    """How many, and the first few: `7 (a, b, c, d, e, ...)`."""
+    """How many, and the first few.
+
+    Example:
+        >>> from zoo.datasets.folders import counted
+        >>> counted(["a", "b", "c", "d", "e", "f", "g"])
+        '7 (a, b, c, d, e, ...)'
+    """
     return f"{len(names):,} ({listed(names)})"
 
 
 def listed(names: Sequence[str]) -> str:
+    """The first few names, with their control characters as escapes.
+
+    Example:
+        >>> from zoo.datasets.folders import listed
+        >>> listed(["cat", "dog"])
+        'cat, dog'
+    """
     return ", ".join(map(shown, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
 
 
 @cache
 def image_suffixes() -> frozenset[str]:
-    """In small letters, with the dot: of all formats that Pillow decodes."""
+    """In small letters, with the dot: of all formats that Pillow decodes.
+
+    Example:
+        >>> from zoo.datasets.folders import image_suffixes
+        >>> {".jpg", ".png", ".webp"} <= image_suffixes()
+        True
+    """
     from PIL import Image, ImageFile
 
     suffixes = Image.registered_extensions()

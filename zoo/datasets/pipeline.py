@@ -37,7 +37,16 @@ class Data:
     `epoch(number)` and `stream(first_epoch)` give the same batches by number. Prefer `stream` for
     `Model.fit`: Keras looks at a batch before it trains, which moves `train` one epoch on.
 
-        model.fit(data.stream(first), steps_per_epoch=data.steps_per_epoch, initial_epoch=first, epochs=90)
+    Example:
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> from zoo.datasets.pipeline import load
+        >>> config = DatasetConfig(source="synthetic", num_classes=10, synthetic_train_size=64)
+        >>> data = load(config, batch_size=32, seed=0)
+        >>> model = keras.Sequential([keras.Input(data.input_shape), keras.layers.Flatten(), blocks.Dense(10)])
+        >>> model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> history = model.fit(data.stream(), steps_per_epoch=data.steps_per_epoch, epochs=2, verbose=0)
+        >>> data.steps_per_epoch, len(history.history["loss"])
+        (2, 2)
     """
 
     name: str
@@ -82,6 +91,14 @@ def load(
     Raises:
       ValueError: the configuration, the batch size or the kind of data set cannot work, or an image cannot be decoded.
       zoo.datasets.prepare.DataUnavailableError: the data set is neither prepared nor obtainable.
+
+    Example:
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> from zoo.datasets.pipeline import load
+        >>> data = load(DatasetConfig(source="synthetic", num_classes=10), batch_size=32, seed=0)
+        >>> images, labels = next(iter(data.epoch(0)))
+        >>> images.shape == (32, 8, 8, 1), labels.shape == (32,)
+        (True, True)
     """
     check(config)
     if batch_size < 1:

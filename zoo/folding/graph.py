@@ -20,6 +20,12 @@ class Report:
     removed: layers that go because they do nothing at inference.
     replaced: layer -> class that takes the place of its own, or the names of the layers it is split into.
     left: normalisation that stays -> why.
+
+    Example:
+        >>> from zoo.folding import Report
+        >>> print(Report(folded={"bn1": "conv1"}, removed=["dropout"]))
+        folded    bn1 into conv1
+        removed   dropout, which does nothing at inference
     """
 
     folded: dict[str, str] = field(default_factory=dict)

@@ -189,7 +189,8 @@ def _sentence(error: BaseException, what: str, server: Server) -> str:
     if is_odd and (other := somebody_else(ask(address, server.secrets[0], min(timeout, ANSWER_SECONDS)))):
         return f"{address} cannot be reached ({what}): {other}; check WANDB_BASE_URL and the proxy's settings."
     if status in (401, 403, 404):
-        return f"{address} refuses {what} (HTTP {status}: {reason}): check the API key and the names of entity and project."
+        hint = "check the API key and the names of entity and project"
+        return f"{address} refuses {what} (HTTP {status}: {reason}): {hint}."
     if re.search("respond in time|deadline exceeded|timeout|timed out", text, re.IGNORECASE):
         return f"{address} did not answer within {timeout} s ({what}); WANDB_HTTP_TIMEOUT sets another time."
     if status:
