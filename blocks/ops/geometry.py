@@ -68,8 +68,8 @@ def same_padding(size: Any, kernel: int, stride: int, dilation: int = 1) -> tupl
 
     Example:
         >>> from blocks.ops.geometry import same_padding
-        >>> same_padding(224, kernel=3, stride=2), same_padding(None, kernel=3, stride=1), same_padding(None, 3, 2)
-        ((0, 1), (1, 1), None)
+        >>> same_padding(224, kernel=3, stride=2), same_padding(None, kernel=3, stride=1)
+        ((0, 1), (1, 1))
     """
     extent = (kernel - 1) * dilation + 1
     if stride == 1:

@@ -15,6 +15,17 @@ def renamed_argument(former: str, name: str) -> Callable[[Callable[P, R]], Calla
 
     Raises:
         TypeError: from the function, where the argument is given under both names.
+
+    Example:
+        >>> import warnings
+        >>> from blocks.ops.renamed import renamed_argument
+        >>> @renamed_argument("pieces", "num_outputs")
+        ... def split(channels, num_outputs=1):
+        ...     return [channels // num_outputs] * num_outputs
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     split(64, pieces=2), caught[0].category.__name__
+        ([32, 32], 'DeprecationWarning')
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -35,5 +46,11 @@ def renamed_argument(former: str, name: str) -> Callable[[Callable[P, R]], Calla
 
 
 def with_present_names(config: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """A layer's saved configuration with today's names of its arguments; `names` are former name -> present name."""
+    """A layer's saved configuration with today's names of its arguments; `names` are former name -> present name.
+
+    Example:
+        >>> from blocks.ops.renamed import with_present_names
+        >>> with_present_names({"groups": 4, "pieces": 2}, {"pieces": "num_outputs"})
+        {'groups': 4, 'num_outputs': 2}
+    """
     return {names.get(key, key): value for key, value in config.items()}

@@ -13,7 +13,13 @@ SAME_SIZE = "groups=N gives this network with another cardinality and, as nearly
 
 
 class GroupWidth:
-    """Mixin of a configuration whose `width_per_group`, left at None, is set to what keeps the network's size."""
+    """Mixin of a configuration whose `width_per_group`, left at None, is set to what keeps the network's size.
+
+    Example:
+        >>> from zoo.models.resnext import ResNeXt
+        >>> ResNeXt(depth=50, groups=16).group_width
+        8
+    """
 
     width_per_group: int | None
 

@@ -37,13 +37,13 @@ class MomentumSGD(keras.optimizers.SGD):
         array([-0.45], dtype=float32)
     """
 
-    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Any) -> Any:
+    def update_step(self, gradient: Tensor, variable: Any, learning_rate: Any) -> Any:
         if self.momentum == 0 or not _has_kernel(gradient):
             return super().update_step(gradient, variable, learning_rate)
         import tensorflow as tf
 
         tf.raw_ops.ResourceApplyKerasMomentum(
-            var=variable.value.handle,
+            var=variable.handle,
             accum=self.momentums[self._get_variable_index(variable)].value.handle,
             lr=tf.cast(learning_rate, variable.dtype),
             grad=tf.cast(gradient, variable.dtype),
@@ -68,7 +68,7 @@ class FusedAdamW(keras.optimizers.AdamW):
         array([0.85], dtype=float32)
     """
 
-    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Any) -> Any:
+    def update_step(self, gradient: Tensor, variable: Any, learning_rate: Any) -> Any:
         if self.amsgrad or not _has_kernel(gradient):
             return super().update_step(gradient, variable, learning_rate)
         import tensorflow as tf
@@ -77,7 +77,7 @@ class FusedAdamW(keras.optimizers.AdamW):
         beta_1, beta_2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
         step = tf.cast(self.iterations.value + 1, dtype)
         tf.raw_ops.ResourceApplyAdam(
-            var=variable.value.handle,
+            var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
             beta1_power=beta_1**step,
