@@ -4,11 +4,11 @@ Each function returns {"float32_gflops", "bfloat16_gflops", ..., "copy_gbs"}: 10
 multiply-accumulate, and 10^9 bytes a second, read and written bytes added.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from zoo.hardware import cores
 from zoo.timing import call_seconds, least_seconds
 
 WIDTH = 4096  # of the square matrices
@@ -86,9 +86,9 @@ def threaded_copy(block: int) -> Callable[[], object]:
     """A copy of one block, a slice for each core; NumPy gives the interpreter up while it copies."""
     import numpy as np
 
-    cores = os.cpu_count() or 1
+    count = cores()
     source = np.ones(block // 4, np.float32)
     target = np.zeros_like(source)
-    slices = list(zip(np.array_split(target, cores), np.array_split(source, cores), strict=True))
-    pool = ThreadPoolExecutor(cores)
+    slices = list(zip(np.array_split(target, count), np.array_split(source, count), strict=True))
+    pool = ThreadPoolExecutor(count)
     return lambda: list(pool.map(lambda pair: np.copyto(*pair), slices))

@@ -1,15 +1,13 @@
 """The machine that a comparison ran on, and the least time that its ceilings leave a network. Imports no framework."""
 
-import os
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
+import psutil
 import this_copy  # noqa: F401
 
-from zoo.hardware import processor
+from zoo.hardware import cores, processor
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -27,32 +25,21 @@ def identity() -> dict:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cpu": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
     }
 
 
-def busy_share(seconds: float = 0.5) -> float | None:
-    """Which share of the processors is at work, whoever uses it; None where the system does not tell.
+def busy_share(seconds: float = 0.5) -> float:
+    """Which share of the processors is at work, whoever uses it.
 
-    Asked while all contenders wait, it says how much other programs disturb a measurement. See proc(5), /proc/stat.
+    Asked while all contenders wait, it says how much other programs disturb a measurement.
     """
-    counters = Path("/proc/stat")
-    if not counters.exists():
-        return None
-
-    def read() -> tuple[int, int]:
-        ticks = [int(each) for each in counters.read_text().splitlines()[0].split()[1:9]]
-        return sum(ticks), ticks[3] + ticks[4]  # idle, and waiting for a disk
-
-    before = read()
-    time.sleep(seconds)
-    total, idle = (after - start for after, start in zip(read(), before, strict=True))
-    return 1 - idle / total if total else None
+    return psutil.cpu_percent(seconds) / 100
 
 
-def warn_if_busy(share: float | None) -> None:
+def warn_if_busy(share: float) -> None:
     """Say so where other programs take more than a tenth of the machine."""
-    if share is not None and share > 0.1:
+    if share > 0.1:
         print(
             f"Other programs use {share:.0%} of the processors: ratios are off, and most where threads wait for each "
             "other, as PyTorch's do.",

@@ -1,7 +1,7 @@
 """What every worker process does: answer requests, one JSON line each, and measure its own time and memory.
 
-Imports no framework, and of the zoo only what times calls. A worker is started by `contenders.py`, loads one framework,
-and then sleeps between requests.
+Imports no framework, and of the zoo only what times calls and asks for memory. A worker is started by
+`contenders.py`, loads one framework, and then sleeps between requests.
 """
 
 import gc
@@ -12,9 +12,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import SupportsFloat
 
+from zoo.environment import peak_memory_bytes, reset_peak_memory, resident_memory_bytes
 from zoo.timing import call_seconds
 
 LONG = 5.0  # seconds of a step after which one more, before anything is timed, is enough
@@ -66,7 +66,7 @@ class Steps:
 
     def __init__(self) -> None:
         self.step: Callable[[], SupportsFloat] | None = None
-        self.imported_mb = memory_mb("VmRSS")
+        self.imported_mb = megabytes(resident_memory_bytes())
         self.total_mb = None
         self.peak_is_of_steps = False
 
@@ -90,8 +90,8 @@ class Steps:
         facts = describe()
         del describe  # and what it alone still holds: a network before its normalisations were folded
         gc.collect()
-        self.total_mb = memory_mb("VmHWM")
-        self.peak_is_of_steps = reset_peak()
+        self.total_mb = megabytes(peak_memory_bytes())
+        self.peak_is_of_steps = reset_peak_memory()
         return {"first_step_seconds": first_seconds, "first_value": first, "warm_seconds": warm[-1], **facts}
 
     def timed(self, count: int = 1) -> float:
@@ -115,11 +115,11 @@ class Steps:
     def memory(self) -> dict:
         """Peak of the timed steps above what the imported framework takes, and of the process so far, in MB (10^6).
 
-        The resident set, measured by the kernel; None where it does not tell.
+        The resident set, measured by the kernel; the former is None where the peak cannot begin anew.
         """
-        peak = memory_mb("VmHWM")
-        total = None if peak is None else max(peak, self.total_mb)
-        return {"peak_mb": peak - self.imported_mb if self.peak_is_of_steps else None, "total_peak_mb": total}
+        peak = megabytes(peak_memory_bytes())
+        steps = peak - self.imported_mb if self.peak_is_of_steps else None
+        return {"peak_mb": steps, "total_peak_mb": max(peak, self.total_mb)}
 
 
 class Calls:
@@ -154,19 +154,6 @@ class Calls:
         return {}
 
 
-def memory_mb(field: str) -> float | None:
-    """A size from /proc/self/status in MB (10^6 bytes); None where there is no such file."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    line = next(line for line in status.read_text().splitlines() if line.startswith(field + ":"))
-    return int(line.split()[1]) * 1024 / 1e6
-
-
-def reset_peak() -> bool:
-    """Let the kernel's peak (VmHWM) begin anew at what is resident now, see proc(5); False where it can't."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return False
-    return True
+def megabytes(size: int | None) -> float | None:
+    """Bytes in MB (10^6)."""
+    return None if size is None else size / 1e6

@@ -99,6 +99,7 @@ WRONG = [
     ("info resnext50_32x4d.a1h_in1k", 1, f"There are no published weights '{TAG[5:]}': did you mean {TAG}?"),
     ("info ../../etc/passwd", 1, "There is no network, family or tag of weights '../../etc/passwd': "),
     ("info zzzz", 1, "There is no network, family or tag of weights 'zzzz': `zoo list` shows the networks, "),
+    ("completion", 2, "Missing argument 'SHELL'. Known are bash, fish, zsh. `zoo completion --help` shows the usage."),
     ("completion ksh", 2, "Invalid value for 'SHELL': there is no shell 'ksh': did you mean zsh, fish, bash?"),
 ]
 

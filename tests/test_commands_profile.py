@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import click
 import keras
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from blocks import BatchNormalization, GroupedConv2D
 from blocks.layers.initializers import without_random_numbers
 from zoo import timing
 from zoo.__main__ import run
+from zoo.commands.listing import listing
+from zoo.commands.profile import profile
 from zoo.complexity import profile_layers
 
 pytestmark = pytest.mark.usefixtures("forget_networks")
@@ -179,3 +182,15 @@ def test_what_cannot_be_timed_is_refused():
     timing.check_memory(fixed, 1)
     with pytest.raises(ValueError, match=r"GB for the layers' inputs alone, and the machine has .* at most [0-9]+ fit"):
         timing.check_memory(fixed, 10**12)
+
+
+def test_numbers_and_names_are_ranges_and_choices_of_click():
+    """So that help and shells show what click knows of them; only the messages are this project's."""
+    options = {option.name: option.type for command in (listing, profile) for option in command.params}
+    for name in ("batch", "channels", "classes", "repeats"):
+        assert isinstance(options[name], click.IntRange) and options[name].min == 1
+    for name in ("family_name", "sort"):
+        assert isinstance(options[name], click.Choice)
+    for refused in ("0", "-1", "1.5", "", "9" * 5000):  # int() itself refuses the last
+        with pytest.raises(click.BadParameter, match=f"'{refused}' is not allowed: give a whole number of at least 1"):
+            options["batch"].convert(refused, None, None)

@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from helpers import run_directories
+from helpers.processes import run_code
 from zoo.comparison import runs as runs_module
+from zoo.comparison.process import has_crashed
 from zoo.comparison.reading import read_runs
 from zoo.comparison.runs import figure
 from zoo.errors import UserError
@@ -239,3 +241,35 @@ def test_nothing_to_read_is_one_sentence(tmp_path):
     (tmp_path / "empty" / "result.json").write_text("{")
     with pytest.raises(UserError, match=r"empty: 1 cannot be read; `python train.py`"):
         read_runs([tmp_path / "empty"], lambda line: None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its processes do not wait for their parent")
+def test_a_process_that_has_ended_and_is_not_yet_waited_for_has_crashed():
+    ended = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    ended.stdout.read()
+    known = {"pid": ended.pid, "host": socket.gethostname(), "started": datetime.now(UTC).isoformat()}
+    deadline = time.monotonic() + 20
+    while not has_crashed({"process": known}, 0.0, 1.0) and time.monotonic() < deadline:
+        time.sleep(0.01)  # its output ends a moment before it does
+    assert has_crashed({"process": known}, 0.0, 1.0)
+    ended.wait()
+
+
+def test_identities_of_processes_that_earlier_versions_wrote():
+    here = {"pid": os.getpid(), "host": socket.gethostname()}
+    for started in (None, "2019-01-01T00:00:00", "not a time", 5):  # missing, without a time zone, damaged
+        assert not has_crashed({"process": here | {"started": started}}, 1e9, 1.0), started
+    assert has_crashed({"process": here | {"started": "2019-01-01T00:00:00+00:00"}}, 0.0, 1.0)
+    for pid in (True, 0, -1, 2**31, "5", None):  # no number of a process: the silence decides
+        assert has_crashed({"process": here | {"pid": pid}}, 1e9, 1.0)
+        assert not has_crashed({"process": here | {"pid": pid}}, 1.0, 1.0)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be another user")
+def test_a_process_of_another_user_that_the_system_hides_runs():
+    """As on shared machines, whose /proc shows each user his own processes."""
+    code = "import os, socket, psutil\nfrom zoo.comparison.process import has_crashed\n"
+    code += "psutil.PROCFS_PATH = '/nowhere'; parent = os.getppid(); os.setuid(65534)\n"
+    code += "known = {'host': socket.gethostname(), 'started': '2019-01-01T00:00:00+00:00'}\n"
+    code += "print([has_crashed({'process': known | {'pid': pid}}, 0, 1) for pid in (parent, 2**31 - 1)])"
+    assert run_code(code) == "[False, True]\n"

@@ -146,3 +146,9 @@ def test_all_locks_are_filelocks():
     for module, path in MODULES.items():
         if floor_of(module) is not None:
             assert not imports(path) & {"fcntl", "msvcrt"}, module
+
+
+def test_what_psutil_does_not_know_is_read_in_one_place():
+    """The processor's flags, its name, and the peak of memory; all else about processes and the machine is psutil's."""
+    readers = {name for name, path in MODULES.items() if not name.startswith("tests") and '"/proc/' in path.read_text()}
+    assert readers == {"blocks.kernels.build", "zoo.hardware", "zoo.environment"}

@@ -13,6 +13,7 @@ from zoo.checks import close_matches
 from zoo.factory import VECTOR, create, selected_maps
 from zoo.lora import is_adapted
 from zoo.registry import classifier_of
+from zoo.typing import ModelConfig
 
 PRE_LOGITS = "pre_logits"  # as timm calls what the classifier sees
 PROBE = 1024  # pixels of the image that strides are computed from: enough for rounding to leave them as they are
@@ -32,7 +33,7 @@ class FeatureInfo:
 
 
 def feature_info(
-    model: Any, *, small_stem: bool = False, out_indices: int | Sequence[int] | None = None
+    model: str | ModelConfig | keras.Model, *, small_stem: bool = False, out_indices: int | Sequence[int] | None = None
 ) -> list[FeatureInfo]:
     """The maps that `zoo.create(model, features_only=True)` gives, in its order.
 
@@ -54,8 +55,13 @@ def feature_info(
         maps = [info for info, _ in _maps(model)]
         return [maps[index] for index in selected_maps(out_indices, len(maps), model.name)]
     with without_random_numbers():
-        settings = {"features_only": True, "small_stem": small_stem, "out_indices": out_indices}
-        probe = create(model, input_shape=(PROBE, PROBE, 3), **settings)
+        probe = create(
+            model,
+            input_shape=(PROBE, PROBE, 3),
+            features_only=True,
+            small_stem=small_stem,
+            out_indices=out_indices,
+        )
     return [_info(each) for each in probe.outputs]
 
 
@@ -181,7 +187,7 @@ def _of_stride(model: keras.Model, until: int) -> set[str]:
     return {maps_by_stride[until]._keras_history.operation.name}
 
 
-def _maps(model: keras.Model) -> list[tuple[FeatureInfo, keras.KerasTensor]]:
+def _maps(model: keras.Model) -> list[tuple[FeatureInfo, Any]]:
     """What is known of every feature map, and the map itself, in the graph of `model`."""
     maps = getattr(model, "features", None) or model.outputs
     if any(len(each.shape) != 4 for each in maps):
@@ -206,7 +212,7 @@ def _reachable(edges: dict[str, set[str]], start: set[str]) -> set[str]:
 
 def _parents(model: keras.Model) -> dict[str, set[str]]:
     """What the inputs of each operation are computed by, of all calls of layers and operations in the graph."""
-    graph = model._functional if isinstance(model, keras.Sequential) else model
+    graph: Any = model._functional if isinstance(model, keras.Sequential) else model
     parents: dict[str, set[str]] = {}
     for node in itertools.chain.from_iterable(graph._nodes_by_depth.values()):
         parents.setdefault(node.operation.name, set()).update(each.operation.name for each in node.parent_nodes)

@@ -138,7 +138,7 @@ def _calls(model: keras.Model, counted: set[int]) -> list[LayerCost]:
 
 def _nodes(model: keras.Model) -> list[Any]:
     """The calls that make up the model. Raises ValueError for a model that is code and not a graph."""
-    function = model._functional if isinstance(model, keras.Sequential) else model
+    function: Any = model._functional if isinstance(model, keras.Sequential) else model
     if not hasattr(function, "_nodes_by_depth"):
         raise ValueError(f"{model.name} is a {type(model).__name__}: profile counts functional and Sequential models.")
     by_depth = function._nodes_by_depth  # depth is the distance to the output

@@ -132,7 +132,7 @@ def _tensorflow(encoded: tf.Tensor) -> tf.Tensor:
     )
 
 
-def _orientation(encoded: bytes) -> np.ndarray:
+def _orientation(encoded: bytes) -> np.int32:
     from PIL import Image
 
     try:

@@ -66,28 +66,51 @@ def process() -> dict[str, str | int]:
     }
 
 
-def reset_peak_memory() -> None:
-    """Makes `peak_memory_bytes` start anew, so that runs of one process do not see each other's; Linux only."""
-    with suppress(OSError):
+def resident_memory_bytes() -> int | None:
+    """The resident memory of this process now, in bytes; None but on Linux."""
+    return _linux_memory("VmRSS")
+
+
+def reset_peak_memory() -> bool:
+    """Makes `peak_memory_bytes` start anew, so that runs of one process do not see each other's.
+
+    Returns whether the system can: Linux alone does.
+    """
+    try:
         Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
 
 
-def peak_memory_bytes() -> int | None:
-    """The most resident memory this process has had, in bytes; None on Windows, where Python cannot tell.
+def peak_memory_bytes() -> int:
+    """The most resident memory this process has had, in bytes.
 
     On Linux since `reset_peak_memory`, elsewhere since the process began. Memory of a GPU and of child processes
     is not in it.
     """
-    with suppress(OSError):
-        status = Path("/proc/self/status").read_text()
-        if match := re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE):
-            return int(match[1]) * 1024
-    try:
-        import resource
-    except ImportError:
-        return None
+    if (peak := _linux_memory("VmHWM")) is not None:
+        return peak
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, other systems KiB
+
+
+def _linux_memory(field: str) -> int | None:
+    """A size from /proc/self/status in bytes; None where there is no such file or line.
+
+    psutil 7 knows no peak on Linux, and the interpreter of a benchmark's other side may have no psutil.
+    """
+    with suppress(OSError):
+        status = Path("/proc/self/status").read_text()
+        if match := re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE):
+            return int(match[1]) * 1024
+    return None
 
 
 def versions() -> dict[str, str | None]:

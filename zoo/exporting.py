@@ -11,7 +11,6 @@ import numpy as np
 
 from blocks import exportable
 from zoo.checks import check_name
-from zoo.typing import Tensor
 
 FORMATS = {"savedmodel": "tf_saved_model", "litert": "litert", "onnx": "onnx"}  # our name -> Keras's
 SUFFIXES = {"savedmodel": "", "litert": ".tflite", "onnx": ".onnx"}
@@ -92,7 +91,7 @@ def _with_named_outputs(model: keras.Model) -> tuple[keras.Model, list[Any]]:
     return keras.Model(inputs, outputs, name=model.name), [signature]
 
 
-def _origin(tensor: Tensor) -> str:
+def _origin(tensor: Any) -> str:
     """The name of the layer that computes `tensor`, within nested models too: `logits` behind preprocessing as well."""
     operation, _, index = tensor._keras_history
     inner = getattr(operation, "outputs", None) if isinstance(operation, keras.Model) else None

@@ -15,6 +15,7 @@ from blocks import Dense
 from blocks.layers.initializers import Normal, without_random_numbers
 from zoo.checks import check_share
 from zoo.registry import family_of, named, variant
+from zoo.typing import ModelConfig, Tensor
 from zoo.weights.checkpoint import Checkpoint
 from zoo.weights.layout import differing_layers, names_of
 from zoo.weights.loading import fill, slots_of
@@ -27,12 +28,12 @@ VECTOR = "features"  # the last layer of a network without a classifier
 
 
 def create(
-    model: Any = None,
+    model: str | ModelConfig | None = None,
     num_classes: int | None = None,
     input_shape: ImageShape | None = None,
     groups: int | None = None,
     *,
-    weights: str | os.PathLike | None = None,
+    weights: str | os.PathLike[str] | None = None,
     use_ema: bool = True,
     features_only: bool = False,
     out_indices: int | Sequence[int] | None = None,
@@ -95,6 +96,7 @@ def create(
     with _opened(weights, config, use_ema) as checkpoint:
         if checkpoint is not None and (config is None or isinstance(model, str)):  # else `fill` compares the settings
             config = _as_trained(config, checkpoint, groups, drop_path)
+        assert config is not None  # of the two, one has told it
         spec = _resolve(config, checkpoint, num_classes, input_shape, small_stem)
         images, maps = _build(spec)
         network = _select(spec, images, maps, out_indices) if features_only else _classify(spec, images, maps, dropout)
@@ -113,10 +115,15 @@ def selected_maps(out_indices: int | Sequence[int] | None, count: int, name: str
     """
     if out_indices is None:
         return list(range(count))
-    wanted = range(-out_indices, 0) if type(out_indices) is int else out_indices
+    wanted = range(-out_indices, 0) if isinstance(out_indices, int) else out_indices
     numbers = isinstance(wanted, (Sequence, Set)) and all(type(each) is int for each in wanted)
     selected = sorted({each % count for each in wanted}) if numbers else []
-    if not selected or len(selected) != len(wanted) or not all(-count <= each < count for each in wanted):
+    if (
+        isinstance(out_indices, bool)
+        or not selected
+        or len(selected) != len(wanted)
+        or not all(-count <= each < count for each in wanted)
+    ):
         raise ValueError(
             f"out_indices={out_indices!r} is not allowed for {name}: it has {count} feature maps, so give different "
             f"numbers from 0 to {count - 1}, or from -{count} to -1 counted from the last."
@@ -132,7 +139,7 @@ class _Spec:
     new_classifier: but for those of its classifier, which the file has with another number of classes or lacks.
     """
 
-    config: Any
+    config: ModelConfig
     num_classes: int
     input_shape: ImageShape
     small_stem: bool
@@ -144,7 +151,7 @@ class _Spec:
         return without_random_numbers() if self.filled else contextlib.nullcontext()
 
 
-def _configured(model: Any, groups: int | None, drop_path: float | None) -> Any:
+def _configured(model: str | ModelConfig, groups: int | None, drop_path: float | None) -> ModelConfig:
     """The configuration of a name, or the given one, with these settings in place of its own."""
     config = variant(model) if isinstance(model, str) else model
     family_of(config)
@@ -154,15 +161,17 @@ def _configured(model: Any, groups: int | None, drop_path: float | None) -> Any:
 
 
 def _opened(
-    weights: str | os.PathLike | None, config: Any | None, use_ema: bool
+    weights: str | os.PathLike[str] | None, config: ModelConfig | None, use_ema: bool
 ) -> AbstractContextManager[Checkpoint | None]:
     """The open weights, of the network of `config` where that is known; None where there are none."""
     if weights is None:
         return contextlib.nullcontext()
-    return open_weights(weights, config and config.name, use_ema=use_ema)
+    return open_weights(weights, None if config is None else config.name, use_ema=use_ema)
 
 
-def _as_trained(config: Any | None, checkpoint: Checkpoint, groups: int | None, drop_path: float | None) -> Any:
+def _as_trained(
+    config: ModelConfig | None, checkpoint: Checkpoint, groups: int | None, drop_path: float | None
+) -> ModelConfig:
     """`config`, else the configuration that the weights say they are of, with the settings they were trained with."""
     if config is None:
         config = named(checkpoint.model or "")
@@ -178,7 +187,7 @@ def _as_trained(config: Any | None, checkpoint: Checkpoint, groups: int | None, 
 
 
 def _resolve(
-    config: Any,
+    config: ModelConfig,
     checkpoint: Checkpoint | None,
     num_classes: int | None,
     input_shape: ImageShape | None,
@@ -191,17 +200,18 @@ def _resolve(
         if small_stem is None:
             small_stem = _has_small_stem(config, checkpoint)
     classes = saved_classes if num_classes is None else num_classes
+    height, width, channels = input_shape or saved_shape or SHAPE
     return _Spec(
         config=config,
         num_classes=getattr(config, "num_classes", CLASSES) if classes is None else classes,
-        input_shape=tuple(input_shape or saved_shape or SHAPE),
+        input_shape=(height, width, channels),
         small_stem=bool(small_stem),
         filled=checkpoint is not None,
         new_classifier=checkpoint is not None and classes != saved_classes,
     )
 
 
-def _build(spec: _Spec) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
+def _build(spec: _Spec) -> tuple[Tensor, list[Tensor]]:
     """The images, and all feature maps that the family computes of them."""
     images = keras.Input(spec.input_shape, name="images")
     with spec.initializing():
@@ -210,8 +220,8 @@ def _build(spec: _Spec) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
 
 def _select(
     spec: _Spec,
-    images: keras.KerasTensor,
-    maps: list[keras.KerasTensor],
+    images: Tensor,
+    maps: list[Tensor],
     out_indices: int | Sequence[int] | None,
 ) -> keras.Model:
     """The backbone: a model of these feature maps, without what lies behind the last of them."""
@@ -219,7 +229,7 @@ def _select(
     return _callable(keras.Model(images, selected, name=spec.config.name))
 
 
-def _classify(spec: _Spec, images: keras.KerasTensor, maps: list[keras.KerasTensor], dropout: float) -> keras.Model:
+def _classify(spec: _Spec, images: Tensor, maps: list[Tensor], dropout: float) -> keras.Model:
     """The whole network: head and classifier on the last feature map."""
     family = family_of(spec.config)
     with spec.initializing():
@@ -235,9 +245,7 @@ def _classify(spec: _Spec, images: keras.KerasTensor, maps: list[keras.KerasTens
     return _callable(network)
 
 
-def _load(
-    spec: _Spec, network: keras.Model, maps: list[keras.KerasTensor], checkpoint: Checkpoint, features_only: bool
-) -> None:
+def _load(spec: _Spec, network: keras.Model, maps: list[Tensor], checkpoint: Checkpoint, features_only: bool) -> None:
     """Fill the network with the weights; warn where the classifier keeps its random ones."""
     classifier = family_of(spec.config).CLASSIFIER
     initialized: set[str] = set()
@@ -263,7 +271,7 @@ def _callable(model: keras.Model) -> keras.Model:
     return model
 
 
-def _left_out(config: Any, backbone: keras.Model, maps: list[keras.KerasTensor], checkpoint: Checkpoint) -> set[str]:
+def _left_out(config: ModelConfig, backbone: keras.Model, maps: list[Tensor], checkpoint: Checkpoint) -> set[str]:
     """Names of the tensors that the whole network has and `backbone`, whose graph `maps` are of, lacks."""
     module = family_of(config)
     with without_random_numbers():
@@ -272,7 +280,7 @@ def _left_out(config: Any, backbone: keras.Model, maps: list[keras.KerasTensor],
     return slots_of(whole, checkpoint).keys() - slots_of(backbone, checkpoint).keys()
 
 
-def _has_small_stem(config: Any, checkpoint: Checkpoint) -> bool:
+def _has_small_stem(config: ModelConfig, checkpoint: Checkpoint) -> bool:
     """Whether the saved network keeps the resolution in its stem: its strides are others than without that."""
     if not checkpoint.layers:
         return False
@@ -282,7 +290,7 @@ def _has_small_stem(config: Any, checkpoint: Checkpoint) -> bool:
     return bool(differing_layers(usual, checkpoint.layers, ("strides",)))
 
 
-def _with_drop_path(config: Any, rate: float) -> Any:
+def _with_drop_path(config: ModelConfig, rate: float) -> ModelConfig:
     if not any(field.name == "drop_path" for field in fields(config)):
         raise ValueError(f"{config.name} has no stochastic depth: drop_path is not allowed for it.")
     return replace(config, drop_path=rate)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-CPUINFO = Path("/proc/cpuinfo")
 # Sets of instructions that TensorFlow, oneDNN and the kernels of `blocks` choose code by, as Linux names them.
 INSTRUCTIONS = (
     *("sse4_2", "avx", "f16c", "fma", "avx2", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16"),
@@ -38,9 +39,10 @@ def kernels() -> bool:
 
 
 def processor() -> str:
-    """The processor's name as the system gives it."""
-    if name := _cpuinfo("model name"):
-        return name
+    """The processor's name as the system gives it; psutil does not know it."""
+    with suppress(OSError):
+        if match := re.search(r"^model name\s*:\s*(\S.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return match[1].strip()
     if sys.platform == "darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
@@ -51,7 +53,9 @@ def processor() -> str:
 
 def instructions() -> list[str]:
     """Which of `INSTRUCTIONS` the processor offers; empty where the system does not say."""
-    available = set((_cpuinfo("flags") or _cpuinfo("Features") or "").split())
+    from blocks.kernels.build import processor_flags
+
+    available = processor_flags().split()
     return [name for name in INSTRUCTIONS if name in available]
 
 
@@ -63,7 +67,12 @@ def threads() -> int:
 
         configured = tf.config.threading.get_intra_op_parallelism_threads()
     configured = configured or _as_count(os.environ.get("TF_NUM_INTRAOP_THREADS"))
-    return configured or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return configured or cores()
+
+
+def cores() -> int:
+    """Cores, as the system counts them, that this process may run on; psutil's `cpu_affinity` is no more portable."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def accelerators() -> list[str]:
@@ -80,15 +89,6 @@ def _backend() -> str:
     import keras
 
     return keras.backend.backend()
-
-
-def _cpuinfo(key: str) -> str | None:
-    """The first processor's value of a line in /proc/cpuinfo; None where there is no such line, or no such file."""
-    try:
-        lines = CPUINFO.read_text().splitlines()
-    except OSError:
-        return None
-    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), None)
 
 
 def _as_count(text: str | None) -> int:

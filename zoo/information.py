@@ -2,12 +2,12 @@
 
 import textwrap
 from dataclasses import dataclass, fields
-from types import ModuleType
 from typing import Any
 
 from zoo.costs import costs, in_words
 from zoo.models.description import meanings
 from zoo.registry import family_key, family_of, variant, variants
+from zoo.typing import Family, ModelConfig
 from zoo.weights.published import Published, resolve, tags
 
 SHOWN = 8  # published weights listed by a printed summary
@@ -27,7 +27,7 @@ class Information:
     family: str
     summary: str  # the family in one sentence
     paper: str  # where it is published
-    config: Any  # the family's dataclass, whose fields are the paper's symbols
+    config: ModelConfig  # the family's dataclass, whose fields are the paper's symbols
     parameters: int
     macs: int  # multiply-accumulates of one image of `size`
     activations: int  # of one image of `size`; all three as zoo.profile counts them
@@ -109,7 +109,7 @@ def info(name: str) -> Information:
     )
 
 
-def literature(module: ModuleType) -> tuple[str, str]:
+def literature(module: Family[Any]) -> tuple[str, str]:
     """What a family is, in one sentence, and where it is published.
 
     Example:
@@ -121,7 +121,7 @@ def literature(module: ModuleType) -> tuple[str, str]:
     return module.SUMMARY, " ".join(map(str, module.PAPERS))
 
 
-def group_width(config: Any) -> int | None:
+def group_width(config: ModelConfig) -> int | None:
     """Channels of a group where the number of groups follows from them, 1 being depthwise; else None.
 
     Example:

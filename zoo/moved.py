@@ -1,8 +1,8 @@
 """Former module paths of `zoo`, for one version: see `blocks.moved`."""
 
-import os
 import sys
 import types
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 
@@ -44,7 +44,7 @@ MOVED = {  # former path -> the modules that have its names now
 
 class _Finder(MetaPathFinder):
     def find_spec(
-        self, fullname: str, path: str | os.PathLike[str], target: types.ModuleType | None = None
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname not in MOVED:
             return None

@@ -5,11 +5,12 @@ import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib import import_module
-from types import MappingProxyType, ModuleType
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 from zoo.checks import close_matches
 from zoo.costs import costs
+from zoo.typing import Config, Family, ModelConfig
 
 FAMILIES = {
     "resnext": "zoo.models.resnext",
@@ -41,7 +42,7 @@ FAMILIES = {
 }
 
 
-def family(name: str) -> ModuleType:
+def family(name: str) -> Family[Any]:
     """The module of a family. Raises ValueError, with the nearest names, for an unknown one.
 
     Example:
@@ -51,10 +52,10 @@ def family(name: str) -> ModuleType:
     """
     if name not in FAMILIES:
         raise ValueError(f"There is no family {name!r}: {close_matches(name, FAMILIES)}")
-    return import_module(FAMILIES[name])
+    return cast(Family[Any], import_module(FAMILIES[name]))
 
 
-def family_of(config: Any) -> ModuleType:
+def family_of(config: Config) -> Family[Config]:
     """The module that builds `config`, a family's dataclass. Raises TypeError for anything else.
 
     Example:
@@ -65,10 +66,10 @@ def family_of(config: Any) -> ModuleType:
     module = type(config).__module__
     if module not in FAMILIES.values():
         raise TypeError(f"{config!r} is neither a model's name nor the configuration of one of {', '.join(FAMILIES)}.")
-    return import_module(module)
+    return cast(Family[Config], import_module(module))
 
 
-def family_key(config: Any) -> str:
+def family_key(config: ModelConfig) -> str:
     """The family of `config`, a family's dataclass: a key of FAMILIES. Raises TypeError for anything else.
 
     Example:
@@ -76,11 +77,11 @@ def family_key(config: Any) -> str:
         >>> family_key(variant("seresnext50_32x4d"))
         'resnext'
     """
-    module = family_of(config).__name__
-    return next(name for name, path in FAMILIES.items() if path == module)
+    family_of(config)  # raises
+    return next(name for name, path in FAMILIES.items() if path == type(config).__module__)
 
 
-def config_class(name: str) -> type:
+def config_class(name: str) -> type[ModelConfig]:
     """The dataclass that configures a family.
 
     Raises ValueError, with the nearest names, for an unknown family.
@@ -94,7 +95,7 @@ def config_class(name: str) -> type:
 
 
 @functools.cache
-def variants() -> Mapping[str, Any]:
+def variants() -> Mapping[str, ModelConfig]:
     """Every named network: name -> configuration. The mapping is shared, and read-only.
 
     Example:
@@ -105,7 +106,7 @@ def variants() -> Mapping[str, Any]:
     return MappingProxyType({name: config for each in FAMILIES for name, config in family(each).VARIANTS.items()})
 
 
-def variant(name: str) -> Any:
+def variant(name: str) -> ModelConfig:
     """The configuration of a named network. Raises ValueError, with the nearest names, for an unknown one.
 
     Example:
@@ -120,7 +121,7 @@ def variant(name: str) -> Any:
 
 
 @functools.cache
-def named(name: str) -> Any | None:
+def named(name: str) -> ModelConfig | None:
     """The configuration that has this name: a named network, or one with another number of groups in place of its own.
 
     None is for a name that no network of the zoo has.
@@ -134,7 +135,9 @@ def named(name: str) -> Any | None:
     if name in known:
         return known[name]
     written = set(re.findall("[0-9]+", name))
-    usual: dict[type, set[int]] = {}  # numbers that the names of a family may leave out, as "seresnet50" does with 1
+    usual: dict[
+        type, set[int | None]
+    ] = {}  # numbers that the names of a family may leave out, as "seresnet50" does with 1
     for config in known.values():
         usual.setdefault(type(config), {1}).add(config.groups)
     regrouped = (

@@ -150,9 +150,10 @@ class _Pool:
     def __init__(self, batch: int) -> None:
         import numpy as np
 
-        self.batch, self.held, self.random = batch, {}, np.random.default_rng(0)
+        self.batch, self.random = batch, np.random.default_rng(0)
+        self.held: dict[tuple[Any, ...], Any] = {}
 
-    def get(self, shape: tuple[Any, ...], dtype: str, place: int):
+    def get(self, shape: tuple[Any, ...], dtype: str, place: int) -> Any:
         import tensorflow as tf
 
         key = shape, dtype, place
@@ -167,7 +168,7 @@ def _replay(row: LayerCost, pool: _Pool) -> tuple[Callable[..., Any], list[Any]]
     symbols = row.arguments.keras_tensors
     values = [pool.get(tuple(each.shape), each.dtype, place) for place, each in enumerate(symbols)]
 
-    def again(*given: Any):
+    def again(*given: Any) -> Any:
         args, kwargs = row.arguments.fill_in({id(symbol): value for symbol, value in zip(symbols, given, strict=True)})
         return row.layer(*args, **kwargs)
 
@@ -181,7 +182,7 @@ def _inside(function: Callable[..., Any], values: list[Any]) -> Callable[[], flo
     """
     import tensorflow as tf
 
-    def clocked(*given: Any):
+    def clocked(*given: Any) -> tuple[Any, Any]:
         start = tf.timestamp()
         with tf.control_dependencies([start]):
             outputs = function(*map(tf.identity, given))

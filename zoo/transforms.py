@@ -84,7 +84,7 @@ def resize_and_crop(
     return xp.cast(x, kind)
 
 
-def normalise(levels: Any, mean: Tensor, std: Sequence[float]) -> Any:
+def normalise(levels: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
     """float32 (level / 255 - mean) / std, as one multiplication and one addition; `mean` and `std` per channel.
 
     Example:
@@ -92,8 +92,9 @@ def normalise(levels: Any, mean: Tensor, std: Sequence[float]) -> Any:
         >>> np.round(normalise(np.array([[0, 255, 51]]), mean=(0.5, 0.5, 0.2), std=(0.5, 0.25, 1.0)), 3) + 0.0
         array([[-1.,  2.,  0.]], dtype=float32)
     """
-    mean, std = np.asarray(mean, "float64"), np.asarray(std, "float64")
-    scale, shift = (values.astype("float32") for values in (1 / (255 * std), -mean / std))
+    deviations = np.asarray(std, "float64")
+    scale = (1 / (255 * deviations)).astype("float32")
+    shift = (-np.asarray(mean, "float64") / deviations).astype("float32")
     return _cast(levels, "float32") * scale + shift
 
 

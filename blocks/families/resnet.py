@@ -17,7 +17,15 @@ DEEP_STEMS = {  # channels of the three 3x3 convolutions; "b" has one of 7x7 in 
 
 
 class ResidualBlock(Protocol):
-    """A block of a residual network, as `residual_stages` calls it."""
+    """A block of a residual network, as `residual_stages` calls it.
+
+    Example:
+        >>> def block(x, stage, strides, drop_path, name):
+        ...     return blocks.resnext_block(x, 64 * 2**stage, 32 * 2**stage, 8, strides, drop_path=drop_path, name=name)
+        >>> maps = blocks.residual_stages(keras.Input((16, 16, 64)), (1, 2), block)
+        >>> [x.shape for x in maps]
+        [(None, 16, 16, 64), (None, 8, 8, 128)]
+    """
 
     def __call__(self, x: Tensor, stage: int, strides: int, drop_path: float, name: str, /) -> Tensor: ...
 

@@ -11,7 +11,14 @@ from blocks.typing import Tensor
 
 
 class ConvNormNames(TypedDict):
-    """The names of a convolution and of the normalisation behind it; None leaves them to Keras."""
+    """The names of a convolution and of the normalisation behind it; None leaves them to Keras.
+
+    Example:
+        >>> from blocks.layers.dotted_names import ConvNormNames
+        >>> names = ConvNormNames(name="conv1", norm_name="bn1")
+        >>> blocks.conv_norm(keras.Input((32, 32, 3)), 16, 3, **names).shape
+        (None, 32, 32, 16)
+    """
 
     name: str | None
     norm_name: str | None

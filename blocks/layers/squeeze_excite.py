@@ -32,7 +32,7 @@ class ImageMean(RealInputs, layers.Layer):
         super().__init__(**kwargs)
         self.input_spec = layers.InputSpec(ndim=4)
 
-    def call(self, inputs: Tensor) -> Tensor:
+    def call(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         return image_mean(inputs)
 
     def compute_output_shape(self, input_shape: Shape) -> tuple[Shape, Shape]:

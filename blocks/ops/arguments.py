@@ -116,7 +116,7 @@ def known_channels(shape: Shape, axis: int, layer: str) -> int:
     return channels
 
 
-def shapes_agree(shape: Shape, other: Shape) -> bool:
+def shapes_agree(shape: Sequence[int | None], other: Sequence[int | None]) -> bool:
     """Whether two shapes are the same wherever both are known.
 
     Example:
@@ -128,7 +128,7 @@ def shapes_agree(shape: Shape, other: Shape) -> bool:
     return len(shape) == len(other) and all(a == b for a, b in pairs if None not in (a, b))
 
 
-def check_residual(outputs: Sequence, residual: Sequence) -> None:
+def check_residual(outputs: Sequence[int | None], residual: Sequence[int | None]) -> None:
     """Raise ValueError unless the shapes agree where they are known: an addition would repeat the smaller one.
 
     Example:

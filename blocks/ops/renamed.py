@@ -20,11 +20,12 @@ def renamed_argument(former: str, name: str) -> Callable[[Callable[P, R]], Calla
         >>> import warnings
         >>> from blocks.ops.renamed import renamed_argument
         >>> @renamed_argument("pieces", "num_outputs")
-        ... def split(num_outputs):
-        ...     return num_outputs
-        >>> with warnings.catch_warnings(action="ignore"):
-        ...     split(pieces=2)
-        2
+        ... def split(channels, num_outputs=1):
+        ...     return [channels // num_outputs] * num_outputs
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     split(64, pieces=2), caught[0].category.__name__
+        ([32, 32], 'DeprecationWarning')
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -38,7 +39,7 @@ def renamed_argument(former: str, name: str) -> Callable[[Callable[P, R]], Calla
                 kwargs[name] = kwargs.pop(former)
             return function(*args, **kwargs)
 
-        call.__signature__ = inspect.signature(function)  # for Keras, which does not look through wrappers
+        vars(call)["__signature__"] = inspect.signature(function)  # for Keras, which does not look through wrappers
         return call
 
     return decorate
@@ -49,7 +50,7 @@ def with_present_names(config: Mapping[str, Any], names: Mapping[str, str]) -> d
 
     Example:
         >>> from blocks.ops.renamed import with_present_names
-        >>> with_present_names({"groups": 2, "pieces": 1}, {"pieces": "num_outputs"})
-        {'groups': 2, 'num_outputs': 1}
+        >>> with_present_names({"groups": 4, "pieces": 2}, {"pieces": "num_outputs"})
+        {'groups': 4, 'num_outputs': 2}
     """
     return {names.get(key, key): value for key, value in config.items()}

@@ -1,8 +1,9 @@
 """Kinds of arguments: what they accept, and what a shell offers for them. Imports neither Keras nor TensorFlow."""
 
 import re
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -13,35 +14,42 @@ from zoo.registry import FAMILIES, variants
 from zoo.weights.published import resolve, tags
 
 
-class OneOf(click.ParamType):
+class Name(click.Choice[str]):
     """One of a few names; another one is refused with the nearest."""
 
-    def __init__(self, kind: str, names: tuple[str, ...]):
-        self.name, self.names = kind, names
+    def __init__(self, kind: str, names: Iterable[str]) -> None:
+        super().__init__(names)
+        self.name = kind
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in self.names:
-            self.fail(f"there is no {self.name} {value!r}: {close_matches(value, self.names)}", param, ctx)
-        return value
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        return f"there is no {self.name} {value!r}: {close_matches(value, self.choices)}"
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return offered(self.names, incomplete)
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        return f"Known are {', '.join(self.choices)}."
 
 
-class Whole(click.ParamType):
+class Count(click.IntRange):
     """A whole number of at least 1."""
 
     name = "number"
 
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        if not re.fullmatch("[0-9]+", value) or int(value) < 1:
-            self.fail(f"{value!r} is not allowed: give a whole number of at least 1.", param, ctx)
-        return int(value)
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is not allowed: give a whole number of at least {self.min}.", param, ctx)
 
 
-class Size(click.ParamType):
+if TYPE_CHECKING:  # generic from click 8.4 on
+    SizeType = click.ParamType[tuple[int, int]]
+else:
+    SizeType = click.ParamType
+
+
+class Size(SizeType):
     """The size of an image in pixels, "224" or "HEIGHTxWIDTH", as (height, width)."""
 
     name = "size"
@@ -58,11 +66,11 @@ class Size(click.ParamType):
         return height, width
 
 
-FAMILY = OneOf("family", tuple(FAMILIES))
-WHOLE, SIZE = Whole(), Size()
+FAMILY = Name("family", sorted(FAMILIES))
+COUNT, SIZE = Count(), Size()
 
 
-def offered(names, incomplete: str) -> list[CompletionItem]:
+def offered(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
     """Those of the names that begin with what has been typed."""
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 
@@ -96,7 +104,7 @@ def network(name: str) -> str:
     raise ValueError(unknown("network", name, known))
 
 
-def unknown(what: str, name: str, known) -> str:
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """The sentence on a name that nothing has, with the nearest of `known`; those are too many to list."""
     close = get_close_matches(name.lower(), list(known), n=3, cutoff=0.4)
     if close:

@@ -3,13 +3,13 @@
 import click
 from click.shell_completion import get_completion_class
 
-from zoo.commands.arguments import OneOf
+from zoo.commands.arguments import Name
 
-SHELLS = ("bash", "zsh", "fish")
+SHELLS = ("bash", "fish", "zsh")
 
 
 @click.command()
-@click.argument("shell", type=OneOf("shell", SHELLS))
+@click.argument("shell", type=Name("shell", SHELLS), metavar="SHELL")
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the script that lets SHELL (bash, zsh or fish) complete commands, options, networks, families and groups.
@@ -23,4 +23,6 @@ def completion(ctx: click.Context, shell: str) -> None:
       fish  zoo completion fish > ~/.config/fish/completions/zoo.fish
     """
     root = ctx.find_root()
-    click.echo(get_completion_class(shell)(root.command, {}, "zoo", "_ZOO_COMPLETE").source())
+    completion = get_completion_class(shell)
+    assert completion is not None  # click has those that SHELL may be
+    click.echo(completion(root.command, {}, "zoo", "_ZOO_COMPLETE").source())

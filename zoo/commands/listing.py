@@ -1,12 +1,13 @@
 """`zoo list`: every network with what it costs and what is published for it."""
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 import click
 
 from zoo.checks import close_matches
-from zoo.commands.arguments import FAMILY, OneOf, complete_network
+from zoo.commands.arguments import FAMILY, Name, complete_network
 from zoo.commands.output import Column, form_of, form_options, percent, short, write_csv, write_json, write_table
 from zoo.commands.output import write_text as write
 from zoo.costs import costs
@@ -40,7 +41,7 @@ LEGEND = (
 @click.option("--family", "family_name", type=FAMILY, metavar="FAMILY", help="Only the networks of this family.")
 @click.option(
     "--sort",
-    type=OneOf("order", SORTS),
+    type=Name("order", sorted(SORTS)),
     default="name",
     show_default=True,
     metavar="|".join(SORTS),
@@ -105,7 +106,7 @@ def ordered(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row[sort], row["name"]))
 
 
-def groups_cell(row: dict[str, Any]) -> str:
+def groups_cell(row: Mapping[str, Any]) -> str:
     """The groups of a network in a few letters."""
     if row["groups"] is not None:
         return str(row["groups"])

@@ -8,7 +8,7 @@ import click
 import keras
 
 from zoo import tensorflow_process
-from zoo.commands.arguments import SIZE, WHOLE, complete_groups, complete_network, network
+from zoo.commands.arguments import COUNT, SIZE, complete_groups, complete_network, network
 from zoo.commands.output import (
     Column,
     console,
@@ -50,11 +50,11 @@ parameters, macs, activations (these three for one image), seconds (for the batc
 @click.argument("name", shell_complete=complete_network)
 @click.option("--groups", type=int, shell_complete=complete_groups, help="In place of the network's own.")
 @click.option("--input", "size", type=SIZE, metavar="SIZE|HxW", help="Pixels. [default: 224, or 32 for CIFAR and SVHN]")
-@click.option("--batch", type=WHOLE, default=1, show_default=True, help="Images that are timed together.")
-@click.option("--channels", type=WHOLE, default=3, show_default=True, help="Of the images.")
-@click.option("--classes", type=WHOLE, help="Outputs. [default: 1000, or as many as its data set has]")
+@click.option("--batch", type=COUNT, default=1, show_default=True, help="Images that are timed together.")
+@click.option("--channels", type=COUNT, default=3, show_default=True, help="Of the images.")
+@click.option("--classes", type=COUNT, help="Outputs. [default: 1000, or as many as its data set has]")
 @click.option("--fused", is_flag=True, help="As zoo.fuse makes it for inference; its weights are frozen then.")
-@click.option("--repeats", type=WHOLE, help=f"Timed calls of every layer, the least counts. [default: {REPEATS}]")
+@click.option("--repeats", type=COUNT, help=f"Timed calls of every layer, the least counts. [default: {REPEATS}]")
 @click.option("--no-time", is_flag=True, help="Count, and measure no time.")
 @form_options
 def profile(
@@ -108,7 +108,9 @@ def profile(
         _page(profiled, model.name)
 
 
-def _build(name: str, groups: int | None, shape: tuple[int, int, int], classes: int | None, fused: bool, timed: bool):
+def _build(
+    name: str, groups: int | None, shape: tuple[int, int, int], classes: int | None, fused: bool, timed: bool
+) -> keras.Model:
     """The network; with weights of zeros where it is not going to be timed."""
     tensorflow_process.prepare()
     import tensorflow as tf
@@ -189,7 +191,13 @@ def _page(profiled: dict[str, Any], title: str) -> None:
     write_text(
         f"{title}{fused}: images of {height} x {width} pixels, {channels} channels, {profiled['classes']} outputs\n"
     )
-    line = {"layer": f"{len(profiled['layers'])} layers", "kind": "", "output": [], "groups": None, "share": 1.0}
+    line: dict[str, Any] = {
+        "layer": f"{len(profiled['layers'])} layers",
+        "kind": "",
+        "output": [],
+        "groups": None,
+        "share": 1.0,
+    }
     write_table(COLUMNS + (TIME_COLUMNS if timed else ()), profiled["layers"], total=profiled["totals"] | line)
     images = "one image" if profiled["batch"] == 1 else f"{profiled['batch']} images"
     footnote = "\nMACs and act. (entries of the convolutions' outputs) are of one image."

@@ -20,7 +20,7 @@ HASHES = {"commit": 10, "changes": 10, f"{DATA}.digest": 10}  # hexadecimal valu
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested values as dotted key -> text: {"recipe": {"epochs": 3}} -> {"recipe.epochs": "3"}."""
-    flat = {}
+    flat: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             flat |= flattened(value, f"{prefix}{key}.")

@@ -1,14 +1,13 @@
 """Whether a run that says "running" still is: its process is looked for, or its files are asked for their age."""
 
 import contextlib
-import math
 import os
 import socket
-import sys
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 CLOCK_SLACK = 60.0  # seconds by which two notes of one start may differ
 SHORTEST_SILENCE = 3600.0  # seconds without a new row that mean nothing yet
@@ -30,7 +29,7 @@ def has_crashed(result: Mapping[str, Any], silence: float, longest_epoch: float 
     process = result.get("process") or {}
     pid, started = process.get("pid"), process.get("started")
     known = isinstance(pid, int) and not isinstance(pid, bool) and 0 < pid < 2**31
-    if known and process.get("host") == socket.gethostname() and sys.platform != "win32":
+    if isinstance(pid, int) and known and process.get("host") == socket.gethostname():
         return not _alive(pid, started if isinstance(started, str) else None)
     if longest_epoch is None:
         return silence > FIRST_SILENCE
@@ -39,16 +38,18 @@ def has_crashed(result: Mapping[str, Any], silence: float, longest_epoch: float 
 
 def _alive(pid: int, started: str | None) -> bool:
     try:
-        os.kill(pid, 0)  # asks only; on Windows it would end the process
-    except ProcessLookupError:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        began = process.create_time()
+    except psutil.ZombieProcess:
         return False
-    except PermissionError:
-        pass  # another user's
-    began = _began(pid)
-    if began is None:
+    except psutil.NoSuchProcess:
+        return psutil.POSIX and _is_hidden(pid)
+    except psutil.AccessDenied:
         return True
-    if math.isinf(began) or started is None:
-        return not math.isinf(began)
+    if started is None:
+        return True
     with contextlib.suppress(ValueError):
         moment = datetime.fromisoformat(started)
         # A run starts after its process does. A younger process has inherited the number.
@@ -56,13 +57,12 @@ def _alive(pid: int, started: str | None) -> bool:
     return True
 
 
-def _began(pid: int) -> float | None:
-    """When a process began, in seconds since 1970; infinity for one that has ended and waits; None without /proc."""
+def _is_hidden(pid: int) -> bool:
+    """Whether there is such a process, which /proc, mounted with hidepid, does not show: another user's."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # a name may hold spaces
-        if fields[0] == "Z":
-            return float("inf")
-        boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
-        return int(boot.split()[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, StopIteration, IndexError, ValueError):
-        return None
+        os.kill(pid, 0)  # asks only; on Windows it would end the process
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

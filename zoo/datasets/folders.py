@@ -95,30 +95,30 @@ def list_folder(config: DatasetConfig) -> ImageFolder:
         >>> folder.class_names, len(folder.train.paths)
         (('cat', 'dog'), 2)
     """
+    assert config.data_dir is not None  # `zoo.datasets.config.check` saw to it
     root = Path(config.data_dir).expanduser()
-    names = (config.train_split, config.validation_split, config.test_split)
+    names = [name for name in (config.train_split, config.validation_split, config.test_split) if name]
     entries = _entries_of_splits(root, config.data_dir)
-    folders = [_split_folder(root, list(entries), name) if name else None for name in names]
-    for first, second in itertools.combinations(filter(None, folders), 2):
+    folders = [_split_folder(root, list(entries), name) for name in names]
+    for first, second in itertools.combinations(folders, 2):
         if first.samefile(second):
             raise ValueError(f"{shown(first)} and {shown(second)} are one folder, so two splits would share examples.")
     left_out: list[tuple[str, str]] = []
-    images = [_images_by_class(folder, entries[folder.name], left_out) if folder else None for folder in folders]
+    images = [_images_by_class(folder, entries[folder.name], left_out) for folder in folders]
     for folder, classes in zip(folders, images, strict=True):
-        if classes is not None and not classes:
+        if not classes:
             raise ValueError(f"{shown(folder)} holds no images; expected {shown(folder)}/CLASS/*.jpg (or .png, ...).")
     class_names = tuple(sorted(images[0]))
     _check_classes(config, folders[0], class_names, images[1:])
-    splits = [
-        _labelled(folder, classes, class_names) if folder else None
-        for folder, classes in zip(folders, images, strict=True)
-    ]
+    train, validation, *test = (
+        _labelled(folder, classes, class_names) for folder, classes in zip(folders, images, strict=True)
+    )
     notes = _notes(root, left_out)
     for folder, classes in zip(folders[1:], images[1:], strict=True):
-        absent = sorted(set(class_names) - set(classes or class_names))
+        absent = sorted(set(class_names) - set(classes))
         if absent:
             notes.append(f"{shown(folder)} has no images of the classes {listed(absent)}.")
-    return ImageFolder(root, class_names, *splits, notes=tuple(notes))
+    return ImageFolder(root, class_names, train, validation, test[0] if test else None, tuple(notes))
 
 
 def shown(path: str | os.PathLike[str]) -> str:
@@ -278,9 +278,9 @@ def _labelled(folder: Path, classes: dict[str, list[str]], class_names: tuple[st
 
 
 def _check_classes(
-    config: DatasetConfig, train: Path, class_names: tuple[str, ...], others: list[dict[str, list[str]] | None]
+    config: DatasetConfig, train: Path, class_names: tuple[str, ...], others: list[dict[str, list[str]]]
 ) -> None:
-    for classes in filter(None, others):
+    for classes in others:
         unknown = sorted(set(classes) - set(class_names))
         if unknown:
             raise ValueError(

@@ -60,12 +60,12 @@ def without_undecodable(folder: ImageFolder, config: DatasetConfig) -> ImageFold
         f"{len(paths):,}",
     )
     broken = {paths[index] for index in faults}
-    splits = {
-        key: _without(split, broken, folder.class_names if key == "train" else ())
-        for key, split in (("train", folder.train), ("validation", folder.validation), ("test", folder.test))
-        if split
-    }
-    return replace(folder, **splits)
+    return replace(
+        folder,
+        train=_without(folder.train, broken, folder.class_names),
+        validation=_without(folder.validation, broken, ()),
+        test=folder.test and _without(folder.test, broken, ()),
+    )
 
 
 def image_fault(folder: ImageFolder, config: DatasetConfig) -> str | None:
@@ -75,7 +75,7 @@ def image_fault(folder: ImageFolder, config: DatasetConfig) -> str | None:
     return fault and _sentence(paths, dict([fault]))
 
 
-def record_fault(builder: tfds.core.DatasetBuilder, splits: Sequence[str | None], config: DatasetConfig) -> str | None:
+def record_fault(builder: tfds.core.DatasetBuilder, splits: Sequence[str], config: DatasetConfig) -> str | None:
     """One sentence on a record of these splits that cannot be read or decoded; None where all can."""
 
     def height(record: tf.Tensor) -> tf.Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers
 
 import blocks
-from zoo.folding.graph import Graph, Step
+from zoo.folding.graph import Graph, Step, linear_part
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +33,8 @@ class Origin:
 
     def axes(self) -> set[int]:
         """Axes that hold the channels: for each part, and for each of the layers behind."""
-        axes = {part.linear.channel_axis(len(part.output.shape)) for part in self.parts}
-        return axes | {_axis(move) % len(move.output.shape) for move in self.moves}
+        axes = {linear_part(part).channel_axis(len(part.output.shape)) for part in self.parts}
+        return axes | {_known_axis(move) % len(move.output.shape) for move in self.moves}
 
     def dtypes(self) -> set[str]:
         return {step.output.dtype for step in self}
@@ -45,7 +45,7 @@ class Origin:
             return [values]
         values_of = {self.moves[-1].output: values}
         for move in reversed(self.moves):
-            mine, sizes = values_of[move.output], [tensor.shape[_axis(move)] for tensor in move.inputs]
+            mine, sizes = values_of[move.output], [tensor.shape[_known_axis(move)] for tensor in move.inputs]
             if type(move.operation) is blocks.ChannelShuffle:
                 # Output channel i * groups + j is input channel j * n + i.
                 mine = mine.reshape(-1, move.operation.groups).transpose().reshape(-1)
@@ -95,3 +95,10 @@ def _axis(step: Step) -> int | None:
         return -1 if step.operation.data_format == "channels_last" else 1
     joins = kind is layers.Concatenate or (kind.__name__, kind.__module__) == ("Concatenate", "keras.src.ops.numpy")
     return step.operation.axis if joins else None
+
+
+def _known_axis(move: Step) -> int:
+    """`_axis` of one of the moves of an origin, which have one."""
+    axis = _axis(move)
+    assert axis is not None, move.name
+    return axis

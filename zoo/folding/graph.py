@@ -55,7 +55,7 @@ class Step:
     its inputs alone and kwargs nothing but, in a convolution that adds one, its residual.
     """
 
-    operation: keras.Operation
+    operation: Any  # keras.Operation: of which kind, a rule asks before it reads more than the name
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: list[keras.KerasTensor]
@@ -113,7 +113,7 @@ class Graph:
     """The calls of `model`, functional, in an order in which they can be run."""
 
     def __init__(self, model: keras.Model) -> None:
-        function = model._functional if isinstance(model, keras.Sequential) else model
+        function: Any = model._functional if isinstance(model, keras.Sequential) else model
         self.name = model.name
         self.inputs, self.outputs, self.output_names = function.input, function.output, function.output_names
         self.report = Report()
@@ -146,6 +146,7 @@ class Graph:
         layer, inputs = step.operation, step.arguments()["inputs"]
         names = [f"{layer.name}.{half.name}" for half in (layer.depthwise, layer.pointwise)]
         depthwise, pointwise = linear_of(layer.depthwise, names[0]), linear_of(layer.pointwise, names[1])
+        assert depthwise is not None and pointwise is not None  # both are convolutions of ours
         if layer.normalize:
             depthwise = replace(depthwise.normalized(layer.depthwise_norm), activation=layer.activation)
             pointwise = pointwise.normalized(layer.pointwise_norm)
@@ -183,7 +184,7 @@ class Graph:
 
         Rules look backwards only: at the step and at what came before it.
         """
-        pending, done = deque(self.steps), {}
+        pending, done = deque(self.steps), dict[Step, None]()
         while pending:
             step = pending.popleft().mapped(self.current)
             self.producer.update(dict.fromkeys(step.outputs, step))
@@ -210,3 +211,9 @@ class Graph:
 def like(tensor: keras.KerasTensor) -> keras.KerasTensor:
     """A new tensor of the same shape and type, for what lies between two steps."""
     return keras.KerasTensor(tensor.shape, tensor.dtype)
+
+
+def linear_part(step: Step) -> Linear:
+    """The convolution or dense layer that `step`, one of the parts of an origin, is."""
+    assert step.linear is not None, step.name
+    return step.linear

@@ -22,7 +22,7 @@ from zoo.typing import Tensor
 GROUPED = {1: blocks.GroupedConv1D, 2: blocks.GroupedConv2D, 3: blocks.GroupedConv3D}
 TAKES_RESIDUAL = tuple(GROUPED.values())
 # The kernel's axes that hold the output channels, for every layer that a normalisation folds into.
-OUTPUT_AXES = {
+OUTPUT_AXES: dict[type, tuple[int, ...]] = {
     **dict.fromkeys(TAKES_RESIDUAL, (-1,)),
     **dict.fromkeys((layers.Dense, blocks.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D), (-1,)),
     **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), (-1,)),
@@ -46,7 +46,7 @@ class Linear:
     scale, bias: (channels,) float64; None is 1 and 0.
     """
 
-    kind: type
+    kind: type[keras.Layer]
     config: dict[str, Any]
     read: Callable[[], dict[str, np.ndarray]]
     channels: int

@@ -75,7 +75,14 @@ def unroll(stages: Iterable[Iterable[Row]], stem: int, width: float = 1.0) -> li
 
 
 class Strided(Protocol):
-    """A block of any table."""
+    """A block of any table.
+
+    Example:
+        >>> from zoo.models.inverted_residual_table import Row, trunk, unroll
+        >>> table = unroll([[Row(1, 3, 2, 6, 24)], [Row(2, 3, 2, 6, 40)]], stem=16)
+        >>> [block.strides for block in table]
+        [2, 2, 1]
+    """
 
     @property
     def strides(self) -> int: ...

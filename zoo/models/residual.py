@@ -17,8 +17,8 @@ class GroupWidth:
 
     Example:
         >>> from zoo.models.resnext import ResNeXt
-        >>> ResNeXt(groups=32).group_width, ResNeXt(groups=2).group_width
-        (4, 40)
+        >>> ResNeXt(depth=50, groups=16).group_width
+        8
     """
 
     width_per_group: int | None

@@ -13,6 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+SERVICE = "wandb-core"  # the program that W&B's client starts and hands everything to
 ANSWER_SECONDS = 5.0  # a server that takes longer is taken to be gone
 GRACE_SECONDS = 5.0  # for the client to keep its own timeout
 Say = Callable[[str], None]
@@ -83,16 +86,18 @@ class Tracker:
         """Ends the run; a line says what could not be uploaded within `timeout_seconds`."""
         if self._run is None:
             return
-        run, self._run = self._run, None
+        run, directory = self._run, self.directory
+        assert directory is not None  # of a run that is kept
+        self._run = None
         # Where a server is lost while it gets a table, the client keeps asking, whatever its own timeout.
         error = _in_time(lambda: run.finish(exit_code=exit_code), timeout_seconds + GRACE_SECONDS)
         if isinstance(error, TimeoutError):
             self._say(
                 f"W&B: the run was not uploaded whole within {timeout_seconds:g} s; upload the rest with"
-                f" `wandb sync --include-online {shell_path(self.directory)}`."
+                f" `wandb sync --include-online {shell_path(directory)}`."
             )
         elif error is not None:
-            self._say(f"W&B: the run was not closed ({first_line(error)}); its data is in {self.directory}.")
+            self._say(f"W&B: the run was not closed ({first_line(error)}); its data is in {directory}.")
             reset_service()
 
 
@@ -117,10 +122,10 @@ def _in_time(action: Callable[[], None], seconds: float) -> Exception | None:
 
 def _end_service() -> None:
     """Ends W&B's service process, which the client would wait for; what it has written to disk stays."""
-    import wandb
-
-    with suppress(Exception):  # it may have ended in this moment
-        wandb.setup().ensure_service()._proc._process.kill()
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it may have ended in this moment
+            if child.name().startswith(SERVICE):
+                child.kill()
     reset_service()
 
 

@@ -44,6 +44,7 @@ class EpochRows(keras.callbacks.Callback):
         self.first_end = self.last_end = self.start
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        assert logs is not None  # Keras's `fit` gives them, here and below
         self.last_end = time.perf_counter()
         self.steps += 1
         if self.steps == 1:
@@ -57,9 +58,10 @@ class EpochRows(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        assert logs is not None
         self._add_row(epoch, logs)
 
-    def _add_row(self, epoch: int, logs: Mapping[str, float] | None) -> None:
+    def _add_row(self, epoch: int, logs: Mapping[str, float]) -> None:
         compiles = epoch == 0 and self.steps > 1
         seconds = self.last_end - (self.first_end if compiles else self.start)
         steps = self.steps - 1 if compiles else self.steps

@@ -42,7 +42,7 @@ def initial_facts(settings: Settings, sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def training_facts(rows: list[dict]) -> dict[str, Any]:
+def training_facts(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What the rows of the epochs say of the training: of its last epoch, and of its best."""
     last = rows[-1] if rows else {}
     rates = _steady_rates(rows)
@@ -58,7 +58,7 @@ def training_facts(rows: list[dict]) -> dict[str, Any]:
     }
 
 
-def _steady_rates(rows: list[dict]) -> list[float]:
+def _steady_rates(rows: list[dict[str, Any]]) -> list[float]:
     """Images per second of the epochs after the first, in which caches fill; of the first where it is the only one."""
     rates = [row[metrics.TRAIN_IMAGES_PER_SECOND] for row in rows]
     return rates[1:] or rates

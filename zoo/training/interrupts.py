@@ -9,6 +9,7 @@ import sys
 import threading
 import types
 from collections.abc import Mapping
+from typing import Self
 
 import keras
 
@@ -25,10 +26,10 @@ class Interrupts(keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self.seen: int | None = None  # the number of the first signal
-        self.replaced = {}
+        self.replaced: dict[int, signals.Handler] = {}
         self.again: threading.Timer | None = None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self.replaced = signals.handle(self._remember)
         if self.replaced:
             self.reported, sys.unraisablehook = sys.unraisablehook, self._report
@@ -39,7 +40,7 @@ class Interrupts(keras.callbacks.Callback):
         signals.leave_closed_terminal()
         raise signals.interrupt(self.seen)
 
-    def _report(self, dropped: object) -> None:
+    def _report(self, dropped: "sys.UnraisableHookArgs") -> None:
         if not issubclass(dropped.exc_type, KeyboardInterrupt):
             self.reported(dropped)
         elif self.seen:  # send it once more, when that finalizer is done: the first step may take a minute to trace

@@ -140,7 +140,7 @@ def _known_keys(overrides: Sequence[str], conf: Path) -> list[str]:
 
 def _flatten(cfg: DictConfig, prefix: str = "") -> list[str]:
     keys = []
-    for key in cfg:
+    for key in map(str, cfg):
         keys.append(f"{prefix}{key}")
         if OmegaConf.is_dict(cfg._get_node(key)):
             keys += _flatten(cfg[key], f"{prefix}{key}.")

@@ -37,7 +37,7 @@ class MomentumSGD(keras.optimizers.SGD):
         array([-0.45], dtype=float32)
     """
 
-    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Any) -> Any:
+    def update_step(self, gradient: Tensor, variable: Any, learning_rate: Any) -> Any:
         if self.momentum == 0 or not _has_kernel(gradient):
             return super().update_step(gradient, variable, learning_rate)
         import tensorflow as tf
@@ -68,7 +68,7 @@ class FusedAdamW(keras.optimizers.AdamW):
         array([0.85], dtype=float32)
     """
 
-    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Any) -> Any:
+    def update_step(self, gradient: Tensor, variable: Any, learning_rate: Any) -> Any:
         if self.amsgrad or not _has_kernel(gradient):
             return super().update_step(gradient, variable, learning_rate)
         import tensorflow as tf

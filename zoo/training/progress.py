@@ -3,9 +3,10 @@
 import shlex
 import sys
 import time
+import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 from rich.console import Console
@@ -41,15 +42,18 @@ class ProgressBar(keras.callbacks.Callback):
         )
         self.task = self.progress.add_task("compiling", total=epochs * steps, figures="")
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.progress.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.progress.__exit__(*error)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
+    ) -> None:
+        self.progress.__exit__(kind, error, traceback)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self.epoch, self.first = epoch, None
+        self.epoch = epoch
+        self.first: tuple[float, int] | None = None
         if epoch > 0:  # before, the first step compiles
             self.progress.update(self.task, description=self._label())
 

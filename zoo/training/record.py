@@ -24,7 +24,7 @@ from zoo.training.signals import complete
 STATUSES = ("finished", "interrupted", "failed")
 
 # What a finished run must tell, so that a table of many runs has no holes. None is a value: `groups` of a
-# network without groups, `peak_memory_bytes` on Windows.
+# network without groups.
 REQUIRED = (
     "model",
     "groups",

@@ -165,7 +165,7 @@ def _fit(run: Run, model: keras.Model, data: Data, tracker: Tracker) -> Fitted:
     """Train until the last epoch, or until the user stops it."""
     recipe, steps = run.settings.recipe, steps_per_epoch(run.settings, data)
 
-    def emit(row: dict) -> None:
+    def emit(row: dict[str, Any]) -> None:
         run.record.epoch(row)
         tracker.log(row, step=row[metrics.EPOCH])
         run.screen.print(epoch_line(row, recipe.epochs))

@@ -75,6 +75,7 @@ def start_apart(
 def _wait(process: subprocess.Popen[Any], line: str) -> KeyboardInterrupt | None:
     """Tell the process what to do, and wait for its end; what the user stopped it with, if that happened."""
     stopped = None
+    assert process.stdin is not None  # a pipe
     while True:
         try:
             if line:
@@ -111,7 +112,9 @@ def main() -> None:
     cfg = OmegaConf.create(request["config"])
     try:
         directory = Path(request["directory"])
-        outcome = {"result": start(cfg, directory, request["sweep_id"], request["swept"], request["composition"])}
+        outcome: dict[str, Any] = {
+            "result": start(cfg, directory, request["sweep_id"], request["swept"], request["composition"])
+        }
     except UserError as error:
         outcome = {"error": str(error)}
     except KeyboardInterrupt as error:

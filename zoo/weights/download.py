@@ -16,7 +16,9 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from zoo.locks import only_process
@@ -180,7 +182,7 @@ def _extract(archive: Path, name: str, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(path: Path):
+def _alone(path: Path) -> Iterator[None]:
     """Holds `path` against other processes, and turns what the disk refuses into one sentence."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -234,7 +236,7 @@ def _transfer(address: str, part: Path) -> None:
         raise _TransferError(f"{error or type(error).__name__}") from error
 
 
-def _span(response, have: int) -> tuple[int, int | None]:
+def _span(response: Any, have: int) -> tuple[int, int | None]:
     """From which byte the answer begins, and how many the file has, where the server says so."""
     length = response.headers.get("Content-Length")
     if response.status == 206:
@@ -246,7 +248,7 @@ def _span(response, have: int) -> tuple[int, int | None]:
     return 0, int(length) if length and length.isdigit() else None
 
 
-def _copy(response, part: Path, have: int, total: int | None) -> None:
+def _copy(response: Any, part: Path, have: int, total: int | None) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -269,7 +271,9 @@ def _copy(response, part: Path, have: int, total: int | None) -> None:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, request, file, code, message, headers, address):
+    def redirect_request(
+        self, request: urllib.request.Request, file: Any, code: int, message: str, headers: Any, address: str
+    ) -> urllib.request.Request | None:
         _check_scheme(request.full_url, address)
         return super().redirect_request(request, file, code, message, headers, address)
 

@@ -244,7 +244,7 @@ def _values(checkpoint: Checkpoint, name: str, slot: Slot) -> np.ndarray:
         if not np.array_equal(values, stored):
             raise damaged(checkpoint.source, f"{name} has numbers too large for {values.dtype}")
         wrong = values[(values < 0) | (values >= slot.below)] if slot.below is not None else values[:0]
-        if wrong.size:
+        if slot.below is not None and wrong.size:
             raise damaged(
                 checkpoint.source, f"{name} chooses channel {wrong[0]}, and there are those from 0 to {slot.below - 1}"
             )

@@ -75,5 +75,6 @@ def _unusual_settings(model: keras.Model) -> dict[str, float]:
 def _convolutional_classifier(name: str) -> str | None:
     """The name of the last layer where the reference of this network has a 1x1 convolution there."""
     config = named(name)
-    ends_so = config is not None and family_key(config) in CONVOLUTIONAL_CLASSIFIERS
-    return family_of(config).CLASSIFIER if ends_so else None
+    if config is None or family_key(config) not in CONVOLUTIONAL_CLASSIFIERS:
+        return None
+    return family_of(config).CLASSIFIER

@@ -8,14 +8,6 @@ namespace blocks {
 
 int fewest_channels() { return kLanes; }
 
-float* scratch(int slot, int64_t floats) {
-  static thread_local std::vector<float> buffers[4];
-  auto& buffer = buffers[slot];
-  if (int64_t(buffer.size()) < floats + kLanes) buffer.resize(floats + kLanes);
-  const auto address = reinterpret_cast<uintptr_t>(buffer.data());
-  return reinterpret_cast<float*>((address + kLanes * 4 - 1) / (kLanes * 4) * (kLanes * 4));
-}
-
 namespace {
 
 // What a tile fetches while it sums up its rows: the rows of the next tile.

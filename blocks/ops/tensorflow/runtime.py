@@ -1,12 +1,11 @@
 """What operations run on, and are traced for: device, oneDNN, XLA, our kernels, an export."""
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from blocks.kernels.build import library
+from blocks.kernels.build import library, processor_flags
 from blocks.ops.exporting import is_exportable
 
 
@@ -41,10 +40,7 @@ def device_kind() -> str:
 @functools.cache
 def matrix_units() -> bool:
     """Whether the processor multiplies bfloat16 matrices in hardware (Intel's AMX)."""
-    try:
-        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
+    return "amx_bf16" in processor_flags().split()
 
 
 def in_xla() -> bool:

@@ -7,11 +7,10 @@ import contextlib
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.typing import Tensor
 from zoo.weights.checkpoint import Checkpoint, Entry, damaged
 from zoo.weights.names import modules, plain_names
 from zoo.weights.readers.archive import check_size, unpacked
@@ -120,10 +119,10 @@ def open_torch_file(path: Path, source: str, use_ema: bool = True) -> Iterator[C
         yield Checkpoint(source, entries, read)
 
 
-def _harmless() -> list[tuple[Any, ...]]:
+def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """What `torch.load` may meet beside tensors, and what it takes in the place of it."""
     data = (*PYTHON_DATA, *NUMPY_DATA, *OMEGACONF_DATA, *TYPES)
-    return [(PassedOver, name) for name in data] + [(EmptyDictionary, name) for name in DICTIONARIES]
+    return [*((PassedOver, name) for name in data), *((EmptyDictionary, name) for name in DICTIONARIES)]
 
 
 def _why(message: str) -> str:
@@ -185,7 +184,7 @@ def _tables(content: Any, torch: Any, keys: tuple[str, ...] = ()) -> Iterator[tu
     """Tables of tensors, without what else lies in them, under the keys that lead there."""
     if not isinstance(content, Mapping):
         return
-    nested = []
+    nested: list[tuple[tuple[str, ...], dict[str, Any]]] = []
     for key in (*AVERAGED, *TRAINED) if len(keys) < DEEPEST else ():
         nested += _tables(content.get(key), torch, (*keys, key))
     tensors = {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
@@ -212,6 +211,6 @@ def _place(keys: tuple[str, ...]) -> str:
     return ".".join(keys) or "the top"
 
 
-def _is_state(name: str, tensor: Tensor) -> bool:
+def _is_state(name: str, tensor: Any) -> bool:
     """Whether it is a number, or a random generator's state: the name of a weight has a layer in it, and a dot."""
     return "." not in str(name) and (tensor.numel() == 1 or not tensor.is_floating_point())
