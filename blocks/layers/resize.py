@@ -4,7 +4,7 @@ import keras
 
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.resize import resize_like
-from blocks.typing import Shape, Tensor
+from blocks.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -25,15 +25,14 @@ class ResizeLike(RealInputs, keras.layers.Layer):
         array([1., 1., 1., 2., 2.], dtype=float32)
     """
 
-    def build(self, inputs_shape: Shape, like_shape: Shape) -> None:
-        if len(inputs_shape) != 4 or len(like_shape) != 4:
-            raise ValueError(
-                f"Images of shape {tuple(inputs_shape)} in the size of {tuple(like_shape)} are not allowed: both must "
-                "be (B, H, W, C)."
-            )
-
     def call(self, inputs: Tensor, like: Tensor) -> Tensor:
+        self.compute_output_spec(inputs, like)  # refuses other than images
         return resize_like(inputs, like)
 
     def compute_output_spec(self, inputs: Tensor, like: Tensor) -> keras.KerasTensor:
+        if len(inputs.shape) != 4 or len(like.shape) != 4:
+            raise ValueError(
+                f"Images of shape {tuple(inputs.shape)} in the size of {tuple(like.shape)} are not allowed: both must "
+                "be (B, H, W, C)."
+            )
         return keras.KerasTensor((inputs.shape[0], *like.shape[1:3], inputs.shape[3]), self.compute_dtype)

@@ -56,15 +56,14 @@ class ChannelGate(RealInputs, layers.Layer):
                [0., 2., 4.]], dtype=float32)
     """
 
-    def build(self, inputs_shape: Shape, gates_shape: Shape) -> None:
+    def call(self, inputs: Tensor, gates: Tensor) -> Tensor:
+        self.compute_output_shape(inputs.shape, gates.shape)  # refuses gates of another shape
+        return gate(inputs, gates)
+
+    def compute_output_shape(self, inputs_shape: Shape, gates_shape: Shape) -> Shape:
         if len(inputs_shape) != 4 or not shapes_agree(gates_shape, (inputs_shape[0], 1, 1, inputs_shape[3])):
             raise ValueError(
                 f"Images of shape {tuple(inputs_shape)} and gates of shape {tuple(gates_shape)} do not go together: "
                 "give (B, H, W, C) and (B, 1, 1, C)."
             )
-
-    def call(self, inputs: Tensor, gates: Tensor) -> Tensor:
-        return gate(inputs, gates)
-
-    def compute_output_shape(self, inputs_shape: Shape, gates_shape: Shape) -> Shape:
         return tuple(inputs_shape)
