@@ -13,6 +13,7 @@ from keras import layers
 
 from blocks import Dense
 from blocks.layers.initializers import Normal, without_random_numbers
+from blocks.ops.keras_internals import mark_called
 from zoo.checks import check_share
 from zoo.registry import family_of, named, variant
 from zoo.weights.checkpoint import Checkpoint
@@ -188,7 +189,7 @@ def _network(
 
 def _callable(model: keras.Model) -> keras.Model:
     """`model`, which Keras's export to ONNX takes for called once: a graph is complete without that."""
-    model._called = True
+    mark_called(model)
     return model
 
 

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.batch_norm import batch_normalization
+from blocks.ops.keras_internals import DottedName
 
 
 @keras.saving.register_keras_serializable(package="blocks")

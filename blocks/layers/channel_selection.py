@@ -4,10 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.arguments import check_groups, positive
 from blocks.ops.channel_selection import select_channels
+from blocks.ops.keras_internals import DottedName
 
 
 @keras.saving.register_keras_serializable(package="blocks")

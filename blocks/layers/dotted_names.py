@@ -6,6 +6,7 @@ import keras
 from keras import layers, ops
 
 from blocks.layers.real_inputs import RealInputs
+from blocks.ops.keras_internals import DottedName
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,6 @@ class Scope:
     def names(self, conv: str, norm: str) -> dict[str, str | None]:
         """The names of a convolution and its normalisation, as `conv_norm` takes them."""
         return {"name": self(conv), "norm_name": self(norm)}
-
-
-class DottedName:
-    """Mixin, before the Keras class, for a layer whose name may have dots, as a module path of a reference has.
-
-    Keras's PyTorch backend registers every weight under its path, which begins with the layer's name, and PyTorch
-    refuses dots there. This writes a colon in the path for each; the name of the layer stays as it is, and so does
-    the path on other backends.
-    """
-
-    def _track_variable(self, variable):
-        if keras.backend.backend() == "torch":
-            # Set before Keras reads it. The layer that creates a weight tracks it first, so layers and models that
-            # contain this one see the new path too. Saved files do not have the path.
-            variable._path = variable.path.replace(".", ":")
-        super()._track_variable(variable)
 
 
 @keras.saving.register_keras_serializable(package="blocks")

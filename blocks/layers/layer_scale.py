@@ -3,8 +3,8 @@
 import keras
 from keras import layers
 
-from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
+from blocks.ops.keras_internals import DottedName
 
 
 @keras.saving.register_keras_serializable(package="blocks")
