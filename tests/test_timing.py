@@ -44,7 +44,7 @@ def test_timing_and_hardware_need_the_standard_library_alone():
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
         "from zoo import environment, hardware, timing; "
-        "assert environment.peak_memory_bytes() > 1e6 and environment.resident_memory_bytes() != 0 and hardware.cores(); "
+        "assert environment.peak_memory_bytes() > 1e6 and environment.resident_memory_bytes() != 0; "
         "print(hardware.processor()); print(timing.call_seconds(lambda: None) >= 0)"
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=60)
