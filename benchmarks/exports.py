@@ -69,6 +69,7 @@ def runner(path: Path, threads: int):
     interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]
     interpreter.set_tensor(source["index"], draw.standard_normal(source["shape"]).astype("float32"))
+    # No public method lists the operations, and those that a delegate took over.
     names = [operator["op_name"] for operator in interpreter._get_ops_details()]
     partitions = names.count("DELEGATE")
     return interpreter.invoke, f"{len(names) - partitions} operators, {partitions} partitions"

@@ -1,7 +1,9 @@
 """Types that the signatures of blocks are written with."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import keras
 
 Shape: TypeAlias = tuple[int | None, ...]  # None is an axis whose size is not known yet
 Activation: TypeAlias = str | Callable[[Any], Any] | None  # Keras's name, a function of a tensor, or none
@@ -10,6 +12,11 @@ Activation: TypeAlias = str | Callable[[Any], Any] | None  # Keras's name, a fun
 Initializer: TypeAlias = str | dict[str, Any] | Callable[..., Any]  # as Keras's layers take them
 Regularizer: TypeAlias = str | dict[str, Any] | Callable[[Any], Any] | None
 Constraint: TypeAlias = str | dict[str, Any] | Callable[[Any], Any] | None
+
+if TYPE_CHECKING:
+    LayerMixin = keras.Layer  # the base of what is mixed with a layer of Keras, which comes after it
+else:
+    LayerMixin = object
 
 
 class Tensor(Protocol):

@@ -4,8 +4,11 @@ import csv
 import importlib.util
 import json
 import math
+import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ sys.path.append(str(ROOT / "benchmarks"))  # its helpers import each other as sc
 
 import machine
 import report
+import worker
 from contenders import ContenderError, Contenders, RequestError
 from shapes import SHAPES
 
@@ -232,7 +236,32 @@ def test_a_table_names_the_processor_as_a_run_does():
     from zoo import hardware
 
     identity = machine.identity()
-    assert identity["cpu"] == hardware.processor() and identity["cores"] >= 1
+    assert identity["cpu"] == hardware.processor() and identity["cores"] == hardware.cores() >= 1
+
+
+def test_a_share_of_the_processors_is_at_work(capsys):
+    """At least what this process takes of them while it is asked."""
+    end = time.monotonic() + 20
+    working = threading.Thread(target=lambda: [None for _ in iter(lambda: time.monotonic() < end, False)], daemon=True)
+    working.start()
+    share = machine.busy_share(0.3)
+    end = 0.0
+    working.join()
+    assert 0.5 / (os.cpu_count() or 1) < share <= 1
+    machine.warn_if_busy(0.05)
+    assert capsys.readouterr().out == ""
+    machine.warn_if_busy(0.25)
+    assert capsys.readouterr().out.startswith("Other programs use 25% of the processors")
+
+
+def test_the_peak_of_memory_begins_anew():
+    steps = worker.Steps()
+    steps.begin(lambda: (lambda: float(len(b"x" * 2**27)), dict))
+    steps.take(1)
+    memory = steps.memory()
+    assert memory["total_peak_mb"] >= 2**27 / 1e6
+    if sys.platform == "linux":
+        assert memory["peak_mb"] == pytest.approx(2**27 / 1e6, abs=30)
 
 
 WITHOUT_KERAS = """

@@ -3,11 +3,15 @@
 import re
 
 import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from helpers.checks import refusal
 from helpers.paths import CONF
+from helpers.processes import run_code
 from helpers.training import composed
 from zoo import registry
+from zoo.datasets.config import DatasetConfig
 from zoo.training.settings import check
 
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -196,6 +200,7 @@ SENTENCES = [
     ("recipe.epochs=0", "recipe.epochs=0 is not allowed"),
     ("dataset.image_size=big", "dataset.image_size='big' is not allowed: it must be a whole number."),
     ("dataset.image_size=0", "dataset.image_size=0 must be at least 1."),
+    ("dataset.mean=[[0.5]]", "dataset.mean=[[0.5]] is not allowed: it must be a list of numbers such as [0.5]."),
     ("dataset.mean=0.5", "dataset.mean=0.5 is not allowed: it must be a list of numbers such as [0.5]."),
     ("dataset.flip=sometimes", "dataset.flip='sometimes' is not allowed: it must be true or false."),
     ("tracking.tags=a", "tracking.tags='a' is not allowed: it must be a list such as [first, second]."),
@@ -212,3 +217,44 @@ SENTENCES = [
 @pytest.mark.parametrize("overrides, sentence", SENTENCES, ids=[overrides for overrides, _ in SENTENCES])
 def test_what_cannot_be_meant_is_refused(overrides, sentence):
     assert re.match(sentence.replace("[", r"\[").replace("?", r"\?"), refused(*overrides.split()))
+
+
+HYDRA_ALONE = """
+import pathlib
+from dataclasses import dataclass
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+
+pathlib.Path("model.yaml").write_text("defaults: [base, _self_]\\ngroups: 32\\n")
+
+def composed(frozen, *overrides):
+    kind = dataclass(frozen=frozen)(type("Network", (), {"__annotations__": {"groups": int}, "groups": 1}))
+    ConfigStore.instance().store(name="base", node=kind)
+    try:
+        with initialize_config_dir(str(pathlib.Path.cwd()), version_base="1.3"):
+            return dict(compose("model", overrides))
+    except HydraException as error:
+        return str(error) + str(error.__cause__)
+
+print(composed(True))
+print(composed(False, "+grups=2"))
+print(composed(False, "groups=2.5"))
+"""
+
+
+def test_hydra_by_itself_checks_less(tmp_path):
+    """Why the dataclasses are not in its ConfigStore, as zoo/training/settings.py says."""
+    said = run_code(HYDRA_ALONE, cwd=tmp_path)
+    assert "Cannot set value of read-only config node" in said
+    assert "{'groups': 32, 'grups': 2}" in said
+    assert "could not be converted to Integer" in said and " 2 and 3" not in said
+
+
+def test_merging_would_take_a_list_in_a_list_and_say_less():
+    """Why zoo/training/settings.py sets one key after the other."""
+    node = OmegaConf.structured(DatasetConfig)
+    assert OmegaConf.merge(node, {"mean": [[1]]}).mean == [[1]]
+    with pytest.raises(OmegaConfBaseException) as caught:
+        OmegaConf.merge(node, {"mean": {"a": 1}})
+    assert not caught.value.full_key

@@ -80,7 +80,7 @@ def test_a_part_of_another_file_is_given_up(server, tmp_path):
 def test_a_file_of_another_checksum_is_refused(server, tmp_path):
     with pytest.raises(DownloadError, match=f"its SHA-256 is {SHA256[:8]}, not 00000000"):
         download(server.address, tmp_path / "w", sha256="00000000")
-    assert {path.name for path in tmp_path.iterdir()} == {"w.lock"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"w.lock"}
 
 
 def test_a_server_that_is_busy_is_asked_again(server, tmp_path):

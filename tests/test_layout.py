@@ -152,3 +152,68 @@ def test_what_psutil_does_not_know_is_read_in_one_place():
     """The processor's flags, its name, and the peak of memory; all else about processes and the machine is psutil's."""
     readers = {name for name, path in MODULES.items() if not name.startswith("tests") and '"/proc/' in path.read_text()}
     assert readers == {"blocks.kernels.build", "zoo.hardware", "zoo.environment"}
+
+
+# Where private names of a library may be used: one file for each, which says why. LiteRT is met in a benchmark alone.
+INTERNALS = {"blocks.ops.keras_internals", "blocks.kernels.tensorflow.internals"}
+LITERT = {"_get_ops_details"}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def foreign_private_names(tree: ast.AST) -> set[str]:
+    """Private attributes that a file uses and does not define, and modules that TensorFlow and Keras do not export."""
+    own, names = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            own.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            own.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
+            own.add(node.attr)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            if ast.unparse(node.value) not in ("self", "cls") or node.attr not in own:
+                names.add(node.attr)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr"):
+            name = node.args[1].value if isinstance(node.args[1], ast.Constant) else ""
+            names |= {name} if is_private(name) else set()
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module or "", *(alias.name for alias in node.names)]
+            inner = (node.module or "").startswith(("tensorflow.python", "keras.src", "hydra._internal"))
+            own_module = (node.module or "").split(".")[0] in ("blocks", "zoo")
+            names |= {node.module} if inner or (any(map(is_private, modules)) and not own_module) else set()
+    return names
+
+
+def test_private_names_of_libraries_are_in_one_place():
+    for module, path in MODULES.items():
+        if not module.startswith("tests") and module not in INTERNALS:
+            names = foreign_private_names(ast.parse(path.read_text()))
+            assert names <= (LITERT if module == "benchmarks.exports" else set()), f"{module} uses {names}"
+
+
+@pytest.mark.parametrize("module", sorted(INTERNALS))
+def test_the_places_of_private_names_have_some(module):
+    assert foreign_private_names(ast.parse(MODULES[module].read_text()))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "model._called = True",
+        "layer._flatten_layers()",
+        "hasattr(model, '_functional')",
+        "class A(Base):\n def f(self):\n  return self._momentums",
+        "class A(Base):\n def _track(self):\n  super()._track()",
+        "from keras.src.ops import numpy",
+        "from tensorflow.python.ops import control_flow_util",
+        "from hydra._internal.utils import x",
+    ],
+)
+def test_private_names_are_recognised(line):
+    assert foreign_private_names(ast.parse(line))
+    own = "class A:\n def __init__(self):\n  self._x = 0\n def _f(self):\n  return self._f() + self._x"
+    assert not foreign_private_names(ast.parse(own))

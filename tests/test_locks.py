@@ -52,10 +52,9 @@ def test_what_others_may_do_with_a_lock_is_up_to_the_umask(tmp_path):
     before = os.umask(0o002)
     try:
         with only_process(tmp_path / "lock", "tests"):
-            pass
+            assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o664
     finally:
         os.umask(before)
-    assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o664
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be another user")

@@ -42,7 +42,9 @@ def test_a_budget_ends_turns_after_the_fewest():
 def test_timing_and_hardware_need_the_standard_library_alone():
     """The benchmarks use them in the process of PyTorch, where neither Keras nor TensorFlow need be installed."""
     code = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from zoo import hardware, timing; "
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+        "from zoo import environment, hardware, timing; "
+        "assert environment.peak_memory_bytes() > 1e6 and environment.resident_memory_bytes() != 0; "
         "print(hardware.processor()); print(timing.call_seconds(lambda: None) >= 0)"
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=60)

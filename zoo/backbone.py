@@ -1,6 +1,5 @@
 """Networks as backbones of other models: what their feature maps are, and keeping their first layers as they are."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +8,10 @@ from typing import Any
 import keras
 
 from blocks.layers.initializers import without_random_numbers
+from blocks.ops.keras_internals import graph_of, nodes_of, source_of, sublayers
 from zoo.checks import close_matches
 from zoo.factory import VECTOR, create, selected_maps
-from zoo.lora import is_adapted
+from zoo.lora import is_adapted, stored_kernel
 from zoo.registry import classifier_of
 from zoo.typing import ModelConfig
 
@@ -130,7 +130,7 @@ def unfreeze(model: keras.Model, since: str | int | None = None) -> list[str]:
     else:
         thawed = _reachable(_children(model), _of_name(model, since))
     chosen = [layer for layer in model.layers if layer.name in thawed]
-    before = {layer.name for layer in chosen if any(not each.trainable for each in layer._flatten_layers())}
+    before = {layer.name for layer in chosen if any(not each.trainable for each in sublayers(layer))}
     if not model.trainable:
         left = [layer for layer in model.layers if layer.name not in thawed]
         model.trainable = True  # which is for all layers,
@@ -143,10 +143,10 @@ def unfreeze(model: keras.Model, since: str | int | None = None) -> list[str]:
 
 def _set_trainable(layer: keras.Layer, value: bool) -> None:
     """Set it for every sublayer too: Keras passes over those of a layer that has this value already."""
-    for each in layer._flatten_layers():
+    for each in sublayers(layer):
         each.trainable = value
         if value and is_adapted(each):
-            each._kernel.trainable = False
+            stored_kernel(each).trainable = False
 
 
 def _before_classifier(model: keras.Model) -> set[str]:
@@ -154,7 +154,7 @@ def _before_classifier(model: keras.Model) -> set[str]:
     parents = _parents(model)
     name = classifier_of(model.name)
     if name not in parents:
-        if all(len(each.shape) == 4 or each._keras_history.operation.name == VECTOR for each in model.outputs):
+        if all(len(each.shape) == 4 or source_of(each)[0].name == VECTOR for each in model.outputs):
             return set(parents)
         children = _children(model)
         weighted = {layer.name: layer for layer in model.layers if layer.weights}
@@ -184,7 +184,7 @@ def _of_stride(model: keras.Model, until: int) -> set[str]:
     if until not in maps_by_stride:
         known = ", ".join(map(str, sorted(maps_by_stride)))
         raise ValueError(f"{model.name} has no feature map of stride {until}: its strides are {known}.")
-    return {maps_by_stride[until]._keras_history.operation.name}
+    return {source_of(maps_by_stride[until])[0].name}
 
 
 def _maps(model: keras.Model) -> list[tuple[FeatureInfo, Any]]:
@@ -212,9 +212,10 @@ def _reachable(edges: dict[str, set[str]], start: set[str]) -> set[str]:
 
 def _parents(model: keras.Model) -> dict[str, set[str]]:
     """What the inputs of each operation are computed by, of all calls of layers and operations in the graph."""
-    graph: Any = model._functional if isinstance(model, keras.Sequential) else model
     parents: dict[str, set[str]] = {}
-    for node in itertools.chain.from_iterable(graph._nodes_by_depth.values()):
+    graph = graph_of(model)
+    assert graph is not None  # it has feature maps
+    for node in nodes_of(graph):
         parents.setdefault(node.operation.name, set()).update(each.operation.name for each in node.parent_nodes)
     return parents
 

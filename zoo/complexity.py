@@ -1,6 +1,5 @@
 """Parameters, multiply-accumulates and activations, counted on the built graph."""
 
-import itertools
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from keras import layers
 
 from blocks import DepthwiseSeparableConv2D, GroupedConv1D, GroupedConv2D, GroupedConv3D
 from blocks.layers.initializers import without_random_numbers
+from blocks.ops.keras_internals import graph_of, nodes_of
 
 GROUPED = (GroupedConv1D, GroupedConv2D, GroupedConv3D)
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
@@ -138,11 +138,10 @@ def _calls(model: keras.Model, counted: set[int]) -> list[LayerCost]:
 
 def _nodes(model: keras.Model) -> list[Any]:
     """The calls that make up the model. Raises ValueError for a model that is code and not a graph."""
-    function: Any = model._functional if isinstance(model, keras.Sequential) else model
-    if not hasattr(function, "_nodes_by_depth"):
+    graph = graph_of(model)
+    if graph is None:
         raise ValueError(f"{model.name} is a {type(model).__name__}: profile counts functional and Sequential models.")
-    by_depth = function._nodes_by_depth  # depth is the distance to the output
-    return list(itertools.chain.from_iterable(by_depth[depth] for depth in sorted(by_depth, reverse=True)))
+    return nodes_of(graph)
 
 
 def _call(layer: keras.layers.Layer, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> Profile:

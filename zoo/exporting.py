@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from blocks import exportable
+from blocks.ops.keras_internals import source_of
 from zoo.checks import check_name
 
 FORMATS = {"savedmodel": "tf_saved_model", "litert": "litert", "onnx": "onnx"}  # our name -> Keras's
@@ -85,7 +86,7 @@ def _with_named_outputs(model: keras.Model) -> tuple[keras.Model, list[Any]]:
     if len(outputs) < len(names):  # one layer with several outputs
         outputs = {f"{name}_{index}": each for index, (name, each) in enumerate(zip(names, model.outputs, strict=True))}
     signature = keras.tree.map_structure(
-        lambda tensor: keras.InputSpec(tensor.dtype, shape=tensor.shape, name=tensor._keras_history.operation.name),
+        lambda tensor: keras.InputSpec(tensor.dtype, shape=tensor.shape, name=source_of(tensor)[0].name),
         inputs,
     )
     return keras.Model(inputs, outputs, name=model.name), [signature]
@@ -93,7 +94,7 @@ def _with_named_outputs(model: keras.Model) -> tuple[keras.Model, list[Any]]:
 
 def _origin(tensor: Any) -> str:
     """The name of the layer that computes `tensor`, within nested models too: `logits` behind preprocessing as well."""
-    operation, _, index = tensor._keras_history
+    operation, index = source_of(tensor)
     inner = getattr(operation, "outputs", None) if isinstance(operation, keras.Model) else None
     return _origin(inner[index]) if inner else operation.name
 

@@ -13,6 +13,7 @@ from keras import layers
 
 from blocks import Dense
 from blocks.layers.initializers import Normal, without_random_numbers
+from blocks.ops.keras_internals import mark_called
 from zoo.checks import check_share
 from zoo.registry import family_of, named, variant
 from zoo.typing import ModelConfig, Tensor
@@ -267,7 +268,7 @@ def _load(spec: _Spec, network: keras.Model, maps: list[Tensor], checkpoint: Che
 
 def _callable(model: keras.Model) -> keras.Model:
     """`model`, which Keras's export to ONNX takes for called once: a graph is complete without that."""
-    model._called = True
+    mark_called(model)
     return model
 
 

@@ -5,18 +5,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 
 @contextlib.contextmanager
 def only_process(path: Path, action: str) -> Iterator[None]:
-    """Hold the lock file `path` in the block; the file stays, and may be another user's who lets others write it.
+    """Hold the lock file `path` in the block; it may be another user's who lets others write it.
 
     Args:
         action: what the holder does, "prepares digits", for the line on standard error while this process waits.
 
     Raises OSError where the file cannot be opened.
     """
+    from filelock import FileLock, Timeout  # with asyncio, which the commands would wait for
+
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)

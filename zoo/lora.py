@@ -12,7 +12,7 @@ FACTORS = ("lora_kernel_a", "lora_kernel_b")  # the variables of the low-rank pr
 
 
 def is_adapted(layer: keras.Layer) -> bool:
-    """Whether `enable_lora` was called, on a dense layer or a convolution of Keras.
+    """Whether `enable_lora` was called, on a dense layer, a convolution or an embedding of Keras.
 
     Example:
         >>> from zoo.lora import is_adapted
@@ -23,6 +23,11 @@ def is_adapted(layer: keras.Layer) -> bool:
         (True, False)
     """
     return getattr(layer, "lora_enabled", False)
+
+
+def stored_kernel(layer: keras.Layer) -> keras.Variable:
+    """The kernel as it is stored, without the product: `layer.kernel` is the sum of both. An embedding: its table."""
+    return next(each for each in layer.weights if each.name in ("kernel", "embeddings"))
 
 
 def merged_kernel(layer: keras.Layer) -> Any:
@@ -41,4 +46,4 @@ def merged_kernel(layer: keras.Layer) -> Any:
         (8, 3)
     """
     product = ops.matmul(layer.lora_kernel_a, layer.lora_kernel_b)
-    return ops.add(layer._kernel, (layer.lora_alpha / layer.lora_rank) * product)
+    return ops.add(stored_kernel(layer), (layer.lora_alpha / layer.lora_rank) * product)

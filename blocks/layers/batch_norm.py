@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.arguments import check_residual
 from blocks.ops.batch_norm import batch_normalization
+from blocks.ops.keras_internals import DottedName
 from blocks.typing import Activation, Tensor
 
 

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.arguments import check_groups, known_channels, positive
 from blocks.ops.channel_selection import select_channels
+from blocks.ops.keras_internals import DottedName
 from blocks.typing import Shape, Tensor
 
 

@@ -6,7 +6,8 @@ from typing import Any, TypedDict
 import keras
 from keras import layers, ops
 
-from blocks.layers.real_inputs import Mixin, RealInputs
+from blocks.layers.real_inputs import RealInputs
+from blocks.ops.keras_internals import DottedName
 from blocks.typing import Tensor
 
 
@@ -59,28 +60,6 @@ class Scope:
     def names(self, conv: str, norm: str) -> ConvNormNames:
         """The names of a convolution and its normalisation, as `conv_norm` takes them."""
         return {"name": self(conv), "norm_name": self(norm)}
-
-
-class DottedName(Mixin):
-    """Mixin, before the Keras class, for a layer whose name may have dots, as a module path of a reference has.
-
-    Keras's PyTorch backend registers every weight under its path, which begins with the layer's name, and PyTorch
-    refuses dots there. This writes a colon in the path for each; the name of the layer stays as it is, and so does
-    the path on other backends.
-
-    Example:
-        >>> layer = blocks.Dense(10, name="head.fc")
-        >>> layer.build((None, 4))
-        >>> layer.name, layer.kernel.path.replace(":", ".")
-        ('head.fc', 'head.fc/kernel')
-    """
-
-    def _track_variable(self, variable: keras.Variable) -> None:
-        if keras.backend.backend() == "torch":
-            # Set before Keras reads it. The layer that creates a weight tracks it first, so layers and models that
-            # contain this one see the new path too. Saved files do not have the path.
-            variable._path = variable.path.replace(".", ":")
-        super()._track_variable(variable)
 
 
 @keras.saving.register_keras_serializable(package="blocks")

@@ -6,13 +6,13 @@ from typing import Any
 
 import keras
 
-from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.activations import named_activation
 from blocks.ops.arguments import check_residual, data_format_of, known_channels, per_axis
 from blocks.ops.geometry import output_shape, padding_of
 from blocks.ops.group_sizes import filters_of, group_runs, groups_of
 from blocks.ops.grouped_conv import convolve_group_runs, implementation_of
+from blocks.ops.keras_internals import DottedName
 from blocks.typing import Activation, Constraint, Initializer, Regularizer, Shape, Tensor
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import layers
 
-from blocks.layers.dotted_names import DottedName
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.arguments import known_channels
+from blocks.ops.keras_internals import DottedName
 from blocks.typing import Shape, Tensor
 
 

@@ -3,19 +3,15 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras import layers, tree
 
 from blocks.ops.inputs import real
-
-if TYPE_CHECKING:  # what a mixin is mixed with
-    Mixin = layers.Layer
-else:
-    Mixin = object
+from blocks.typing import LayerMixin
 
 
-class RealInputs(Mixin):
+class RealInputs(LayerMixin):
     """Mixin, before the Keras class, for a layer that computes in floats whatever its inputs are.
 
     Keras casts inputs to the layer's compute type if they are floats, and hands on integers and booleans as they are.

@@ -2,8 +2,7 @@
 
 import contextlib
 import contextvars
-import sys
-import types
+import inspect
 from collections.abc import Iterator
 
 # Programs that turn a traced model into a file: what they trace needs no switch.
@@ -55,7 +54,7 @@ def is_exportable(tracing: bool) -> bool:
 
 
 def _called_by_an_exporter() -> bool:
-    frame: types.FrameType | None = sys._getframe(1)
+    frame = inspect.currentframe()
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith(EXPORTERS):
             return True

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from blocks.ops.keras_internals import graph_of, lambda_output_shape, mark_called, sublayers
 from zoo.folding.graph import Graph, Report, Step
 from zoo.folding.linear import NORMALIZATIONS
 from zoo.folding.rules import RULES, unsupported_reason
@@ -74,7 +75,7 @@ def build(plan: Plan) -> keras.Model:
             _transfer(operation, copy)
     inputs = keras.tree.map_structure(tensors.__getitem__, graph.inputs)
     model = keras.Model(inputs, _named_outputs(graph, tensors), name=graph.name)
-    model._called = True  # a graph is complete without a call, and Keras's export to ONNX asks for one
+    mark_called(model)
     in_training = {copies[step.operation] for step in graph.steps if step.kwargs.get("training")}
     _freeze(model, in_training | {copies[inner] for inner in plan.nested if copies[inner].trainable})
     return model
@@ -119,7 +120,7 @@ def _copy(operation: Any) -> keras.Operation:
         # From its configuration Keras would load the function as code from elsewhere, which it refuses.
         return layers.Lambda(
             operation.function,
-            operation._output_shape,
+            lambda_output_shape(operation),
             operation.mask,
             operation.arguments,
             name=operation.name,
@@ -141,7 +142,7 @@ def _copy(operation: Any) -> keras.Operation:
 
 def _transfer(old: keras.Layer, new: keras.Layer) -> None:
     """Copy the state of a layer and its sublayers as saving a model would: variables, statistics, vocabularies."""
-    for source, target in zip(old._flatten_layers(), new._flatten_layers(), strict=True):
+    for source, target in zip(sublayers(old), sublayers(new), strict=True):
         store: dict[str, Any] = {}
         source.save_own_variables(store)
         target.load_own_variables({key: keras.ops.convert_to_numpy(value) for key, value in store.items()})
@@ -156,7 +157,7 @@ def _left(graph: Graph, step: Step) -> dict[str, str]:
     if type(step.operation) in NORMALIZATIONS:
         reason = unsupported_reason(graph, step)
         return {} if reason is None else {step.name: reason}
-    inside = step.operation._flatten_layers(include_self=False) if isinstance(step.operation, keras.Layer) else []
+    inside = sublayers(step.operation, include_self=False) if isinstance(step.operation, keras.Layer) else []
     why = "called with training=True somewhere" if isinstance(step.operation, keras.Model) else "not taken apart"
     return {
         f"{step.name}/{layer.name}": f"it is inside {step.name!r} ({type(step.operation).__name__}), which is {why}"
@@ -172,5 +173,4 @@ def _calls_as_keras_does(model: keras.Model) -> bool:
 
 def _is_graph(model: keras.Model) -> bool:
     """Whether `model` computes a known graph: functional or Sequential, built, and without a `call` of its own."""
-    function = model._functional if isinstance(model, keras.Sequential) else model
-    return hasattr(function, "_nodes_by_depth") and _calls_as_keras_does(model)
+    return graph_of(model) is not None and _calls_as_keras_does(model)

@@ -13,6 +13,7 @@ import numpy as np
 from keras import layers
 
 import blocks
+from blocks.ops.keras_internals import is_operation
 from zoo.folding.graph import Graph, Step, linear_part
 
 
@@ -93,7 +94,7 @@ def _axis(step: Step) -> int | None:
         if step.operation.num_outputs > 1:
             return None  # it splits the channels too
         return -1 if step.operation.data_format == "channels_last" else 1
-    joins = kind is layers.Concatenate or (kind.__name__, kind.__module__) == ("Concatenate", "keras.src.ops.numpy")
+    joins = kind is layers.Concatenate or is_operation(step.operation, "Concatenate")
     return step.operation.axis if joins else None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 import blocks
+from blocks.ops.keras_internals import graph_of, nodes_of
 from zoo.folding.linear import Linear, linear_of
 
 
@@ -113,13 +114,13 @@ class Graph:
     """The calls of `model`, functional, in an order in which they can be run."""
 
     def __init__(self, model: keras.Model) -> None:
-        function: Any = model._functional if isinstance(model, keras.Sequential) else model
+        graph = graph_of(model)
+        assert graph is not None  # `zoo.fuse` refuses other models
         self.name = model.name
-        self.inputs, self.outputs, self.output_names = function.input, function.output, function.output_names
+        self.inputs, self.outputs, self.output_names = graph.input, graph.output, graph.output_names
         self.report = Report()
         self._same: dict[keras.KerasTensor, keras.KerasTensor] = {}
-        by_depth = function._nodes_by_depth
-        nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+        nodes = nodes_of(graph)
         self.calls = Counter(node.operation for node in nodes)
         self._names = {operation.name for operation in self.calls}
         self.steps = [step for node in nodes for step in self._read(node)]

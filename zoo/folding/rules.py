@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from blocks.ops.keras_internals import is_operation
 from zoo.folding.branches import alike, as_branch, merge
 from zoo.folding.channels import Origin, origin_of
 from zoo.folding.graph import Graph, Rewrite, Step, like, linear_part
@@ -190,8 +191,7 @@ RULES = (drop_identity, fold_normalization, merge_branches, fuse_residual, fuse_
 
 def _operands(step: Step) -> list[keras.KerasTensor] | None:
     """What `step` adds up, all of one shape and type; None where it is no such sum."""
-    kind = type(step.operation)
-    if kind is not layers.Add and (kind.__name__, kind.__module__) != ("Add", "keras.src.ops.numpy"):
+    if type(step.operation) is not layers.Add and not is_operation(step.operation, "Add"):
         return None
     wanted = (step.output.shape, step.output.dtype)
     flat = keras.tree.flatten((step.args, step.kwargs))

@@ -1,9 +1,10 @@
 """What goes wrong before and around a run, as one sentence; and what Hydra knows of the sweep around a run."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zoo.checks import close_matches
 from zoo.errors import UserError
-from zoo.training.settings import SWEEP_FILES
+from zoo.training.settings import SWEEP_FILES, as_dict
 
 MULTIRUN = ("-m", "--multirun")
 
@@ -135,15 +136,15 @@ def _known_keys(overrides: Sequence[str], conf: Path) -> list[str]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
         cfg = compose("config", chosen)
-    return sorted({*groups, *_flatten(cfg)})
+    return sorted({*groups, *_flatten(as_dict(cfg, resolve=False))})
 
 
-def _flatten(cfg: DictConfig, prefix: str = "") -> list[str]:
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     keys = []
-    for key in map(str, cfg):
+    for key, value in values.items():
         keys.append(f"{prefix}{key}")
-        if OmegaConf.is_dict(cfg._get_node(key)):
-            keys += _flatten(cfg[key], f"{prefix}{key}.")
+        if isinstance(value, Mapping):
+            keys += _flatten(value, f"{prefix}{key}.")
     return keys
 
 

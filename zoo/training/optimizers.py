@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from blocks.ops.keras_internals import adam_moments, variable_index
 from zoo.typing import Tensor
 
 
@@ -44,7 +45,7 @@ class MomentumSGD(keras.optimizers.SGD):
 
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
-            accum=self.momentums[self._get_variable_index(variable)].value.handle,
+            accum=self.momentums[variable_index(self, variable)].value.handle,
             lr=tf.cast(learning_rate, variable.dtype),
             grad=tf.cast(gradient, variable.dtype),
             momentum=tf.cast(self.momentum, variable.dtype),
@@ -73,13 +74,13 @@ class FusedAdamW(keras.optimizers.AdamW):
             return super().update_step(gradient, variable, learning_rate)
         import tensorflow as tf
 
-        index, dtype = self._get_variable_index(variable), variable.dtype
+        (momentum, velocity), dtype = adam_moments(self, variable), variable.dtype
         beta_1, beta_2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
         step = tf.cast(self.iterations.value + 1, dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
+            m=momentum.value.handle,
+            v=velocity.value.handle,
             beta1_power=beta_1**step,
             beta2_power=beta_2**step,
             lr=tf.cast(learning_rate, dtype),

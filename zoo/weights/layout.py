@@ -13,6 +13,7 @@ import numpy as np
 from keras import layers
 
 from blocks import ChannelSelection, GroupedConv1D, GroupedConv2D, GroupedConv3D
+from blocks.ops.keras_internals import sublayers
 from zoo.lora import FACTORS, is_adapted, merged_kernel
 
 CONVOLUTIONS = (GroupedConv1D, GroupedConv2D, GroupedConv3D)
@@ -175,7 +176,7 @@ def differing_layers(
 
 def _weights(model: keras.Model, layer: keras.Layer) -> list[keras.Variable]:
     """The weights of `layer` but for the factors of its low-rank product. Raises ValueError for quantised ones."""
-    mode = next((each.quantization_mode for each in layer._flatten_layers() if each.quantization_mode), None)
+    mode = next((each.quantization_mode for each in sublayers(layer) if each.quantization_mode), None)
     if mode is not None:
         raise ValueError(
             f"{layer.name} of {model.name} is quantised to {mode}, which a file of weights has no place for: write and "

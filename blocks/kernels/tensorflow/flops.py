@@ -9,13 +9,13 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from tensorflow.python.framework import graph_util, ops  # no public API registers statistics
+from blocks.kernels.tensorflow.internals import OpStats, RegisterStatistics, tensor_shape_from_node_def_name
 
-Statistics: TypeAlias = Callable[[Any, Any], ops.OpStats]  # of a graph and one of its nodes
+Statistics: TypeAlias = Callable[[Any, Any], OpStats]  # of a graph and one of its nodes
 
 
 def _shape(graph: Any, name: str) -> list[int]:
-    shape = graph_util.tensor_shape_from_node_def_name(graph, name)
+    shape = tensor_shape_from_node_def_name(graph, name)
     shape.assert_is_fully_defined()  # the profiler counts nothing for a node of unknown shape
     return shape.as_list()
 
@@ -24,45 +24,45 @@ def _entries(graph: Any, name: str) -> int:
     return math.prod(_shape(graph, name))
 
 
-def _convolution(graph: Any, node: Any) -> ops.OpStats:
+def _convolution(graph: Any, node: Any) -> OpStats:
     height, width, channels, _ = _shape(graph, node.input[1])
     additions = len(node.input) - 2  # biases and residuals
-    return ops.OpStats("flops", _entries(graph, node.name) * (2 * height * width * channels + additions))
+    return OpStats("flops", _entries(graph, node.name) * (2 * height * width * channels + additions))
 
 
-def _input_gradient(graph: Any, node: Any) -> ops.OpStats:
+def _input_gradient(graph: Any, node: Any) -> OpStats:
     height, width, channels, _ = _shape(graph, node.input[1])
-    return ops.OpStats("flops", 2 * _entries(graph, node.input[0]) * height * width * channels)
+    return OpStats("flops", 2 * _entries(graph, node.input[0]) * height * width * channels)
 
 
-def _filter_gradient(graph: Any, node: Any) -> ops.OpStats:
+def _filter_gradient(graph: Any, node: Any) -> OpStats:
     height, width, channels, _ = _shape(graph, node.name)
-    return ops.OpStats("flops", 2 * _entries(graph, node.input[1]) * height * width * channels)
+    return OpStats("flops", 2 * _entries(graph, node.input[1]) * height * width * channels)
 
 
 def _residual(inputs: int) -> Statistics:
     """Of an operation with so many inputs, and one more where a residual is added."""
 
-    def count(graph: Any, node: Any) -> ops.OpStats:
-        return ops.OpStats("flops", _entries(graph, node.input[0]) if len(node.input) > inputs else 0)
+    def count(graph: Any, node: Any) -> OpStats:
+        return OpStats("flops", _entries(graph, node.input[0]) if len(node.input) > inputs else 0)
 
     return count
 
 
 def _first_input(times: int) -> Statistics:
-    def count(graph: Any, node: Any) -> ops.OpStats:
-        return ops.OpStats("flops", times * _entries(graph, node.input[0]))
+    def count(graph: Any, node: Any) -> OpStats:
+        return OpStats("flops", times * _entries(graph, node.input[0]))
 
     return count
 
 
-def _pool(graph: Any, node: Any) -> ops.OpStats:
-    return ops.OpStats("flops", _entries(graph, node.name) * math.prod(node.attr["window"].list.i))
+def _pool(graph: Any, node: Any) -> OpStats:
+    return OpStats("flops", _entries(graph, node.name) * math.prod(node.attr["window"].list.i))
 
 
-def _pool_gradient(graph: Any, node: Any) -> ops.OpStats:
+def _pool_gradient(graph: Any, node: Any) -> OpStats:
     taps = math.prod(node.attr["window"].list.i) if node.attr["average"].b else 1
-    return ops.OpStats("flops", taps * _entries(graph, node.input[0]))
+    return OpStats("flops", taps * _entries(graph, node.input[0]))
 
 
 for _operation, _count in {
@@ -84,4 +84,4 @@ for _operation, _count in {
     "BlocksPool": _pool,
     "BlocksPoolGrad": _pool_gradient,
 }.items():
-    ops.RegisterStatistics(_operation, "flops")(_count)
+    RegisterStatistics(_operation, "flops")(_count)

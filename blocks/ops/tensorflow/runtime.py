@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from blocks.kernels.build import library, processor_flags
+from blocks.kernels.tensorflow.internals import GraphOrParentsInXlaContext
 from blocks.ops.exporting import is_exportable
 
 
@@ -45,9 +46,7 @@ def matrix_units() -> bool:
 
 def in_xla() -> bool:
     """Whether what is traced now will be compiled by XLA."""
-    from tensorflow.python.ops import control_flow_util  # no public API reports it
-
-    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+    return not tf.executing_eagerly() and GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def exporting() -> bool:

@@ -1,0 +1,83 @@
+"""What Keras has no public name for and this project needs: all its private attributes that are used, and no others.
+
+Seen in Keras 3.14 and 3.15; `tests/test_internals.py` says what another version lacks.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from blocks.typing import LayerMixin
+
+
+def graph_of(model: keras.Model) -> keras.Model | None:
+    """What holds the graph of a functional or Sequential model; None for a model that is code, or not built yet.
+
+    A Sequential model has a functional one inside.
+    """
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    return graph if hasattr(graph, "_nodes_by_depth") else None
+
+
+def nodes_of(graph: keras.Model) -> list[Any]:
+    """The calls that a graph consists of, in an order in which they can be run.
+
+    `graph.operations`, which is public, has each operation once, however often it is called, and not on what.
+    """
+    by_depth = graph._nodes_by_depth  # depth is the distance to the output
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def source_of(tensor: Any) -> tuple[keras.Operation, int]:
+    """The operation that computes a tensor of a graph, and which of its outputs it is: tensors do not say publicly."""
+    operation, _, index = tensor._keras_history
+    return operation, index
+
+
+def mark_called(model: keras.Model) -> None:
+    """Let Keras's export to ONNX take `model` for called: a graph is complete without, and a call would extend it."""
+    model._called = True
+
+
+def sublayers(layer: keras.Layer, include_self: bool = True) -> Iterable[keras.Layer]:
+    """`layer` and all layers inside it, however deep: only models have a public `layers`, of the first level."""
+    return layer._flatten_layers(include_self=include_self)
+
+
+def lambda_output_shape(layer: keras.layers.Lambda) -> Any:
+    """`output_shape`, as the layer was given it: its configuration has a function as marshalled code."""
+    return layer._output_shape
+
+
+def is_operation(operation: keras.Operation, name: str) -> bool:
+    """Whether this is the operation `name` behind a function of `keras.ops`, as "Add" is behind `keras.ops.add`."""
+    kind = type(operation)
+    return (kind.__name__, kind.__module__) == (name, "keras.src.ops.numpy")
+
+
+def variable_index(optimizer: keras.Optimizer, variable: keras.Variable) -> int:
+    """The place of a variable's state in the lists of `optimizer`, which compares by identity."""
+    return optimizer._get_variable_index(variable)
+
+
+def adam_moments(optimizer: keras.optimizers.Adam, variable: keras.Variable) -> tuple[keras.Variable, keras.Variable]:
+    """First and second moment of a variable: `optimizer.variables`, which is public, has them without their owners."""
+    index = variable_index(optimizer, variable)
+    return optimizer._momentums[index], optimizer._velocities[index]
+
+
+class DottedName(LayerMixin):
+    """Mixin, before the Keras class, for a layer whose name may have dots, as a module path of a reference has.
+
+    Keras's PyTorch backend registers every weight under its path, which begins with the layer's name, and PyTorch
+    refuses dots there. This writes a colon in the path for each; the name of the layer stays as it is, and so does
+    the path on other backends. Nothing public lies between the creation of a weight and its registration.
+    """
+
+    def _track_variable(self, variable: keras.Variable) -> None:
+        if keras.backend.backend() == "torch":
+            # Set before Keras reads it. The layer that creates a weight tracks it first, so layers and models that
+            # contain this one see the new path too. Saved files do not have the path.
+            variable._path = variable.path.replace(".", ":")
+        super()._track_variable(variable)
