@@ -36,7 +36,7 @@ class Chain(layers.Layer):
         return inputs if self.activation is None else self.activation(inputs)
 
 
-class Pieces(layers.Layer):
+class Split(layers.Layer):
     """Images split into as many of equal numbers of channels."""
 
     def __init__(self, count: int):
@@ -116,7 +116,7 @@ def stand_in(layer: layers.Layer) -> layers.Layer:
         together = [layers.Concatenate()] if isinstance(layer.input, (list, tuple)) else []
         apart = layers.Reshape((height, width, layer.groups, channels // layer.groups))
         mixed = [*together, apart, layers.Permute((1, 2, 4, 3)), layers.Reshape((height, width, channels))]
-        return Chain([*mixed, Pieces(layer.num_outputs)] if layer.num_outputs > 1 else mixed)
+        return Chain([*mixed, Split(layer.num_outputs)] if layer.num_outputs > 1 else mixed)
     if isinstance(layer, blocks.ImageMean):
         return Mean()
     if isinstance(layer, blocks.ChannelGate):

@@ -112,8 +112,8 @@ def compare(folder: Path) -> None:
     print("the same under", keras.backend.backend())
 
 
-def close(found: np.ndarray, expected: np.ndarray, what: str) -> None:
-    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max(), rtol=0, err_msg=what)
+def close(actual: np.ndarray, expected: np.ndarray, what: str) -> None:
+    np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max(), rtol=0, err_msg=what)
 
 
 if __name__ == "__main__":

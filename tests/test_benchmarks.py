@@ -183,8 +183,8 @@ def test_shapes_are_those_of_the_zoo():
             assert isinstance(layer, blocks.GroupedConv2D)
             taken = layer.input[0] if isinstance(layer.input, list) else layer.input
             assert tuple(taken.shape[1:]) == (shape.size, shape.size, shape.channels), shape
-            found = layer.filters, layer.kernel_size[0], layer.strides[0], layer.groups
-            assert found == (shape.filters, shape.kernel, shape.strides, shape.groups), shape
+            arguments = layer.filters, layer.kernel_size[0], layer.strides[0], layer.groups
+            assert arguments == (shape.filters, shape.kernel, shape.strides, shape.groups), shape
             assert layer.padding == ((shape.kernel // 2,) * 2,) * 2
     assert len({str(shape) for shape in SHAPES}) == len(SHAPES) >= 24
 
@@ -202,8 +202,8 @@ def test_stock_clone_has_no_layer_of_ours_and_the_same_outputs(name):
     packages = {type(layer).__module__.split(".")[0] for layer in stock._flatten_layers()}
     assert packages == {"keras", "stock_keras"}, "what is in stock_keras holds stock layers together"
     images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
-    expected, found = (keras.ops.convert_to_numpy(model(images, training=False)) for model in (ours, stock))
-    assert abs(expected - found).max() <= 1e-5 * abs(expected).max()
+    expected, actual = (keras.ops.convert_to_numpy(model(images, training=False)) for model in (ours, stock))
+    assert abs(expected - actual).max() <= 1e-5 * abs(expected).max()
 
 
 WORKER = """

@@ -305,8 +305,8 @@ def test_what_is_distributed_and_installed_has_every_source(tmp_path):
         assert {name.removeprefix(f"{package}/") for name in in_wheel if name.startswith(f"{package}/")} == files
         assert files_of(installed / package) == files
     program = "from blocks.kernels import build; print(build.__file__, *build.sources(), sep='\\n')"
-    found = python("-c", program, folder=tmp_path, PYTHONPATH=str(installed)).split("\n")[:-1]
+    printed = python("-c", program, folder=tmp_path, PYTHONPATH=str(installed)).split("\n")[:-1]
     place = installed / build.FOLDER.relative_to(ROOT)
-    assert found == [
+    assert printed == [
         str(place / path.relative_to(build.FOLDER)) for path in (build.FOLDER / "build.py", *build.sources())
     ]

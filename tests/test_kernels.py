@@ -15,7 +15,7 @@ from helpers.tensors import drawn, operation_types
 pytestmark = needs_kernels
 
 
-def plainly(monkeypatch):
+def without_kernels(monkeypatch):
     """From here on TensorFlow's own operations compute."""
     monkeypatch.setattr(runtime, "library", lambda: None)
 
@@ -44,9 +44,9 @@ def test_normalisation_equals_tensorflow(monkeypatch, activation, residual, trai
             total = tf.reduce_sum(outputs * weights)
         return [outputs, *([mean, variance] if training else []), *tape.gradient(total, watched)]
 
-    found = results()
-    plainly(monkeypatch)
-    for ours, plain in zip(found, results(), strict=True):
+    actual = results()
+    without_kernels(monkeypatch)
+    for ours, plain in zip(actual, results(), strict=True):
         np.testing.assert_allclose(ours, plain, atol=3e-5 * np.abs(plain).max(), rtol=0)
 
 
@@ -97,9 +97,9 @@ def test_shuffle_equals_tensorflow(monkeypatch, sizes, groups, num_outputs, dtyp
             outputs = channel_shuffle.shuffle(parts, groups, num_outputs)
         return [*outputs, *tape.gradient(outputs, parts, weights)]
 
-    found = results()
-    plainly(monkeypatch)
-    for ours, plain in zip(found, results(), strict=True):
+    actual = results()
+    without_kernels(monkeypatch)
+    for ours, plain in zip(actual, results(), strict=True):
         np.testing.assert_array_equal(ours, plain)
 
 
@@ -112,12 +112,12 @@ def small_network():
     return keras.Model(images, x)
 
 
-@pytest.mark.parametrize("wanted", ["both", "inputs", "kernel"])
+@pytest.mark.parametrize("requested", ["both", "inputs", "kernel"])
 @pytest.mark.parametrize("groups, size", [(1, 1), (4, 3), (32, 3)])
-def test_a_convolution_waits_for_both_gradients_and_computes_no_other(groups, size, wanted):
+def test_a_convolution_waits_for_both_gradients_and_computes_no_other(groups, size, requested):
     """Else TensorFlow leaves the kernels' gradients, and all that they need, for the end."""
     images, kernel = drawn(2, 8, 8, 32), drawn(size, size, 32 // groups, 32)
-    watched = {"both": [images, kernel], "inputs": [images], "kernel": [kernel]}[wanted]
+    watched = {"both": [images, kernel], "inputs": [images], "kernel": [kernel]}[requested]
 
     def gradients():
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -125,10 +125,10 @@ def test_a_convolution_waits_for_both_gradients_and_computes_no_other(groups, si
             outputs = conv2d.convolve(images, kernel, (1, 1), "same", (1, 1), implementation="custom_op")
         return tape.gradient(outputs, watched)
 
-    found = operation_types(gradients)
-    assert any(kind.endswith("InputGrad") for kind in found) == (wanted != "kernel")
-    assert any(kind.endswith("FilterGrad") for kind in found) == (wanted != "inputs")
-    assert ("BlocksTogether" in found) == (wanted == "both")
+    operations = operation_types(gradients)
+    assert any(kind.endswith("InputGrad") for kind in operations) == (requested != "kernel")
+    assert any(kind.endswith("FilterGrad") for kind in operations) == (requested != "inputs")
+    assert ("BlocksTogether" in operations) == (requested == "both")
     for eager, traced in zip(gradients(), tf.function(gradients, jit_compile=False)(), strict=True):
         np.testing.assert_allclose(eager, traced, rtol=1e-4, atol=1e-4)
 
@@ -145,9 +145,9 @@ def test_second_derivatives_equal_tensorflow(monkeypatch):
             size = tf.reduce_sum(inner.gradient(total, images) ** 2)
         return outer.gradient(size, model.trainable_variables)
 
-    found = penalty()
-    plainly(monkeypatch)
-    for ours, plain in zip(found, penalty(), strict=True):
+    actual = penalty()
+    without_kernels(monkeypatch)
+    for ours, plain in zip(actual, penalty(), strict=True):
         if plain is not None:  # a shift before a normalisation has no effect
             assert np.abs(ours - plain).max() <= 2e-3 * np.abs(plain).max() + 1e-3
 
@@ -160,11 +160,12 @@ def test_a_traced_step_consists_of_kernels():
             total = tf.reduce_sum(model(images, training=True))
         return tape.gradient(total, model.trainable_variables)
 
-    found = operation_types(step, drawn(2, 8, 8, 16))
-    assert {"BlocksNormTrain", "BlocksNormTrainGrad", "BlocksShuffle", "BlocksUnshuffle", "BlocksSubsample"} <= found
-    assert {"BlocksPointwise", "BlocksPointwiseInputGrad", "BlocksPointwiseFilterGrad"} <= found
-    assert {"BlocksDepthwise", "BlocksDepthwiseInputGrad", "BlocksDepthwiseFilterGrad"} <= found
-    assert not {kind for kind in found if "FusedBatchNorm" in kind or "Conv2D" in kind or kind == "Transpose"}
+    operations = operation_types(step, drawn(2, 8, 8, 16))
+    assert {"BlocksNormTrain", "BlocksNormTrainGrad", "BlocksShuffle", "BlocksUnshuffle"} <= operations
+    assert "BlocksSubsample" in operations
+    assert {"BlocksPointwise", "BlocksPointwiseInputGrad", "BlocksPointwiseFilterGrad"} <= operations
+    assert {"BlocksDepthwise", "BlocksDepthwiseInputGrad", "BlocksDepthwiseFilterGrad"} <= operations
+    assert not {kind for kind in operations if "FusedBatchNorm" in kind or "Conv2D" in kind or kind == "Transpose"}
 
 
 def test_exports_hold_tensorflow_operations_only(tmp_path):

@@ -209,8 +209,8 @@ def test_a_residual_is_added_before_the_activation(arguments, activation):
             outputs = function(variables[0], variables[0] * 0.5)
             total = tf.reduce_sum(outputs * np.moveaxis(WEIGHTS, -1, axis))
         results.append([outputs, *tape.gradient(total, variables)])
-    for found, expected in zip(*results, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    for actual, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_model_with_a_residual_saves_and_loads(tmp_path):

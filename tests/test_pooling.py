@@ -51,9 +51,9 @@ def used(layer, shape) -> bool:
 def test_pooling_equals_tensorflow(monkeypatch, shape, window, strides, padding, mode, dtype):
     layer, images = PaddedPooling2D(mode, window, strides, padding), drawn(*shape, dtype=dtype)
     assert used(layer, shape)
-    found = results(layer, images)
+    actual = results(layer, images)
     monkeypatch.setattr(runtime, "library", lambda: None)
-    for ours, plain in zip(found, results(layer, tf.cast(images, "float32")), strict=True):
+    for ours, plain in zip(actual, results(layer, tf.cast(images, "float32")), strict=True):
         scale = max(1.0, np.abs(plain).max(initial=0))
         accuracy = 1e-6 if dtype == "float32" else 2e-2
         np.testing.assert_allclose(tf.cast(ours, "float32"), plain, rtol=0, atol=accuracy * scale)

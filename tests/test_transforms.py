@@ -143,8 +143,8 @@ def test_floats_between_levels_are_not_rounded_before_they_are_resized():
 def test_nan_stays_in_its_picture_and_is_not_hidden():
     images = np.stack([picture(40, 60)] * 2).astype("float32")
     images[0, 20, 30] = np.nan
-    given = np.isnan(Preprocessing(24, 0.875)(images).numpy())
-    assert given[0].any() and not given[1].any()
+    is_nan = np.isnan(Preprocessing(24, 0.875)(images).numpy())
+    assert is_nan[0].any() and not is_nan[1].any()
 
 
 def test_what_is_not_known_is_refused():
