@@ -13,7 +13,7 @@ from helpers.tensors import drawn
 
 pytestmark = needs_kernels
 
-STEPS = {"strides": [1, 1], "margins": [0, 0, 0, 0]}
+STEPS = {"strides": [1, 1], "explicit_padding": [0, 0, 0, 0]}
 NORM = {"epsilon": 1e-3, "rate": 0.1}
 WINDOW = {"average": True, "window": [2, 2], **STEPS}
 
@@ -107,7 +107,7 @@ def test_normalization_of_no_pixels_keeps_the_statistics():
 @pytest.mark.parametrize("groups", [1, 8, 32])
 def test_a_convolution_of_nothing_but_padding_is_its_bias(groups, size):
     images, bias = tf.ones((2, *size, 32)), drawn(32)
-    steps = {"strides": [1, 1], "margins": [2, 2, 2, 2]}
+    steps = {"strides": [1, 1], "explicit_padding": [2, 2, 2, 2]}
     kernel = tf.ones((3, 3, 32 // groups, 32))
     outputs = operations().blocks_spatial(images, kernel, [bias], [], **steps)
     shape = (2, size[0] + 2, size[1] + 2, 32)
@@ -123,10 +123,10 @@ def test_a_convolution_of_nothing_but_padding_is_its_bias(groups, size):
 
 
 def test_pooling_of_nothing_but_padding():
-    images, margins = tf.ones((2, 0, 4, 32)), {"window": [3, 3], "margins": [2, 2, 1, 1]}
-    np.testing.assert_array_equal(operations().blocks_pool(images, **WINDOW | margins).y, np.zeros((2, 2, 4, 32)))
+    images, padding = tf.ones((2, 0, 4, 32)), {"window": [3, 3], "explicit_padding": [2, 2, 1, 1]}
+    np.testing.assert_array_equal(operations().blocks_pool(images, **WINDOW | padding).y, np.zeros((2, 2, 4, 32)))
     with pytest.raises(tf.errors.InvalidArgumentError, match="maximum of a window without a pixel"):
-        operations().blocks_pool(images, **WINDOW | margins | {"average": False})
+        operations().blocks_pool(images, **WINDOW | padding | {"average": False})
 
 
 IMAGES = tf.ones((1, 4, 4, 32))
@@ -167,7 +167,7 @@ WRONG = {
         "as many sizes as parts",
     ),
     "more padding than an int counts": (
-        lambda x: conv("spatial", x, tf.ones((1, 1, 32, 32)), margins=[2**31 - 1] * 4),
+        lambda x: conv("spatial", x, tf.ones((1, 1, 32, 32)), explicit_padding=[2**31 - 1] * 4),
         "smaller than the kernel",
     ),
     "the first of a number": (

@@ -28,7 +28,7 @@ def _name(op) -> str:
 
 
 def _geometry(op) -> dict:
-    return {"strides": list(op.get_attr("strides")), "margins": list(op.get_attr("margins"))}
+    return {"strides": list(op.get_attr("strides")), "explicit_padding": list(op.get_attr("explicit_padding"))}
 
 
 def _sum(gradient):
@@ -214,22 +214,22 @@ def _window(op) -> dict:
 
 
 @tf.RegisterGradient("BlocksPool")
-def _(op, gradient, _where):
+def _(op, gradient, _argmax):
     return library().blocks_pool_grad(gradient, op.outputs[1], tf.shape(op.inputs[0]), **_window(op))
 
 
-@tf.RegisterGradient("BlocksPoolPick")
+@tf.RegisterGradient("BlocksPoolGather")
 def _(op, gradient):
-    inputs, where = op.inputs
-    return [library().blocks_pool_grad(gradient, where, tf.shape(inputs), **_window(op)), None]
+    inputs, argmax = op.inputs
+    return [library().blocks_pool_grad(gradient, argmax, tf.shape(inputs), **_window(op)), None]
 
 
 @tf.RegisterGradient("BlocksPoolGrad")
 def _(op, gradient):
-    where, window = op.inputs[1], _window(op)
+    argmax, window = op.inputs[1], _window(op)
     if window["average"]:
         return [library().blocks_pool(gradient, **window)[0], None, None]
-    return [library().blocks_pool_pick(gradient, where, **window), None, None]
+    return [library().blocks_pool_gather(gradient, argmax, **window), None, None]
 
 
 @tf.RegisterGradient("BlocksAffine")

@@ -61,7 +61,7 @@ inline tensorflow::thread::ThreadPool::SchedulingParams one_at_a_time() {
 }
 #pragma GCC diagnostic pop
 
-// As many threads as TensorFlow computes with: the team's, or TensorFlow's where another call has the team.
+// As many threads as TensorFlow computes with: those of our pool, or TensorFlow's where another call has the pool.
 inline Parallel parallel_of(OpKernelContext* context) {
   auto* workers = context->device()->tensorflow_cpu_worker_threads();
   const int threads = workers->num_threads;
@@ -71,7 +71,7 @@ inline Parallel parallel_of(OpKernelContext* context) {
               for (int64_t task = 0; task < tasks; ++task) run(task);
               return;
             }
-            if (run_in_team(threads, tasks, run)) return;
+            if (try_parallel_for(threads, tasks, run)) return;
             pool->ParallelFor(tasks, one_at_a_time(), [&run](int64_t begin, int64_t end) {
               for (int64_t task = begin; task < end; ++task) run(task);
             });
@@ -95,9 +95,9 @@ inline void check_vector(OpKernelContext* context, int index, int64_t channels) 
                               " channels"));
 }
 
-inline void check_channels(OpKernelContext* context, int64_t channels, int64_t fewest = fewest_channels()) {
-  OP_REQUIRES(context, channels >= fewest,
-              InvalidArgument("this kernel takes ", fewest, " channels or more, got ", channels));
+inline void check_channels(OpKernelContext* context, int64_t channels, int64_t minimum = min_channels()) {
+  OP_REQUIRES(context, channels >= minimum,
+              InvalidArgument("this kernel takes ", minimum, " channels or more, got ", channels));
 }
 
 // The last axis' size; 0, of which no kernel makes anything, for a scalar.

@@ -72,7 +72,7 @@ def kernels():
 def fewest_channels() -> int:
     """The fewest channels that the depthwise and normalisation kernels take."""
     with tf.init_scope():
-        return int(library().blocks_fewest_channels())
+        return int(library().blocks_min_channels())
 
 
 def fits(operations, inputs) -> bool:
