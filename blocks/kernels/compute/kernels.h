@@ -158,8 +158,8 @@ struct Sampling {
   int64_t batch;
   int height, width, stride_height, stride_width;
   int64_t pixel_bytes;
-  int out_height() const { return (height + stride_height - 1) / stride_height; }
-  int out_width() const { return (width + stride_width - 1) / stride_width; }
+  int out_height() const { return height ? (height - 1) / stride_height + 1 : 0; }
+  int out_width() const { return width ? (width - 1) / stride_width + 1 : 0; }
 };
 
 void subsample(const Sampling& s, const char* x, char* y, const Parallel& parallel);

@@ -12,6 +12,8 @@ class DepthwiseOp : public OpKernel {
     OP_REQUIRES_OK(c, c->GetAttr("explicit_padding", &explicit_padding_));
     OP_REQUIRES(c, strides_.size() == 2 && explicit_padding_.size() == 4 && strides_[0] > 0 && strides_[1] > 0,
                 InvalidArgument("strides are (height, width) and explicit_padding (top, bottom, left, right)"));
+    for (int amount : explicit_padding_)
+      OP_REQUIRES(c, amount >= 0, InvalidArgument("explicit_padding is not negative, got ", amount));
   }
 
  protected:
@@ -36,11 +38,10 @@ class DepthwiseOp : public OpKernel {
          explicit_padding_[2],
          0,
          0};
-    d.out_height =
-        int(windows_along(d.height, explicit_padding_[0], explicit_padding_[1], d.kernel_height, d.stride_height));
-    d.out_width =
-        int(windows_along(d.width, explicit_padding_[2], explicit_padding_[3], d.kernel_width, d.stride_width));
-    if (!d.out_height || !d.out_width) c->CtxFailure(InvalidArgument("the images are smaller than the kernel"));
+    set_windows(c, "kernel", x.dim_size(1), explicit_padding_[0], explicit_padding_[1], d.kernel_height,
+                d.stride_height, d.out_height);
+    set_windows(c, "kernel", x.dim_size(2), explicit_padding_[2], explicit_padding_[3], d.kernel_width, d.stride_width,
+                d.out_width);
     return c->status().ok();
   }
   TensorShape outputs(const Depthwise& d) { return TensorShape({d.batch, d.out_height, d.out_width, d.channels}); }

@@ -89,6 +89,17 @@ inline Activation activation_of(OpKernelConstruction* context) {
   return Activation::kNone;
 }
 
+// Sets how many windows an axis has. Where there is one, the stride has no meaning and becomes 1: however large it was,
+// the kernels' multiples of it are small.
+inline void set_windows(OpKernelContext* context, const char* window, int64_t size, int before, int after, int taps,
+                        int& stride, int& count) {
+  int64_t windows = 0;
+  if (auto status = windows_along(window, size, before, after, taps, stride, &windows); !status.ok())
+    return context->CtxFailure(status);
+  count = int(windows);
+  if (count == 1) stride = 1;
+}
+
 inline void check_vector(OpKernelContext* context, int index, int64_t channels) {
   OP_REQUIRES(context, context->input(index).NumElements() == channels,
               InvalidArgument("input ", index, " has ", context->input(index).NumElements(), " entries for ", channels,

@@ -93,9 +93,9 @@ absl::Status spatial_shape(InferenceContext* c) {
     const DimensionHandle size = c->Dim(c->input(0), axis + 1), taps = c->Dim(c->input(1), axis);
     sizes[axis] = c->UnknownDim();
     if (!c->ValueKnown(size) || !c->ValueKnown(taps)) continue;
-    const int64_t count = windows_along(c->Value(size), explicit_padding[axis * 2], explicit_padding[axis * 2 + 1],
-                                        c->Value(taps), strides[axis]);
-    if (!count) return absl::InvalidArgumentError("the images are smaller than the kernel");
+    int64_t count;
+    TF_RETURN_IF_ERROR(windows_along("kernel", c->Value(size), explicit_padding[axis * 2],
+                                     explicit_padding[axis * 2 + 1], c->Value(taps), strides[axis], &count));
     sizes[axis] = c->MakeDim(count);
   }
   c->set_output(0, c->MakeShape({c->Dim(c->input(0), 0), sizes[0], sizes[1], c->Dim(c->input(1), 3)}));
@@ -188,9 +188,9 @@ absl::Status pool_shape(InferenceContext* c) {
   for (int axis = 0; axis < 4; ++axis) sizes[axis] = c->Dim(c->input(0), axis);
   for (int axis = 0; axis < 2; ++axis) {
     if (!c->ValueKnown(sizes[axis + 1])) continue;
-    const int64_t count = windows_along(c->Value(sizes[axis + 1]), explicit_padding[axis * 2],
-                                        explicit_padding[axis * 2 + 1], window[axis], strides[axis]);
-    if (!count) return absl::InvalidArgumentError("the images are smaller than the window");
+    int64_t count;
+    TF_RETURN_IF_ERROR(windows_along("window", c->Value(sizes[axis + 1]), explicit_padding[axis * 2],
+                                     explicit_padding[axis * 2 + 1], window[axis], strides[axis], &count));
     sizes[axis + 1] = c->MakeDim(count);
   }
   c->set_output(0, c->MakeShape(sizes));

@@ -165,9 +165,10 @@ class PoolOp : public OpKernel {
     check_channels(c, x.dim_size(3));
     p = {x.dim_size(0), int(x.dim_size(1)), int(x.dim_size(2)),   int(x.dim_size(3)),   window_[0], window_[1],
          strides_[0],   strides_[1],        explicit_padding_[0], explicit_padding_[2], 0,          0};
-    p.out_height = int(windows_along(p.height, explicit_padding_[0], explicit_padding_[1], window_[0], strides_[0]));
-    p.out_width = int(windows_along(p.width, explicit_padding_[2], explicit_padding_[3], window_[1], strides_[1]));
-    if (!p.out_height || !p.out_width) c->CtxFailure(InvalidArgument("the images are smaller than the window"));
+    set_windows(c, "window", x.dim_size(1), explicit_padding_[0], explicit_padding_[1], p.window_height,
+                p.stride_height, p.out_height);
+    set_windows(c, "window", x.dim_size(2), explicit_padding_[2], explicit_padding_[3], p.window_width, p.stride_width,
+                p.out_width);
     if (!average_ && (p.height == 0 || p.width == 0))
       c->CtxFailure(
           InvalidArgument("the maximum of a window without a pixel is not defined, got images of ", x.DebugString()));

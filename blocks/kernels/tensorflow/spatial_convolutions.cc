@@ -13,7 +13,7 @@ class SpatialOp : public OpKernel {
     OP_REQUIRES(c, strides_.size() == 2 && explicit_padding_.size() == 4 && strides_[0] > 0 && strides_[1] > 0,
                 InvalidArgument("strides are (height, width) and explicit_padding (top, bottom, left, right)"));
     for (int amount : explicit_padding_)
-      OP_REQUIRES(c, amount >= 0, InvalidArgument("explicit_padding is not negative"));
+      OP_REQUIRES(c, amount >= 0, InvalidArgument("explicit_padding is not negative, got ", amount));
   }
 
  protected:
@@ -44,11 +44,10 @@ class SpatialOp : public OpKernel {
          explicit_padding_[2],
          0,
          0};
-    s.out_height =
-        int(windows_along(s.height, explicit_padding_[0], explicit_padding_[1], s.kernel_height, s.stride_height));
-    s.out_width =
-        int(windows_along(s.width, explicit_padding_[2], explicit_padding_[3], s.kernel_width, s.stride_width));
-    if (!s.out_height || !s.out_width) c->CtxFailure(InvalidArgument("the images are smaller than the kernel"));
+    set_windows(c, "kernel", x.dim_size(1), explicit_padding_[0], explicit_padding_[1], s.kernel_height,
+                s.stride_height, s.out_height);
+    set_windows(c, "kernel", x.dim_size(2), explicit_padding_[2], explicit_padding_[3], s.kernel_width, s.stride_width,
+                s.out_width);
     return c->status().ok();
   }
   TensorShape outputs(const Spatial& s) {
