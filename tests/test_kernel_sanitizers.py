@@ -32,6 +32,8 @@ TESTS = [
     "test_uneven_groups",
     "test_implementations",
 ]
+# Without oneDNN, TensorFlow has no fused convolution in groups, which it makes of a saved model's.
+LEFT_OUT = ["test_kernels.py::test_exports_hold_tensorflow_operations_only"]
 
 
 @pytest.fixture
@@ -75,7 +77,8 @@ def run_sanitized(tmp_path):
 
 def test_the_sanitizers_report_nothing(run_sanitized, tmp_path):
     files = [f"tests/{name}.py" for name in TESTS]
-    code, output = run_sanitized("-m", "pytest", "-n", "0", "-q", "-p", "no:cacheprovider", *files)
+    left_out = [f"--deselect=tests/{test}" for test in LEFT_OUT]
+    code, output = run_sanitized("-m", "pytest", "-n", "0", "-q", "-p", "no:cacheprovider", *left_out, *files)
     assert code == 0, output[-20000:]
     assert "AddressSanitizer" not in output and "runtime error" not in output
     (library,) = (tmp_path / "cache").rglob("*.so")

@@ -187,7 +187,7 @@ def test_wrong_tensors_are_errors_and_not_crashes():
         operations.blocks_affine(tf.ones((1, 2, 2, 32)), tf.ones(31), tf.ones(32), [])
     with pytest.raises(tf.errors.InvalidArgumentError, match="wrong shape"):
         operations.blocks_depthwise_input_grad(
-            tf.ones((1, 9, 9, 32)), tf.ones((3, 3, 1, 32)), [1, 4, 4, 32], strides=[1, 1], margins=[1, 1, 1, 1]
+            tf.ones((1, 9, 9, 32)), tf.ones((3, 3, 1, 32)), [1, 4, 4, 32], strides=[1, 1], explicit_padding=[1, 1, 1, 1]
         )
     vectors = [tf.ones(0) for _ in range(4)]
     with pytest.raises(tf.errors.InvalidArgumentError, match="channels or more, got 0"):
@@ -199,7 +199,7 @@ def test_wrong_tensors_are_errors_and_not_crashes():
         operations.blocks_affine(tf.ones((1, 2, 2, 0)), *vectors[:2], [])
     with pytest.raises(tf.errors.InvalidArgumentError, match="smaller than the kernel"):
         operations.blocks_depthwise(
-            tf.ones((1, 2, 9, 32)), tf.ones((3, 3, 1, 32)), [], strides=[2, 2], margins=[0, 0, 0, 0]
+            tf.ones((1, 2, 9, 32)), tf.ones((3, 3, 1, 32)), [], strides=[2, 2], explicit_padding=[0, 0, 0, 0]
         )
 
 

@@ -176,7 +176,7 @@ def test_an_empty_batch_and_images_of_an_open_size():
 
 def test_wrong_tensors_are_errors_and_not_crashes():
     operations = build.library()
-    geometry = {"strides": [1, 1], "margins": [1, 1, 1, 1]}
+    geometry = {"strides": [1, 1], "explicit_padding": [1, 1, 1, 1]}
     images, kernel = tf.ones((1, 4, 4, 32)), tf.ones((3, 3, 4, 32))
     with pytest.raises(tf.errors.InvalidArgumentError, match="does not fit"):
         operations.blocks_spatial(images, tf.ones((3, 3, 5, 32)), [], [], **geometry)

@@ -31,7 +31,7 @@ def _name(op: tf.Operation) -> str:
 
 
 def _geometry(op: tf.Operation) -> dict[str, list[int]]:
-    return {"strides": list(op.get_attr("strides")), "margins": list(op.get_attr("margins"))}
+    return {"strides": list(op.get_attr("strides")), "explicit_padding": list(op.get_attr("explicit_padding"))}
 
 
 def _sum(gradient: tf.Tensor) -> tf.Tensor:
@@ -217,22 +217,22 @@ def _window(op: tf.Operation) -> dict[str, Any]:
 
 
 @tf.RegisterGradient("BlocksPool")
-def _(op: tf.Operation, gradient: tf.Tensor, _where: tf.Tensor) -> Gradients:
+def _(op: tf.Operation, gradient: tf.Tensor, _argmax: tf.Tensor) -> Gradients:
     return library().blocks_pool_grad(gradient, op.outputs[1], tf.shape(op.inputs[0]), **_window(op))
 
 
-@tf.RegisterGradient("BlocksPoolPick")
+@tf.RegisterGradient("BlocksPoolGather")
 def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
-    inputs, where = op.inputs
-    return [library().blocks_pool_grad(gradient, where, tf.shape(inputs), **_window(op)), None]
+    inputs, argmax = op.inputs
+    return [library().blocks_pool_grad(gradient, argmax, tf.shape(inputs), **_window(op)), None]
 
 
 @tf.RegisterGradient("BlocksPoolGrad")
 def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
-    where, window = op.inputs[1], _window(op)
+    argmax, window = op.inputs[1], _window(op)
     if window["average"]:
         return [library().blocks_pool(gradient, **window)[0], None, None]
-    return [library().blocks_pool_pick(gradient, where, **window), None, None]
+    return [library().blocks_pool_gather(gradient, argmax, **window), None, None]
 
 
 @tf.RegisterGradient("BlocksAffine")

@@ -144,7 +144,7 @@ def by_custom_op(
         return epilogue(outputs, None, None if fused else activation, None)
     sides = sides_of(padding, inputs.shape[1:3], spec.kernel_size, spec.strides, spec.dilation)
     assert sides is not None  # `convolve` found them before it came here
-    geometry = {"strides": spec.strides, "margins": (*sides[0], *sides[1])}
+    geometry = {"strides": spec.strides, "explicit_padding": (*sides[0], *sides[1])}
     if not spec.depthwise:
         outputs = operations.blocks_spatial(inputs, kernel, biases, residuals, activation=fused, **geometry)
         return epilogue(outputs, None, None if fused else activation, None)

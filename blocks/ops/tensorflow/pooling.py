@@ -24,7 +24,9 @@ def pool_by_kernel(
     average, explicit_padding = mode == "average", (*sides[0], *sides[1])
     if average and padding == "same" and any(explicit_padding):
         return None  # which leaves padding out of the average
-    return operations.blocks_pool(inputs, average=average, window=window, strides=strides, margins=explicit_padding).y
+    return operations.blocks_pool(
+        inputs, average=average, window=window, strides=strides, explicit_padding=explicit_padding
+    ).y
 
 
 def pad_for_max(inputs: tf.Tensor, paddings: Sequence[Sequence[int]], window: Sequence[int]) -> tf.Tensor:

@@ -68,7 +68,7 @@ def kernels() -> Any:
 def fewest_channels() -> int:
     """The fewest channels that the depthwise and normalisation kernels take."""
     with tf.init_scope():
-        return int(library().blocks_fewest_channels())
+        return int(library().blocks_min_channels())
 
 
 def fits(operations: Any, inputs: tf.Tensor) -> bool:
