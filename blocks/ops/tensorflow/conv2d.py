@@ -13,7 +13,7 @@ from blocks.ops.tensorflow.guards import checked_sizes, never_empty
 from blocks.ops.tensorflow.runtime import (
     device_kind,
     exporting,
-    fewest_channels,
+    min_channels,
     in_xla,
     kernels,
     matrix_units,
@@ -65,7 +65,7 @@ def convolve(
         positions=None if None in sizes else -(-sizes[0] // strides[0]) * -(-sizes[1] // strides[1]),
         onednn=native_gradients(inputs.dtype.name),
         xla=in_xla(),
-        min_kernel_channels=fewest_channels() if operations else None,
+        min_kernel_channels=min_channels() if operations else None,
         matrix_units=matrix_units(),
         exporting=exporting(),
     )

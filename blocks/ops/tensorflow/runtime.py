@@ -65,7 +65,7 @@ def kernels() -> Any:
 
 
 @functools.cache
-def fewest_channels() -> int:
+def min_channels() -> int:
     """The fewest channels that the depthwise and normalisation kernels take."""
     with tf.init_scope():
         return int(library().blocks_min_channels())
@@ -74,4 +74,4 @@ def fewest_channels() -> int:
 def fits(operations: Any, inputs: tf.Tensor) -> bool:
     """Whether `operations`, our kernels, are there and those of whole images take `inputs` (B, H, W, C)."""
     known = operations is not None and inputs.dtype in (tf.float32, tf.bfloat16)
-    return known and inputs.shape[-1] >= fewest_channels()
+    return known and inputs.shape[-1] >= min_channels()
