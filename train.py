@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zoo.errors import UserError
 from zoo.training.messages import arranged, explain, sweep_of
+from zoo.training.settings import as_dict
 from zoo.training.signals import ignore_signals, signal_of, stop_on_signals
 from zoo.training.start import start
 from zoo.training.subprocess_run import start_apart
@@ -37,7 +38,7 @@ def train(cfg: DictConfig, directory: Path | None = None) -> dict[str, Any]:
     """
     if not HydraConfig.initialized():
         return start(cfg, directory or Path("outputs", datetime.now().strftime("%Y-%m-%d/%H-%M-%S")))
-    composed = HydraConfig.get()
+    composed: Any = HydraConfig.get()
     directory = directory or Path(composed.runtime.output_dir)
     composition = {
         "config.yaml": OmegaConf.to_yaml(cfg),
@@ -47,7 +48,7 @@ def train(cfg: DictConfig, directory: Path | None = None) -> dict[str, Any]:
     sweep_id, swept = sweep_of(composed)
     if sweep_id is None:
         return start(cfg, directory, composition=composition)
-    logs = OmegaConf.to_container(composed.job_logging, resolve=True)
+    logs = as_dict(composed.job_logging)
     return start_apart(cfg, directory, sweep_id, swept, logs, composition)
 
 

@@ -42,7 +42,7 @@ def tensorflow_ceilings(width: int = WIDTH, block: int = BLOCK, precisions: Sequ
 
 
 def torch_device() -> str:
-    """Where the side of PyTorch computes."""
+    """Where PyTorch computes."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

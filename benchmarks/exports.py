@@ -3,8 +3,9 @@
 usage: python benchmarks/exports.py [--models NAME ...] [--size 96] [--folder DIR] [--against DIR] [--rounds 30]
 
 Writes each network, fused, and keras.applications.MobileNetV2 as it comes, to DIR/NAME.onnx and DIR/NAME.tflite where
-they are not there yet, and runs all files in turns, so that a noisy machine slows all alike. `--against` names the
-folder of another version of the package; its files are run in the same turns, and the ratio is theirs over ours.
+they are not there yet, and times all files in alternating rounds, so that a noisy machine slows all alike. `--against`
+names the folder of another version of the package; its files are timed in the same rounds, and the ratio is theirs over
+ours.
 Nodes are those of the file; operators and partitions those of LiteRT behind its XNNPACK delegate.
 """
 
@@ -43,8 +44,8 @@ def write(name: str, size: int, folder: Path) -> None:
     else:
         model = zoo.fuse(zoo.create(name, 1000, (size, size, 3)))
     model(np.zeros((1, size, size, 3), "float32"))
-    for path, kind in paths.items():
-        model.export(path, format=kind, verbose=False)
+    for path, file_format in paths.items():
+        model.export(path, format=file_format, verbose=False)
 
 
 def runner(path: Path, threads: int):
@@ -79,7 +80,9 @@ def main() -> None:
     parser.add_argument("--models", type=options.network, nargs="+", default=list(MODELS))
     parser.add_argument("--size", type=options.positive, default=96, help="pixels")
     parser.add_argument("--threads", type=options.positive, default=1)
-    parser.add_argument("--rounds", type=options.positive, default=30, help="turns of each file, of 5 calls")
+    parser.add_argument(
+        "--rounds", type=options.positive, default=30, help="how often each file is timed, 5 calls each"
+    )
     parser.add_argument("--folder", type=Path, help="where the files are; by default a temporary folder")
     parser.add_argument("--against", type=Path, help="a folder with files of another version")
     arguments = parser.parse_args()
@@ -91,8 +94,8 @@ def main() -> None:
             write(name, arguments.size, folder)
         print(f"{identity()}, {arguments.threads} threads, {arguments.size} pixels, busy {busy_share():.0%}")
         for suffix in (".onnx", ".tflite"):
-            sides = {"": folder} | ({"against": arguments.against} if arguments.against else {})
-            paths = {(name, side): place / f"{name}{suffix}" for name in names for side, place in sides.items()}
+            folders = {"": folder} | ({"against": arguments.against} if arguments.against else {})
+            paths = {(name, version): place / f"{name}{suffix}" for name in names for version, place in folders.items()}
             runs = {key: runner(path, arguments.threads) for key, path in paths.items() if path.exists()}
             times: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
             for _ in range(arguments.rounds):

@@ -4,20 +4,20 @@ usage: python benchmarks/implementations.py [--batch 16] [--only TEXT] [--rounds
                                          [--modes forward,gradients] [--xla] [--no-onednn] [--csv FILE]
 
 The shapes are those of `shapes.py`. Each implementation is `blocks.grouped_convolution(..., implementation=NAME)`, all
-in one process, in turn. In the table `*` marks the fastest and `<` the one that implementation=None chooses for
-this shape and type; a dash is an implementation that refuses this convolution, and the CSV has its reason. The end
-lists the choices that are more than 10 % slower than the fastest.
+in one process, in alternating rounds. In the table `*` marks the fastest and `<` the one that implementation=None
+chooses for this shape and type; a dash is an implementation that refuses this convolution, and the CSV has its reason.
+The end lists the choices that are more than 10 % slower than the fastest.
 """
 
 import argparse
 import sys
 
 import machine
+from contenders import ON_CPU, Contenders
 from layer_timing import MEASURED, Cell, time_cells
 from options import add_layer_options
 from report import milliseconds, rate, write_csv
 from shapes import SHAPES, Shape, chosen
-from sides import ON_CPU, Sides
 
 MODES = ("forward", "gradients")
 PRECISIONS = ("float32", "bfloat16")
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     return argument_parser
 
 
-def measure(arguments, sides: Sides, names: list[str], shape: Shape) -> list[dict]:
+def measure(arguments, contenders: Contenders, names: list[str], shape: Shape) -> list[dict]:
     """One row for each implementation, mode and type."""
     rows, busy = [], machine.busy_share()
     for mode in arguments.modes:
@@ -56,8 +56,8 @@ def measure(arguments, sides: Sides, names: list[str], shape: Shape) -> list[dic
             cells = [Cell(PROCESS, PREFIX + name, mode, precision) for name in names]
             rules = Cell(PROCESS, PREFIX + "None", mode, precision)
             extra = {"xla": arguments.xla}
-            time_cells(sides, [*cells, rules], shape, arguments.batch, arguments.rounds, arguments.patience, extra)
-            measured = [row(arguments, sides, cell, rules, shape) | {"others_share": busy} for cell in cells]
+            time_cells(contenders, [*cells, rules], shape, arguments.batch, arguments.rounds, arguments.timeout, extra)
+            measured = [row(arguments, contenders, cell, rules, shape) | {"others_share": busy} for cell in cells]
             fastest = min((each["call_seconds"] for each in measured if each["call_seconds"]), default=None)
             for each in measured:
                 if each["call_seconds"]:
@@ -67,13 +67,13 @@ def measure(arguments, sides: Sides, names: list[str], shape: Shape) -> list[dic
     return rows
 
 
-def row(arguments, sides: Sides, cell: Cell, rules: Cell, shape: Shape) -> dict:
+def row(arguments, contenders: Contenders, cell: Cell, rules: Cell, shape: Shape) -> dict:
     """A cell as the CSV has it."""
-    name = cell.side.removeprefix(PREFIX)
+    name = cell.contender.removeprefix(PREFIX)
     return {
         **dict.fromkeys(COLUMNS),
         **machine.identity(),
-        "versions": sides.greetings.get(PROCESS, {}).get("versions"),
+        "versions": contenders.greetings.get(PROCESS, {}).get("versions"),
         "xla": arguments.xla,
         "onednn": not arguments.no_onednn,
         **shape.settings(),
@@ -128,14 +128,14 @@ def main() -> None:
         argument_parser.error(str(error))
     rows = []
     environment = {**ON_CPU, **({"TF_ENABLE_ONEDNN_OPTS": "0"} if arguments.no_onednn else {})}
-    with Sides() as sides:
-        sides.start(PROCESS, "tensorflow_side.py", sys.executable, environment)
-        sides.wait()
-        if PROCESS in sides.failures:
-            raise SystemExit(sides.failures[PROCESS])
-        names = sides.greetings[PROCESS]["implementations"]
+    with Contenders() as contenders:
+        contenders.start(PROCESS, "tensorflow_worker.py", sys.executable, environment)
+        contenders.wait()
+        if PROCESS in contenders.failures:
+            raise SystemExit(contenders.failures[PROCESS])
+        names = contenders.greetings[PROCESS]["implementations"]
         for shape in shapes:
-            measured = measure(arguments, sides, names, shape)
+            measured = measure(arguments, contenders, names, shape)
             machine.warn_if_busy(measured[0]["others_share"])
             show(shape, measured)
             rows += measured

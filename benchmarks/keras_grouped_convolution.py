@@ -3,7 +3,7 @@
 usage: python benchmarks/keras_grouped_convolution.py [--model resnext50_32x4d] [--batch 16] [--size 128] [--rounds 3]
 
 Both are built by `zoo.create` with the same weights, and differ in one thing: where ours calls `tf.nn.conv2d`,
-the other calls `keras.layers.Conv2D(groups=)`. Steps of the two are timed in turn, in one process, so that a noisy
+the other calls `keras.layers.Conv2D(groups=)`. Steps of the two are timed alternately, in one process, so that a noisy
 machine slows both; the ratio is of the medians. One JSON line is printed at the end.
 """
 
@@ -47,8 +47,8 @@ class PaddedConv2D(keras.layers.Conv2D):
 
     def padded(self, shape):
         sizes = [
-            None if size is None else size + sum(sides)
-            for size, sides in zip(shape[1:3], self.explicit_padding, strict=True)
+            None if size is None else size + before + after
+            for size, (before, after) in zip(shape[1:3], self.explicit_padding, strict=True)
         ]
         return (shape[0], *sizes, shape[3])
 
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--model", default="resnext50_32x4d", help="a name from zoo.list_models()")
     parser.add_argument("--batch", type=int, default=16, help="images of a step")
     parser.add_argument("--size", type=int, default=128, help="pixels")
-    parser.add_argument("--rounds", type=int, default=3, help="how often the two are timed in turn")
+    parser.add_argument("--rounds", type=int, default=3, help="how often the two are timed, one after the other")
     parser.add_argument("--steps", type=int, default=5, help="steps of ours timed in each round; of Keras's one")
     arguments = parser.parse_args()
 
@@ -106,12 +106,12 @@ def main() -> None:
         start = time.perf_counter()
         losses = [fetched(step) for _ in range(2)]  # the first compiles
         print(f"{name}: two steps with compilation in {time.perf_counter() - start:.1f} s, losses {losses}", flush=True)
-    for turn in range(arguments.rounds):
+    for index in range(arguments.rounds):
         for name, step in steps.items():
             for _ in range(arguments.steps if name == "zoo" else 1):
                 seconds[name].append(call_seconds(partial(fetched, step)))
         print(
-            f"round {turn + 1}: " + ", ".join(f"{name} {times[-1]:.3f} s" for name, times in seconds.items()),
+            f"round {index + 1}: " + ", ".join(f"{name} {times[-1]:.3f} s" for name, times in seconds.items()),
             flush=True,
         )
     medians = {name: statistics.median(times) for name, times in seconds.items()}

@@ -32,7 +32,7 @@ def identity() -> dict:
 def busy_share(seconds: float = 0.5) -> float:
     """Which share of the processors is at work, whoever uses it.
 
-    Asked while all sides wait, it says how much other programs disturb a measurement.
+    Asked while all contenders wait, it says how much other programs disturb a measurement.
     """
     return psutil.cpu_percent(seconds) / 100
 
@@ -49,17 +49,17 @@ def warn_if_busy(share: float) -> None:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The best of what the sides measured: 10^9 operations a second by type, 10^9 bytes a second copied."""
+    """The best of what the contenders measured: 10^9 operations a second by type, 10^9 bytes a second copied."""
 
     gflops: Mapping[str, float]
     copy_gbs: float
 
     @classmethod
     def best(cls, measured: Iterable[Mapping[str, float]]) -> "Ceilings":
-        """Of several sides' measurements, each the largest. Raises ValueError where there is none."""
+        """Of several contenders' measurements, each the largest. Raises ValueError where there is none."""
         measured = list(measured)
         if not measured:
-            raise ValueError("No side measured what the machine can do.")
+            raise ValueError("No contender measured what the machine can do.")
         names = {name for each in measured for name in each}
         highest = {name: max(each[name] for each in measured if name in each) for name in names}
         suffix = "_gflops"

@@ -1,32 +1,33 @@
 """Training and inference of whole networks: the zoo, stock Keras layers, keras.applications, PyTorch, torch.compile.
 
 usage: python benchmarks/models.py [--models NAME ...] [--modes train,infer] [--precisions float32,bfloat16]
-                                   [--sides zoo,keras,applications,torch,compile] [--batch 16] [--size 128]
+                                   [--contenders zoo,keras,applications,torch,compile] [--batch 16] [--size 128]
                                    [--rounds 5] [--steps N] [--torch PYTHON] [--csv FILE]
 
-Each side runs in a process of its own, new for every network, mode and precision; they take turns, so that a noisy
-machine slows all of them. A step begins with images in memory and ends with one number fetched to the host. Times are
-medians over all rounds; memory is the peak resident set of the timed steps above that of the imported framework.
+Each contender has its own process, new for every network, mode and precision; they run in alternating rounds, so that
+a noisy machine slows all of them. A step begins with images in memory and ends with one number fetched to the host.
+Times are medians over all rounds; memory is the peak resident set of the timed steps above that of the imported
+framework.
 """
 
 import argparse
 import sys
 
-from network_timing import Turns, compare, measured_ceilings, time_networks
+from contenders import ON_CPU, Contenders
+from network_timing import Schedule, compare, measured_ceilings, time_networks
 from networks import APPLICATIONS, DEFAULT
 from options import add_network_options, positive, some_of
-from sides import ON_CPU, Sides
 
 WORKERS = {
-    "zoo": "tensorflow_side.py",
-    "keras": "tensorflow_side.py",
-    "applications": "tensorflow_side.py",
-    "torch": "torch_side.py",
-    "compile": "torch_side.py",
+    "zoo": "tensorflow_worker.py",
+    "keras": "tensorflow_worker.py",
+    "applications": "tensorflow_worker.py",
+    "torch": "torch_worker.py",
+    "compile": "torch_worker.py",
 }
 MODES = ("train", "infer")
 PRECISIONS = ("float32", "bfloat16")
-TURN = 1.0  # seconds of one turn without --steps
+ROUND_SECONDS = 1.0  # of one contender in a round, without --steps
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     add_network_options(argument_parser, DEFAULT, batch=16, size=128)
     argument_parser.add_argument("--modes", type=some_of(MODES), default=list(MODES))
     argument_parser.add_argument("--precisions", type=some_of(PRECISIONS), default=list(PRECISIONS))
-    argument_parser.add_argument("--sides", type=some_of(WORKERS), default=list(WORKERS))
+    argument_parser.add_argument("--contenders", type=some_of(WORKERS), default=list(WORKERS))
     argument_parser.add_argument(
         "--matrix", type=positive, default=4096, help="width of the matrices that measure the ceilings"
     )
@@ -44,32 +45,34 @@ def parser() -> argparse.ArgumentParser:
     return argument_parser
 
 
-def start(sides: Sides, side: str, torch: str) -> None:
-    """Start the worker of a side; `torch` is the interpreter that has PyTorch."""
-    sides.start(side, WORKERS[side], torch if WORKERS[side] == "torch_side.py" else sys.executable, ON_CPU)
+def start(contenders: Contenders, contender: str, torch: str) -> None:
+    """Start the worker of a contender; `torch` is the interpreter that has PyTorch."""
+    contenders.start(
+        contender, WORKERS[contender], torch if WORKERS[contender] == "torch_worker.py" else sys.executable, ON_CPU
+    )
 
 
 def measure(arguments, model: str, mode: str, precision: str) -> list[dict]:
-    """One row for each side."""
+    """One row for each contender."""
     settings = {"model": model, "mode": mode, "precision": precision, "batch": arguments.batch, "size": arguments.size}
-    with Sides() as sides:
-        for side in arguments.sides:
-            if side == "applications" and model not in APPLICATIONS:
-                sides.fail(side, f"keras.applications has no counterpart of {model}.")
+    with Contenders() as contenders:
+        for contender in arguments.contenders:
+            if contender == "applications" and model not in APPLICATIONS:
+                contenders.fail(contender, f"keras.applications has no counterpart of {model}.")
             else:
-                start(sides, side, arguments.torch)
-        sides.wait()
-        turns = Turns(arguments.rounds, arguments.steps, TURN, arguments.patience)
-        return time_networks(sides, arguments.sides, settings, turns)
+                start(contenders, contender, arguments.torch)
+        contenders.wait()
+        schedule = Schedule(arguments.rounds, arguments.steps, ROUND_SECONDS, arguments.timeout)
+        return time_networks(contenders, arguments.contenders, settings, schedule)
 
 
 def main() -> None:
     arguments = parser().parse_args()
-    with Sides() as sides:
-        for side in {WORKERS[side]: side for side in arguments.sides}.values():
-            start(sides, side, arguments.torch)
-        sides.wait()
-        limits = measured_ceilings(sides, {"width": arguments.matrix, "precisions": arguments.precisions})
+    with Contenders() as contenders:
+        for contender in {WORKERS[contender]: contender for contender in arguments.contenders}.values():
+            start(contenders, contender, arguments.torch)
+        contenders.wait()
+        limits = measured_ceilings(contenders, {"width": arguments.matrix, "precisions": arguments.precisions})
     compare(arguments, limits, measure)
 
 

@@ -1,4 +1,4 @@
-"""The parent's half of timing whole networks: turns, rows, ceilings, the table. Imports no framework."""
+"""The parent's half of timing whole networks: rounds, rows, ceilings, the table. Imports no framework."""
 
 import statistics
 import sys
@@ -6,55 +6,54 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import machine
+from contenders import Contenders
 from report import add_ratios, rate, summary, write_csv
-from sides import Sides
 
 MEASURED = "measured"
-MOST_STEPS = 50  # of one turn
+MOST_STEPS = 50  # of one timing
 IDENTITY = ("date", "cpu", "cores", "gpu", "others_share", "versions")
 SETTINGS = ("model", "mode", "precision", "batch", "size")
 TIMES = ("images_per_s", "step_seconds", "timings", "first_step_seconds", "first_value")
 MEMORY = ("peak_mb", "total_peak_mb", "device_peak_mb")
 LIMITS = ("gflop_per_step", "least_gb_per_step", "gflops_ceiling", "copy_gbs_ceiling", "share_of_ceiling")
-COLUMNS = (*IDENTITY, *SETTINGS, "side", "parameters", *TIMES, *MEMORY, "ratio_to_zoo", *LIMITS, "status")
+COLUMNS = (*IDENTITY, *SETTINGS, "contender", "parameters", *TIMES, *MEMORY, "ratio_to_zoo", *LIMITS, "status")
 
 
 @dataclass(frozen=True)
-class Turns:
-    """How the sides take turns.
+class Schedule:
+    """How often the contenders are timed. In a round each is timed once.
 
-    rounds: turns of each side.
-    steps: of one turn; None is as many as fit in `seconds`.
-    patience: seconds after which a slow side takes no more turns; the column `timings` tells.
-    fetch_each: time each step alone, its result fetched, or a whole turn with one result fetched at its end.
+    steps: of one contender in a round; None is as many as fit in `seconds`.
+    timeout: seconds after which a slow contender takes part in no more rounds; the column `timings` says in how many.
+    fetch_each: time each step alone, its result fetched, or all of a round with one result fetched at its end.
     """
 
     rounds: int
     steps: int | None
     seconds: float
-    patience: float
+    timeout: float
     fetch_each: bool = True
 
     def count(self, step_seconds: float) -> int:
         return self.steps or min(max(int(self.seconds / step_seconds), 1), MOST_STEPS)
 
 
-def time_networks(sides: Sides, names: Sequence[str], settings: Mapping, turns: Turns) -> list[dict]:
-    """Build one network on each side, let them take turns, and give a row for each.
+def time_networks(contenders: Contenders, names: Sequence[str], settings: Mapping, schedule: Schedule) -> list[dict]:
+    """Build one network for each contender, time them in alternating rounds, and return a row for each.
 
     `settings` are the columns of that name, and what the workers' "network" takes.
     """
-    built = {name: sides.turn(name, "network", side=name, **settings) for name in names}
+    built = {name: contenders.ask_or_drop(name, "network", contender=name, **settings) for name in names}
     busy = machine.busy_share()
     machine.warn_if_busy(busy)
-    seconds = _interleaved(sides, {name: answer for name, answer in built.items() if answer}, turns)
-    memory = {name: sides.turn(name, "memory") for name in names}
+    seconds = _interleaved(contenders, {name: answer for name, answer in built.items() if answer}, schedule)
+    memory = {name: contenders.ask_or_drop(name, "memory") for name in names}
     rows = []
     for name in names:
-        greeting = sides.greetings.get(name, {})
-        row = {**dict.fromkeys(COLUMNS), **machine.identity(), **settings, "side": name, "others_share": busy}
+        greeting = contenders.greetings.get(name, {})
+        row = {**dict.fromkeys(COLUMNS), **machine.identity(), **settings, "contender": name, "others_share": busy}
         row |= {"versions": greeting.get("versions"), "gpu": greeting.get("gpu")}
-        row["status"] = sides.failures.get(name, MEASURED)
+        row["status"] = contenders.failures.get(name, MEASURED)
         if row["status"] == MEASURED:
             step = statistics.median(seconds[name])
             row |= {"step_seconds": step, "images_per_s": settings["batch"] / step, "timings": len(seconds[name])}
@@ -63,40 +62,40 @@ def time_networks(sides: Sides, names: Sequence[str], settings: Mapping, turns: 
     return rows
 
 
-def _interleaved(sides: Sides, built: Mapping[str, Mapping], turns: Turns) -> dict[str, list[float]]:
-    """Every timing of each side; in each round another side is the first."""
+def _interleaved(contenders: Contenders, built: Mapping[str, Mapping], schedule: Schedule) -> dict[str, list[float]]:
+    """Every timing of each contender; in each round another contender is the first."""
     order = list(built)
     seconds = {name: [] for name in order}
     spent = dict.fromkeys(order, 0.0)
-    for turn in range(turns.rounds):
-        first = turn % max(len(order), 1)
+    for index in range(schedule.rounds):
+        first = index % max(len(order), 1)
         for name in order[first:] + order[:first]:
-            if spent[name] > turns.patience:
+            if spent[name] > schedule.timeout:
                 continue
-            count = turns.count(built[name]["warm_seconds"])
-            taken = sides.turn(name, "take", count=count, fetch_each=turns.fetch_each)
+            count = schedule.count(built[name]["warm_seconds"])
+            taken = contenders.ask_or_drop(name, "take", count=count, fetch_each=schedule.fetch_each)
             if taken:
                 seconds[name] += taken["seconds"]
-                spent[name] += sum(taken["seconds"]) * (1 if turns.fetch_each else count)
+                spent[name] += sum(taken["seconds"]) * (1 if schedule.fetch_each else count)
     return seconds
 
 
-def measured_ceilings(sides: Sides, arguments: Mapping) -> machine.Ceilings | None:
-    """What the machine can do, by the best of the sides; None, with a reason, where none measured it."""
-    measured = [sides.turn(name, "ceilings", **arguments) for name in list(sides.running)]
+def measured_ceilings(contenders: Contenders, arguments: Mapping) -> machine.Ceilings | None:
+    """What the machine can do, by the best of the contenders; None, with a reason, where none measured it."""
+    measured = [contenders.ask_or_drop(name, "ceilings", **arguments) for name in list(contenders.running)]
     try:
         limits = machine.Ceilings.best(each for each in measured if each)
     except ValueError as error:
         print(f"{error} The columns on the ceilings stay empty.", file=sys.stderr)
         return None
-    gpus = {greeting.get("gpu") for greeting in sides.greetings.values()} - {None}
+    gpus = {greeting.get("gpu") for greeting in contenders.greetings.values()} - {None}
     name = ", ".join(sorted(gpus)) or "{cpu}, {cores} cores".format(**machine.identity())
     print(f"{name}: {limits}", flush=True)
     return limits
 
 
 def add_roofline(rows: Sequence[dict], limits: machine.Ceilings | None) -> None:
-    """What a step has to do at least, and which share of the machine's ceiling each side reaches.
+    """What a step has to do at least, and which share of the machine's ceiling each contender reaches.
 
     Counted on the zoo's network, so only where that was built.
     """
@@ -113,24 +112,25 @@ def add_roofline(rows: Sequence[dict], limits: machine.Ceilings | None) -> None:
 
 
 def show(rows: Sequence[Mapping]) -> None:
-    """One network, mode and precision: a line for each side."""
+    """One network, mode and precision: a line for each contender."""
     first = rows[0]
     print(f"\n{first['model']}, {first['mode']}, {first['precision']}, batch {first['batch']}, {first['size']} pixels")
     print(f"  {'':12} {'images/s':>9} {'zoo is':>8} {'first step':>11} {'peak MB':>8} {'ceiling':>8}  first value")
     for row in rows:
         if row["status"] != MEASURED:
-            print(f"  {row['side']:12} missing: {row['status']}")
+            print(f"  {row['contender']:12} missing: {row['status']}")
             continue
         share = "-" if row["share_of_ceiling"] is None else f"{row['share_of_ceiling']:.0%}"
         ratio = "-" if row["ratio_to_zoo"] is None else f"{row['ratio_to_zoo']:.2f}x"
         peak = row["peak_mb"] if row["device_peak_mb"] is None else row["device_peak_mb"]
         print(
-            f"  {row['side']:12} {rate(row['images_per_s']):>9} {ratio:>8} {rate(row['first_step_seconds']):>9} s "
+            f"  {row['contender']:12} {rate(row['images_per_s']):>9} {ratio:>8} {rate(row['first_step_seconds']):>9} s "
             f"{rate(peak):>8} {share:>8}  {row['first_value']:.4g}"
         )
     counts = {row["parameters"] for row in rows if row["parameters"]}
     if len(counts) > 1:
-        print(f"  The sides do not have equally many parameters: {', '.join(f'{each:,}' for each in sorted(counts))}.")
+        numbers = ", ".join(f"{each:,}" for each in sorted(counts))
+        print(f"  The contenders do not have equally many parameters: {numbers}.")
     sys.stdout.flush()
 
 
@@ -150,6 +150,6 @@ def compare(arguments, limits: machine.Ceilings | None, measure: Callable[..., l
                 rows += measured
                 if arguments.csv:
                     write_csv(arguments.csv, rows, COLUMNS)
-    print("\nGeometric means of the zoo's speed over the other side's:")
-    for mode, precision, side, mean, count in summary(rows, ("mode", "precision")):
-        print(f"  {mode:6} {precision:9} {side:12} {rate(mean)}x over {count} networks")
+    print("\nGeometric means of the zoo's speed over the other contender's:")
+    for mode, precision, contender, mean, count in summary(rows, ("mode", "precision")):
+        print(f"  {mode:6} {precision:9} {contender:12} {rate(mean)}x over {count} networks")

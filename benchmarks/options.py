@@ -46,8 +46,8 @@ def add_network_options(parser: argparse.ArgumentParser, models: Collection[str]
     parser.add_argument("--models", type=network, nargs="+", default=list(models), help="names from zoo.list_models()")
     parser.add_argument("--batch", type=positive, default=batch, help="images of a step")
     parser.add_argument("--size", type=positive, default=size, help="pixels")
-    parser.add_argument("--steps", type=positive, help="steps of a turn; by default as many as fit in its time")
-    add_turn_options(parser, patience=120)
+    parser.add_argument("--steps", type=positive, help="steps of a round; by default as many as fit in its time")
+    add_round_options(parser, timeout=120)
 
 
 def add_layer_options(parser: argparse.ArgumentParser, modes: Collection[str], precisions: Collection[str]) -> None:
@@ -56,12 +56,11 @@ def add_layer_options(parser: argparse.ArgumentParser, modes: Collection[str], p
     parser.add_argument("--only", default="", metavar="TEXT", help="shapes whose network, layer or kind contains this")
     parser.add_argument("--modes", type=some_of(modes), default=list(modes))
     parser.add_argument("--precisions", type=some_of(precisions), default=list(precisions))
-    add_turn_options(parser, patience=2)
+    add_round_options(parser, timeout=2)
 
 
-def add_turn_options(parser: argparse.ArgumentParser, patience: float) -> None:
-    parser.add_argument("--rounds", type=positive, default=5, help="turns of each side")
-    parser.add_argument(
-        "--patience", type=float, default=patience, help="seconds after which a slow side has no more turns"
-    )
+def add_round_options(parser: argparse.ArgumentParser, timeout: float) -> None:
+    parser.add_argument("--rounds", type=positive, default=5, help="how often each contender is timed")
+    explanation = "seconds after which a slow contender takes part in no more rounds"
+    parser.add_argument("--timeout", type=float, default=timeout, help=explanation)
     parser.add_argument("--csv", metavar="FILE", help="where to write the rows")

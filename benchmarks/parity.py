@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from contenders import ContenderError, Contenders
 from networks import torch_network
 from options import positive
-from sides import SideError, Sides
 
 TOLERANCE = 1e-4
 SMALLEST = {"cifar10": 32, "alexnet": 224}  # what other sizes the reference does not take
@@ -34,8 +34,8 @@ def parser() -> argparse.ArgumentParser:
     return argument_parser
 
 
-def compare(sides: Sides, name: str, size: int, folder: str) -> dict:
-    """One network on both sides."""
+def compare(contenders: Contenders, name: str, size: int, folder: str) -> dict:
+    """One network on both contenders."""
     import keras
     from torch_parity import images
 
@@ -43,7 +43,7 @@ def compare(sides: Sides, name: str, size: int, folder: str) -> dict:
 
     path = str(Path(folder) / "checkpoint.safetensors")
     size = next((fixed for text, fixed in SMALLEST.items() if text in name), size)
-    expected = sides.ask("torch", "reference", model=name, size=size, path=path)
+    expected = contenders.ask("torch", "reference", model=name, size=size, path=path)
     logits = np.array(expected["logits"])
     keras.backend.clear_session()
     model = zoo.create(name, input_shape=(size, size, 3), weights=path)
@@ -67,16 +67,16 @@ def main() -> int:
     without = [name for name in names if torch_network(name) is None]
     names = [name for name in names if name not in without]
     failed = 0
-    with Sides() as sides, tempfile.TemporaryDirectory() as folder:
-        sides.start("torch", "torch_parity.py", arguments.torch)
-        sides.wait()
-        if sides.failures:
-            raise SystemExit(next(iter(sides.failures.values())))
+    with Contenders() as contenders, tempfile.TemporaryDirectory() as folder:
+        contenders.start("torch", "torch_parity.py", arguments.torch)
+        contenders.wait()
+        if contenders.failures:
+            raise SystemExit(next(iter(contenders.failures.values())))
         for name in names:
             label = f"{'/'.join(torch_network(name)):44}"
             try:
-                row = compare(sides, name, arguments.size, folder)
-            except (SideError, ValueError) as error:
+                row = compare(contenders, name, arguments.size, folder)
+            except (ContenderError, ValueError) as error:
                 failed += 1
                 print(f"{label} failed: {error}", flush=True)
                 continue

@@ -2,8 +2,8 @@
 
 usage: python benchmarks/plot.py benchmarks/results/models.csv [--out benchmarks/results/models.svg]
 
-A panel for each mode and type, a line for each network or convolution, a point for each side: how many times as fast
-the zoo is. Needs matplotlib.
+A panel for each mode and type, a line for each network or convolution, a point for each contender: how many times as
+fast the zoo is. Needs matplotlib.
 """
 
 import argparse
@@ -17,7 +17,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-# Okabe and Ito's colours, which the colour-blind tell apart too, and a mark of its own for each side.
+# Okabe and Ito's colours, which the colour-blind tell apart too, and a mark of its own for each contender.
 STYLES = {
     "torch": ("#D55E00", "o"),
     "compile": ("#E69F00", "s"),
@@ -46,12 +46,12 @@ def label(row: dict[str, str]) -> str:
 
 def draw(rows: Sequence[dict[str, str]], path: str | Path) -> None:
     """Write the picture, in the format that the name ends with. Raises ValueError where no row has a ratio."""
-    known = [row for row in rows if row["ratio_to_zoo"] and row["side"] in STYLES]
+    known = [row for row in rows if row["ratio_to_zoo"] and row["contender"] in STYLES]
     if not known:
-        raise ValueError("No row compares another side with the zoo: there is nothing to draw.")
-    modes, precisions, lines, sides = (
+        raise ValueError("No row compares another contender with the zoo: there is nothing to draw.")
+    modes, precisions, lines, contenders = (
         list(dict.fromkeys(key(row) for row in known))
-        for key in (lambda row: row["mode"], lambda row: row["precision"], label, lambda row: row["side"])
+        for key in (lambda row: row["mode"], lambda row: row["precision"], label, lambda row: row["contender"])
     )
     size = (1.5 + 4 * len(precisions), 1.2 + len(modes) * (0.7 + 0.28 * len(lines)))
     figure, axes = plt.subplots(
@@ -61,15 +61,15 @@ def draw(rows: Sequence[dict[str, str]], path: str | Path) -> None:
         for precision, panel in zip(precisions, panels, strict=True):
             panel.set_title(f"{mode}, {precision}", fontsize=10)
             panel.axvline(1, color="black", linewidth=1)
-            for side in sides:
+            for contender in contenders:
                 ratios = {
                     label(row): float(row["ratio_to_zoo"])
                     for row in known
-                    if (row["mode"], row["precision"], row["side"]) == (mode, precision, side)
+                    if (row["mode"], row["precision"], row["contender"]) == (mode, precision, contender)
                 }
-                color, marker = STYLES[side]
+                color, marker = STYLES[contender]
                 places = [lines.index(line) for line in ratios]
-                panel.plot(list(ratios.values()), places, marker, color=color, label=NAMES[side], markersize=6)
+                panel.plot(list(ratios.values()), places, marker, color=color, label=NAMES[contender], markersize=6)
             panel.set_xscale("log")
             panel.grid(axis="both", which="major", color="0.9")
             panel.set_axisbelow(True)
@@ -79,9 +79,9 @@ def draw(rows: Sequence[dict[str, str]], path: str | Path) -> None:
             panel.set_yticks(range(len(lines)), lines, fontsize=8)
             panel.tick_params(axis="x", labelsize=7)
             panel.set_ylim(len(lines) - 0.5, -0.5)
-    figure.supxlabel("the zoo's speed over the other side's (right of the line: the zoo is faster)", fontsize=9)
+    figure.supxlabel("the zoo's speed over the other contender's (right of the line: the zoo is faster)", fontsize=9)
     handles, names = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=len(sides), fontsize=9, frameon=False)
+    figure.legend(handles, names, loc="outside upper center", ncols=len(contenders), fontsize=9, frameon=False)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     plt.close(figure)

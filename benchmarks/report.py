@@ -1,6 +1,6 @@
 """Tables of a comparison: CSV, ratios, geometric means. Imports no framework.
 
-A ratio says how many times as fast the zoo is: its speed over the other side's, above 1 where the zoo is faster.
+A ratio says how many times as fast the zoo is: its speed over the other contender's, above 1 where the zoo is faster.
 """
 
 import csv
@@ -14,7 +14,7 @@ OURS = "zoo"
 def add_ratios(rows: Iterable[dict], seconds: str, same: Sequence[str], ours: str = OURS) -> None:
     """Put `ratio_to_zoo` into each row: its `seconds` over those of our row that agrees with it in `same`."""
     rows = list(rows)
-    own = {tuple(row[key] for key in same): row[seconds] for row in rows if row["side"] == ours}
+    own = {tuple(row[key] for key in same): row[seconds] for row in rows if row["contender"] == ours}
     for row in rows:
         reference, value = own.get(tuple(row[key] for key in same)), row[seconds]
         row["ratio_to_zoo"] = value / reference if reference and value else None
@@ -29,11 +29,11 @@ def geometric_mean(values: Iterable[float]) -> float:
 
 
 def summary(rows: Iterable[Mapping], by: Sequence[str], ours: str = OURS) -> list[tuple]:
-    """(values of `by`, side, geometric mean of the ratios, how many) for each group and each side but ours."""
+    """(values of `by`, contender, geometric mean of the ratios, how many) for each group and contender but ours."""
     groups: dict[tuple, list[float]] = {}
     for row in rows:
-        if row["side"] != ours and row["ratio_to_zoo"] is not None:
-            groups.setdefault((*(row[key] for key in by), row["side"]), []).append(row["ratio_to_zoo"])
+        if row["contender"] != ours and row["ratio_to_zoo"] is not None:
+            groups.setdefault((*(row[key] for key in by), row["contender"]), []).append(row["ratio_to_zoo"])
     return [(*group, geometric_mean(ratios), len(ratios)) for group, ratios in groups.items()]
 
 

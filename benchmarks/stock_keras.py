@@ -36,7 +36,7 @@ class Chain(layers.Layer):
         return inputs if self.activation is None else self.activation(inputs)
 
 
-class Pieces(layers.Layer):
+class Split(layers.Layer):
     """Images split into as many of equal numbers of channels."""
 
     def __init__(self, count: int):
@@ -105,18 +105,18 @@ def stand_in(layer: layers.Layer) -> layers.Layer:
         normalization = layers.BatchNormalization.from_config({key: config[key] for key in known})
         return Chain([normalization], layer.activation)
     if isinstance(layer, blocks.PaddedPooling2D):
-        kind = layers.MaxPooling2D if layer.mode == "max" else layers.AveragePooling2D
+        pooling = layers.MaxPooling2D if layer.mode == "max" else layers.AveragePooling2D
         if isinstance(layer.padding, str):
-            return kind(layer.pool_size, layer.strides, layer.padding)
+            return pooling(layer.pool_size, layer.strides, layer.padding)
         # Zeros also before a maximum: those of the networks here are of activations that are never negative.
-        return Chain([layers.ZeroPadding2D(layer.padding), kind(layer.pool_size, layer.strides)])
+        return Chain([layers.ZeroPadding2D(layer.padding), pooling(layer.pool_size, layer.strides)])
     if isinstance(layer, blocks.ChannelShuffle):
-        _, height, width, each = layer.output[0].shape if layer.pieces > 1 else layer.output.shape
-        channels = each * layer.pieces
+        _, height, width, each = layer.output[0].shape if layer.num_outputs > 1 else layer.output.shape
+        channels = each * layer.num_outputs
         together = [layers.Concatenate()] if isinstance(layer.input, (list, tuple)) else []
         apart = layers.Reshape((height, width, layer.groups, channels // layer.groups))
         mixed = [*together, apart, layers.Permute((1, 2, 4, 3)), layers.Reshape((height, width, channels))]
-        return Chain([*mixed, Pieces(layer.pieces)] if layer.pieces > 1 else mixed)
+        return Chain([*mixed, Split(layer.num_outputs)] if layer.num_outputs > 1 else mixed)
     if isinstance(layer, blocks.ImageMean):
         return Mean()
     if isinstance(layer, blocks.ChannelGate):

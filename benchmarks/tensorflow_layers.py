@@ -15,12 +15,14 @@ from worker import Calls
 import blocks
 import blocks.ops.tensorflow.conv2d
 
-IN_A_TURN = 8  # calls in one turn of the graph's loop: its own operations take as long as a small convolution
+CALLS_PER_ITERATION = (
+    8  # calls in one iteration of the graph's loop: its own operations take as long as a small convolution
+)
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """What one side has to compute. `padding` in pixels on every side is kernel // 2."""
+    """The convolution that is asked for. `padding` in pixels on every side is kernel // 2."""
 
     size: int
     channels: int
@@ -39,16 +41,16 @@ class Convolution:
         after = -(-self.size // self.strides)
         return (self.size, self.size, self.channels), (after, after, self.filters)
 
-    def apply(self, side: str) -> tuple[Callable[[tf.Tensor], tf.Tensor], list[tf.Variable]]:
-        """The convolution as `side` does it, in the type of the policy, and its kernel.
+    def apply(self, contender: str) -> tuple[Callable[[tf.Tensor], tf.Tensor], list[tf.Variable]]:
+        """The convolution as `contender` does it, in the type of the policy, and its kernel.
 
-        Raises ValueError where the side does not do this one.
+        Raises ValueError where the contender does not offer this one.
         """
-        if side == "zoo":
+        if contender == "zoo":
             pair = self.strides, self.padding
             layer = blocks.GroupedConv2D(self.filters, self.kernel, *pair, groups=self.groups, use_bias=False)
             return self.built(layer)
-        if side == "keras":
+        if contender == "keras":
             from stock_keras import convolution
 
             both = [(value, value) for value in (self.kernel, self.strides, 1)]
@@ -59,9 +61,9 @@ class Convolution:
             return self.built(names[0] if len(names) == 1 else keras.Sequential(names))
         shape = (self.kernel, self.kernel, self.channels // self.groups, self.filters)
         kernel = tf.Variable(tf.random.stateless_normal(shape, (0, 2), dtype=keras.config.dtype_policy().name))
-        if side == "split":
+        if contender == "split":
             return lambda inputs: self.split(inputs, kernel.value()), [kernel]
-        name = side.removeprefix("implementation:")
+        name = contender.removeprefix("implementation:")
         strides = (self.strides, self.strides)
         return (
             lambda inputs: blocks.grouped_convolution(
@@ -89,23 +91,31 @@ class Layers(Calls):
     """The convolutions that are timed in this process."""
 
     def prepare(
-        self, key: str, side: str, mode: str, precision: str, batch: int, shape: dict, least: float, xla: bool = False
+        self,
+        key: str,
+        contender: str,
+        mode: str,
+        precision: str,
+        batch: int,
+        shape: dict,
+        least: float,
+        xla: bool = False,
     ) -> dict:
         """Build one; how many calls of it last `least` seconds, the seconds of one, and what the layer's rules chose.
 
         Args:
-            side: "zoo", "keras", "split", or "implementation:NAME" out of `blocks.ops.implementation`.
+            contender: "zoo", "keras", "split", or "implementation:NAME" out of `blocks.ops.implementation`.
             mode: "forward", or "gradients": forward, and the gradients of inputs and kernel.
             precision: of inputs, kernel and arithmetic: "float32" or "bfloat16".
             xla: compile each call with XLA.
 
         Raises:
-            ValueError: where the side does not do this convolution.
+            ValueError: where the contender does not offer this convolution.
         """
         keras.config.set_dtype_policy(precision)
         asked = Convolution(**shape)
         with choices() as chosen:
-            apply, weights = asked.apply(side)
+            apply, weights = asked.apply(contender)
             inputs, outputs = ((batch, *each) for each in asked.ends)
             run = loop(apply, weights, inputs, outputs, precision, mode == "gradients", xla)
             timed = self.add(key, run, least)
@@ -163,7 +173,7 @@ def loop(
     @tf.function(jit_compile=False, autograph=False)
     def repeat(calls):
         state = (calls, images, tf.zeros(()))
-        for each in (IN_A_TURN, 1):
+        for each in (CALLS_PER_ITERATION, 1):
             state = tf.while_loop(
                 lambda count, *_, least=each: count >= least, chain(each), state, parallel_iterations=1
             )

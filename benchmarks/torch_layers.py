@@ -9,19 +9,21 @@ from worker import Calls
 class Layers(Calls):
     """The convolutions that are timed in this process."""
 
-    def prepare(self, key: str, side: str, mode: str, precision: str, batch: int, shape: dict, least: float) -> dict:
+    def prepare(
+        self, key: str, contender: str, mode: str, precision: str, batch: int, shape: dict, least: float
+    ) -> dict:
         """Build one; how many calls of it last `least` seconds, and the seconds of one.
 
         Args:
-            side: "torch", nothing else.
+            contender: "torch", nothing else.
             mode: "forward", or "gradients": forward, and the gradients of inputs and kernel.
             precision: of inputs, kernel and arithmetic: "float32" or "bfloat16".
 
         Raises:
-            ValueError: for another side.
+            ValueError: for another contender.
         """
-        if side != "torch":
-            raise ValueError(f"PyTorch does not do the side {side!r}")
+        if contender != "torch":
+            raise ValueError(f"PyTorch does not offer the contender {contender!r}")
         return self.add(key, loop(mode == "gradients", getattr(torch, precision), batch, **shape), least)
 
 

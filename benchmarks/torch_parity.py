@@ -101,8 +101,8 @@ def count(network, batch) -> int:
         per_output = module.weight.numel() if positions else module.weight.shape[1]
         total += per_output * (positions or output.numel())
 
-    kinds = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.Linear)
-    hooks = [module.register_forward_hook(add) for module in network.modules() if isinstance(module, kinds)]
+    counted = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.Linear)
+    hooks = [module.register_forward_hook(add) for module in network.modules() if isinstance(module, counted)]
     network(batch)
     for hook in hooks:
         hook.remove()

@@ -1,7 +1,7 @@
 """What every worker process does: answer requests, one JSON line each, and measure its own time and memory.
 
-Imports no framework, and of the zoo only what times calls and asks for memory. A worker is started by `sides.py`,
-loads one framework, and then sleeps between requests.
+Imports no framework, and of the zoo only what times calls and asks for memory. A worker is started by
+`contenders.py`, loads one framework, and then sleeps between requests.
 """
 
 import gc

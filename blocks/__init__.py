@@ -1,6 +1,9 @@
 """Reusable layers and block functions of grouped-convolution networks, for Keras 3.
 
 Importing this package registers its layers with Keras, so that saved models which use them load.
+
+The examples of all docstrings can be pasted into a Python prompt after `import numpy as np`, `import keras`,
+`import blocks` and `import zoo`. Images are (B, H, W, C) unless a docstring says otherwise.
 """
 
 from blocks.composites import conv_norm, convolution, global_average, normalization, squeeze_excite

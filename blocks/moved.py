@@ -4,8 +4,10 @@ import importlib.util
 import sys
 import types
 import warnings
+from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from typing import Any
 
 MOVED = {  # former path -> the modules that have its names now
     "blocks.alexnet": "blocks.layers.local_response_norm blocks.layers.pooling",
@@ -60,17 +62,17 @@ MOVED = {  # former path -> the modules that have its names now
 class MovedModule(types.ModuleType):
     """A former module, whose names are looked up in those that have them now."""
 
-    def __init__(self, name: str, homes: list[str]):
+    def __init__(self, name: str, homes: list[str]) -> None:
         super().__init__(name)
         self.homes = homes
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         for home in [] if name.startswith("__") else self.homes:  # Python asks for __path__ and the like
             if hasattr(module := importlib.import_module(home), name):
                 return getattr(module, name)
         raise AttributeError(f"{self.__name__} has no {name!r}, and neither has {' or '.join(self.homes)}")
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Of a path that is a function of `blocks` as well, such as `blocks.convolution`: once the path is imported,
         Python puts this module in its place.
         """
@@ -78,7 +80,7 @@ class MovedModule(types.ModuleType):
 
 
 class _Loader(Loader):
-    def __init__(self, homes: list[str]):
+    def __init__(self, homes: list[str]) -> None:
         self.homes = homes
 
     def create_module(self, spec: ModuleSpec) -> MovedModule:
@@ -89,13 +91,15 @@ class _Loader(Loader):
         warnings.warn(message, DeprecationWarning, stacklevel=2)
 
 
-def spec_of(path: str, homes: str) -> ModuleSpec:
+def spec_of(path: str, homes: str) -> ModuleSpec | None:
     """How a former module is imported; `homes` are the paths of those that have its names now, divided by spaces."""
     return importlib.util.spec_from_loader(path, _Loader(homes.split()))
 
 
 class _Finder(MetaPathFinder):
-    def find_spec(self, fullname, path, target=None):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
         return spec_of(fullname, MOVED[fullname]) if fullname in MOVED else None
 
 

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import zoo
-from helpers.chromium import opened
+from helpers.chromium import open_browser
 from helpers.networks import NAME, SHAPE
 from zoo.datasets.config import DatasetConfig
 
@@ -85,7 +85,7 @@ def state(model, tmp_path_factory) -> dict:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    yield from opened(tmp_path_factory.mktemp("chromium"))
+    yield from open_browser(tmp_path_factory.mktemp("chromium"))
 
 
 @pytest.fixture

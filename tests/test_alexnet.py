@@ -53,8 +53,8 @@ def test_the_published_network_equals_its_definition(size):
         if layer.weights:
             layer.bias.assign(0.1 * values.standard_normal(layer.bias.shape))
     images = 20 * draw(2, size, size, 3)  # so large that the normalisation matters
-    for found, expected in zip(model(images), definition(model, images), strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-5 * np.max(expected))
+    for actual, expected in zip(model(images), definition(model, images), strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-5 * np.max(expected))
 
 
 def test_the_classifier_reads_the_maps_channel_by_channel():

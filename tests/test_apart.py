@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from helpers.training import TINY, command, left_in
+from helpers.training import TINY, command, read_run
 
 
 def sweep(data_dir, cwd, *options):
@@ -19,11 +19,11 @@ def sweep(data_dir, cwd, *options):
 
 def read_until(process, text) -> str:
     """What the process has said up to the line that has `text`."""
-    said = ""
-    while text not in said:
-        said += (line := process.stderr.readline())
-        assert line, said
-    return said
+    output = ""
+    while text not in output:
+        output += (line := process.stderr.readline())
+        assert line, output
+    return output
 
 
 def result_in(directory):
@@ -40,12 +40,12 @@ def alive(pid) -> bool:
 
 def test_ctrl_c_reaches_the_run_once_and_ends_the_sweep(data_dir, tmp_path):
     process = sweep(data_dir, tmp_path, "recipe.epochs=500", "recipe.warmup_epochs=0")
-    said = read_until(process, "epoch   1/500")
+    output = read_until(process, "epoch   1/500")
     process.send_signal(signal.SIGINT)
-    said += process.communicate(timeout=100)[1]
-    assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in said, said
-    assert said.count("saving the model") == 1
-    rows, result = left_in(tmp_path / "sweep" / "0")
+    output += process.communicate(timeout=100)[1]
+    assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in output, output
+    assert output.count("saving the model") == 1
+    rows, result = read_run(tmp_path / "sweep" / "0")
     assert result["status"] == "interrupted" and result["epochs"] == len(rows) >= 1
     assert (tmp_path / "sweep" / "0" / "model.keras").exists()
     assert not (tmp_path / "sweep" / "1" / "result.json").exists()
@@ -58,8 +58,8 @@ def test_one_of_the_two_processes_is_killed(killed, data_dir, tmp_path):
     pid = result_in(tmp_path / "sweep" / "0")["process"]["pid"]
     if killed == "run":
         os.kill(pid, signal.SIGKILL)
-        said = read_until(process, "This run failed, the sweep goes on")
-        assert "ended by SIGKILL, which the system sends where memory is short" in said
+        output = read_until(process, "This run failed, the sweep goes on")
+        assert "ended by SIGKILL, which the system sends where memory is short" in output
         read_until(process, "epoch   1/500")  # of the second run
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=100)

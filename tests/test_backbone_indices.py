@@ -65,8 +65,8 @@ def test_weights_of_the_whole_network_fill_a_part_of_it(name, kind, tmp_path):
     full = zoo.create(name, **settings)
     ours, all_maps = slots(backbone), slots(full)
     assert ours.keys() < all_maps.keys()
-    for found, expected in zip(backbone(IMAGES), [full(IMAGES)[1], full(IMAGES)[2]], strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for actual, expected in zip(backbone(IMAGES), [full(IMAGES)[1], full(IMAGES)[2]], strict=True):
+        np.testing.assert_array_equal(actual, expected)
     if kind.endswith("safetensors"):
         zoo.save_torch(backbone, path)  # a file of such a part alone will do
         zoo.create(name, **settings, out_indices=(1, 2))

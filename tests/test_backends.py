@@ -38,7 +38,7 @@ def images():
     x = blocks.DepthwiseSeparableConv2D(8, 3, 2, "same", groups=(4, 6), normalize=True, activation="silu")(x)
     x = keras.layers.Permute((3, 1, 2))(x)
     x = blocks.GroupedConv2D(8, 2, padding="same", data_format="channels_first", groups=(2, 2, 4))(x)
-    first, second = blocks.ChannelShuffle(2, "channels_first", pieces=2)(x)
+    first, second = blocks.ChannelShuffle(2, "channels_first", num_outputs=2)(x)
     return keras.Model(pictures, first + second)
 
 
@@ -112,8 +112,8 @@ def compare(folder: Path) -> None:
     print("the same under", keras.backend.backend())
 
 
-def close(found: np.ndarray, expected: np.ndarray, what: str) -> None:
-    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max(), rtol=0, err_msg=what)
+def close(actual: np.ndarray, expected: np.ndarray, what: str) -> None:
+    np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max(), rtol=0, err_msg=what)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ sys.path.append(str(ROOT / "benchmarks"))  # its helpers import each other as sc
 import machine
 import report
 import worker
+from contenders import ContenderError, Contenders, RequestError
 from shapes import SHAPES
-from sides import RequestError, SideError, Sides
 
 
 def installed(*packages: str) -> bool:
@@ -47,7 +47,7 @@ def rows_of(script: str, path: Path, *arguments: str, **variables: str) -> list[
 def check_ratios(rows: list[dict[str, str]], seconds: str, same: tuple[str, ...]) -> None:
     """Every ratio is the quotient of the times beside it."""
     for row in rows:
-        ours = [each for each in rows if each["side"] == "zoo" and all(each[key] == row[key] for key in same)]
+        ours = [each for each in rows if each["contender"] == "zoo" and all(each[key] == row[key] for key in same)]
         if row["status"] == "measured":
             assert float(row[seconds]) > 0
             quotient = float(row[seconds]) / float(ours[0][seconds])
@@ -73,9 +73,9 @@ def test_keras_grouped_convolution_compares_equal_networks():
 @pytest.mark.heavy
 def test_models_compares_equal_networks_and_says_what_is_missing(tmp_path):
     settings = ["--models", "mobilenetv1_025", "--modes", "train", "--precisions", "float32", "--matrix", "256"]
-    sides = ["--sides", "zoo,keras,applications,torch", "--torch", "/no/such/python"]
-    rows = rows_of("models.py", tmp_path / "models.csv", *settings, *sides, "--batch", "2", "--size", "32")
-    assert [row["side"] for row in rows] == ["zoo", "keras", "applications", "torch"]
+    contenders = ["--contenders", "zoo,keras,applications,torch", "--torch", "/no/such/python"]
+    rows = rows_of("models.py", tmp_path / "models.csv", *settings, *contenders, "--batch", "2", "--size", "32")
+    assert [row["contender"] for row in rows] == ["zoo", "keras", "applications", "torch"]
     check_ratios(rows, "step_seconds", ("model", "mode", "precision"))
     zoo, keras, applications, torch = rows
     assert zoo["status"] == keras["status"] == "measured"
@@ -91,7 +91,7 @@ def test_models_compares_equal_networks_and_says_what_is_missing(tmp_path):
         )
         assert float(row["share_of_ceiling"]) == pytest.approx(least / float(row["step_seconds"]), rel=1e-3)
     assert applications["status"] == "keras.applications has no counterpart of mobilenetv1_025."
-    assert torch["status"].startswith("The side 'torch' did not start: '/no/such/python' is no Python interpreter")
+    assert torch["status"].startswith("The contender 'torch' did not start: '/no/such/python' is no Python interpreter")
 
 
 def test_models_refuses_an_unknown_network():
@@ -102,7 +102,18 @@ def test_models_refuses_an_unknown_network():
 
 @pytest.mark.skipif(not installed("torch", "timm"), reason="needs PyTorch and timm")
 def test_models_measures_pytorch(tmp_path):
-    settings = ["--models", "mobilenetv2_100", "--sides", "torch", "--matrix", "256", "--batch", "2", "--size", "32"]
+    settings = [
+        "--models",
+        "mobilenetv2_100",
+        "--contenders",
+        "torch",
+        "--matrix",
+        "256",
+        "--batch",
+        "2",
+        "--size",
+        "32",
+    ]
     rows = rows_of("models.py", tmp_path / "models.csv", *settings)
     assert [row["status"] for row in rows] == ["measured"] * 4, "two modes, two types"
     assert {row["parameters"] for row in rows} == {"3504872"}
@@ -110,13 +121,13 @@ def test_models_measures_pytorch(tmp_path):
 
 
 @pytest.mark.heavy
-def test_layers_measures_every_side(tmp_path):
+def test_layers_measures_every_contender(tmp_path):
     settings = ["--only", "stage2.0.branch2.3", "--precisions", "float32", "--modes", "gradients", "--batch", "1"]
     path = tmp_path / "layers.csv"
     torch = installed("torch")
-    sides = ["zoo", "keras", "split", *(["torch"] if torch else [])]
-    rows = rows_of("layers.py", path, *settings, "--sides", ",".join(sides))
-    assert [row["side"] for row in rows] == sides
+    contenders = ["zoo", "keras", "split", *(["torch"] if torch else [])]
+    rows = rows_of("layers.py", path, *settings, "--contenders", ",".join(contenders))
+    assert [row["contender"] for row in rows] == contenders
     assert {row["status"] for row in rows} == {"measured"}
     check_ratios(rows, "call_seconds", ("mode", "precision"))
     operations = 3 * 2 * 16 * 16 * 58 * 3 * 3  # forward, and once more for each gradient
@@ -150,7 +161,7 @@ def test_gpu_refuses_a_machine_without_one():
 
 @pytest.mark.skipif(not installed("jax"), reason="needs JAX")
 def test_gpu_runs_on_a_cpu(tmp_path):
-    settings = ["--device", "cpu", "--models", "mobilenetv1_025", "--precisions", "float16", "--sides", "zoo"]
+    settings = ["--device", "cpu", "--models", "mobilenetv1_025", "--precisions", "float16", "--contenders", "zoo"]
     small = ["--batch", "2", "--size", "32", "--steps", "1"]
     quick = "--xla_backend_optimization_level=0"  # to compile, not to run
     [row] = rows_of("gpu.py", tmp_path / "gpu.csv", *settings, *small, XLA_FLAGS=quick)
@@ -172,8 +183,8 @@ def test_shapes_are_those_of_the_zoo():
             assert isinstance(layer, blocks.GroupedConv2D)
             taken = layer.input[0] if isinstance(layer.input, list) else layer.input
             assert tuple(taken.shape[1:]) == (shape.size, shape.size, shape.channels), shape
-            found = layer.filters, layer.kernel_size[0], layer.strides[0], layer.groups
-            assert found == (shape.filters, shape.kernel, shape.strides, shape.groups), shape
+            arguments = layer.filters, layer.kernel_size[0], layer.strides[0], layer.groups
+            assert arguments == (shape.filters, shape.kernel, shape.strides, shape.groups), shape
             assert layer.padding == ((shape.kernel // 2,) * 2,) * 2
     assert len({str(shape) for shape in SHAPES}) == len(SHAPES) >= 24
 
@@ -191,8 +202,8 @@ def test_stock_clone_has_no_layer_of_ours_and_the_same_outputs(name):
     packages = {type(layer).__module__.split(".")[0] for layer in stock._flatten_layers()}
     assert packages == {"keras", "stock_keras"}, "what is in stock_keras holds stock layers together"
     images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
-    expected, found = (keras.ops.convert_to_numpy(model(images, training=False)) for model in (ours, stock))
-    assert abs(expected - found).max() <= 1e-5 * abs(expected).max()
+    expected, actual = (keras.ops.convert_to_numpy(model(images, training=False)) for model in (ours, stock))
+    assert abs(expected - actual).max() <= 1e-5 * abs(expected).max()
 
 
 WORKER = """
@@ -205,20 +216,20 @@ serve(lambda: (dict(die=die, fail=fail, add=lambda a, b: dict(sum=a + b)), dict(
 """
 
 
-def test_a_side_that_fails_or_dies_says_so(tmp_path):
-    script = tmp_path / "side.py"
+def test_a_contender_that_fails_or_dies_says_so(tmp_path):
+    script = tmp_path / "worker_script.py"
     script.write_text(WORKER.format(folder=str(ROOT / "benchmarks")))
-    with Sides() as sides:
-        sides.start("one", str(script), sys.executable)
-        sides.wait()
-        assert sides.ask("one", "add", a=1, b=2) == {"sum": 3}
-        with pytest.raises(RequestError, match="The side 'one' failed: ValueError: that is wrong"):
-            sides.ask("one", "fail")
-        with pytest.raises(SideError, match="ended with status 3; it last said: last words"):
-            sides.ask("one", "die")
-        assert sides.turn("one", "add", a=1, b=2) is None
-        sides.revive()
-        assert sides.ask("one", "add", a=2, b=2) == {"sum": 4}
+    with Contenders() as contenders:
+        contenders.start("one", str(script), sys.executable)
+        contenders.wait()
+        assert contenders.ask("one", "add", a=1, b=2) == {"sum": 3}
+        with pytest.raises(RequestError, match="The contender 'one' failed: ValueError: that is wrong"):
+            contenders.ask("one", "fail")
+        with pytest.raises(ContenderError, match="ended with status 3; it last said: last words"):
+            contenders.ask("one", "die")
+        assert contenders.ask_or_drop("one", "add", a=1, b=2) is None
+        contenders.revive()
+        assert contenders.ask("one", "add", a=2, b=2) == {"sum": 4}
 
 
 def test_a_table_names_the_processor_as_a_run_does():
@@ -261,31 +272,31 @@ class Absent:
         if name in ("keras", "tensorflow"):
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Absent())
-import torch_side
-torch_side.serve(torch_side.load)
+import torch_worker
+torch_worker.serve(torch_worker.load)
 """
 
 
 @pytest.mark.skipif(not installed("torch"), reason="needs PyTorch")
-def test_the_side_of_pytorch_needs_no_keras(tmp_path):
-    script = tmp_path / "side.py"
+def test_the_worker_of_pytorch_needs_no_keras(tmp_path):
+    script = tmp_path / "worker_script.py"
     script.write_text(WITHOUT_KERAS.format(folder=str(ROOT / "benchmarks")))
     shape = {"size": 8, "channels": 8, "filters": 8, "kernel": 3, "strides": 1, "groups": 2}
-    asked = {"side": "torch", "mode": "forward", "precision": "float32", "batch": 1, "least": 0.0}
-    with Sides() as sides:
-        sides.start("torch", str(script), sys.executable)
-        sides.wait()
-        assert not sides.failures
-        limits = sides.ask("torch", "ceilings", width=64, block=2**16, precisions=["float32"])
+    asked = {"contender": "torch", "mode": "forward", "precision": "float32", "batch": 1, "least": 0.0}
+    with Contenders() as contenders:
+        contenders.start("torch", str(script), sys.executable)
+        contenders.wait()
+        assert not contenders.failures
+        limits = contenders.ask("torch", "ceilings", width=64, block=2**16, precisions=["float32"])
         assert limits["float32_gflops"] > 0 and limits["copy_gbs"] > 0
-        assert sides.ask("torch", "layer", key="a", shape=shape, **asked)["seconds"] > 0
-        assert sides.ask("torch", "time", key="a", calls=2)["seconds"] > 0
+        assert contenders.ask("torch", "layer", key="a", shape=shape, **asked)["seconds"] > 0
+        assert contenders.ask("torch", "time", key="a", calls=2)["seconds"] > 0
 
 
 def test_ratios_and_means():
     rows = [
-        {"model": model, "mode": "train", "side": side, "seconds": seconds}
-        for model, side, seconds in [
+        {"model": model, "mode": "train", "contender": contender, "seconds": seconds}
+        for model, contender, seconds in [
             ("a", "zoo", 2.0),
             ("a", "x", 4.0),
             ("b", "zoo", 1.0),

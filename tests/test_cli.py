@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from helpers.command_line import SLOW, told
+from helpers.command_line import SLOW, run_train
 from helpers.paths import ROOT
 from helpers.processes import process_environment
 
@@ -24,7 +24,7 @@ REAL = [
 
 @pytest.mark.parametrize("arguments, sentence", REAL, ids=[arguments for arguments, _ in REAL])
 def test_a_mistake_costs_one_sentence_and_no_time(arguments, sentence, tmp_path):
-    done, imported = told(*arguments.split(), cwd=tmp_path)
+    done, imported = run_train(*arguments.split(), cwd=tmp_path)
     assert done.returncode == 1 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert re.match(sentence.replace("[", r"\["), line)
@@ -108,9 +108,9 @@ def answers(tmp_path_factory):
         env=process_environment(without=("WANDB_", "HYDRA_")),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    replies = [json.loads(line) for line in done.stdout.splitlines()]
     return {case: [code, out, err.replace(str(file), "FILE"), slow] for (case, _), (code, out, err, slow) in
-            zip(CASES, found, strict=True)}  # fmt: skip
+            zip(CASES, replies, strict=True)}  # fmt: skip
 
 
 @pytest.mark.parametrize("case, sentence", CASES, ids=[case for case, _ in CASES])
@@ -121,7 +121,7 @@ def test_more_mistakes(case, sentence, answers):
 
 
 def test_a_full_traceback_is_there_for_who_asks(tmp_path):
-    done, _ = told("model=rexnext", cwd=tmp_path, HYDRA_FULL_ERROR="1")
+    done, _ = run_train("model=rexnext", cwd=tmp_path, HYDRA_FULL_ERROR="1")
     assert done.returncode == 1 and done.stderr.startswith("Traceback") and "MissingConfigException" in done.stderr
 
 
@@ -129,7 +129,7 @@ def test_a_full_traceback_is_there_for_who_asks(tmp_path):
     "argument, shown", [("--help", "model: alexnet, condensenet"), ("--cfg=job", "  batch_size: 64")]
 )
 def test_help_is_quick(argument, shown, tmp_path):
-    done, imported = told(*argument.split("="), cwd=tmp_path)
+    done, imported = run_train(*argument.split("="), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "") and shown in done.stdout
     assert ("python train.py model=resnext groups=16" in done.stdout) == (argument == "--help")
     assert ("those of sweep/ are files for W&B alone" in done.stdout) == (argument == "--help")

@@ -17,7 +17,7 @@ from zoo.weights.published import resolve, tags
 TAG = "timm/resnext50_32x4d.a1h_in1k"
 
 
-def shown(capsys, *arguments: str) -> str:
+def run_zoo(capsys, *arguments: str) -> str:
     """Standard output of a command that ends well."""
     code = run(list(arguments))
     out, err = capsys.readouterr()
@@ -25,7 +25,7 @@ def shown(capsys, *arguments: str) -> str:
     return out
 
 
-def refused(capsys, *arguments: str) -> tuple[int, str]:
+def run_refused(capsys, *arguments: str) -> tuple[int, str]:
     """The exit code and the one line of a command that can't be done."""
     code = run(list(arguments))
     out, err = capsys.readouterr()
@@ -34,7 +34,7 @@ def refused(capsys, *arguments: str) -> tuple[int, str]:
 
 
 def test_every_network_is_listed(capsys):
-    lines = shown(capsys, "list").splitlines()
+    lines = run_zoo(capsys, "list").splitlines()
     assert [line.split()[0] for line in lines[1:-2]] == zoo.list_models()
     assert lines[0].split() == ["network", "family", "param.", "MACs", "px", "groups", "tags", "top-1"]
     (row,) = (line.split() for line in lines if line.startswith("resnext50_32x4d "))
@@ -44,14 +44,14 @@ def test_every_network_is_listed(capsys):
 
 
 def test_json_and_csv_have_the_raw_numbers(capsys):
-    rows = json.loads(shown(capsys, "list", "--json"))
+    rows = json.loads(run_zoo(capsys, "list", "--json"))
     assert [row["name"] for row in rows] == zoo.list_models()
-    found = next(row for row in rows if row["name"] == "regnety_002")
-    assert found == {
+    regnet = next(row for row in rows if row["name"] == "regnety_002")
+    assert regnet == {
         "name": "regnety_002", "family": "regnet", "parameters": 3162996, "macs": 199514080, "activations": 2167052,
         "size": 224, "groups": None, "group_width": 8, "weights": 1, "top1": 70.278,
     }  # fmt: skip
-    text = shown(capsys, "list", "--csv")
+    text = run_zoo(capsys, "list", "--csv")
     assert text.count("\r\n") == text.count("\n") == len(rows) + 1
     table = list(csv.DictReader(io.StringIO(text, newline="")))
     assert list(table[0]) == list(rows[0])
@@ -65,13 +65,13 @@ def test_json_and_csv_have_the_raw_numbers(capsys):
     ("top1", lambda row: -(row["top1"] or 0)),
 ])  # fmt: skip
 def test_the_order(order, key, capsys):
-    rows = json.loads(shown(capsys, "list", "--sort", order, "--json"))
+    rows = json.loads(run_zoo(capsys, "list", "--sort", order, "--json"))
     assert len(rows) == len(zoo.list_models()) and rows == sorted(rows, key=key)
 
 
 def test_patterns_and_families(capsys):
     def names(*arguments):
-        return [row["name"] for row in json.loads(shown(capsys, "list", *arguments, "--json"))]
+        return [row["name"] for row in json.loads(run_zoo(capsys, "list", *arguments, "--json"))]
 
     assert names("shufflenet_g?_wd2") == zoo.list_models("shufflenet_g?_wd2")
     assert names("--family", "dpn") == sorted(family("dpn").VARIANTS)
@@ -106,12 +106,12 @@ WRONG = [
 
 @pytest.mark.parametrize("arguments, code, sentence", WRONG, ids=[arguments for arguments, _, _ in WRONG])
 def test_a_mistake_costs_one_sentence(arguments, code, sentence, capsys):
-    found, line = refused(capsys, *arguments.split())
-    assert (found, line[: len(sentence)]) == (code, sentence)
+    status, line = run_refused(capsys, *arguments.split())
+    assert (status, line[: len(sentence)]) == (code, sentence)
 
 
 def test_the_page_of_a_network(capsys):
-    page = shown(capsys, "info", "resnext50_32x4d")
+    page = run_zoo(capsys, "info", "resnext50_32x4d")
     assert "resnext50_32x4d, of the family resnext" in page and "arXiv:1611.05431" in page
     assert "25,028,904" in page and "4,230,479,872 (an image of 224 x 224 pixels)" in page
     assert "32 (cardinality, C in the paper; groups=N gives this network with another cardinality" in page
@@ -119,52 +119,52 @@ def test_the_page_of_a_network(capsys):
     for tag in tags("resnext50_32x4d"):
         assert tag in page, "all of them, with licence and accuracy"
     assert "82.01  288     1000  apache-2.0" in page
-    assert "No weights are published for it." in shown(capsys, "info", "mobilenetv1_025")
-    assert "1, 2, 4, 8, 16, beside depthwise" in shown(capsys, "info", "mobilenetv2_100")
-    assert "groups of 8 channels (of every 3x3 convolution" in shown(capsys, "info", "regnety_002")
+    assert "No weights are published for it." in run_zoo(capsys, "info", "mobilenetv1_025")
+    assert "1, 2, 4, 8, 16, beside depthwise" in run_zoo(capsys, "info", "mobilenetv2_100")
+    assert "groups of 8 channels (of every 3x3 convolution" in run_zoo(capsys, "info", "regnety_002")
 
 
 def test_info_as_json_and_csv(capsys):
-    found = json.loads(shown(capsys, "info", "resnext50_32x4d", "--json"))
+    info = json.loads(run_zoo(capsys, "info", "resnext50_32x4d", "--json"))
     expected = costs("resnext50_32x4d")
-    assert (found["parameters"], found["macs"]) == (expected.parameters, expected.macs)
-    assert found["activations"] == expected.activations and found["groups_allowed"] == list(range(1, 270))
-    assert found["settings"]["width_per_group"] == 4 and found["groups"] == 32
-    assert [each["tag"] for each in found["weights"]] == tags("resnext50_32x4d")
-    assert found["weights"][1]["top1"] == resolve(tags("resnext50_32x4d")[1]).top1
-    (row,) = csv.DictReader(io.StringIO(shown(capsys, "info", "resnext50_32x4d", "--csv"), newline=""))
+    assert (info["parameters"], info["macs"]) == (expected.parameters, expected.macs)
+    assert info["activations"] == expected.activations and info["groups_allowed"] == list(range(1, 270))
+    assert info["settings"]["width_per_group"] == 4 and info["groups"] == 32
+    assert [each["tag"] for each in info["weights"]] == tags("resnext50_32x4d")
+    assert info["weights"][1]["top1"] == resolve(tags("resnext50_32x4d")[1]).top1
+    (row,) = csv.DictReader(io.StringIO(run_zoo(capsys, "info", "resnext50_32x4d", "--csv"), newline=""))
     assert row["parameters"] == "25028904" and row["weights"].split() == tags("resnext50_32x4d")
-    assert list(row) == list(found)
+    assert list(row) == list(info)
 
 
 def test_info_of_weights(capsys):
-    page = shown(capsys, "info", TAG)
+    page = run_zoo(capsys, "info", TAG)
     assert "top-1 82.01 % at 288 pixels, 1000 classes" in page and "licence: apache-2.0" in page
-    found = json.loads(shown(capsys, "info", TAG, "--json"))
-    assert found["name"] == "resnext50_32x4d" and [each["tag"] for each in found["weights"]] == [TAG]
-    (row,) = csv.DictReader(io.StringIO(shown(capsys, "info", TAG, "--csv"), newline=""))
+    info = json.loads(run_zoo(capsys, "info", TAG, "--json"))
+    assert info["name"] == "resnext50_32x4d" and [each["tag"] for each in info["weights"]] == [TAG]
+    (row,) = csv.DictReader(io.StringIO(run_zoo(capsys, "info", TAG, "--csv"), newline=""))
     assert (row["tag"], row["model"], row["top1"]) == (TAG, "resnext50_32x4d", "82.014")
 
 
 @pytest.mark.parametrize("name", [each for each in FAMILIES if each not in zoo.list_models()])
 def test_info_of_a_family(name, capsys):
-    page = shown(capsys, "info", name)
-    found = json.loads(shown(capsys, "info", name, "--json"))
-    assert [row["name"] for row in found["networks"]] == sorted(family(name).VARIANTS)
-    for row in found["networks"]:
+    page = run_zoo(capsys, "info", name)
+    info = json.loads(run_zoo(capsys, "info", name, "--json"))
+    assert [row["name"] for row in info["networks"]] == sorted(family(name).VARIANTS)
+    for row in info["networks"]:
         assert row["name"] in page and row["family"] == name
-    rows = list(csv.DictReader(io.StringIO(shown(capsys, "info", name, "--csv"), newline="")))
-    assert [row["name"] for row in rows] == [row["name"] for row in found["networks"]]
+    rows = list(csv.DictReader(io.StringIO(run_zoo(capsys, "info", name, "--csv"), newline="")))
+    assert [row["name"] for row in rows] == [row["name"] for row in info["networks"]]
 
 
 def test_help_names_every_command(capsys):
-    page = shown(capsys, "--help")
+    page = run_zoo(capsys, "--help")
     assert page.startswith("Usage: zoo [OPTIONS] COMMAND")
     for name in COMMANDS:
         assert f"\n  {name} " in page
-        assert shown(capsys, name, "--help").startswith(f"Usage: zoo {name} [OPTIONS]")
+        assert run_zoo(capsys, name, "--help").startswith(f"Usage: zoo {name} [OPTIONS]")
     assert run([]) == 2 and "Usage: zoo" in capsys.readouterr().err
-    assert shown(capsys, "--version").startswith("zoo ")
+    assert run_zoo(capsys, "--version").startswith("zoo ")
 
 
 def test_counts_in_three_digits():

@@ -22,18 +22,18 @@ BEYOND = 40  # numbers tried above the largest that is allowed
 def test_every_network_is_recorded_and_agrees_with_its_reference():
     assert set(recorded()) == set(zoo.list_models())
     for name, row in COUNTS.items():
-        found = costs(name)
-        assert (found.parameters, found.macs, found.size) == (row["parameters"], row["macs"], row["size"]), name
+        profile = costs(name)
+        assert (profile.parameters, profile.macs, profile.size) == (row["parameters"], row["macs"], row["size"]), name
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_what_is_recorded_is_what_profile_counts(name):
     size = image_size(name)
     with without_random_numbers():
-        found = zoo.profile(zoo.create(name, input_shape=(size, size, 3)))
+        profile = zoo.profile(zoo.create(name, input_shape=(size, size, 3)))
     keras.backend.clear_session()
     row = costs(name)
-    assert (row.parameters, row.macs, row.activations) == (found.parameters, found.macs, found.activations)
+    assert (row.parameters, row.macs, row.activations) == (profile.parameters, profile.macs, profile.activations)
 
 
 def test_the_recorded_groups_are_those_that_a_configuration_accepts():
@@ -70,10 +70,10 @@ def test_the_script_writes_the_line_of_a_network_again(tmp_path):
 
 
 def test_info_has_the_costs():
-    found = zoo.info("mobilenetv2_100")
-    assert (found.parameters, found.macs, found.activations, found.size) == (3504872, 300774272, 6678112, 224)
-    assert found.groups_allowed == (1, 2, 4, 8, 16)
-    page = str(found)
+    info = zoo.info("mobilenetv2_100")
+    assert (info.parameters, info.macs, info.activations, info.size) == (3504872, 300774272, 6678112, 224)
+    assert info.groups_allowed == (1, 2, 4, 8, 16)
+    page = str(info)
     assert "3,504,872 parameters; 300,774,272 multiply-accumulates" in page and "groups allowed: 1, 2, 4, 8, 16" in page
     assert "groups allowed: 1 to 269" in str(zoo.info("timm/resnext50_32x4d.a1h_in1k"))
 

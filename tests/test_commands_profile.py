@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("forget_networks")
 KEYS = ["layer", "kind", "output", "groups", "parameters", "macs", "activations", "seconds", "share"]
 
 
-def profiled(capfd, *arguments: str) -> str:
+def run_profile(capfd, *arguments: str) -> str:
     """Standard output of `zoo profile` with these arguments, that of TensorFlow's own code included."""
     code = run(["profile", *arguments])
     out, err = capfd.readouterr()
@@ -33,49 +33,49 @@ def profiled(capfd, *arguments: str) -> str:
 
 
 def test_the_totals_are_those_of_profile(capfd):
-    found = json.loads(profiled(capfd, "mobilenetv1_025", "--no-time", "--json"))
+    profile = json.loads(run_profile(capfd, "mobilenetv1_025", "--no-time", "--json"))
     expected = zoo.profile(zoo.create("mobilenetv1_025"))
-    totals = found["totals"]
+    totals = profile["totals"]
     assert (totals["parameters"], totals["macs"]) == (expected.parameters, expected.macs)
     assert totals["activations"] == expected.activations
     for key in ("parameters", "macs", "activations"):
-        assert totals[key] == sum(row[key] for row in found["layers"])
-    assert found["network_seconds"] is totals["seconds"] is found["repeats"] is None
-    first = found["layers"][0]
+        assert totals[key] == sum(row[key] for row in profile["layers"])
+    assert profile["network_seconds"] is totals["seconds"] is profile["repeats"] is None
+    first = profile["layers"][0]
     assert list(first) == KEYS
     assert (first["layer"], first["kind"], first["output"]) == ("conv_stem", "GroupedConv2D", [112, 112, 8])
     assert (first["parameters"], first["macs"]) == (3 * 3 * 3 * 8, 3 * 3 * 3 * 8 * 112 * 112)
-    depthwise = next(row for row in found["layers"] if row["layer"] == "blocks.0.0.conv_dw")
+    depthwise = next(row for row in profile["layers"] if row["layer"] == "blocks.0.0.conv_dw")
     assert depthwise["groups"] == 8
 
 
 def test_every_option_reaches_the_network(capfd):
     """And the measured times add up."""
     options = ["--groups", "4", "--input", "64x32", "--channels", "1", "--classes", "7", "--batch", "3", "--fused"]
-    found = json.loads(profiled(capfd, "mobilenetv1_025", *options, "--repeats", "2", "--json"))
+    profile = json.loads(run_profile(capfd, "mobilenetv1_025", *options, "--repeats", "2", "--json"))
     expected = zoo.profile(zoo.fuse(zoo.create("mobilenetv1_025", 7, (64, 32, 1), groups=4)))
-    assert found["totals"]["parameters"] == expected.parameters == 0
-    assert (found["totals"]["macs"], found["totals"]["activations"]) == (expected.macs, expected.activations)
-    assert (found["input"], found["batch"], found["classes"], found["groups"]) == ([64, 32, 1], 3, 7, 4)
-    assert found["fused"] is True and found["repeats"] == 2
-    assert found["layers"][0]["output"] == [32, 16, 8]
-    assert {row["groups"] for row in found["layers"]} == {1, 4, None}
-    assert not any(row["kind"] == "BatchNormalization" for row in found["layers"])
-    rows = found["layers"]
+    assert profile["totals"]["parameters"] == expected.parameters == 0
+    assert (profile["totals"]["macs"], profile["totals"]["activations"]) == (expected.macs, expected.activations)
+    assert (profile["input"], profile["batch"], profile["classes"], profile["groups"]) == ([64, 32, 1], 3, 7, 4)
+    assert profile["fused"] is True and profile["repeats"] == 2
+    assert profile["layers"][0]["output"] == [32, 16, 8]
+    assert {row["groups"] for row in profile["layers"]} == {1, 4, None}
+    assert not any(row["kind"] == "BatchNormalization" for row in profile["layers"])
+    rows = profile["layers"]
     assert all(row["seconds"] > 0 for row in rows if row["macs"]), "whatever multiplies takes time"
-    assert found["totals"]["seconds"] == pytest.approx(sum(row["seconds"] for row in rows))
+    assert profile["totals"]["seconds"] == pytest.approx(sum(row["seconds"] for row in rows))
     assert sum(row["share"] for row in rows) == pytest.approx(1, abs=1e-3)
-    assert found["network_seconds"] > 0
+    assert profile["network_seconds"] > 0
 
 
 def test_csv_has_a_row_a_layer(capfd):
-    rows = list(csv.DictReader(io.StringIO(profiled(capfd, "lcnet_035", "--no-time", "--csv"), newline="")))
+    rows = list(csv.DictReader(io.StringIO(run_profile(capfd, "lcnet_035", "--no-time", "--csv"), newline="")))
     assert list(rows[0]) == KEYS and rows[0]["output"] == "112 112 8" and rows[0]["seconds"] == ""
     assert sum(int(row["macs"]) for row in rows) == zoo.info("lcnet_035").macs
 
 
 def test_the_page(capfd):
-    lines = profiled(capfd, "resnext20_32x2d_cifar10", "--repeats", "1").splitlines()
+    lines = run_profile(capfd, "resnext20_32x2d_cifar10", "--repeats", "1").splitlines()
     assert lines[0] == "resnext20_32x2d_cifar10: images of 32 x 32 pixels, 3 channels, 10 outputs"
     assert lines[2].split() == ["layer", "kind", "output", "groups", "param.", "MACs", "act.", "ms", "%"]
     grouped = next(line for line in lines if line.startswith("features.stage1.unit1.body.conv2.conv "))
@@ -105,9 +105,9 @@ WRONG = [
 
 @pytest.mark.parametrize("arguments, code, sentence", WRONG, ids=[arguments for arguments, _, _ in WRONG])
 def test_a_mistake_costs_one_sentence(arguments, code, sentence, capsys):
-    found = run(["profile", *arguments.split()])
+    status = run(["profile", *arguments.split()])
     out, err = capsys.readouterr()
-    assert (found, out, err[: len(sentence)], err.count("\n")) == (code, "", sentence, 1)
+    assert (status, out, err[: len(sentence)], err.count("\n")) == (code, "", sentence, 1)
 
 
 @pytest.mark.heavy  # TensorFlow asks ten seconds long for memory before it gives up
@@ -141,8 +141,8 @@ def test_a_repeated_call_computes_what_the_graph_does():
         results[row.kind] = [each.numpy() for each in tf.nest.flatten(again(*values))], [v.numpy() for v in values]
     pieces, (whole,) = results["Split"]
     np.testing.assert_array_equal(np.concatenate(pieces, -1), whole)
-    (flipped,), (given,) = results["Flip"]
-    np.testing.assert_array_equal(flipped, given[:, ::-1])
+    (flipped,), (inputs,) = results["Flip"]
+    np.testing.assert_array_equal(flipped, inputs[:, ::-1])
     (joined,), (first, second) = results["Concatenate"]
     np.testing.assert_array_equal(joined, np.concatenate([first, second], -1))
 

@@ -24,7 +24,7 @@ def environment(**variables: str) -> dict[str, str]:
     return process_environment(without=("COLUMNS", "NO_COLOR", "FORCE_COLOR"), **variables)
 
 
-def told(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
+def run_zoo(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
     """The finished `python -m zoo` with these arguments."""
     return subprocess.run(
         [*ZOO, *arguments], capture_output=True, text=True, env=environment(**variables), timeout=120, cwd="/"
@@ -69,7 +69,7 @@ def test_what_needs_no_tensorflow_imports_nothing_slow(arguments):
 
 def test_the_figures_are_alone_on_standard_output():
     """TensorFlow begins with lines of its own, which go elsewhere."""
-    done = told("profile", "mobilenetv1_025", "--input", "32", "--repeats", "1", "--fused", "--csv")
+    done = run_zoo("profile", "mobilenetv1_025", "--input", "32", "--repeats", "1", "--fused", "--csv")
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and lines[0].startswith("layer,kind,output,groups,parameters,macs,activations,")
     assert all(line.count(",") == 8 for line in lines)
@@ -88,7 +88,7 @@ def test_tables_fit_the_terminal(columns):
 def test_colours_only_where_they_are_wanted():
     assert "\x1b[1m" in on_terminal(80, "list", "lcnet*")
     assert "\x1b" not in on_terminal(80, "list", "lcnet*", NO_COLOR="1")
-    piped = told("list", "lcnet*", COLUMNS="40").stdout
+    piped = run_zoo("list", "lcnet*", COLUMNS="40").stdout
     assert "\x1b" not in piped and len(piped.splitlines()[1]) > 40 and "tags" in piped
 
 
@@ -171,7 +171,7 @@ COMPLETED = [
 @pytest.mark.parametrize("typed, expected", COMPLETED, ids=[typed for typed, _ in COMPLETED])
 def test_completion(typed, expected):
     position = str(len(typed.split(" ")) - 1)
-    done = told(_ZOO_COMPLETE="bash_complete", COMP_WORDS=typed, COMP_CWORD=position)
+    done = run_zoo(_ZOO_COMPLETE="bash_complete", COMP_WORDS=typed, COMP_CWORD=position)
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.removeprefix("plain,") for line in done.stdout.split()] == expected
 
@@ -197,5 +197,5 @@ complete -p zoo
 
 @pytest.mark.parametrize("shell, part", [("bash", "complete -o nosort -F"), ("zsh", "compdef"), ("fish", "complete ")])
 def test_completion_scripts(shell, part):
-    script = told("completion", shell).stdout
+    script = run_zoo("completion", shell).stdout
     assert part in script and f"_ZOO_COMPLETE={shell}_complete" in script

@@ -49,8 +49,8 @@ HOVER = """
 """
 CHOOSE = """
     document.getElementById("clear").click();
-    const wanted = (tick) => arguments[0].some((text) => tick.ariaLabel.includes(text));
-    [...document.querySelectorAll("[data-choose]")].filter(wanted).forEach((tick) => tick.click());
+    const isChosen = (tick) => arguments[0].some((text) => tick.ariaLabel.includes(text));
+    [...document.querySelectorAll("[data-choose]")].filter(isChosen).forEach((tick) => tick.click());
 """
 TICKS = """
     const ticks = [...document.querySelectorAll("#classes .matrix .ytick text")].map((tick) => tick.textContent);
@@ -77,9 +77,9 @@ def sweep(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
     run_directories.write_sweep(folder, seeds=2)
     for number, name in enumerate(HOSTILE):
-        told = run_directories.result("regnet", 8, seed=number, name=name, model=name)
-        told["config"]["recipe"] |= {"note": name, name: number}
-        run_directories.write_run(folder / f"1{number:02}", told, classes=(*HOSTILE, "shirt"))
+        values = run_directories.result("regnet", 8, seed=number, name=name, model=name)
+        values["config"]["recipe"] |= {"note": name, name: number}
+        run_directories.write_run(folder / f"1{number:02}", values, classes=(*HOSTILE, "shirt"))
     failed = run_directories.result("mobilenet_v1", None, 9, status="failed", error=HOSTILE[0], latency_seconds=None)
     run_directories.write_run(folder / "200", failed, epochs=2, classes=None)
     return read_runs([folder], say=pytest.fail)
@@ -206,6 +206,6 @@ def test_the_page_can_neither_load_nor_run_anything_else(browser, address):
     show(browser, address)
     assert browser.execute_async_script(FETCH) == "TypeError"
     assert browser.execute_async_script(INJECT) == "blocked"
-    told = complaints(browser)
-    assert len(told) >= 3 and all("Content Security Policy" in line for line in told)
+    messages = complaints(browser)
+    assert len(messages) >= 3 and all("Content Security Policy" in line for line in messages)
     assert not [url for url in requests(browser) if url.startswith("http")]

@@ -6,7 +6,7 @@ import pytest
 
 from helpers import run_directories
 from helpers.chromium import complaints, show, wait
-from helpers.comparison_page import written
+from helpers.comparison_page import write_page_of
 from zoo.comparison import table
 from zoo.comparison.ranking import ranked
 from zoo.comparison.reading import read_runs
@@ -63,9 +63,9 @@ PLACE = """
 # What the label beside the pointer says first, and what is drawn over the other curves in each chart.
 HIGHLIGHTED = """
     const charts = ["val_top1", "train_loss", "val_loss"].map((key) => document.getElementById(`curve-${key}`));
-    const told = charts[0].querySelector(".hovertext tspan")?.textContent;
+    const label = charts[0].querySelector(".hovertext tspan")?.textContent;
     const drawn = charts.map((chart) => [chart.dataset.highlighted, chart.querySelectorAll(".shapelayer path").length]);
-    return told && drawn[0][0] ? [told, drawn] : null;
+    return label && drawn[0][0] ? [label, drawn] : null;
 """
 # How the symbols of each data set are painted: fill, its opacity, width of the edge, outline with its size.
 PAINT = """
@@ -90,16 +90,18 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs") / "many"
     families = list(run_directories.COSTS)
     for number in range(36):
-        told = run_directories.result(families[number % 8], 4, seed=0, model=f"network_of_a_long_name_{number:02}_wd4")
-        told |= {"name": f"{told['model']}-g4-fashion_mnist", "val_top1": 0.76 + number // 2 / 200}
-        told |= {
+        result = run_directories.result(
+            families[number % 8], 4, seed=0, model=f"network_of_a_long_name_{number:02}_wd4"
+        )
+        result |= {"name": f"{result['model']}-g4-fashion_mnist", "val_top1": 0.76 + number // 2 / 200}
+        result |= {
             "macs": 10**7 + 10**5 * number,
             "parameters": 10**6 * (1 + number // 3),
             "latency_seconds": 0.001 * 1.02**number,
         }
-        told["config"]["model"]["variant"] = told["model"]
-        told |= {"train_images_per_second": 12345.6, "epochs": 300, "epochs_planned": 300}
-        run_directories.write_run(root / f"{number}", told, epochs=6)
+        result["config"]["model"]["variant"] = result["model"]
+        result |= {"train_images_per_second": 12345.6, "epochs": 300, "epochs_planned": 300}
+        run_directories.write_run(root / f"{number}", result, epochs=6)
     going_on = run_directories.result("resnext", 32, status="running", process={"host": "another"})
     for key in ("val_top1", "epochs", "epochs_planned", "latency_seconds"):
         going_on.pop(key)
@@ -110,7 +112,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(folder):
-    return written(folder)
+    return write_page_of(folder)
 
 
 def overlap(one, other):
@@ -166,8 +168,8 @@ def test_pointing_at_a_curve_shows_its_run_in_every_chart(browser, address, fold
     move = {"type": "mouseMoved", "x": x, "y": y}
     browser.execute_cdp_cmd("Input.dispatchMouseEvent", move | {"x": x - 3})
     browser.execute_cdp_cmd("Input.dispatchMouseEvent", move)
-    told, drawn = wait(browser, HIGHLIGHTED)
-    assert told.startswith("network_of_a_long_name_") and drawn == [[told, 1]] * 3
+    label, drawn = wait(browser, HIGHLIGHTED)
+    assert label.startswith("network_of_a_long_name_") and drawn == [[label, 1]] * 3
     browser.execute_cdp_cmd("Input.dispatchMouseEvent", move | {"x": 5, "y": 5})
     gone = "return [...document.querySelectorAll('#curves .chart')].every((chart) => !chart.dataset.highlighted)"
     assert wait(browser, gone) and not browser.execute_script("return document.querySelector('.shapelayer path')")
@@ -201,15 +203,15 @@ def test_chosen_runs_stand_out_among_the_curves(browser, address, folder):
 def test_symbols_of_data_sets_do_not_look_alike(browser, folder):
     datasets = ("cifar10", "digits", "fashion_mnist", "imagenette", "mnist")
     for number, dataset in enumerate(datasets):
-        told = run_directories.result("resnext", 4, dataset=dataset, name=dataset, macs=10**8 * (number + 1))
-        run_directories.write_run(folder.parent / "sets" / dataset, told)
-    show(browser, written(folder.parent / "sets"))
+        result = run_directories.result("resnext", 4, dataset=dataset, name=dataset, macs=10**8 * (number + 1))
+        run_directories.write_run(folder.parent / "sets" / dataset, result)
+    show(browser, write_page_of(folder.parent / "sets"))
     looks = {text.split("<")[1]: tuple(look) for text, *look in browser.execute_script(PAINT)}
     assert len(looks) == len(datasets)
     assert len(set(looks.values())) == len(datasets)
     named = dict(browser.execute_script(LEGEND))
     assert set(named) == set(datasets) and len(set(named.values())) == len(datasets)
-    show(browser, written(folder))
+    show(browser, write_page_of(folder))
     assert browser.execute_script("return document.getElementById('datasets').hidden")
 
 
@@ -217,12 +219,12 @@ def test_repeats_and_invalid_values_are_shown_as_in_the_table_of_the_terminal(br
     root = folder.parent / "seeds"
     sets = {"resnext": [0, 0, 1, 2], "regnet": [0] * 5, "convnext": [0, 1], "mobilenet_v1": [3]}
     for number, (family, seed) in enumerate((family, seed) for family, seeds in sets.items() for seed in seeds):
-        told = run_directories.result(family, None, seed, val_top1=0.7 + number / 50)
-        run_directories.write_run(root / str(number), told)
+        result = run_directories.result(family, None, seed, val_top1=0.7 + number / 50)
+        run_directories.write_run(root / str(number), result)
     diverged = run_directories.result("mobilenet_v3", None, 0, val_top1=None)
     run_directories.write_run(root / "90", diverged)
     run_directories.write_run(root / "91", run_directories.result("convnext", None, 7, val_top1=None))
-    show(browser, written(root))
+    show(browser, write_page_of(root))
     rows = {row.label: table.figure_text(row, "val_top1") for row in ranked(read_runs([root], say=pytest.fail))}
     place = browser.execute_script(HEADINGS).index("validation top-1")
     shown = {label: cells[place] for label, cells in browser.execute_script(CELLS)}

@@ -4,7 +4,7 @@ import pytest
 
 from helpers import run_directories
 from helpers.chromium import complaints, show, wait
-from helpers.comparison_page import ROWS, written
+from helpers.comparison_page import ROWS, write_page_of
 
 FOCUS = """
     const at = document.activeElement;
@@ -64,7 +64,7 @@ def address(folder):
     run_directories.write_sweep(folder / "sweep", seeds=2)
     long = run_directories.result("regnet", 8, name="x" * 250, dataset="fashion_mnist")
     run_directories.write_run(folder / "sweep" / "99", long)
-    return written(folder / "sweep")
+    return write_page_of(folder / "sweep")
 
 
 def press(browser, *keys):
@@ -74,14 +74,14 @@ def press(browser, *keys):
         ActionChains(browser).send_keys(key).perform()
 
 
-def tab_to(browser, wanted):
+def tab_to(browser, is_target):
     """Press Tab until the focus is on something of which `wanted` is true; its tag, name and value."""
     from selenium.webdriver.common.keys import Keys
 
     for _ in range(80):
         press(browser, Keys.TAB)
         focus = browser.execute_script(FOCUS)
-        if wanted(focus):
+        if is_target(focus):
             outline = browser.execute_script("return getComputedStyle(document.activeElement).outlineStyle")
             assert outline == "solid", f"the focus on {focus} cannot be seen"
             return focus
@@ -147,9 +147,9 @@ def test_the_button_changes_the_colours_of_page_and_charts(browser, address):
 
 def test_data_sets_are_ranked_apart(browser, folder):
     for number, (dataset, top1) in enumerate([("digits", 0.9), ("digits", 0.99), ("cifar10", 0.5), ("cifar10", 0.6)]):
-        told = run_directories.result("resnext", 2**number, dataset=dataset, name=f"{dataset}-{top1}", val_top1=top1)
-        run_directories.write_run(folder / "two" / str(number), told)
-    show(browser, written(folder / "two"))
+        result = run_directories.result("resnext", 2**number, dataset=dataset, name=f"{dataset}-{top1}", val_top1=top1)
+        run_directories.write_run(folder / "two" / str(number), result)
+    show(browser, write_page_of(folder / "two"))
     assert browser.execute_script(ROWS) == ["cifar10-0.6", "cifar10-0.5", "digits-0.99", "digits-0.9"]
     assert browser.execute_script(RANKS) == ["1", "2", "1", "2"]
     assert browser.execute_script(BODIES) == ["Data set cifar10", "Data set digits"]
@@ -160,10 +160,10 @@ def test_data_sets_are_ranked_apart(browser, folder):
 def test_a_thousand_classes(browser, folder):
     names = tuple(f"class {number}" for number in range(1000))
     for seed in (0, 1):
-        told = run_directories.result("resnext", 32, seed, dataset="imagenet2012")
-        told["config"]["recipe"]["batch_size"] = 64 * (seed + 1)
-        run_directories.write_run(folder / "many" / str(seed), told, classes=names)
-    show(browser, written(folder / "many"))
+        result = run_directories.result("resnext", 32, seed, dataset="imagenet2012")
+        result["config"]["recipe"]["batch_size"] = 64 * (seed + 1)
+        run_directories.write_run(folder / "many" / str(seed), result, classes=names)
+    show(browser, write_page_of(folder / "many"))
     browser.execute_script("document.getElementById('classes').scrollIntoView()")
     wait(browser, "return document.querySelectorAll('.matrix [data-drawn]').length === 2")
     assert browser.execute_script(MATRIX) == [30, 30]

@@ -29,12 +29,12 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def called(*arguments):
+def run_compare(*arguments):
     return CliRunner().invoke(compare, [str(each) for each in arguments])
 
 
 def test_a_table_and_a_page(sweep, tmp_path):
-    done = called(sweep)
+    done = run_compare(sweep)
     assert done.exit_code == 0, done.output
     header, *lines = done.stdout.splitlines()
     titles = "rank name family groups data set status validation top-1 params MACs peak mem img/s latency epochs"
@@ -49,30 +49,27 @@ def test_a_table_and_a_page(sweep, tmp_path):
 
 
 def test_json_and_csv_are_all_that_is_on_standard_output(sweep, tmp_path):
-    told = json.loads(called(sweep, "--json", "--metric", "macs").stdout)
-    assert told["metric"] == {"key": "macs", "title": "multiply-accumulates of an image", "higher_is_better": False}
-    macs = [row["figures"]["macs"]["mean"] for row in told["rows"]]
-    assert macs == sorted(macs) and len(macs) == 11 and told["rows"][0]["figures"]["val_top1"]["runs"] == 2
-    rows = list(csv.DictReader(called(sweep, "--csv", "--split-seeds").stdout.splitlines()))
+    result = json.loads(run_compare(sweep, "--json", "--metric", "macs").stdout)
+    assert result["metric"] == {"key": "macs", "title": "multiply-accumulates of an image", "higher_is_better": False}
+    macs = [row["figures"]["macs"]["mean"] for row in result["rows"]]
+    assert macs == sorted(macs) and len(macs) == 11 and result["rows"][0]["figures"]["val_top1"]["runs"] == 2
+    rows = list(csv.DictReader(run_compare(sweep, "--csv", "--split-seeds").stdout.splitlines()))
     assert len(rows) == 22 and {row["runs"] for row in rows} == {"1"} and {row["val_top1_sd"] for row in rows} == {""}
     best = max(rows, key=lambda row: float(row["val_top1"]))
     assert best["rank"] == "1" and best["paths"].startswith(str(sweep))
     assert not list(tmp_path.iterdir())
-    assert called(sweep, "--csv", "-o", "here.html").exit_code == 0 and (tmp_path / "here.html").exists()
+    assert run_compare(sweep, "--csv", "-o", "here.html").exit_code == 0 and (tmp_path / "here.html").exists()
 
 
 def test_filters(sweep):
-    done = called(sweep, "--no-page", "--csv", "--family", "resnext", "--family", "regnet")
+    done = run_compare(sweep, "--no-page", "--csv", "--family", "resnext", "--family", "regnet")
     assert {row["family"] for row in csv.DictReader(done.stdout.splitlines())} == {"resnext", "regnet"}
-    assert (
-        str(called(sweep, "--family", "resnxt").exception)
-        == "--family resnxt: no run has it; did you mean resnext, regnet, convnext?"
-    )
-    assert (
-        str(called(sweep, "--status", "failed").exception) == "--status failed leaves no run; those here have finished."
-    )
-    assert "did you mean finished" in str(called(sweep, "--status", "finish").exception)
-    assert "no run has it" in str(called(sweep, "--dataset", "digits").exception)
+    message = str(run_compare(sweep, "--family", "resnxt").exception)
+    assert message == "--family resnxt: no run has it; did you mean resnext, regnet, convnext?"
+    message = str(run_compare(sweep, "--status", "failed").exception)
+    assert message == "--status failed leaves no run; those here have finished."
+    assert "did you mean finished" in str(run_compare(sweep, "--status", "finish").exception)
+    assert "no run has it" in str(run_compare(sweep, "--dataset", "digits").exception)
 
 
 MISTAKES = [
@@ -90,7 +87,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize("arguments, sentence", MISTAKES, ids=[sentence[:50] for _, sentence in MISTAKES])
 def test_a_mistake_costs_one_sentence(sweep, arguments, sentence):
-    done = called(*(sweep if each == "SWEEP" else each for each in arguments))
+    done = run_compare(*(sweep if each == "SWEEP" else each for each in arguments))
     assert done.exit_code == 1 and str(done.exception) == sentence
 
 
@@ -98,16 +95,16 @@ def test_damage_is_named_and_the_rest_is_compared(sweep, tmp_path):
     run_directories.write_run(tmp_path / "runs" / "1", run_directories.result())
     run_directories.write_run(tmp_path / "runs" / "2", run_directories.result(seed=1), classes=None)
     (tmp_path / "runs" / "2" / "result.json").write_text('{"status": "fini')
-    done = called("runs")
+    done = run_compare("runs")
     assert done.exit_code == 0 and len(done.stdout.splitlines()) == 2
-    said = "runs/2/result.json: it is cut off or no JSON (line 1); this run is left out."
-    assert said in done.stderr.splitlines()
-    assert said in (tmp_path / "comparison.html").read_text()
+    message = "runs/2/result.json: it is cut off or no JSON (line 1); this run is left out."
+    assert message in done.stderr.splitlines()
+    assert message in (tmp_path / "comparison.html").read_text()
 
 
 def test_several_data_sets(sweep, tmp_path):
     run_directories.write_run(tmp_path / "1", run_directories.result(dataset="digits"))
-    done = called(sweep, tmp_path, "--no-page")
+    done = run_compare(sweep, tmp_path, "--no-page")
     ranks = [line.split()[0] for line in done.stdout.splitlines()[1:]]
     assert ranks == ["1", *map(str, range(1, 12))]
     assert "They are of 2 data sets" in done.stderr and "cannot be compared" in done.stderr
@@ -150,12 +147,12 @@ def test_it_is_quick_because_nothing_slow_is_imported(sweep, tmp_path):
 
 
 def test_runs_of_a_w_and_b_project_stand_beside_those_of_folders(tmp_path):
-    told = run_directories.result("regnet", 8)
+    result = run_directories.result("regnet", 8)
     here = run_directories.result(wandb={"mode": "online", "id": "r2", "url": None})
     run_directories.write_run(tmp_path / "runs" / "1", here)
     server = Server()
     server.runs = [
-        run_node("r1", "<b>there</b>", "finished", told["config"], {"val_top1": 0.99, "macs": 10**6}, []),
+        run_node("r1", "<b>there</b>", "finished", result["config"], {"val_top1": 0.99, "macs": 10**6}, []),
         run_node("r2", "the run here", "finished", here["config"], {"val_top1": 0.5, "macs": 10**6}, []),
     ]
     own = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY, "HOME": str(tmp_path)}

@@ -23,9 +23,9 @@ FOLDER = {"files": 4, "bytes": 400, "digest": "ab" * 32}
 
 
 def run(path="runs/0", status="finished", history=None, without=(), **more):
-    told = run_directories.result() | more
-    told = {key: value for key, value in told.items() if key not in without}
-    return Run(path, told["name"], status, told, history or {}, None)
+    values = run_directories.result() | more
+    values = {key: value for key, value in values.items() if key not in without}
+    return Run(path, values["name"], status, values, history or {}, None)
 
 
 def changed(key, value, one=None):
@@ -158,8 +158,8 @@ def test_json_csv_and_page_tell_repeats(tmp_path):
     assert (line["seeds"], line["repeats"], line["val_top1_n"], line["runs"]) == ("0 1", "3 1", "2", "4")
     done = CliRunner().invoke(compare, [folder, "--no-page"])
     assert "(2 seeds, 4 runs)" in done.stdout and "Repeats of a seed count as their mean" in done.stderr
-    told = page_data([run(seed=seed) for seed in (0, 0, 1)], "val_top1", [], _now())
-    assert [each["seed"] for each in told["runs"]] == [0, 0, 1] and {each["row"] for each in told["runs"]} == {0}
+    data = page_data([run(seed=seed) for seed in (0, 0, 1)], "val_top1", [], _now())
+    assert [each["seed"] for each in data["runs"]] == [0, 0, 1] and {each["row"] for each in data["runs"]} == {0}
 
 
 def _now():
@@ -205,8 +205,8 @@ def test_a_directory_with_an_invalid_last_accuracy_says_so(tmp_path, value):
     done = CliRunner().invoke(compare, [str(folder), "--csv"])
     (line,) = csv.DictReader(done.stdout.splitlines())
     assert (line["val_top1"], line["rank"], line["invalid"]) == ("", "", "val_top1")
-    (told,) = json.loads(CliRunner().invoke(compare, [str(folder), "--json"]).stdout)["rows"]
-    assert told["invalid"] == {"val_top1": 1} and "val_top1" not in told["figures"]
+    (row,) = json.loads(CliRunner().invoke(compare, [str(folder), "--json"]).stdout)["rows"]
+    assert row["invalid"] == {"val_top1": 1} and "val_top1" not in row["figures"]
     done = CliRunner().invoke(compare, [str(folder), "--no-page"])
     assert " invalid " in done.stdout and "its last validation top-1 is invalid" in done.stderr
 
@@ -219,17 +219,17 @@ def test_a_diverged_seed_is_named_beside_the_mean_of_the_others():
 
 def test_a_running_run_shows_how_far_it_is():
     history = {"epoch": [float(epoch) for epoch in range(1, 35)], "val/top1": [0.5] * 34}
-    told = run("a", "running", history, without=["epochs", "epochs_planned"])
-    told.result["config"]["recipe"]["epochs"] = 300
-    (row,) = ranked([told])
-    assert progress(row) == "34/300" and planned_epochs(told) == 300
-    assert page_data([told], "val_top1", [], _now())["runs"][0]["planned"] == 300
+    running = run("a", "running", history, without=["epochs", "epochs_planned"])
+    running.result["config"]["recipe"]["epochs"] = 300
+    (row,) = ranked([running])
+    assert progress(row) == "34/300" and planned_epochs(running) == 300
+    assert page_data([running], "val_top1", [], _now())["runs"][0]["planned"] == 300
 
 
 def test_runs_on_w_and_b_are_told_apart_alike(tmp_path):
-    told = run_directories.result()
-    config = told["config"] | {"family": "resnext", "network": "resnext"}
-    config |= {key: told[key] for key in ("commit", "dirty", "versions", "kernels", "processor", "threads", "data")}
+    result = run_directories.result()
+    config = result["config"] | {"family": "resnext", "network": "resnext"}
+    config |= {key: result[key] for key in ("commit", "dirty", "versions", "kernels", "processor", "threads", "data")}
     seeds = [config | {"seed": seed} for seed in (0, 0, 1)]
     others = [config | each for each in ({"kernels": False}, {"dirty": True}, {"data": FOLDER}, {"commit": "fed"})]
     invalid = config | {"threads": 3}
@@ -239,10 +239,10 @@ def test_runs_on_w_and_b_are_told_apart_alike(tmp_path):
     rows = [{"_step": 1, "epoch": 1, "val/top1": 0.9}, {"_step": 2, "epoch": 2, "val/top1": "NaN"}]
     server.runs.append(run_node("nan", "diverged", "finished", invalid, {"macs": 5}, rows))
     try:
-        told = call(tmp_path, server.url, READ)
+        outcome = call(tmp_path, server.url, READ)
     finally:
         server.close()
-    runs = [Run(**each) for each in told["result"]]
+    runs = [Run(**each) for each in outcome["result"]]
     ranks = ranked(runs)
     assert sorted(len(row.runs) for row in ranks) == [1, 1, 1, 1, 1, 3]
     (three,) = [row for row in ranks if len(row.runs) == 3]

@@ -21,12 +21,12 @@ NOW = datetime(2026, 11, 23, 6, 30, tzinfo=UTC)
 
 
 def run(seed=0, epochs=5, classes=2, **more):
-    told = run_directories.result(seed=seed, **more)
+    result = run_directories.result(seed=seed, **more)
     numbers = [float(epoch) for epoch in range(1, epochs + 1)]
     history = {"epoch": numbers, "val/top1": [epoch / epochs for epoch in numbers], "train/seconds": [2.0] * epochs}
     names = tuple(f"class {number}" for number in range(classes))
     evaluation = Evaluation("validation", names, tuple((number, number, 7) for number in range(classes)))
-    return Run(f"runs/{seed}", told["name"], "finished", told, history, evaluation)
+    return Run(f"runs/{seed}", result["name"], "finished", result, history, evaluation)
 
 
 def scripts(text):
@@ -76,30 +76,30 @@ def test_long_runs_are_thinned_and_it_is_told():
 def test_confusion_matrices_of_the_best_are_kept_and_the_others_named():
     classes = 100_000  # cells of a run
     runs = [run(seed, classes=classes, val_top1=0.5 + seed / 10, config={"seed": seed, "a": seed}) for seed in range(5)]
-    told = page_data(runs, "val_top1", ["a file was damaged."], NOW)
-    assert [each["evaluation"] is not None for each in told["runs"]] == [False, False, True, True, True]
-    assert told["notes"][0] == "a file was damaged." and "The confusion matrices of 2 runs" in told["notes"][1]
-    assert len(told["classes"]) == 1 and told["runs"][4]["evaluation"]["cells"][:6] == [0, 0, 7, 1, 1, 7]
+    data = page_data(runs, "val_top1", ["a file was damaged."], NOW)
+    assert [each["evaluation"] is not None for each in data["runs"]] == [False, False, True, True, True]
+    assert data["notes"][0] == "a file was damaged." and "The confusion matrices of 2 runs" in data["notes"][1]
+    assert len(data["classes"]) == 1 and data["runs"][4]["evaluation"]["cells"][:6] == [0, 0, 7, 1, 1, 7]
 
 
 def test_only_settings_that_differ_are_in_the_page():
-    told = page_data([run(0), run(1), run(0, groups=8)], "val_top1", [], NOW)
-    assert set(told["keys"]) == {"seed", "groups", "model.groups", "dataset.data_dir"}
-    place = told["keys"].index("groups")
-    assert [told["texts"][each["settings"][place]] for each in told["runs"]] == ["32", "32", "8"]
-    assert told["settings"] > 10
+    data = page_data([run(0), run(1), run(0, groups=8)], "val_top1", [], NOW)
+    assert set(data["keys"]) == {"seed", "groups", "model.groups", "dataset.data_dir"}
+    place = data["keys"].index("groups")
+    assert [data["texts"][each["settings"][place]] for each in data["runs"]] == ["32", "32", "8"]
+    assert data["settings"] > 10
 
 
 def test_wall_time_of_older_runs_is_that_of_their_training():
-    told = page_data([run(epochs=3)], "val_top1", [], NOW)
-    assert told["runs"][0]["curves"]["seconds"] == [2, 4, 6]
+    data = page_data([run(epochs=3)], "val_top1", [], NOW)
+    assert data["runs"][0]["curves"]["seconds"] == [2, 4, 6]
 
 
 def test_very_long_texts_are_cut():
-    told = page_data(
+    data = page_data(
         [run(name="n" * 10**6, error="e" * 10**6, config={"key": "v" * 10**6})], "val_top1", ["x" * 10**6], NOW
     )
-    assert len(json.dumps(told)) < 20_000
+    assert len(json.dumps(data)) < 20_000
 
 
 def test_a_page_that_cannot_be_written_leaves_the_one_that_is_there(tmp_path):

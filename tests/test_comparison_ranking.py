@@ -13,11 +13,10 @@ from zoo.comparison.runs import Run, dataset, groups, printable
 from zoo.metrics import METRICS
 
 
-def run(told=None, status="finished", history=None, path=None, **more):
-    told = (told or run_directories.result()) | more
-    return Run(
-        path or f"runs/{told.get('name')}-{told.get('seed')}", told.get("name"), status, told, history or {}, None
-    )
+def run(values=None, status="finished", history=None, path=None, **more):
+    values = (values or run_directories.result()) | more
+    path = path or f"runs/{values.get('name')}-{values.get('seed')}"
+    return Run(path, values.get("name"), status, values, history or {}, None)
 
 
 def single(name, top1, macs, **more):
@@ -37,10 +36,10 @@ def test_the_front_is_what_nothing_dominates(seed):
             other[0] >= accuracy and other[1] <= cost and (other[0] > accuracy or other[1] < cost) for other in points
         )
     ]
-    found = pareto.front(points)
-    assert sorted(found) == expected
-    assert [points[index][1] for index in found] == sorted(points[index][1] for index in found)
-    for one, other in itertools.product(found, repeat=2):
+    front = pareto.front(points)
+    assert sorted(front) == expected
+    assert [points[index][1] for index in front] == sorted(points[index][1] for index in front)
+    for one, other in itertools.product(front, repeat=2):
         assert not pareto.dominates(points[one], points[other])
 
 
@@ -129,16 +128,16 @@ def test_fronts_follow_the_accuracy_that_is_ranked_by():
 
 def test_a_running_run_counts_with_its_last_epoch():
     history = {"epoch": [1.0, 2.0, 3.0], "val/top1": [0.7, 0.9, None], "train/images_per_second": [10.0, 30.0, 50.0]}
-    told = {"name": "a", "model": "resnext", "macs": 5}
-    (row,) = ranked([Run("a", "a", "running", told, history, None)])
+    values = {"name": "a", "model": "resnext", "macs": 5}
+    (row,) = ranked([Run("a", "a", "running", values, history, None)])
     assert row.figures["val_top1"].mean == 0.9 and row.figures["train_images_per_second"].mean == 40 and row.epochs == 3
 
 
 def test_rows_of_one_name_are_told_apart_by_what_differs():
     def named(seed=0, **recipe):
-        told = run_directories.result(seed=seed, name="same")
-        told["config"]["recipe"] |= recipe
-        return run(told, path=f"runs/{seed}{recipe}")
+        values = run_directories.result(seed=seed, name="same")
+        values["config"]["recipe"] |= recipe
+        return run(values, path=f"runs/{seed}{recipe}")
 
     assert configuration.labels([[named(learning_rate=0.1)], [named(learning_rate=0.2)]]) == [
         "same (learning_rate=0.1, seed=0)",
@@ -168,11 +167,11 @@ def test_texts_cannot_command_the_terminal():
 
 
 def test_a_label_tells_a_setting_once():
-    def told(groups, model):
+    def row(groups, model):
         config = {"groups": groups, "model": {"groups": groups} | model}
         return [Run(f"runs/{groups}", "net", "finished", {"name": "net", "config": config}, {}, None)]
 
-    rows = [told(1, {"width": 8}), told(2, {"width": 4})]
+    rows = [row(1, {"width": 8}), row(2, {"width": 4})]
     assert configuration.labels(rows) == ["net (groups=1, width=8)", "net (groups=2, width=4)"]
-    rows = [told(1, {}), told(2, {"groups": 3})]
+    rows = [row(1, {}), row(2, {"groups": 3})]
     assert configuration.labels(rows) == ["net (groups=1, model.groups=1)", "net (groups=2, model.groups=3)"]

@@ -27,14 +27,14 @@ def folder(tmp_path):
 
 
 def read(folder):
-    said = []
-    return {os.path.basename(run.path): run for run in read_runs([folder], said.append)}, said
+    messages = []
+    return {os.path.basename(run.path): run for run in read_runs([folder], messages.append)}, messages
 
 
 def test_a_whole_run(folder):
-    runs, said = read(folder)
+    runs, messages = read(folder)
     (run,) = runs.values()
-    assert said == [] and run.status == "finished" and run.path == str(folder / "good")
+    assert messages == [] and run.status == "finished" and run.path == str(folder / "good")
     assert run.history["epoch"] == [1, 2, 3, 4, 5] and len(run.history["val/top1"]) == 5
     assert run.result["config"]["recipe"]["epochs"] == 5 and figure(run, "macs") == run.result["macs"]
     assert run.evaluation.classes == run_directories.CLASSES and run.evaluation.split == "validation"
@@ -58,8 +58,8 @@ DAMAGE = {  # what result.json holds -> what is said of it
 def test_a_result_that_is_none_is_named_once(folder, content, sentence):
     (folder / "bad").mkdir()
     (folder / "bad" / "result.json").write_bytes(content)
-    runs, said = read(folder)
-    assert list(runs) == ["good"] and said == [f"{folder}/bad/result.json: {sentence}."]
+    runs, messages = read(folder)
+    assert list(runs) == ["good"] and messages == [f"{folder}/bad/result.json: {sentence}."]
 
 
 WRONG = {
@@ -88,8 +88,8 @@ def test_figures_that_are_no_numbers(folder):
     text = json.dumps(run_directories.result() | {"val_top1": float("nan"), "macs": float("inf")})
     (folder / "bad").mkdir()
     (folder / "bad" / "result.json").write_text(text)
-    runs, said = read(folder)
-    assert said == [f"{folder}/bad/result.json: macs=inf, val_top1=nan are invalid and ignored."]
+    runs, messages = read(folder)
+    assert messages == [f"{folder}/bad/result.json: macs=inf, val_top1=nan are invalid and ignored."]
     assert figure(runs["bad"], "val_top1") is None and figure(runs["bad"], "macs") is None
 
 
@@ -111,9 +111,9 @@ LINES = {  # rows of metrics.csv -> epochs that are read, what is said
 def test_rows_that_are_damaged_are_left_out_and_named(folder, lines, expected, sentence):
     run_directories.write_run(folder / "bad", run_directories.result())
     (folder / "bad" / "metrics.csv").write_text(HEADER + lines)
-    runs, said = read(folder)
+    runs, messages = read(folder)
     assert runs["bad"].history.get("epoch") == expected
-    assert said == ([f"{folder}/bad/metrics.csv: {sentence}."] if sentence else [])
+    assert messages == ([f"{folder}/bad/metrics.csv: {sentence}."] if sentence else [])
 
 
 FILES = {
@@ -145,9 +145,9 @@ CASES = [(name, *case) for name, cases in FILES.items() for case in cases]
 def test_a_file_that_is_damaged_is_left_out_and_named(folder, name, content, sentence):
     run_directories.write_run(folder / "bad", run_directories.result())
     (folder / "bad" / name).write_bytes(content)
-    runs, (said,) = read(folder)
-    assert said.replace("'", '"').startswith(f"{folder}/bad/{name}: {sentence}".replace("'", '"'))
-    assert said.endswith("its epochs." if name == "metrics.csv" else "its classes.")
+    runs, (message,) = read(folder)
+    assert message.replace("'", '"').startswith(f"{folder}/bad/{name}: {sentence}".replace("'", '"'))
+    assert message.endswith("its epochs." if name == "metrics.csv" else "its classes.")
     assert figure(runs["bad"], "val_top1") == run_directories.result()["val_top1"]
 
 
@@ -157,9 +157,9 @@ def test_what_is_no_regular_file_does_not_stop_the_reading(folder):
     os.mkfifo(folder / "pipe" / "result.json")
     (folder / "folder" / "result.json").mkdir()
     (folder / "nowhere" / "result.json").symlink_to(folder / "missing")
-    runs, said = read(folder)
-    assert list(runs) == ["good"] and len(said) == 3
-    assert [line.partition(": ")[2].partition(";")[0] for line in sorted(said)] == [
+    runs, messages = read(folder)
+    assert list(runs) == ["good"] and len(messages) == 3
+    assert [line.partition(": ")[2].partition(";")[0] for line in sorted(messages)] == [
         "it is no regular file",
         "No such file or directory",
         "it is no regular file",
@@ -167,21 +167,21 @@ def test_what_is_no_regular_file_does_not_stop_the_reading(folder):
 
 
 def test_older_runs_lack_the_newer_keys(folder):
-    told = run_directories.result("regnet", 8, model="regnety_008")
+    result = run_directories.result("regnet", 8, model="regnety_008")
     for key in ("family", "latency_seconds", "config"):
-        told.pop(key)
-    run_directories.write_run(folder / "old", told, classes=None)
+        result.pop(key)
+    run_directories.write_run(folder / "old", result, classes=None)
     lines = (folder / "old" / "metrics.csv").read_text().splitlines()
     (folder / "old" / "metrics.csv").write_text("".join(line.rpartition(",")[0] + "\n" for line in lines))
-    runs, said = read(folder)
+    runs, messages = read(folder)
     old = runs["old"]
-    assert said == [] and old.evaluation is None and "seconds" not in old.history
+    assert messages == [] and old.evaluation is None and "seconds" not in old.history
     assert runs_module.family(old) == "regnet" and figure(old, "latency_seconds") is None
 
 
 def running(folder, name="run", **process):
-    told = {key: run_directories.result()[key] for key in ("name", "model", "groups", "dataset", "seed", "macs")}
-    run_directories.write_run(folder / name, told | {"status": "running", "process": process}, epochs=3, classes=None)
+    result = {key: run_directories.result()[key] for key in ("name", "model", "groups", "dataset", "seed", "macs")}
+    run_directories.write_run(folder / name, result | {"status": "running", "process": process}, epochs=3, classes=None)
     with (folder / name / "metrics.csv").open("a") as file:
         file.write("4,0.01,0.9")
     return folder / name
@@ -201,9 +201,9 @@ def test_a_running_run_is_judged_by_its_process_and_read_to_its_last_whole_row(f
     silent = running(folder, "silent")
     for file in silent.iterdir():
         os.utime(file, (time.time() - 3 * 86400,) * 2)
-    runs, said = read(folder)
-    told = {name: run.status for name, run in runs.items() if name != "good"}
-    assert told == {
+    runs, messages = read(folder)
+    statuses = {name: run.status for name, run in runs.items() if name != "good"}
+    assert statuses == {
         "alive": "running",
         "gone": "crashed",
         "reused": "crashed",
@@ -211,7 +211,7 @@ def test_a_running_run_is_judged_by_its_process_and_read_to_its_last_whole_row(f
         "unknown": "running",
         "silent": "crashed",
     }
-    assert len(said) == 6 and all("metrics.csv: line 5 is cut off" in line for line in said)
+    assert len(messages) == 6 and all("metrics.csv: line 5 is cut off" in line for line in messages)
     alive = runs["alive"]
     assert figure(alive, "val_top1") == alive.history["val/top1"][2] == 0.9
     assert figure(alive, "seconds") == 100 and runs_module.epochs(alive) == 3
@@ -222,8 +222,8 @@ def test_folders_are_searched_and_links_in_a_circle_are_harmless(folder, monkeyp
         run_directories.write_run(folder / name, run_directories.result(name=name))
     (folder / "deep" / "circle").symlink_to(folder, target_is_directory=True)
     (folder / "again").symlink_to(folder / "10", target_is_directory=True)
-    runs, said = read(folder)
-    assert said == [] and list(runs) == ["1", "good", "inside", "9", "10"]
+    runs, messages = read(folder)
+    assert messages == [] and list(runs) == ["1", "good", "inside", "9", "10"]
     assert len(read_runs([folder, folder / "10", folder / "9" / "result.json"], pytest.fail)) == 5
     monkeypatch.chdir(folder)
     assert read_runs(["9"], pytest.fail)[0].path == "9"

@@ -64,9 +64,9 @@ def test_an_index_that_was_loaded_is_saved(tmp_path):
 
 def test_mixed_precision_leaves_the_index_alone():
     layer = ChannelSelection(300, dtype="mixed_bfloat16")
-    found = layer(draw(1, 2, 2, 600))
+    outputs = layer(draw(1, 2, 2, 600))
     assert "int" in layer.index.dtype and keras.ops.convert_to_numpy(layer.index)[-1] == 598
-    assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
+    assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
 
 
 @pytest.mark.parametrize("groups", [1, 2, 8])

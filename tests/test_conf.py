@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 from helpers.checks import refusal
 from helpers.paths import CONF
 from helpers.processes import run_code
-from helpers.training import composed
+from helpers.training import compose_config
 from zoo import registry
 from zoo.datasets.config import DatasetConfig
 from zoo.training.settings import check
@@ -22,21 +22,21 @@ KEY = re.compile(r"^ *[\w]+:(?! *# *@)")
 
 def refused(*overrides):
     """The sentence with which these overrides are refused."""
-    sentence = refusal(lambda: check(composed(*overrides)))
+    sentence = refusal(lambda: check(compose_config(*overrides)))
     assert sentence.endswith((".", "?", ")"))
     return sentence
 
 
 def unexplained(text):
     """Keys with no comment beside or above them, but for the defaults list and bare sections of the last column."""
-    lines, found, inside = text.splitlines(), [], False
+    lines, unexplained_keys, inside = text.splitlines(), [], False
     for above, line in zip(["", *lines], lines, strict=False):
         inside = line.startswith("defaults:") or (inside and line.startswith((" ", "-")))
         if inside or not KEY.match(line):
             continue
         if "  # " not in line and " # " not in line and not above.lstrip().startswith("#"):
-            found.append(line.strip())
-    return found
+            unexplained_keys.append(line.strip())
+    return unexplained_keys
 
 
 SECTIONS = {"model:", "dataset:", "recipe:", "job:", "run:", "sweep:", "formatters:", "handlers:", "console:"}
@@ -66,9 +66,9 @@ def test_every_option_composes_and_is_allowed(group, option):
         needed, value = needed
         expected = f"{needed} has no value yet: give it on the command line, {needed}=VALUE."
         assert refused(override) == expected
-        check(composed(override, f"{needed}={value}"))
+        check(compose_config(override, f"{needed}={value}"))
     else:
-        check(composed(override))
+        check(compose_config(override))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_every_option_composes_and_is_allowed(group, option):
     ],
 )
 def test_every_model_is_the_published_network(model, name, groups):
-    settings = check(composed(*f"model={model}".split()))
+    settings = check(compose_config(*f"model={model}".split()))
     assert settings.model == registry.variant(name)
     assert (settings.model.name, settings.groups) == (name, groups)
 
@@ -123,7 +123,7 @@ def test_every_model_file_says_what_groups_means():
     ],
 )
 def test_overrides_reach_the_model(overrides, name):
-    settings = check(composed(*overrides.split()))
+    settings = check(compose_config(*overrides.split()))
     assert settings.model.name == name
     if groups := re.search(r"groups=(\d+)", overrides):
         assert settings.model.groups == settings.groups == int(groups[1])
@@ -141,20 +141,20 @@ def test_overrides_reach_the_model(overrides, name):
     ],
 )
 def test_small_images_keep_their_resolution_unless_told_otherwise(overrides, small, chosen):
-    settings = check(composed(*overrides.split()))
+    settings = check(compose_config(*overrides.split()))
     assert (settings.small_stem, settings.small_stem_chosen) == (small, chosen)
 
 
 def test_experiments_and_debugging_set_what_they_say():
-    settings = check(composed("experiment=fashion_mnist_mobilenet_v2"))
+    settings = check(compose_config("experiment=fashion_mnist_mobilenet_v2"))
     assert (settings.model.name, settings.dataset.name) == ("mobilenetv2_100", "fashion_mnist")
-    settings = check(composed("experiment=fashion_mnist_mobilenet_v2", "groups=4", "seed=3"))
+    settings = check(compose_config("experiment=fashion_mnist_mobilenet_v2", "groups=4", "seed=3"))
     assert (settings.groups, settings.seed) == (4, 3)
-    fast = check(composed("debug=fast", "model=mobilenet_v2"))
+    fast = check(compose_config("debug=fast", "model=mobilenet_v2"))
     assert (fast.limit_steps, fast.recipe.epochs, fast.tracking.mode) == (3, 2, "disabled")
-    overfit = check(composed("debug=overfit"))
+    overfit = check(compose_config("debug=overfit"))
     assert (overfit.dataset.train_split, overfit.recipe.schedule) == ("train[:64]", "constant")
-    stronger = check(composed("debug=overfit", "recipe.epochs=7", "tracking=offline"))
+    stronger = check(compose_config("debug=overfit", "recipe.epochs=7", "tracking=offline"))
     assert (stronger.recipe.epochs, stronger.tracking.mode) == (7, "offline")
 
 
@@ -228,7 +228,7 @@ from hydra.errors import HydraException
 
 pathlib.Path("model.yaml").write_text("defaults: [base, _self_]\\ngroups: 32\\n")
 
-def composed(frozen, *overrides):
+def compose_config(frozen, *overrides):
     kind = dataclass(frozen=frozen)(type("Network", (), {"__annotations__": {"groups": int}, "groups": 1}))
     ConfigStore.instance().store(name="base", node=kind)
     try:
@@ -237,9 +237,9 @@ def composed(frozen, *overrides):
     except HydraException as error:
         return str(error) + str(error.__cause__)
 
-print(composed(True))
-print(composed(False, "+grups=2"))
-print(composed(False, "groups=2.5"))
+print(compose_config(True))
+print(compose_config(False, "+grups=2"))
+print(compose_config(False, "groups=2.5"))
 """
 
 

@@ -71,8 +71,8 @@ def test_the_head_can_have_a_hidden_layer():
 def test_groups_reach_every_spatial_convolution():
     model = zoo.create(TINY, 2, (32, 32, 3), groups=8)
     assert model.name == "tiny_g8"
-    found = {layer.groups for layer in model.layers if layer.name.endswith(".conv_dw")}
-    assert found == {8}
+    spatial_groups = {layer.groups for layer in model.layers if layer.name.endswith(".conv_dw")}
+    assert spatial_groups == {8}
 
 
 @pytest.mark.parametrize("dense", [True, False])
@@ -96,8 +96,8 @@ def test_mixed_precision():
         keras.config.set_dtype_policy("float32")
     model.set_weights(exact.get_weights())
     images = inputs_of(model)
-    (expected,), (found,) = numpy(exact(images)), numpy(model(images))
-    assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+    (expected,), (actual,) = numpy(exact(images)), numpy(model(images))
+    assert np.abs(actual - expected).max() < 0.1 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize(("make", "sentence"), [

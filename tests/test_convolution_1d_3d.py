@@ -22,11 +22,11 @@ def compare(kernel_size, groups, strides, dilation, padding, dtype, tolerance):
     images = draw(*INPUTS[len(kernel_size)], dtype=dtype)
     kernel = draw(*kernel_size, 8 // groups, 16, dtype=dtype)
     arguments = strides, padding, dilation
-    found = values_and_gradients(lambda x, w: grouped_convolution(x, w, *arguments), images, kernel)
-    assert found[0].dtype == dtype
+    actual = values_and_gradients(lambda x, w: grouped_convolution(x, w, *arguments), images, kernel)
+    assert actual[0].dtype == dtype
     images, kernel = images.astype("float64"), kernel.astype("float64")
     check_all_close(
-        found,
+        actual,
         values_and_gradients(lambda x, w: definition.grouped_convolution(x, w, *arguments), images, kernel),
         tolerance,
     )

@@ -118,11 +118,11 @@ def test_every_validation_example_comes_once(digits, cache):
     images, labels = arrays(data.validation)
     assert data.validation.cardinality() == 4
     expected = list(tfds.as_numpy(tfds.load("digits", split="validation", data_dir=digits.data_dir)))
-    wanted = [((example["image"] / 255 - 0.3) / 0.4).astype(np.float32) for example in expected]
+    normalised = [((example["image"] / 255 - 0.3) / 0.4).astype(np.float32) for example in expected]
     assert len(images) == 360
     key = [np.round(image, 4).tobytes() for image in images]
-    assert sorted(key) == sorted(np.round(image, 4).tobytes() for image in wanted)
-    np.testing.assert_allclose(images, wanted, atol=1e-5)
+    assert sorted(key) == sorted(np.round(image, 4).tobytes() for image in normalised)
+    np.testing.assert_allclose(images, normalised, atol=1e-5)
     assert labels.tolist() == [example["label"] for example in expected]
     assert_same(data.validation, data.validation)
 
@@ -237,8 +237,8 @@ def test_shift_and_flip_moves_whole_pixels_and_fills_with_zeros():
                 padded = np.pad(images[0, :, :, 0], 2)
                 crop = padded[down : down + 6, right : right + 6]
                 possible[(crop[:, ::-1] if mirrored else crop).tobytes()] = (mirrored, down, right)
-    seen = {possible[image.tobytes()] for image in moved}
-    assert len(seen) > 40  # of 50
+    shifts = {possible[image.tobytes()] for image in moved}
+    assert len(shifts) > 40  # of 50
     assert augment.shift_and_flip(images, None, DatasetConfig(image_size=6)) is images
 
 

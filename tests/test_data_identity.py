@@ -127,8 +127,8 @@ def test_the_processor_is_that_of_the_system():
 def test_kernels_that_are_off_and_threads_that_are_set_are_told():
     code = "import json; from zoo import hardware as h; print(json.dumps(h.described() | {'k': h.kernels()}))"
     output = run_code(code, BLOCKS_KERNELS="off", TF_NUM_INTRAOP_THREADS="1")
-    told = json.loads(output.splitlines()[-1])
-    assert told["k"] is False and told["threads"] == 1
+    facts = json.loads(output.splitlines()[-1])
+    assert facts["k"] is False and facts["threads"] == 1
 
 
 def test_changes_of_the_work_tree_are_told_apart(tmp_path, monkeypatch):

@@ -103,8 +103,8 @@ def test_equal_images_are_augmented_differently_in_every_place_and_epoch(tmp_pat
         (tmp_path / "train" / "b" / f"{index}.png").write_bytes(image)
     for augmentation in ({"crop_padding": 8}, {"random_resized_crop": True}):
         data = load(folder_config(tmp_path, cache=cache, **augmentation), batch_size=3, seed=0)
-        seen = [rows(arrays(data.epoch(number))[0]) for number in range(2)]
-        assert len(set(seen[0])) >= 8 and len(set(seen[0] + seen[1])) >= 15  # of 289 shifts, or any box
+        epochs = [rows(arrays(data.epoch(number))[0]) for number in range(2)]
+        assert len(set(epochs[0])) >= 8 and len(set(epochs[0] + epochs[1])) >= 15  # of 289 shifts, or any box
 
 
 def test_caching_does_not_change_an_image_folder(tmp_path):

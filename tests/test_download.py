@@ -155,11 +155,11 @@ def test_an_interrupt_keeps_what_has_come(server, tmp_path):
 
 
 def archive(**members: bytes) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as opened:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as opened:
         for name, content in members.items():
             opened.writestr(name, content)
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 def test_the_one_file_of_an_archive_is_unpacked(server, tmp_path):

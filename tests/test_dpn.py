@@ -34,11 +34,11 @@ def test_one_path_is_added_to_and_the_other_grows(separate, project):
     if project:
         layer = model.get_layer("block.c1x1_w_s2.conv")
         assert layer.filters == RESIDUAL + 2 * GROWTH
-        seen = np.maximum(values[:, ::2, ::2] / np.sqrt(1 + 1e-3), 0)
-        expected = seen @ layer.get_weights()[0][0, 0]
-    found = model(values, training=False).numpy()
-    np.testing.assert_allclose(found[..., :-GROWTH], expected, atol=1e-5)
-    np.testing.assert_array_equal(found[..., -GROWTH:], 0)
+        activated = np.maximum(values[:, ::2, ::2] / np.sqrt(1 + 1e-3), 0)
+        expected = activated @ layer.get_weights()[0][0, 0]
+    actual = model(values, training=False).numpy()
+    np.testing.assert_allclose(actual[..., :-GROWTH], expected, atol=1e-5)
+    np.testing.assert_array_equal(actual[..., -GROWTH:], 0)
 
 
 def test_both_forms_of_the_last_convolution_compute_the_same():

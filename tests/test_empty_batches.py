@@ -10,6 +10,7 @@ import zoo
 from blocks.kernels import build
 from blocks.ops.grouped_conv import VOLUMES
 from blocks.ops.implementation import NAMES
+from helpers.tensors import drawn
 
 IMAGES, VOLUMES_SHAPE = (0, 9, 9, 32), (0, 5, 6, 4, 32)
 
@@ -48,7 +49,7 @@ LAYERS = {
     "average": (lambda: blocks.PaddedPooling2D("average", 3, 2, "same"), IMAGES),
     "maximum, channels first": (lambda: blocks.PaddedPooling2D("max", 3, 2, 1, "channels_first"), (0, 32, 9, 9)),
     "average of few channels": (lambda: blocks.PaddedPooling2D("average", 3, 2, 1), (0, 9, 9, 3)),
-    "shuffle": (lambda: blocks.ChannelShuffle(4, pieces=2), IMAGES),
+    "shuffle": (lambda: blocks.ChannelShuffle(4, num_outputs=2), IMAGES),
     "mean": (blocks.ImageMean, IMAGES),
     "selection": (lambda: blocks.ChannelSelection(8, 2), IMAGES),
     "local response": (blocks.LocalResponseNormalization, IMAGES),
@@ -188,7 +189,7 @@ def test_a_model_trains_on_after_an_empty_batch():
             blocks.Dense(1),
         ]
     )
-    optimizer, images = keras.optimizers.SGD(0.1), tf.ones((4, 8, 8, 3))
+    optimizer, images = keras.optimizers.SGD(0.1), drawn(4, 8, 8, 3)  # of equal pixels normalisation leaves nothing
 
     @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 3))])
     def step(x):

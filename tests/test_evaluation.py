@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 import zoo
-from helpers.training import QUICK, command, configured, left_in
+from helpers.training import QUICK, command, config_with_data, read_run
 from train import train
 from zoo.datasets import pipeline as data
 from zoo.datasets.config import DatasetConfig
@@ -26,29 +26,29 @@ from zoo.training.settings import check
 
 @pytest.fixture(scope="module")
 def trained(data_dir, tmp_path_factory):
-    cfg = configured(data_dir, *QUICK, "limit_steps=8", "recipe.learning_rate=0.01", "recipe.batch_size=50")
+    cfg = config_with_data(data_dir, *QUICK, "limit_steps=8", "recipe.learning_rate=0.01", "recipe.batch_size=50")
     directory = tmp_path_factory.mktemp("trained")
     return cfg, directory, train(cfg, directory)
 
 
 def test_a_run_leaves_what_was_confused_with_what(trained):
     cfg, directory, result = trained
-    told = json.loads((directory / "evaluation.json").read_text())
-    assert told.keys() == {"split", "classes", "confusion"}
-    assert told["split"] == "validation" and told["classes"] == [str(digit) for digit in range(10)]
+    saved = json.loads((directory / "evaluation.json").read_text())
+    assert saved.keys() == {"split", "classes", "confusion"}
+    assert saved["split"] == "validation" and saved["classes"] == [str(digit) for digit in range(10)]
     model = keras.models.load_model(directory / "model.keras")
     images, labels = zip(*data.load(check(cfg).dataset, 50, 0).validation.as_numpy_iterator(), strict=True)
     predicted = np.concatenate([model.predict_on_batch(some).argmax(1) for some in images])
     labels = np.concatenate(labels)
     expected = Counter(zip(labels.tolist(), predicted.tolist(), strict=True))
     assert len(labels) == sum(expected.values()) == 360
-    assert {(true, guess): count for true, guess, count in told["confusion"]} == expected
+    assert {(true, guess): count for true, guess, count in saved["confusion"]} == expected
     assert sum(expected[digit, digit] for digit in range(10)) == pytest.approx(360 * result["val_top1"])
 
 
 def test_a_run_tells_its_configuration_its_process_and_when_each_epoch_ended(trained):
     cfg, directory, result = trained
-    rows, _ = left_in(directory)
+    rows, _ = read_run(directory)
     assert result["family"] == "mobilenet_v1"
     assert result["config"] == OmegaConf.to_container(cfg, resolve=True)
     assert (result["process"]["host"], result["process"]["pid"]) == (socket.gethostname(), os.getpid())
@@ -66,7 +66,7 @@ def test_a_killed_run_tells_what_it_cost_and_which_process_it_was(data_dir, tmp_
         assert line
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
-    rows, result = left_in(tmp_path / "run")
+    rows, result = read_run(tmp_path / "run")
     assert result["status"] == "running" and result["process"]["pid"] == process.pid
     assert result["parameters"] > 200_000 and result["macs"] > 200_000 and result["activations"] > 5_000
     assert result["config"]["recipe"]["epochs"] == 500 and len(rows) >= 2
@@ -78,8 +78,8 @@ def test_ctrl_c_while_a_run_measures_costs_nothing_that_was_learnt(data_dir, tmp
 
     monkeypatch.setattr(run, "evaluate", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(configured(data_dir, *QUICK, "recipe.epochs=1"), tmp_path)
-    rows, result = left_in(tmp_path)
+        train(config_with_data(data_dir, *QUICK, "recipe.epochs=1"), tmp_path)
+    rows, result = read_run(tmp_path)
     assert (result["status"], result["latency_seconds"]) == ("interrupted", None)
     assert result["val_top1"] == rows[-1]["val/top1"] and result["train_images_per_second"] > 0
     assert keras.models.load_model(tmp_path / "model.keras").count_params() > result["parameters"]
@@ -91,9 +91,9 @@ def test_measuring_is_neither_part_of_the_peak_memory_nor_may_it_fail_a_run(data
         raise OSError(f"{len(b'x' * 2**30):,} bytes\nand no result")
 
     monkeypatch.setattr(run, "latency_seconds", waste)
-    result = train(configured(data_dir, *QUICK, "recipe.epochs=1"), tmp_path)
+    result = train(config_with_data(data_dir, *QUICK, "recipe.epochs=1"), tmp_path)
     assert (result["status"], result["latency_seconds"]) == ("finished", None)
-    assert result["peak_memory_bytes"] < left_in(tmp_path)[0][-1]["peak_memory_bytes"] + 2**29
+    assert result["peak_memory_bytes"] < read_run(tmp_path)[0][-1]["peak_memory_bytes"] + 2**29
     assert "The latency of one image was not measured: 1,073,741,824 bytes and no result." in capsys.readouterr().err
 
 
@@ -107,7 +107,7 @@ def classifier():
 
 @pytest.mark.parametrize("batch_size, worst", [(64, 5), (360, 5), (7, 32)])
 def test_the_worst_mistakes_are_those_with_the_least_chance_for_the_truth(classifier, digits, batch_size, worst):
-    found = evaluation.evaluate(classifier, data.load(digits, batch_size, 0), digits, worst)
+    outcome = evaluation.evaluate(classifier, data.load(digits, batch_size, 0), digits, worst)
     source = tfds.load("digits", split="validation", data_dir=digits.data_dir, as_supervised=True)
     images, labels = zip(*tfds.as_numpy(source), strict=True)
     normalised = (np.stack(images) / 255 - digits.mean[0]) / digits.std[0]
@@ -115,8 +115,8 @@ def test_the_worst_mistakes_are_those_with_the_least_chance_for_the_truth(classi
     of_truth = chances[np.arange(360), labels]
     wrong = np.flatnonzero(chances.argmax(1) != labels)
     expected = wrong[np.argsort(of_truth[wrong])][:worst]
-    assert [mistake.position for mistake in found.mistakes] == expected.tolist() and len(expected) == worst
-    for mistake in found.mistakes:
+    assert [mistake.position for mistake in outcome.mistakes] == expected.tolist() and len(expected) == worst
+    for mistake in outcome.mistakes:
         chance = chances[mistake.position]
         assert (mistake.true, mistake.predicted) == (labels[mistake.position], chance.argmax())
         assert mistake.true_probability == pytest.approx(chance[mistake.true], rel=1e-4)
@@ -125,7 +125,7 @@ def test_the_worst_mistakes_are_those_with_the_least_chance_for_the_truth(classi
         assert mistake.pixels.dtype == np.uint8
         assert (mistake.pixels == images[mistake.position][..., 0]).all()
     recognised = np.bincount(np.asarray(labels)[chances.argmax(1) == labels], minlength=10)
-    counts = found.per_class()
+    counts = outcome.per_class()
     assert [name for name, *_ in counts] == [str(digit) for digit in range(10)]
     assert [images for _, images, _ in counts] == np.bincount(labels).tolist()
     assert [right for *_, right in counts] == recognised.tolist()
@@ -135,10 +135,11 @@ def test_a_network_whose_outputs_are_no_numbers_is_evaluated_too(digits):
     images = keras.Input((8, 8, 1))
     model = keras.Model(images, keras.layers.Dense(10)(keras.layers.Flatten()(images)))
     model.layers[-1].kernel.assign(np.full((64, 10), np.nan))
-    found = evaluation.evaluate(model, data.load(digits, 64, 0), digits, 4)
-    assert sum(found.confusion.values()) == 360
-    assert [mistake.loss for mistake in found.mistakes] == [np.inf] * 4
-    assert [mistake.position for mistake in found.mistakes] == sorted(mistake.position for mistake in found.mistakes)
+    outcome = evaluation.evaluate(model, data.load(digits, 64, 0), digits, 4)
+    assert sum(outcome.confusion.values()) == 360
+    assert [mistake.loss for mistake in outcome.mistakes] == [np.inf] * 4
+    positions = [mistake.position for mistake in outcome.mistakes]
+    assert positions == sorted(positions)
 
 
 def test_pixels_are_what_was_normalised():

@@ -37,10 +37,10 @@ def test_squeeze_and_excitation_equal_tensorflow(monkeypatch, shape, dtype):
     traced = tf.function(results, jit_compile=False)
     expected = {"BlocksImageMeans", "BlocksImageMeansGrad", "BlocksGate", "BlocksGateGrad"}
     assert expected <= operation_types(results, images, weights)
-    found = [results(images, weights), traced(images, weights)]
+    eager_and_traced = [results(images, weights), traced(images, weights)]
     monkeypatch.setattr(runtime, "library", lambda: None)
     plain = results(tf.cast(images, "float32"), tf.cast(weights, "float32"))
-    for ours in found:
+    for ours in eager_and_traced:
         for one, other in zip(ours, plain, strict=True):
             accuracy = 2e-5 if dtype == "float32" else 6e-2
             np.testing.assert_allclose(

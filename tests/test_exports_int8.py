@@ -42,10 +42,10 @@ def check_quantized(name: str, path) -> None:
     images = np.random.default_rng(0).standard_normal((16, SIZE, SIZE, 3)).astype("float32")
     model = zoo.fuse(calibrated(name, images))
     to_int8(model, path, images)
-    found = run_litert(litert(path)[0], images[:4])
+    outputs = run_litert(litert(path)[0], images[:4])
     expected = model.predict(images[:4], verbose=0)
-    assert len({tuple(logits) for logits in found}) == 4
-    assert np.abs(found - expected).max() < 0.5 * np.abs(expected).max()
+    assert len({tuple(logits) for logits in outputs}) == 4
+    assert np.abs(outputs - expected).max() < 0.5 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("key", ["resnext", "shufflenet_v2"])
@@ -100,5 +100,5 @@ def test_int8_pooling_of_negative_values(tmp_path):
     model = keras.Model(images, PaddedPooling2D("max", 3, 2, 1, "channels_last")(images))
     values = np.random.default_rng(0).standard_normal((4, 9, 9, 4)).astype("float32") - 3
     to_int8(model, tmp_path / "model.tflite", values)
-    found = run_litert(litert(tmp_path / "model.tflite")[0], values)
-    np.testing.assert_allclose(found, model(values), atol=0.05)
+    outputs = run_litert(litert(tmp_path / "model.tflite")[0], values)
+    np.testing.assert_allclose(outputs, model(values), atol=0.05)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from helpers.pictures import arrays, folder_config, write_folder
-from helpers.training import composed
+from helpers.training import compose_config
 from train import train
 from zoo.datasets.folders import image_suffixes, list_folder, shown
 from zoo.datasets.identity import data_identity
@@ -231,7 +231,7 @@ def test_a_run_lists_every_folder_once(pets, tmp_path, monkeypatch):
         *("model=mobilenet_v1", "model.width=0.25", "recipe.batch_size=6", "recipe.epochs=1", "recipe.warmup_epochs=0"),
         "tracking=disabled",
     ]
-    cfg = composed(*settings)
+    cfg = compose_config(*settings)
     listings = Counter()
 
     def counted(function):

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import blocks
 import zoo
-from helpers.randomized import check_same, kinds, normalizations, randomized
+from helpers.randomized import check_same, layer_types, normalizations, randomized
 from zoo.folding import report
 
 NORM, GROUPED = blocks.BatchNormalization, blocks.GroupedConv2D
@@ -18,7 +18,7 @@ def test_a_resnext_block_is_three_convolutions():
     model = randomized(keras.Model(images, blocks.resnext_block(images, 16, 8, 4, name="block")))
     fused = zoo.fuse(model)
     check_same(model, fused)
-    assert kinds(fused)[:4] == ["InputLayer"] + 3 * ["GroupedConv2D"]
+    assert layer_types(fused)[:4] == ["InputLayer"] + 3 * ["GroupedConv2D"]
     assert [layer.name for layer in fused.layers[1:4]] == ["block.conv1", "block.conv2", "block.conv3"]
     assert [layer.activation.__name__ for layer in fused.layers[1:4]] == ["relu"] * 3
 
@@ -95,7 +95,7 @@ def test_operations_that_are_no_layers():
     model = randomized(keras.Model(images, ops.relu(x)))
     fused = zoo.fuse(model)
     check_same(model, fused)
-    assert kinds(fused) == ["InputLayer"] + 3 * ["GroupedConv2D"]
+    assert layer_types(fused) == ["InputLayer"] + 3 * ["GroupedConv2D"]
     assert [layer.activation.__name__ for layer in fused.layers[1:]] == ["relu", "silu", "hard_sigmoid"]
 
 
@@ -111,7 +111,7 @@ def test_branches_that_are_summed_become_one_convolution():
     model = randomized(keras.Model(images, x))
     fused = zoo.fuse(model)
     check_same(model, fused)
-    assert kinds(fused) == ["InputLayer", *4 * ["GroupedConv2D"], "Identity"]
+    assert layer_types(fused) == ["InputLayer", *4 * ["GroupedConv2D"], "Identity"]
     assert [layer.kernel_size for layer in fused.layers[1:5]] == [(3, 3), (3, 3), (3, 3), (5, 5)]
     assert not report(model).left
 
@@ -124,7 +124,7 @@ def test_branches_beside_something_else_keep_it_as_their_residual():
     model = randomized(keras.Model(images, x))
     fused = zoo.fuse(model)
     check_same(model, fused)
-    assert kinds(fused) == ["InputLayer", "AveragePooling2D", "GroupedConv2D", "GroupedConv2D", "Identity"]
+    assert layer_types(fused) == ["InputLayer", "AveragePooling2D", "GroupedConv2D", "GroupedConv2D", "Identity"]
 
 
 def test_branches_of_open_sizes_that_may_not_fit_stay_apart():
@@ -133,7 +133,7 @@ def test_branches_of_open_sizes_that_may_not_fit_stay_apart():
     model = randomized(keras.Model(images, layers.Add()([same, explicit])))
     fused = zoo.fuse(model)
     check_same(model, fused)
-    assert "Conv2D" in kinds(fused)
+    assert "Conv2D" in layer_types(fused)
 
 
 def test_nested_models_stay_nested_and_are_fused():
@@ -144,7 +144,7 @@ def test_nested_models_stay_nested_and_are_fused():
     model = randomized(keras.Model(sides, layers.Dense(3)(layers.Flatten()(both))))
     fused = zoo.fuse(model)
     check_same(model, fused)
-    assert kinds(fused.get_layer("backbone")) == ["InputLayer", "Conv2D", "Identity"]
+    assert layer_types(fused.get_layer("backbone")) == ["InputLayer", "Conv2D", "Identity"]
     assert report(model).folded["backbone/" + parts[2].name] == "backbone/" + parts[1].name
 
 
@@ -154,4 +154,4 @@ def test_a_network_of_keras():
     fused = zoo.fuse(model)
     check_same(model, fused)
     assert not normalizations(fused)
-    assert set(kinds(fused)) & {"Conv2D", "GroupedConv2D", "ReLU", "Add"} == {"Conv2D", "Add"}
+    assert set(layer_types(fused)) & {"Conv2D", "GroupedConv2D", "ReLU", "Add"} == {"Conv2D", "Add"}

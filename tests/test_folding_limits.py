@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import blocks
 import zoo
-from helpers.randomized import check_same, inputs_of, kinds, normalizations, numpy, randomized
+from helpers.randomized import check_same, inputs_of, layer_types, normalizations, numpy, randomized
 from zoo.folding import report
 
 GROUPED, NORM = blocks.GroupedConv2D, blocks.BatchNormalization
@@ -78,36 +78,36 @@ STAYS = {  # what is put behind the convolution -> a part of the reason that is 
 @pytest.mark.parametrize("reason", STAYS)
 def test_what_cannot_be_folded_stays_and_says_why(reason):
     model = behind(STAYS[reason])
-    found = report(model)
-    assert len(found.left) == 1 and reason in next(iter(found.left.values()))
-    assert next(iter(found.left.values())) in str(found)
+    plan = report(model)
+    assert len(plan.left) == 1 and reason in next(iter(plan.left.values()))
+    assert next(iter(plan.left.values())) in str(plan)
     check_same(model, fused := zoo.fuse(model))
     assert len(normalizations(fused)) == 1
 
 
 def test_activations_and_sums_stay_where_they_cannot_go():
     def make(images, x):
-        kept = layers.ReLU(negative_slope=0.1)(x)  # no function of keras.activations has this slope by itself
-        x = layers.Activation(bent)(layers.Conv2D(4, 3, padding="same")(kept))  # Keras's convolution adds nothing
-        return layers.Add()([x, layers.Conv2D(4, 1)(kept), layers.Conv2D(4, 1, activation="relu")(images)])
+        bounded = layers.ReLU(negative_slope=0.1)(x)  # no function of keras.activations has this slope by itself
+        x = layers.Activation(bent)(layers.Conv2D(4, 3, padding="same")(bounded))  # Keras's convolution adds nothing
+        return layers.Add()([x, layers.Conv2D(4, 1)(bounded), layers.Conv2D(4, 1, activation="relu")(images)])
 
     model = behind(make)
     fused = zoo.fuse(model)
     check_same(model, fused)
-    assert sorted(set(kinds(fused))) == ["Add", "Conv2D", "Flatten", "GroupedConv2D", "InputLayer", "ReLU"]
+    assert sorted(set(layer_types(fused))) == ["Add", "Conv2D", "Flatten", "GroupedConv2D", "InputLayer", "ReLU"]
     assert bent in [getattr(layer, "activation", None) for layer in fused.layers]
 
 
 def test_a_sum_of_different_shapes_is_no_residual():
     model = behind(lambda _, x: layers.Add()([x, ops.mean(x, axis=(1, 2), keepdims=True)]))
     check_same(model, fused := zoo.fuse(model))
-    assert "Add" in kinds(fused)
+    assert "Add" in layer_types(fused)
 
 
 def test_a_change_of_type_is_no_identity():
     model = behind(lambda _, x: layers.Dropout(0.5, dtype="float16")(x))
     check_same(model, fused := zoo.fuse(model))
-    assert "Dropout" in kinds(fused)
+    assert "Dropout" in layer_types(fused)
 
 
 def test_layers_with_state_of_their_own_are_copied_with_it():
@@ -146,11 +146,11 @@ def test_the_original_is_not_touched():
     model.compile("adam", "mse")
     images = inputs_of(model)
     model.train_on_batch(images, np.zeros((3, 4), "float32"))
-    kept = [variable.numpy() for variable in (*model.variables, *model.optimizer.variables)]
+    before = [variable.numpy() for variable in (*model.variables, *model.optimizer.variables)]
     calls = [len(layer._inbound_nodes) for layer in model.layers]
     fused = zoo.fuse(model)
     after = [*model.variables, *model.optimizer.variables]
-    assert all(np.array_equal(old, new) for old, new in zip(kept, after, strict=True))
+    assert all(np.array_equal(old, new) for old, new in zip(before, after, strict=True))
     assert [len(layer._inbound_nodes) for layer in model.layers] == calls
     assert model.trainable and model.trainable_weights and model.get_layer("block.bn1").trainable
     assert not fused.trainable and not fused.trainable_weights and not fused.compiled
@@ -168,7 +168,7 @@ def test_files_of_a_fused_network(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(images), expected)
-    assert not loaded.trainable and kinds(loaded) == kinds(model)
+    assert not loaded.trainable and layer_types(loaded) == layer_types(model)
 
     model.export(tmp_path / "saved", verbose=False)
     exported = tf.saved_model.load(tmp_path / "saved")
@@ -234,10 +234,10 @@ def test_the_report_says_what_goes_where():
         layers.ReLU(name="relu"),
         layers.BatchNormalization(name="late"),
     ])  # fmt: skip
-    found = report(model)
-    assert found.folded == {"norm": "conv", "relu": "conv"} and found.removed == ["drop"]
-    assert found.replaced == {"conv": "GroupedConv2D"} and list(found.left) == ["late"]
-    assert str(found).splitlines() == [
+    plan = report(model)
+    assert plan.folded == {"norm": "conv", "relu": "conv"} and plan.removed == ["drop"]
+    assert plan.replaced == {"conv": "GroupedConv2D"} and list(plan.left) == ["late"]
+    assert str(plan).splitlines() == [
         "folded    norm into conv",
         "folded    relu into conv",
         "removed   drop, which does nothing at inference",

@@ -21,8 +21,8 @@ def test_resizing_takes_the_pixel_above_and_to_the_left(small, large):
     x, like = draw(2, small, small + 1, 3), draw(2, large, large + 2, 5)
     rows = np.arange(large) * small // large
     columns = np.arange(large + 2) * (small + 1) // (large + 2)
-    found = ResizeLike()(x, like)
-    np.testing.assert_array_equal(found, x[:, rows][:, :, columns])
+    actual = ResizeLike()(x, like)
+    np.testing.assert_array_equal(actual, x[:, rows][:, :, columns])
 
 
 def test_resizing_keeps_types_gradients_and_unknown_sizes():
@@ -30,8 +30,8 @@ def test_resizing_keeps_types_gradients_and_unknown_sizes():
     outputs = ResizeLike(dtype="bfloat16")(inputs, like)
     assert outputs.shape == (None, None, None, 3)
     model = keras.Model([inputs, like], outputs)
-    found = model([draw(1, 3, 3, 3), draw(1, 7, 7, 5)])
-    assert found.shape == (1, 7, 7, 3) and keras.backend.standardize_dtype(found.dtype) == "bfloat16"
+    actual = model([draw(1, 3, 3, 3), draw(1, 7, 7, 5)])
+    assert actual.shape == (1, 7, 7, 3) and keras.backend.standardize_dtype(actual.dtype) == "bfloat16"
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -46,7 +46,7 @@ def test_resizing_keeps_types_gradients_and_unknown_sizes():
 def test_half_of_a_ghost_module_is_derived_from_the_other_half():
     model = model_of(ghost_module, (6, 6, 4), 8)
     x = draw(2, 6, 6, 4)
-    found = np.array(model(x))
+    actual = np.array(model(x))
     primary = keras.ops.convert_to_numpy(model.get_layer("block.primary_conv.0").kernel)[0, 0]
     cheap = keras.ops.convert_to_numpy(model.get_layer("block.cheap_operation.0").kernel)[:, :, 0]
     scale = 1 / np.sqrt(1 + 1e-5)
@@ -54,7 +54,7 @@ def test_half_of_a_ghost_module_is_derived_from_the_other_half():
     padded = np.pad(intrinsic, ((0, 0), (1, 1), (1, 1), (0, 0)))
     ghosts = sum(padded[:, i : i + 6, j : j + 6] * cheap[i, j] for i in range(3) for j in range(3))
     expected = np.concatenate([intrinsic, np.maximum(ghosts * scale, 0)], axis=-1)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_attention_multiplies_the_ghost_module():

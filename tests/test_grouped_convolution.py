@@ -25,13 +25,13 @@ def compare(strides, dilation, padding, kernel_size, groups, dtype, tolerance):
     draw = np.random.default_rng(0)
     images = draw.standard_normal((2, 11, 14, CHANNELS)).astype(dtype)
     kernel = draw.standard_normal((*kernel_size, CHANNELS // groups, FILTERS)).astype(dtype)
-    found = values_and_gradients(lambda x, w: grouped_convolution(x, w, strides, padding, dilation), images, kernel)
+    actual = values_and_gradients(lambda x, w: grouped_convolution(x, w, strides, padding, dilation), images, kernel)
     expected = values_and_gradients(
         lambda x, w: definition.grouped_convolution(x, w, strides, padding, dilation),
         images.astype("float64"),
         kernel.astype("float64"),
     )
-    for ours, plain in zip(found, expected, strict=True):
+    for ours, plain in zip(actual, expected, strict=True):
         assert ours.dtype == dtype
         check_close(ours, plain, tolerance)
 
@@ -65,11 +65,11 @@ def test_pointwise_convolutions(size, strides):
     draw = np.random.default_rng(1)
     images = draw.standard_normal((3, size, size, 6)).astype("float32")
     kernel = draw.standard_normal((1, 1, 6, 5)).astype("float32")
-    found = values_and_gradients(lambda x, w: grouped_convolution(x, w, strides), images, kernel)
+    actual = values_and_gradients(lambda x, w: grouped_convolution(x, w, strides), images, kernel)
     expected = values_and_gradients(
         lambda x, w: definition.grouped_convolution(x, w, strides, "valid", (1, 1)), images, kernel
     )
-    for ours, plain in zip(found, expected, strict=True):
+    for ours, plain in zip(actual, expected, strict=True):
         np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-4)
 
 
@@ -94,13 +94,13 @@ def test_as_many_groups_as_channels_is_depthwise(dtype, multiplier):
     draw = np.random.default_rng(3)
     images = draw.standard_normal((2, 9, 9, 6)).astype(dtype)
     kernel = draw.standard_normal((3, 3, 1, 6 * multiplier)).astype(dtype)
-    found = values_and_gradients(lambda x, w: grouped_convolution(x, w, (2, 2), "same"), images, kernel)
+    actual = values_and_gradients(lambda x, w: grouped_convolution(x, w, (2, 2), "same"), images, kernel)
     expected = values_and_gradients(
         lambda x, w: tf.nn.depthwise_conv2d(x, tf.reshape(w, (3, 3, 6, multiplier)), (1, 2, 2, 1), "SAME"),
         images,
         kernel,
     )
-    for ours, plain in zip(found, expected, strict=True):
+    for ours, plain in zip(actual, expected, strict=True):
         np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-4)
 
 

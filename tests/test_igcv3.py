@@ -13,8 +13,8 @@ from zoo.registry import variant
 def test_both_pointwise_convolutions_of_a_unit_are_in_groups(groups):
     inputs = keras.Input((8, 8, 16))
     model = keras.Model(inputs, igcv3_unit(inputs, 8, 96, groups, 2, name="unit"))
-    found = {layer.name: layer.groups for layer in model.layers if isinstance(layer, GroupedConv2D)}
-    assert found == {"unit.conv1.conv": groups, "unit.conv2.conv": 96, "unit.conv3.conv": groups}
+    layer_groups = {layer.name: layer.groups for layer in model.layers if isinstance(layer, GroupedConv2D)}
+    assert layer_groups == {"unit.conv1.conv": groups, "unit.conv2.conv": 96, "unit.conv3.conv": groups}
     assert model.output_shape == (None, 4, 4, 8)
 
 

@@ -54,12 +54,12 @@ def test_every_implementation_equals_the_definition(shape, dtype, tolerance):
 
         try:
             arguments = (tf.cast(images, dtype), tf.cast(kernel, dtype))
-            found = values_and_gradients(ours, *arguments, weights=tf.cast(weights, "float32"))
+            actual = values_and_gradients(ours, *arguments, weights=tf.cast(weights, "float32"))
         except ValueError as error:
             assert f"implementation={name!r} can't be used here" in str(error)
             continue
         ran.append(name)
-        for one, plain in zip(found, expected, strict=True):
+        for one, plain in zip(actual, expected, strict=True):
             assert one.dtype == dtype
             check_close(one, plain, tolerance)
     assert None in ran and len(ran) >= 4
@@ -184,15 +184,15 @@ def test_an_implementation_that_cannot_compute_it_says_why():
 
 
 def test_xla_is_seen_while_it_is_traced():
-    seen = []
+    in_xla = []
 
     def note(x):
-        seen.append(runtime.in_xla())
+        in_xla.append(runtime.in_xla())
         return x
 
     tf.function(note, jit_compile=True)(tf.ones(3))
     tf.function(note, jit_compile=False)(tf.ones(3))
-    assert seen == [True, False] and not runtime.in_xla()
+    assert in_xla == [True, False] and not runtime.in_xla()
 
 
 SHAPES_IN_XLA = [(32, 32, 3, 1, 8), (32, 64, 3, 2, 8), (24, 24, 3, 2, 24), (24, 36, 1, 1, 3)]

@@ -32,7 +32,7 @@ LAYERS = {
 }
 
 
-def made(name: str, dtype: str | None = None) -> tuple[keras.Layer, tuple]:
+def layer_and_inputs(name: str, dtype: str | None = None) -> tuple[keras.Layer, tuple]:
     """A layer, built, and the integers it is called on."""
     make, arguments = LAYERS[name]
     if dtype:
@@ -55,7 +55,7 @@ def test_every_layer_is_tried():
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "float64"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_integers_give_what_floats_give(name, policy):
-    layer, arguments = made(name, policy)
+    layer, arguments = layer_and_inputs(name, policy)
     for dtype in TYPES:
         numbers = [each.astype(dtype) for each in arguments]
         floats = layer(*(each.astype(layer.compute_dtype) for each in numbers))
@@ -70,7 +70,7 @@ def test_integers_give_what_floats_give(name, policy):
 
 @pytest.mark.parametrize("name", ["GroupedConv1D", "GroupedConv2D", "GroupedConv3D"])
 def test_a_convolution_of_integers_is_that_of_its_definition(name):
-    layer, (numbers,) = made(name)
+    layer, (numbers,) = layer_and_inputs(name)
     padding = layer.padding if isinstance(layer.padding, str) else tuple(layer.padding)
     kernel = tf.cast(layer.kernel.value, "float64")
     plain = grouped_convolution(tf.cast(numbers, "float64"), kernel, layer.strides, padding, layer.dilation_rate)
@@ -94,19 +94,19 @@ def test_a_convolution_of_integers_equals_keras():
 
 @pytest.mark.parametrize("function", [False, True])
 def test_a_residual_may_be_of_another_type(function):
-    layer, (numbers,) = made("GroupedConv2D")
+    layer, (numbers,) = layer_and_inputs("GroupedConv2D")
     call = tf.function(layer) if function else layer
     images = numbers.astype("float32")
     expected = layer(images, residual=images)
     for dtype in ("int32", "uint8", "float16", "float64"):
         np.testing.assert_array_equal(call(images, residual=numbers.astype(dtype)), expected)
         np.testing.assert_array_equal(call(numbers, residual=numbers.astype(dtype)), expected)
-    normal, _ = made("BatchNormalization")
+    normal, _ = layer_and_inputs("BatchNormalization")
     np.testing.assert_array_equal(normal(numbers, residual=numbers), normal(images, residual=images))
 
 
 def test_parts_of_a_shuffle_may_be_of_other_types():
-    layer, (numbers,) = made("ChannelShuffle")
+    layer, (numbers,) = layer_and_inputs("ChannelShuffle")
     images = numbers.astype("float32")
     parts = [numbers.astype("uint8"), images]
     np.testing.assert_array_equal(layer(parts), layer([images, images]))
@@ -115,7 +115,7 @@ def test_parts_of_a_shuffle_may_be_of_other_types():
 @pytest.mark.parametrize("sequential", [False, True])
 def test_a_model_takes_uint8_images(sequential):
     inputs = keras.Input((6, 5, 8), dtype="uint8")
-    stack = [made(name)[0] for name in ("GroupedConv2D", "ChannelShuffle", "DepthwiseSeparableConv2D")]
+    stack = [layer_and_inputs(name)[0] for name in ("GroupedConv2D", "ChannelShuffle", "DepthwiseSeparableConv2D")]
     if sequential:
         model = keras.Sequential([inputs, *stack])
     else:
@@ -133,7 +133,7 @@ def test_a_model_takes_uint8_images(sequential):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_complex_numbers_are_refused(name):
-    layer, arguments = made(name)
+    layer, arguments = layer_and_inputs(name)
     with pytest.raises(ValueError, match="Inputs of type complex64 are not allowed"):
         layer(*(each.astype("complex64") for each in arguments))
 

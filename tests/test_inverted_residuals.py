@@ -98,8 +98,10 @@ def test_strides_need_a_spatial_convolution():
 
 def test_a_table_unrolls_to_blocks():
     table = ((Row(2, 3, 2, 0, 20),), (Row(1, 5, 2, 6, 30, 0.25), Row(2, 3, 1, 3, 30)))
-    found = [(block.name, block.strides, block.expanded, block.channels, block.squeeze) for block in unroll(table, 8)]
-    assert found == [
+    unrolled = [
+        (block.name, block.strides, block.expanded, block.channels, block.squeeze) for block in unroll(table, 8)
+    ]
+    assert unrolled == [
         ("blocks.0.0", 2, 8, 24, 0),  # 20 and 30 rounded to multiples of 8
         ("blocks.0.1", 1, 24, 24, 0),
         ("blocks.1.0", 2, 144, 32, 6),  # a quarter of the block's input
@@ -109,14 +111,14 @@ def test_a_table_unrolls_to_blocks():
 
 
 def test_stochastic_depth_grows_linearly_and_features_are_the_last_of_their_resolution():
-    seen = []
+    rates = []
 
     def make(x, block, drop_path):
-        seen.append(drop_path)
+        rates.append(drop_path)
         return x + block.strides
 
     assert trunk(0, unroll(((Row(2, 3, 2, 0, 8),), (Row(2, 3, 2, 0, 8),)), 8), 0.2, make) == [0, 3, 6]
-    np.testing.assert_allclose(seen, [0, 0.05, 0.1, 0.15])
+    np.testing.assert_allclose(rates, [0, 0.05, 0.1, 0.15])
 
 
 def test_depth_is_shared_out_among_the_rows_of_a_stage():
@@ -173,8 +175,8 @@ def test_the_block_of_mixnet_drops_its_branch_in_training_alone():
     randomize(plain)
     dropping.set_weights(plain.get_weights())
     np.testing.assert_allclose(dropping(x, training=False), plain(x, training=False), atol=1e-5)
-    kept = [np.allclose(image, given) for image, given in zip(dropping(x, training=True), x, strict=True)]
-    assert any(kept), "at a rate of 0.9 some image passes unchanged"
+    unchanged = [np.allclose(image, original) for image, original in zip(dropping(x, training=True), x, strict=True)]
+    assert any(unchanged), "at a rate of 0.9 some image passes unchanged"
 
 
 @pytest.mark.parametrize("name", ["mobilenetv4_conv_small_035", "lcnet_035"])

@@ -106,6 +106,32 @@ def test_warnings_lie_beside_the_library_and_are_not_shown(tmp_path, monkeypatch
     assert capfd.readouterr().err.splitlines() == ["blocks: compiling CPU kernels, once for this machine ..."]
 
 
+@compiled
+def test_more_flags_make_another_library(tmp_path, monkeypatch):
+    """The compiler and the linker get them; a library of other flags is neither loaded nor replaced."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "kernels"
+    for name in ("compute", "tensorflow"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "small.cc").write_text(f"int {name}_number() {{ return NUMBER; }}\n")
+    shutil.copy(build.FOLDER / "build.py", folder)
+    other = module_of(folder)
+    with pytest.raises(other.BuildError, match="could not compile"):
+        other._built(tf)  # there is no NUMBER
+    libraries = set()
+    for flags in ("-DNUMBER=1", "-DNUMBER=2", "-DNUMBER=1 -DOTHER='two words'"):
+        monkeypatch.setenv("BLOCKS_KERNELS_FLAGS", flags)
+        libraries.add(other._built(tf))
+    assert len(libraries) == len(list((tmp_path / "cache").rglob("*.so"))) == 3
+    monkeypatch.setenv("BLOCKS_KERNELS_FLAGS", "-DNUMBER=1 -lno_such_library")
+    with pytest.raises(other.BuildError, match="could not compile") as error:
+        other._built(tf)
+    assert "no_such_library" in Path(re.search(r"see (\S+);", str(error.value))[1]).read_text()
+    monkeypatch.setenv("BLOCKS_KERNELS_FLAGS", "-DNUMBER='1")
+    with pytest.raises(other.BuildError, match="BLOCKS_KERNELS_FLAGS=.* is not a shell's list of words: No closing"):
+        other._built(tf)
+
+
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
 
@@ -115,7 +141,7 @@ def test_the_arithmetic_knows_no_tensorflow(path):
     text = path.read_text()
     for kind, name in INCLUDE.findall(text):
         if kind == "<":
-            assert re.fullmatch(r"[a-z_]+|immintrin\.h|arm_neon\.h", name), name
+            assert re.fullmatch(r"[a-z_]+|immintrin\.h|arm_neon\.h|sanitizer/asan_interface\.h", name), name
         else:
             assert (path.parent / name).resolve().is_relative_to(build.FOLDER / build.COMPUTE), name
             assert (path.parent / name).is_file(), name
@@ -279,8 +305,8 @@ def test_what_is_distributed_and_installed_has_every_source(tmp_path):
         assert {name.removeprefix(f"{package}/") for name in in_wheel if name.startswith(f"{package}/")} == files
         assert files_of(installed / package) == files
     program = "from blocks.kernels import build; print(build.__file__, *build.sources(), sep='\\n')"
-    found = python("-c", program, folder=tmp_path, PYTHONPATH=str(installed)).split("\n")[:-1]
+    printed = python("-c", program, folder=tmp_path, PYTHONPATH=str(installed)).split("\n")[:-1]
     place = installed / build.FOLDER.relative_to(ROOT)
-    assert found == [
+    assert printed == [
         str(place / path.relative_to(build.FOLDER)) for path in (build.FOLDER / "build.py", *build.sources())
     ]

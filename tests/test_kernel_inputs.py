@@ -13,7 +13,7 @@ from helpers.tensors import drawn
 
 pytestmark = needs_kernels
 
-STEPS = {"strides": [1, 1], "margins": [0, 0, 0, 0]}
+STEPS = {"strides": [1, 1], "explicit_padding": [0, 0, 0, 0]}
 NORM = {"epsilon": 1e-3, "rate": 0.1}
 WINDOW = {"average": True, "window": [2, 2], **STEPS}
 
@@ -107,7 +107,7 @@ def test_normalization_of_no_pixels_keeps_the_statistics():
 @pytest.mark.parametrize("groups", [1, 8, 32])
 def test_a_convolution_of_nothing_but_padding_is_its_bias(groups, size):
     images, bias = tf.ones((2, *size, 32)), drawn(32)
-    steps = {"strides": [1, 1], "margins": [2, 2, 2, 2]}
+    steps = {"strides": [1, 1], "explicit_padding": [2, 2, 2, 2]}
     kernel = tf.ones((3, 3, 32 // groups, 32))
     outputs = operations().blocks_spatial(images, kernel, [bias], [], **steps)
     shape = (2, size[0] + 2, size[1] + 2, 32)
@@ -123,10 +123,45 @@ def test_a_convolution_of_nothing_but_padding_is_its_bias(groups, size):
 
 
 def test_pooling_of_nothing_but_padding():
-    images, margins = tf.ones((2, 0, 4, 32)), {"window": [3, 3], "margins": [2, 2, 1, 1]}
-    np.testing.assert_array_equal(operations().blocks_pool(images, **WINDOW | margins).y, np.zeros((2, 2, 4, 32)))
+    images, padding = tf.ones((2, 0, 4, 32)), {"window": [3, 3], "explicit_padding": [2, 2, 1, 1]}
+    np.testing.assert_array_equal(operations().blocks_pool(images, **WINDOW | padding).y, np.zeros((2, 2, 4, 32)))
     with pytest.raises(tf.errors.InvalidArgumentError, match="maximum of a window without a pixel"):
-        operations().blocks_pool(images, **WINDOW | margins | {"average": False})
+        operations().blocks_pool(images, **WINDOW | padding | {"average": False})
+
+
+MOST = 2**31 - 1
+
+
+@pytest.mark.parametrize("strides", [(MOST, 1), (1, MOST), (MOST, MOST), (2**30, 2**30)])
+@pytest.mark.parametrize(("name", "groups"), [("spatial", 1), ("spatial", 4), ("spatial", 32), ("depthwise", 32)])
+def test_any_stride_beyond_the_images_is_like_another(name, groups, strides):
+    """There is one window then; products of the stride are beyond what an int counts."""
+    images, kernel = drawn(2, 7, 7, 32), drawn(3, 3, 1 if name == "depthwise" else 32 // groups, 32, seed=1)
+
+    def results(*strides):
+        steps = {"strides": strides, "explicit_padding": [1, 1, 1, 1]}
+        outputs = conv(name, images, kernel, **steps)
+        gradients = [
+            getattr(operations(), f"blocks_{name}_input_grad")(outputs, kernel, images.shape, **steps),
+            getattr(operations(), f"blocks_{name}_filter_grad")(images, outputs, kernel.shape, **steps),
+        ]
+        return [outputs, *gradients]
+
+    for huge, large in zip(results(*strides), results(*(min(stride, 9) for stride in strides)), strict=True):
+        np.testing.assert_allclose(huge, large, rtol=1e-5, atol=1e-4)
+
+
+def test_subsampling_and_pooling_by_any_stride():
+    images = drawn(2, 7, 7, 32)
+    corners = operations().blocks_subsample(images, strides=[MOST, MOST])
+    np.testing.assert_array_equal(corners, images[:, :1, :1])
+    gradients = operations().blocks_subsample_grad(corners, images.shape, strides=[MOST, MOST])
+    np.testing.assert_array_equal(gradients, np.pad(corners, ((0, 0), (0, 6), (0, 6), (0, 0))))
+    steps = {"window": [3, 3], "strides": [MOST, MOST], "explicit_padding": [0, 0, 0, 0], "average": False}
+    outputs, argmax = operations().blocks_pool(images, **steps)
+    np.testing.assert_array_equal(outputs, images.numpy()[:, :3, :3].max((1, 2), keepdims=True))
+    gradients = operations().blocks_pool_grad(tf.ones_like(outputs), argmax, images.shape, **steps)
+    np.testing.assert_array_equal(tf.reduce_sum(gradients, (1, 2)), np.ones((2, 32)))
 
 
 IMAGES = tf.ones((1, 4, 4, 32))
@@ -167,9 +202,16 @@ WRONG = {
         "as many sizes as parts",
     ),
     "more padding than an int counts": (
-        lambda x: conv("spatial", x, tf.ones((1, 1, 32, 32)), margins=[2**31 - 1] * 4),
-        "smaller than the kernel",
+        lambda x: conv("spatial", x, tf.ones((1, 1, 32, 32)), explicit_padding=[2**31 - 1] * 4),
+        "too large: at most 67108864",
     ),
+    **{
+        f"{name}, negative padding": (
+            lambda x, name=name: conv(name, x, tf.ones((1, 1, 1, 32)), explicit_padding=[0, 0, -1, 0]),
+            "explicit_padding is not negative, got -1",
+        )
+        for name in ("spatial", "depthwise")
+    },
     "the first of a number": (
         lambda x: operations().blocks_first(x[0, 0, 0, 0], tf.constant(1, tf.int64)),
         "images|rank",

@@ -15,7 +15,7 @@ from helpers.tensors import drawn, operation_types
 pytestmark = needs_kernels
 
 
-def plainly(monkeypatch):
+def without_kernels(monkeypatch):
     """From here on TensorFlow's own operations compute."""
     monkeypatch.setattr(runtime, "library", lambda: None)
 
@@ -44,9 +44,9 @@ def test_normalisation_equals_tensorflow(monkeypatch, activation, residual, trai
             total = tf.reduce_sum(outputs * weights)
         return [outputs, *([mean, variance] if training else []), *tape.gradient(total, watched)]
 
-    found = results()
-    plainly(monkeypatch)
-    for ours, plain in zip(found, results(), strict=True):
+    actual = results()
+    without_kernels(monkeypatch)
+    for ours, plain in zip(actual, results(), strict=True):
         np.testing.assert_allclose(ours, plain, atol=3e-5 * np.abs(plain).max(), rtol=0)
 
 
@@ -85,21 +85,21 @@ def test_not_a_number_and_infinity_pass_through():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("pieces", [1, 2, 3])
+@pytest.mark.parametrize("num_outputs", [1, 2, 3])
 @pytest.mark.parametrize("sizes, groups", [((60, 60), 2), ((60,), 3), ((10, 14), 4), ((7, 5, 18), 5), ((6, 6, 6), 3)])
-def test_shuffle_equals_tensorflow(monkeypatch, sizes, groups, pieces, dtype):
+def test_shuffle_equals_tensorflow(monkeypatch, sizes, groups, num_outputs, dtype):
     parts = [drawn(3, 5, 7, size, dtype=dtype, seed=size) for size in sizes]
-    weights = [drawn(3, 5, 7, sum(sizes) // pieces, dtype=dtype, seed=piece) for piece in range(pieces)]
+    weights = [drawn(3, 5, 7, sum(sizes) // num_outputs, dtype=dtype, seed=seed) for seed in range(num_outputs)]
 
     def results():
         with tf.GradientTape() as tape:
             tape.watch(parts)
-            outputs = channel_shuffle.shuffle(parts, groups, pieces)
+            outputs = channel_shuffle.shuffle(parts, groups, num_outputs)
         return [*outputs, *tape.gradient(outputs, parts, weights)]
 
-    found = results()
-    plainly(monkeypatch)
-    for ours, plain in zip(found, results(), strict=True):
+    actual = results()
+    without_kernels(monkeypatch)
+    for ours, plain in zip(actual, results(), strict=True):
         np.testing.assert_array_equal(ours, plain)
 
 
@@ -112,12 +112,12 @@ def small_network():
     return keras.Model(images, x)
 
 
-@pytest.mark.parametrize("wanted", ["both", "inputs", "kernel"])
+@pytest.mark.parametrize("requested", ["both", "inputs", "kernel"])
 @pytest.mark.parametrize("groups, size", [(1, 1), (4, 3), (32, 3)])
-def test_a_convolution_waits_for_both_gradients_and_computes_no_other(groups, size, wanted):
+def test_a_convolution_waits_for_both_gradients_and_computes_no_other(groups, size, requested):
     """Else TensorFlow leaves the kernels' gradients, and all that they need, for the end."""
     images, kernel = drawn(2, 8, 8, 32), drawn(size, size, 32 // groups, 32)
-    watched = {"both": [images, kernel], "inputs": [images], "kernel": [kernel]}[wanted]
+    watched = {"both": [images, kernel], "inputs": [images], "kernel": [kernel]}[requested]
 
     def gradients():
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -125,10 +125,10 @@ def test_a_convolution_waits_for_both_gradients_and_computes_no_other(groups, si
             outputs = conv2d.convolve(images, kernel, (1, 1), "same", (1, 1), implementation="custom_op")
         return tape.gradient(outputs, watched)
 
-    found = operation_types(gradients)
-    assert any(kind.endswith("InputGrad") for kind in found) == (wanted != "kernel")
-    assert any(kind.endswith("FilterGrad") for kind in found) == (wanted != "inputs")
-    assert ("BlocksTogether" in found) == (wanted == "both")
+    operations = operation_types(gradients)
+    assert any(kind.endswith("InputGrad") for kind in operations) == (requested != "kernel")
+    assert any(kind.endswith("FilterGrad") for kind in operations) == (requested != "inputs")
+    assert ("BlocksTogether" in operations) == (requested == "both")
     for eager, traced in zip(gradients(), tf.function(gradients, jit_compile=False)(), strict=True):
         np.testing.assert_allclose(eager, traced, rtol=1e-4, atol=1e-4)
 
@@ -145,9 +145,9 @@ def test_second_derivatives_equal_tensorflow(monkeypatch):
             size = tf.reduce_sum(inner.gradient(total, images) ** 2)
         return outer.gradient(size, model.trainable_variables)
 
-    found = penalty()
-    plainly(monkeypatch)
-    for ours, plain in zip(found, penalty(), strict=True):
+    actual = penalty()
+    without_kernels(monkeypatch)
+    for ours, plain in zip(actual, penalty(), strict=True):
         if plain is not None:  # a shift before a normalisation has no effect
             assert np.abs(ours - plain).max() <= 2e-3 * np.abs(plain).max() + 1e-3
 
@@ -160,11 +160,12 @@ def test_a_traced_step_consists_of_kernels():
             total = tf.reduce_sum(model(images, training=True))
         return tape.gradient(total, model.trainable_variables)
 
-    found = operation_types(step, drawn(2, 8, 8, 16))
-    assert {"BlocksNormTrain", "BlocksNormTrainGrad", "BlocksShuffle", "BlocksUnshuffle", "BlocksSubsample"} <= found
-    assert {"BlocksPointwise", "BlocksPointwiseInputGrad", "BlocksPointwiseFilterGrad"} <= found
-    assert {"BlocksDepthwise", "BlocksDepthwiseInputGrad", "BlocksDepthwiseFilterGrad"} <= found
-    assert not {kind for kind in found if "FusedBatchNorm" in kind or "Conv2D" in kind or kind == "Transpose"}
+    operations = operation_types(step, drawn(2, 8, 8, 16))
+    assert {"BlocksNormTrain", "BlocksNormTrainGrad", "BlocksShuffle", "BlocksUnshuffle"} <= operations
+    assert "BlocksSubsample" in operations
+    assert {"BlocksPointwise", "BlocksPointwiseInputGrad", "BlocksPointwiseFilterGrad"} <= operations
+    assert {"BlocksDepthwise", "BlocksDepthwiseInputGrad", "BlocksDepthwiseFilterGrad"} <= operations
+    assert not {kind for kind in operations if "FusedBatchNorm" in kind or "Conv2D" in kind or kind == "Transpose"}
 
 
 def test_exports_hold_tensorflow_operations_only(tmp_path):
@@ -186,7 +187,7 @@ def test_wrong_tensors_are_errors_and_not_crashes():
         operations.blocks_affine(tf.ones((1, 2, 2, 32)), tf.ones(31), tf.ones(32), [])
     with pytest.raises(tf.errors.InvalidArgumentError, match="wrong shape"):
         operations.blocks_depthwise_input_grad(
-            tf.ones((1, 9, 9, 32)), tf.ones((3, 3, 1, 32)), [1, 4, 4, 32], strides=[1, 1], margins=[1, 1, 1, 1]
+            tf.ones((1, 9, 9, 32)), tf.ones((3, 3, 1, 32)), [1, 4, 4, 32], strides=[1, 1], explicit_padding=[1, 1, 1, 1]
         )
     vectors = [tf.ones(0) for _ in range(4)]
     with pytest.raises(tf.errors.InvalidArgumentError, match="channels or more, got 0"):
@@ -198,7 +199,7 @@ def test_wrong_tensors_are_errors_and_not_crashes():
         operations.blocks_affine(tf.ones((1, 2, 2, 0)), *vectors[:2], [])
     with pytest.raises(tf.errors.InvalidArgumentError, match="smaller than the kernel"):
         operations.blocks_depthwise(
-            tf.ones((1, 2, 9, 32)), tf.ones((3, 3, 1, 32)), [], strides=[2, 2], margins=[0, 0, 0, 0]
+            tf.ones((1, 2, 9, 32)), tf.ones((3, 3, 1, 32)), [], strides=[2, 2], explicit_padding=[0, 0, 0, 0]
         )
 
 

@@ -147,21 +147,21 @@ def test_shuffle_is_the_papers_permutation():
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_pieces_of_a_shuffle_are_those_of_its_output(data_format):
+def test_the_outputs_of_a_shuffle_are_parts_of_the_whole(data_format):
     images = IMAGES if data_format == "channels_last" else IMAGES.transpose(0, 3, 1, 2)
-    layer = ChannelShuffle(4, data_format, pieces=2)
-    pieces = layer(images)
+    layer = ChannelShuffle(4, data_format, num_outputs=2)
+    outputs = layer(images)
     axis = -1 if data_format == "channels_last" else 1
-    for piece, expected in zip(pieces, np.split(ChannelShuffle(4, data_format)(images), 2, axis), strict=True):
-        np.testing.assert_array_equal(piece, expected)
-    assert [tuple(piece.shape) for piece in pieces] == layer.compute_output_shape(images.shape)
-    assert ChannelShuffle.from_config(layer.get_config()).pieces == 2
+    for output, expected in zip(outputs, np.split(ChannelShuffle(4, data_format)(images), 2, axis), strict=True):
+        np.testing.assert_array_equal(output, expected)
+    assert [tuple(output.shape) for output in outputs] == layer.compute_output_shape(images.shape)
+    assert ChannelShuffle.from_config(layer.get_config()).num_outputs == 2
 
 
 def test_a_shufflenet_v2_unit_takes_and_gives_halves():
     whole = keras.Input((9, 10, 8))
     joined = keras.Model(whole, shufflenet_v2_unit(shufflenet_v2_unit(whole, 8), 8))
-    apart = keras.Model(whole, shufflenet_v2_unit(shufflenet_v2_unit(whole, 8, halves=True), 8))
+    apart = keras.Model(whole, shufflenet_v2_unit(shufflenet_v2_unit(whole, 8, return_halves=True), 8))
     apart.set_weights(joined.get_weights())
     np.testing.assert_allclose(apart(IMAGES), joined(IMAGES), rtol=1e-5, atol=1e-6)
     splits = [sum(type(each).__name__ == "Split" for each in model.operations) for model in (joined, apart)]
@@ -209,8 +209,8 @@ def test_a_residual_is_added_before_the_activation(arguments, activation):
             outputs = function(variables[0], variables[0] * 0.5)
             total = tf.reduce_sum(outputs * np.moveaxis(WEIGHTS, -1, axis))
         results.append([outputs, *tape.gradient(total, variables)])
-    for found, expected in zip(*results, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    for actual, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_model_with_a_residual_saves_and_loads(tmp_path):
@@ -242,7 +242,7 @@ def test_a_model_with_a_residual_saves_and_loads(tmp_path):
     (lambda: GroupedConv2D(8, 11)(IMAGES), "9 x 10 pixels is too small for a kernel of 11 x 11"),
     (lambda: GroupedConv2D(8, 3)(keras.KerasTensor((None, 5, 5, None))), "number of input channels must be known"),
     (lambda: ChannelShuffle(3)(IMAGES), "groups=3 does not divide 8 channels; the divisors nearest to 3 are 2 and 4"),
-    (lambda: ChannelShuffle(4, pieces=3)(IMAGES), "pieces=3 does not divide 8 channels; the divisors nearest to 3"),
+    (lambda: ChannelShuffle(4, num_outputs=3)(IMAGES), "num_outputs=3 does not divide 8 channels; the divisors"),
     (lambda: shufflenet_v2_unit([IMAGES, IMAGES], 16, 2), "into a unit of stride 1; got [8, 8] for strides=2"),
     (lambda: shufflenet_v2_unit([IMAGES, IMAGES[..., :2]], 10), "Two halves of equal size can go into a unit"),
     (lambda: PaddedPooling2D("mean"), "mode='mean' is not allowed"),

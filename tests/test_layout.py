@@ -14,13 +14,23 @@ SOURCES = [ROOT / "train.py", *sorted(path for folder in FOLDERS for path in (RO
 
 # Who may import whom, from the bottom up: a floor sees those below it, and itself.
 FLOORS = (
+    ("blocks.typing",),
     ("blocks.kernels",),
     ("blocks.ops",),
     ("blocks.layers",),
     ("blocks.composites",),
     ("blocks.families",),
     ("blocks",),
-    ("zoo.checks", "zoo.costs", "zoo.environment", "zoo.errors", "zoo.hardware", "zoo.locks", "zoo.metrics"),
+    (
+        "zoo.checks",
+        "zoo.costs",
+        "zoo.environment",
+        "zoo.errors",
+        "zoo.hardware",
+        "zoo.locks",
+        "zoo.metrics",
+        "zoo.typing",
+    ),
     ("zoo.complexity", "zoo.decoding", "zoo.lora", "zoo.tensorflow_process", "zoo.timing", "zoo.transforms"),
     ("zoo.models",),
     ("zoo.registry",),

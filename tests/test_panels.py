@@ -40,19 +40,19 @@ for count in map(int, sys.argv[4:]):
         Mistake(7, grey, 1, 0, 0.0, float("nan"), float("inf")),
         Mistake(2, colour, 0, 1, 0.125, 0.75, 2.0794),
     )
-    found = Evaluation("validation", names, confusion, mistakes)
+    evaluation = Evaluation("validation", names, confusion, mistakes)
     options = dict(name=f"r{count}", group="g", resolved={}, directory=root / str(count), say=print)
     with open_run(config, **options) as tracker:
         tracker.show(lambda: layer_panels(layers), step=0)
         tracker.log({"epoch": 1, "val/top1": 0.5}, step=1)
         tracker.show(lambda: {"broken": 1 / 0}, step=2)
-        tracker.show(lambda: evaluation_panels(found), step=3)
+        tracker.show(lambda: evaluation_panels(evaluation), step=3)
         tracker.summarise({"val_top1": 0.5})
 """
 
 
-def said(tmp_path, mode, *arguments, **variables):
-    """The lines that the runs said."""
+def run_script(tmp_path, mode, *arguments, **variables):
+    """The lines that the runs print."""
     command = [sys.executable, "-c", SCRIPT, mode, str(tmp_path), *map(str, arguments)]
     env = environment(tmp_path / "home", **variables)
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=120)
@@ -62,12 +62,12 @@ def said(tmp_path, mode, *arguments, **variables):
 
 @pytest.fixture(scope="module")
 def offline(tmp_path_factory):
-    """Two runs, of 4 and of 150 classes: their directory, and what was said."""
+    """Two runs, of 4 and of 150 classes: their directory, and what they print."""
     root = tmp_path_factory.mktemp("offline")
-    return root, said(root, "offline", 60, 4, 150)
+    return root, run_script(root, "offline", 60, 4, 150)
 
 
-def kept(root, count):
+def tables_of(root, count):
     """The tables of a run that was kept offline, by key, and its last summary."""
     (directory,) = (root / str(count)).glob("wandb/offline-run-*")
     records = inspect(directory)
@@ -82,7 +82,7 @@ def kept(root, count):
 
 
 def test_a_chart_of_few_classes(offline):
-    _, tables, summary, records = kept(offline[0], 4)
+    _, tables, summary, records = tables_of(offline[0], 4)
     names = ["<script>alert(1)</script>", 'a,"b"\n\u2028', "broken ?", "../../etc"]
     matrix = tables[readers.CONFUSION_TABLE]
     assert tuple(matrix["columns"]) == readers.CONFUSION_COLUMNS
@@ -105,7 +105,7 @@ def test_a_chart_of_few_classes(offline):
 
 
 def test_many_classes_are_tables_under_the_same_keys(offline):
-    _, tables, _, records = kept(offline[0], 150)
+    _, tables, _, records = tables_of(offline[0], 150)
     matrix = tables[readers.CONFUSION_TABLE]
     assert tuple(matrix["columns"]) == readers.CONFUSION_COLUMNS
     first, second, *_ = matrix["data"]
@@ -123,16 +123,16 @@ def png(data):
 
 def manifest(records, key):
     """path -> (file on disk, MD5 in hexadecimal) of the artifact that holds the table `key`."""
-    (found,) = [record["artifact"] for record in records
+    (artifact,) = [record["artifact"] for record in records
                 if key.replace("/", "") in record.get("artifact", {}).get("name", "")]  # fmt: skip
     return {
         each["path"]: (each["local_path"], base64.b64decode(each["digest"]).hex())
-        for each in found["manifest"]["contents"]
+        for each in artifact["manifest"]["contents"]
     }
 
 
 def test_the_worst_mistakes_have_their_images_in_the_run_directory(offline):
-    directory, tables, _, records = kept(offline[0], 4)
+    directory, tables, _, records = tables_of(offline[0], 4)
     table = tables[metrics.MISTAKES]
     assert table["columns"][:4] == ["image", "true", "predicted", "probability of predicted"]
     assert [row[1:] for row in table["data"]] == [
@@ -152,7 +152,7 @@ def test_the_worst_mistakes_have_their_images_in_the_run_directory(offline):
 def test_the_layers_add_up_to_the_profile(offline):
     import zoo
 
-    _, tables, _, _ = kept(offline[0], 4)
+    _, tables, _, _ = tables_of(offline[0], 4)
     table = tables[metrics.LAYERS]
     assert table["columns"] == ["layer", "kind", "output", "groups", "parameters", "macs", "activations"]
     cost = zoo.profile(zoo.create("shufflenet_g3_wd4", 10, (32, 32, 3)))
@@ -169,7 +169,7 @@ def test_what_cannot_be_shown_costs_a_line_and_nothing_else(offline):
     assert [line for line in lines if "missing" in line] == [
         "W&B: tables and images are missing (division by zero); training goes on."
     ] * 2
-    rows = history(kept(root, 4)[3])
+    rows = history(tables_of(root, 4)[3])
     assert [row["val/top1"] for row in rows if "val/top1" in row] == [0.5]
     assert not any("broken" in key for row in rows for key in row)
     assert not (root / "home" / ".local").exists()
@@ -177,7 +177,7 @@ def test_what_cannot_be_shown_costs_a_line_and_nothing_else(offline):
 
 def test_tables_and_images_are_uploaded(tmp_path):
     server = Server()
-    lines = said(tmp_path, "online", 60, 4, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
+    lines = run_script(tmp_path, "online", 60, 4, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
     server.close()
     run = f"W&B: {server.url}/lab/grouped-convolutions/runs/{server.runs[0]['name']}"
     assert lines == [run, "W&B: tables and images are missing (division by zero); training goes on."]
@@ -201,7 +201,7 @@ class LostServer(Server):
 
 def test_a_server_that_is_lost_costs_the_tables_alone(tmp_path):
     server = LostServer()
-    _, *missing, rest = said(tmp_path, "online", 2, 4, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
+    _, *missing, rest = run_script(tmp_path, "online", 2, 4, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
     assert missing == [f"W&B: tables and images are missing ({server.url} does not answer); training goes on."] * 2
     assert "not uploaded whole within 2 s; upload the rest with `wandb sync" in rest
     server.answer, advice = "well", rest.split("`")[1].split()

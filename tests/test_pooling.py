@@ -51,9 +51,9 @@ def used(layer, shape) -> bool:
 def test_pooling_equals_tensorflow(monkeypatch, shape, window, strides, padding, mode, dtype):
     layer, images = PaddedPooling2D(mode, window, strides, padding), drawn(*shape, dtype=dtype)
     assert used(layer, shape)
-    found = results(layer, images)
+    actual = results(layer, images)
     monkeypatch.setattr(runtime, "library", lambda: None)
-    for ours, plain in zip(found, results(layer, tf.cast(images, "float32")), strict=True):
+    for ours, plain in zip(actual, results(layer, tf.cast(images, "float32")), strict=True):
         scale = max(1.0, np.abs(plain).max(initial=0))
         accuracy = 1e-6 if dtype == "float32" else 2e-2
         np.testing.assert_allclose(tf.cast(ours, "float32"), plain, rtol=0, atol=accuracy * scale)
@@ -91,10 +91,10 @@ def test_where_the_kernels_are_used(arguments, shape, ours):
 
 
 def test_wrong_gradients_are_refused():
-    settings = {"average": False, "window": [3, 3], "strides": [2, 2], "margins": [1, 1, 1, 1]}
+    settings = {"average": False, "window": [3, 3], "strides": [2, 2], "explicit_padding": [1, 1, 1, 1]}
     operations = build.library()
     outputs, where = operations.blocks_pool(drawn(1, 6, 6, 32), **settings)
     with pytest.raises(tf.errors.InvalidArgumentError, match="gradients of a wrong shape"):
         operations.blocks_pool_grad(outputs, where, (1, 8, 8, 32), **settings)
     with pytest.raises(tf.errors.InvalidArgumentError, match="smaller than the window"):
-        operations.blocks_pool(drawn(1, 6, 6, 32), **settings | {"margins": [3, 0, 0, 0]})
+        operations.blocks_pool(drawn(1, 6, 6, 32), **settings | {"explicit_padding": [3, 0, 0, 0]})

@@ -67,8 +67,8 @@ def test_two_processes_prepare_once_and_say_that_they_wait(tmp_path):
             for _ in range(2)
         ]
         for process in processes:
-            said = iter(process.stderr.readline, "")
-            assert any(line.startswith("Waiting for another process that prepares digits") for line in said)
+            lines = iter(process.stderr.readline, "")
+            assert any(line.startswith("Waiting for another process that prepares digits") for line in lines)
         assert not (tmp_path / "digits").exists()
     results = [process.communicate(timeout=100) for process in processes]
     assert [output for output, _ in results] == ["1437\n", "1437\n"], results

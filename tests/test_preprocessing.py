@@ -42,8 +42,8 @@ def weights(before: int, after: int, cubic: bool) -> np.ndarray:
     centres = (np.arange(after)[:, None] + 0.5) * before / after
     distance = np.abs((np.arange(before) + 0.5 - centres) / max(1.0, before / after))
     near, far = 1.5 * distance**3 - 2.5 * distance**2 + 1, -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
-    made = np.where(distance < 1, near, np.where(distance < 2, far, 0)) if cubic else np.clip(1 - distance, 0, 1)
-    return made / made.sum(axis=1, keepdims=True)
+    shares = np.where(distance < 1, near, np.where(distance < 2, far, 0)) if cubic else np.clip(1 - distance, 0, 1)
+    return shares / shares.sum(axis=1, keepdims=True)
 
 
 def resized(image: np.ndarray, rows: int, columns: int, cubic: bool) -> np.ndarray:
@@ -89,8 +89,8 @@ def test_pictures_come_as_batches_files_bytes_and_through_tf_data():
     image = decode(tf.constant(encoded)).numpy()
     expected = pipeline(image[None]).numpy()
     assert expected.shape == (1, 64, 64, 3) and expected.dtype == "float32" and -3 < expected.min() < 0 < expected.max()
-    for given in (CHINA, Path(CHINA), encoded):
-        np.testing.assert_array_equal(pipeline(given), expected)
+    for picture in (CHINA, Path(CHINA), encoded):
+        np.testing.assert_array_equal(pipeline(picture), expected)
     np.testing.assert_array_equal(pipeline(image), expected[0])
     np.testing.assert_array_equal(pipeline.read(CHINA), expected[0])
     np.testing.assert_array_equal(pipeline(np.stack([image, image[::-1]]))[0], expected[0])

@@ -29,10 +29,10 @@ def interpreter_of(path):
 
 
 def run(interpreter, images: np.ndarray) -> np.ndarray:
-    given = interpreter.get_input_details()[0]["index"]
-    interpreter.resize_tensor_input(given, images.shape)
+    index = interpreter.get_input_details()[0]["index"]
+    interpreter.resize_tensor_input(index, images.shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(given, images)
+    interpreter.set_tensor(index, images)
     interpreter.invoke()
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from helpers.wandb_api_server import TIMEOUT, Server, call, run_node
-from helpers.wandb_panels import reads, workspace_panels
+from helpers.wandb_panels import keys_read, workspace_panels
 from zoo import metrics
 from zoo.comparison.wandb.panels import CLOCKS, CONFUSION_TABLE, CURVES, PER_CLASS_TABLE
 from zoo.comparison.wandb.publish import publish
@@ -24,8 +24,8 @@ from zoo.comparison.runs import Run
 from zoo.comparison.wandb.runs import read_project
 def local(path, name, wandb):
     return Run(path, name, "finished", dict(status="finished", name=name, wandb=wandb), {{}}, None)
-runs = read_project("lab/zoo", said.append){more}
-result = publish("lab/zoo", runs, "val_top1", said.append)
+runs = read_project("lab/zoo", messages.append){more}
+result = publish("lab/zoo", runs, "val_top1", messages.append)
 """
 
 
@@ -39,11 +39,11 @@ def published(tmp_path_factory):
     """What was told, and the workspace and the report that were saved."""
     server = Server(projects_runs())
     try:
-        told = call(tmp_path_factory.mktemp("publish"), server.url, READ.format(more=""))
+        outcome = call(tmp_path_factory.mktemp("publish"), server.url, READ.format(more=""))
     finally:
         server.close()
-    assert [view["type"] for view in server.saved] == ["project-view", "runs"], told
-    return told, *(view | {"spec": json.loads(view["spec"])} for view in server.saved)
+    assert [view["type"] for view in server.saved] == ["project-view", "runs"], outcome
+    return outcome, *(view | {"spec": json.loads(view["spec"])} for view in server.saved)
 
 
 def grids(report):
@@ -55,10 +55,10 @@ def report_panels(report):
 
 
 def test_a_workspace_and_a_report_are_saved_and_their_addresses_told(published):
-    told, workspace, report = published
-    assert told["said"] == []
+    outcome, workspace, report = published
+    assert outcome["messages"] == []
     view = workspace["name"].removeprefix("nw-").removesuffix("-v")
-    first, second = told["result"]
+    first, second = outcome["result"]
     assert first.endswith(f"/lab/zoo?nw={view}") and "/lab/zoo/reports/" in second and second.endswith("--view2")
     for saved in (workspace, report):
         assert (saved["entityName"], saved["projectName"]) == ("lab", "zoo")
@@ -71,13 +71,13 @@ def test_every_panel_reads_what_training_logs(published):
     columns = {"Actual", "Predicted", "nPredictions", "class", "accuracy"}
     known = {"summary": set(METRICS), "history": HISTORY, "table": tables, "column": columns}
     for panel in workspace_panels(published[1]) + report_panels(published[2]):
-        for section, key in reads(panel):
+        for section, key in keys_read(panel):
             assert key in known[section], panel
 
 
 def test_workspace_and_report_have_the_same_panels_and_none_is_missing(published):
     workspace, report = (
-        [(panel["viewType"], tuple(reads(panel))) for panel in panels]
+        [(panel["viewType"], tuple(keys_read(panel))) for panel in panels]
         for panels in (
             workspace_panels(published[1]),
             report_panels(published[2]),
@@ -85,13 +85,13 @@ def test_workspace_and_report_have_the_same_panels_and_none_is_missing(published
     )
     assert workspace == report and max(collections.Counter(report).values()) == 1
     drawn = {(kind, *(key for _, key in pairs)) for kind, pairs in report}
-    wanted = {("Scatter Plot", cost, "val_top1") for cost in ("macs", "parameters", "latency_seconds")}
-    wanted |= {("Run History Line Plot", clock, curve) for clock in CLOCKS for curve in CURVES}
-    wanted |= {("Bar Chart", cost) for cost in ("val_top1", *COSTS)}
-    wanted |= {("Vega2", CONFUSION_TABLE, "Actual", "Predicted", "nPredictions")}
-    wanted |= {("Vega2", PER_CLASS_TABLE, "class", "accuracy"), ("Run Comparer",)}
-    wanted |= {("Weave", metrics.MISTAKES), ("Weave", metrics.LAYERS)}
-    assert drawn == wanted
+    expected = {("Scatter Plot", cost, "val_top1") for cost in ("macs", "parameters", "latency_seconds")}
+    expected |= {("Run History Line Plot", clock, curve) for clock in CLOCKS for curve in CURVES}
+    expected |= {("Bar Chart", cost) for cost in ("val_top1", *COSTS)}
+    expected |= {("Vega2", CONFUSION_TABLE, "Actual", "Predicted", "nPredictions")}
+    expected |= {("Vega2", PER_CLASS_TABLE, "class", "accuracy"), ("Run Comparer",)}
+    expected |= {("Weave", metrics.MISTAKES), ("Weave", metrics.LAYERS)}
+    assert drawn == expected
     assert set(CLOCKS) == {metrics.EPOCH, metrics.SECONDS} and metrics.VAL_TOP1 in CURVES
 
 
@@ -127,8 +127,8 @@ def test_nothing_of_a_name_is_markup(published):
 
 
 def test_runs_that_are_not_in_the_project_are_named_with_what_brings_them_there(tmp_path):
-    kept = tmp_path / "out" / "1" / "wandb" / "offline-run-20250101_000000-off1"
-    for folder in (kept, tmp_path / "out/2/wandb/run-20250101_000000-on2", tmp_path / "out/3", tmp_path / "out/4"):
+    offline = tmp_path / "out" / "1" / "wandb" / "offline-run-20250101_000000-off1"
+    for folder in (offline, tmp_path / "out/2/wandb/run-20250101_000000-on2", tmp_path / "out/3", tmp_path / "out/4"):
         folder.mkdir(parents=True)
     more = """ + [
     local("out/0", "uploaded", dict(id="r9")),
@@ -143,10 +143,10 @@ def test_runs_that_are_not_in_the_project_are_named_with_what_brings_them_there(
 ]"""
     server = Server([*projects_runs(), run_node("r9", "nine"), run_node("it's", "odd")])
     try:
-        told = call(tmp_path, server.url, READ.format(more=more))
+        outcome = call(tmp_path, server.url, READ.format(more=more))
     finally:
         server.close()
-    left_out = [line for line in told["said"] if "read" not in line and "neither" not in line]
+    left_out = [line for line in outcome["messages"] if "read" not in line and "neither" not in line]
     assert left_out == [
         "out/1 is left out, for it is not in lab/zoo:"
         " `wandb sync -e lab -p zoo out/1/wandb/offline-run-20250101_000000-off1` uploads it.",
@@ -165,13 +165,13 @@ def test_runs_that_are_not_in_the_project_are_named_with_what_brings_them_there(
 
 def test_nothing_is_saved_where_no_run_is_in_the_project(tmp_path):
     server = Server()
-    body = READ.replace('read_project("lab/zoo", said.append)', "").format(more='[local("out", "a", dict(id="x"))]')
+    body = READ.replace('read_project("lab/zoo", messages.append)', "").format(more='[local("out", "a", dict(id="x"))]')
     try:
-        told = call(tmp_path, server.url, body)
+        outcome = call(tmp_path, server.url, body)
     finally:
         server.close()
-    assert told["error"] == "There is nothing to publish: none of the 1 runs is in lab/zoo."
-    assert len(told["said"]) == 1 and server.saved == []
+    assert outcome["error"] == "There is nothing to publish: none of the 1 runs is in lab/zoo."
+    assert len(outcome["messages"]) == 1 and server.saved == []
 
 
 @pytest.mark.parametrize(
@@ -186,14 +186,14 @@ def test_a_server_that_fails_ends_in_a_sentence_and_in_time(tmp_path, operation,
     server = Server(projects_runs(), answers={operation: answer})
     began = time.monotonic()
     try:
-        told = call(tmp_path, server.url, READ.format(more=""), timeout=TIMEOUT)
+        outcome = call(tmp_path, server.url, READ.format(more=""), timeout=TIMEOUT)
     finally:
         server.close()
-    assert sentence in told["error"] and "\n" not in told["error"] and not told["chained"]
+    assert sentence in outcome["error"] and "\n" not in outcome["error"] and not outcome["chained"]
     assert time.monotonic() - began < 3 * TIMEOUT + 15
     if operation == "upsertView":
-        (said,) = told["said"]
-        assert said.startswith(f"The workspace was saved: {server.url}/lab/zoo?nw=")
+        (message,) = outcome["messages"]
+        assert message.startswith(f"The workspace was saved: {server.url}/lab/zoo?nw=")
 
 
 def test_the_package_that_it_needs_is_named(monkeypatch):

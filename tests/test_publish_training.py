@@ -11,7 +11,7 @@ from helpers.paths import ROOT
 from helpers.training import command
 from helpers.wandb_api_server import READ, Server, call, run_node
 from helpers.wandb_client import environment, history, inspect
-from helpers.wandb_panels import reads, without_pydantic_warnings, workspace_panels
+from helpers.wandb_panels import keys_read, without_pydantic_warnings, workspace_panels
 from zoo.comparison.reading import read_run
 from zoo.comparison.wandb.panels import CONFUSION_TABLE, DATASET, GROUPED_BY, SEED
 from zoo.comparison.wandb.workspace import workspace_spec
@@ -44,8 +44,8 @@ def trained(tmp_path_factory, data_dir):
     env = environment(root / "home", WANDB_CACHE_DIR=str(root / "cache"), **caches)
     done = subprocess.run(command(data_dir, *options), capture_output=True, text=True, env=env, cwd=root, timeout=200)
     assert done.returncode == 0, done.stderr
-    (kept,) = directory.glob("wandb/offline-run-*")
-    records = inspect(kept)
+    (offline,) = directory.glob("wandb/offline-run-*")
+    records = inspect(offline)
     config, summary = {}, {}
     for record in records:
         config |= record.get("run", {}).get("config", {}).get("update", {})
@@ -54,7 +54,7 @@ def trained(tmp_path_factory, data_dir):
     config = {key: value for key, value in config.items() if not key.startswith("_wandb")}  # the client's own
     summary = nested(summary)
     tables = {each["path"] for each in summary.values() if isinstance(each, dict) and each.get("_type") == "table-file"}
-    files = {path: json.loads((kept / "files" / path).read_text()) for path in tables}
+    files = {path: json.loads((offline / "files" / path).read_text()) for path in tables}
     return directory, config, summary, [nested(row) for row in history(records)], files
 
 
@@ -72,7 +72,7 @@ def test_every_panel_and_column_reads_what_this_run_has_logged(trained):
         workspace = workspace_spec("lab", "zoo", ["a"], metric, datetime.now(UTC))._to_model()
         spec = json.loads(workspace.spec.model_dump_json(by_alias=True, exclude_none=True))
         for panel in workspace_panels({"spec": spec}):
-            for section, key in reads(panel):
+            for section, key in keys_read(panel):
                 assert key in logged[section], panel
         for column in spec["section"]["runSets"][0]["runFeed"]["columnOrder"]:
             section, _, key = column.partition(":")
@@ -89,11 +89,11 @@ def test_read_back_from_the_server_it_is_the_run_of_the_directory(trained, tmp_p
     local = read_run(directory, pytest.fail)
     server = Server([run_node("abc", local.name, "finished", config, summary, rows)], files)
     try:
-        told = call(tmp_path, server.url, READ)
+        outcome = call(tmp_path, server.url, READ)
     finally:
         server.close()
-    (remote,) = told["result"]
-    assert told["said"] == [] and remote["status"] == local.status == "finished"
+    (remote,) = outcome["result"]
+    assert outcome["messages"] == [] and remote["status"] == local.status == "finished"
     assert remote["history"] == local.history and len(local.history["epoch"]) == 2
     classes = local.evaluation
     assert remote["evaluation"]["classes"] == list(classes.classes)

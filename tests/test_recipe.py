@@ -150,7 +150,9 @@ def test_the_defaults_are_allowed():
 def test_the_step_is_traced_once(optimizer, monkeypatch):
     """With variables that the first call creates TensorFlow traces it twice, which of a network takes seconds."""
     traced, call = [], recipe.SmoothedCrossentropy.call
-    monkeypatch.setattr(recipe.SmoothedCrossentropy, "call", lambda *given: traced.append(given) or call(*given))
+    monkeypatch.setattr(
+        recipe.SmoothedCrossentropy, "call", lambda *arguments: traced.append(arguments) or call(*arguments)
+    )
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5)])
     recipe.compile_model(model, RecipeConfig(optimizer=optimizer), 2)
     model.fit(np.ones((8, 3)), np.zeros(8, "int32"), batch_size=4, epochs=2, verbose=0)

@@ -44,11 +44,11 @@ def test_a_finished_run(tmp_path):
         record.epoch({"epoch": 0, "train/loss": np.float32(2.5), "val/top1": 0.25, "note": 'a "b", c'})
         assert rows(record.directory)[0]["train/loss"] == "2.5"  # readable while the run goes on
         record.epoch({"epoch": 1, "train/loss": 1e-7})
-        said = record.finish("finished", {**END, "test_top1": float("nan"), "test": {"loss": [np.inf, 1.0]}})
-    told = result(record.directory)
-    assert said == told
-    assert told == {"status": "finished", **START, **END, "test_top1": None, "test": {"loss": [None, 1.0]}}
-    assert set(REQUIRED) <= told.keys()
+        returned = record.finish("finished", {**END, "test_top1": float("nan"), "test": {"loss": [np.inf, 1.0]}})
+    written = result(record.directory)
+    assert returned == written
+    assert written == {"status": "finished", **START, **END, "test_top1": None, "test": {"loss": [None, 1.0]}}
+    assert set(REQUIRED) <= written.keys()
     first, second = rows(record.directory)
     assert first["note"] == 'a "b", c'
     assert (second["epoch"], float(second["train/loss"]), second["val/top1"]) == ("1", 1e-7, "")
@@ -66,8 +66,8 @@ def test_what_is_known_early_is_told_early_and_stays_whatever_happens(tmp_path):
     with pytest.raises(ValueError), record:
         raise ValueError("no")
     assert (result(tmp_path)["status"], result(tmp_path)["macs"]) == ("failed", 7)
-    told = json.loads((tmp_path / "evaluation.json").read_text())
-    assert told == {"split": "validation", "classes": classes, "confusion": [[0, 1, 3]]}
+    evaluation = json.loads((tmp_path / "evaluation.json").read_text())
+    assert evaluation == {"split": "validation", "classes": classes, "confusion": [[0, 1, 3]]}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation.json", "result.json"]
 
 
@@ -81,8 +81,8 @@ def test_what_is_known_early_is_told_early_and_stays_whatever_happens(tmp_path):
 def test_a_run_that_raises(tmp_path, raised, status, text):
     with pytest.raises(type(raised)), Record(tmp_path, START):
         raise raised
-    told = result(tmp_path)
-    assert (told["status"], told["error"], told["val_top1"], told["groups"]) == (status, text, None, 32)
+    written = result(tmp_path)
+    assert (written["status"], written["error"], written["val_top1"], written["groups"]) == (status, text, None, 32)
 
 
 def test_a_killed_run_is_still_running_and_keeps_its_epochs(tmp_path):
@@ -190,7 +190,7 @@ def test_peak_memory_is_in_bytes():
 
 
 def test_versions_are_those_that_are_imported():
-    told = environment.versions()
-    assert told["numpy"] == np.__version__
-    assert told["python"] == sys.version.split()[0]
-    assert told.keys() == {"python", "tensorflow", "keras", "numpy"} and None not in told.values()
+    versions = environment.versions()
+    assert versions["numpy"] == np.__version__
+    assert versions["python"] == sys.version.split()[0]
+    assert versions.keys() == {"python", "tensorflow", "keras", "numpy"} and None not in versions.values()

@@ -81,8 +81,8 @@ def test_fused_branches_are_the_plain_form(config, count):
     plain = plain_of(config, fused)
     assert not normalizations(plain) and len(convolutions(plain)) == count
     images = inputs_of(model)
-    (expected,), (found,) = numpy(model(images)), numpy(plain(images))
-    check_close(found, expected)
+    (expected,), (actual,) = numpy(model(images)), numpy(plain(images))
+    check_close(actual, expected)
 
 
 def test_blocks_with_squeeze_and_excitation_are_fused_too():
@@ -100,10 +100,10 @@ def test_groups_are_those_of_every_second_block_of_repvgg():
     config = registry.variant("repvgg_b1").with_groups(4)
     assert config == registry.variant("repvgg_b1g4")
     plain = zoo.create(RepVGG("a0", groups=4, reparameterized=True), 2, (32, 32, 3))
-    found = {layer.name: layer.groups for layer in convolutions(plain)}
-    grouped = {name for name, groups in found.items() if groups == 4}
-    assert grouped == {name for name in found if re.match(r"stages\.\d\.\d*[13579]\.", name)}
-    assert {groups for name, groups in found.items() if name not in grouped} == {1}
+    actual = {layer.name: layer.groups for layer in convolutions(plain)}
+    grouped = {name for name, groups in actual.items() if groups == 4}
+    assert grouped == {name for name in actual if re.match(r"stages\.\d\.\d*[13579]\.", name)}
+    assert {groups for name, groups in actual.items() if name not in grouped} == {1}
 
 
 def test_groups_of_mobileone_are_those_of_the_spatial_convolutions():

@@ -37,7 +37,7 @@ def test_split_attention_is_its_definition(radix, groups):
     images = keras.Input((5, 6, 24))
     model = randomized(keras.Model(images, blocks.split_attention(images, 24, 12, radix, groups, 2, name="block")))
     x = DRAW.standard_normal((2, 5, 6, 24)).astype("float32")
-    found = model(x).numpy()
+    actual = model(x).numpy()
 
     candidates = run(model, "block.bn0", run(model, "block.conv", x))
     candidates = candidates.reshape(2, 3, 3, radix, 24)  # the normalisation has applied the ReLU
@@ -50,7 +50,7 @@ def test_split_attention_is_its_definition(radix, groups):
         gate = softmax(weights[:, group], 1) if radix > 1 else 1 / (1 + np.exp(-weights[:, group]))
         for candidate in range(radix):
             expected[..., own] += candidates[:, :, :, candidate, own] * gate[:, None, None, candidate]
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("split_input", [False, True])
@@ -59,9 +59,9 @@ def test_a_selective_kernel_is_its_definition(split_input):
     outputs = blocks.selective_kernel(images, 12, 4, 2, 2, split_input=split_input, name="block")
     model = randomized(keras.Model(images, outputs))
     x = DRAW.standard_normal((2, 7, 6, 16)).astype("float32")
-    seen = (x[..., :8], x[..., 8:]) if split_input else (x, x)
+    inputs = (x[..., :8], x[..., 8:]) if split_input else (x, x)
     paths = []
-    for number, part in enumerate(seen):
+    for number, part in enumerate(inputs):
         convolution = model.get_layer(f"block.paths.{number}.conv")
         assert convolution.dilation_rate == (number + 1, number + 1) and convolution.groups == 2
         paths.append(run(model, f"block.paths.{number}.bn", run(model, convolution.name, part)))
@@ -225,7 +225,7 @@ def test_small_images_have_three_resolutions():
     (lambda: Res2Net(26), "depth=26 is not allowed for Res2Net: use 50, 101, 152; the nearest is 50."),
     (lambda: ResNeSt(radix=2, width_per_group=39), "radix=2, which must divide it: the nearest is 40."),
     (lambda: ResNeSt().with_groups(1000), "groups=1000 makes a bottleneck of 2 channels a group over twice as large"),
-    (lambda: blocks.res2net_block(keras.Input((8, 8, 4)), 4, 9, 4), "groups=4 does not divide 9 channels, one subset"),
+    (lambda: blocks.res2net_block(keras.Input((8, 8, 4)), 4, 9, 4), "scale=4 does not divide 9 channels, one subset"),
 ])  # fmt: skip
 def test_refusals_are_one_clear_sentence(make, sentence):
     with pytest.raises(ValueError) as caught:

@@ -1,19 +1,12 @@
 """The scope from which a block takes its layers' names."""
 
 import dataclasses
-import doctest
 
 import keras
 import pytest
 
 from blocks import ghost_bottleneck, regnet_block
-from blocks.layers import dotted_names
 from blocks.layers.dotted_names import Scope
-
-
-def test_the_example_in_its_documentation():
-    results = doctest.testmod(dotted_names)
-    assert results.attempted == 4 and not results.failed
 
 
 def test_without_a_name_nothing_below_has_one():

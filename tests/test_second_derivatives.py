@@ -54,7 +54,7 @@ LAYERS = {
     ),
     "maximum": (lambda dtype: blocks.PaddedPooling2D("max", 3, 2, 1, dtype=dtype), {}, "x"),
     "average": (lambda dtype: blocks.PaddedPooling2D("average", 3, 2, 1, dtype=dtype), {}, "x"),
-    "shuffle": (lambda dtype: blocks.ChannelShuffle(4, pieces=2, dtype=dtype), {}, "x"),
+    "shuffle": (lambda dtype: blocks.ChannelShuffle(4, num_outputs=2, dtype=dtype), {}, "x"),
     "mean": (lambda dtype: blocks.ImageMean(dtype=dtype), {}, "x"),
     "gate": (lambda dtype: blocks.ChannelGate(dtype=dtype), {}, "xg"),
     "nearest": (lambda dtype: blocks.ResizeLike(dtype=dtype), {}, "xg"),
@@ -123,7 +123,7 @@ def forward_mode(_layer, tensors, call):
 def in_graph(function, layer, tensors, call):
     """The same in a graph whose batch is open, as Keras trains."""
     signature = [tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype) for tensor in tensors]
-    return tf.function(lambda *given: function(layer, list(given), call), input_signature=signature)(*tensors)
+    return tf.function(lambda *arguments: function(layer, list(arguments), call), input_signature=signature)(*tensors)
 
 
 def check(expected, **ways):
@@ -175,17 +175,17 @@ def test_the_operations_are_those_of_the_kernels():
     """Else the tests above would hold TensorFlow against itself."""
     if build.library() is None:
         pytest.skip("the kernels can't be built on this machine")
-    seen = set()
+    used = set()
     for name in LAYERS:
         layer, tensors, call = case(name, "float32")
 
-        def graph(*given, layer=layer, call=call):
-            return gradient_penalty(layer, list(given), call)
+        def graph(*arguments, layer=layer, call=call):
+            return gradient_penalty(layer, list(arguments), call)
 
         operations = tf.function(graph, jit_compile=False).get_concrete_function(*tensors).graph.get_operations()
-        seen |= {operation.type for operation in operations if operation.type.startswith("Blocks")}
-    kernels = {name for name in dir(build.library()) if name.startswith("Blocks")} - {"BlocksFewestChannels"}
-    assert {name for name in kernels if name[6:].isalpha()} - seen == {"BlocksAtLeastOne", "BlocksFirst"}
+        used |= {operation.type for operation in operations if operation.type.startswith("Blocks")}
+    kernels = {name for name in dir(build.library()) if name.startswith("Blocks")} - {"BlocksMinChannels"}
+    assert {name for name in kernels if name[6:].isalpha()} - used == {"BlocksAtLeastOne", "BlocksFirst"}
 
 
 @pytest.mark.parametrize("options", [{}, {"axis": 1}, {"axis": [1, 2]}, {"scale": False}, {"rms_scaling": True}])

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from helpers.command_line import SLOW, told
+from helpers.command_line import SLOW, run_train
 from helpers.pictures import folder_config, write_folder
 from zoo.datasets.config import DIGITS, DatasetConfig
 from zoo.datasets.digits import Digits
@@ -82,7 +82,7 @@ FOLDER = ["dataset=image_folder", "dataset.data_dir=."]
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_they_cost_one_sentence_and_no_time(arguments, sentence, pets):
-    done, imported = told(*arguments, "hydra.run.dir=run", "hydra.output_subdir=null", cwd=pets)
+    done, imported = run_train(*arguments, "hydra.run.dir=run", "hydra.output_subdir=null", cwd=pets)
     assert done.returncode == 1 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith(sentence)
@@ -91,7 +91,7 @@ def test_they_cost_one_sentence_and_no_time(arguments, sentence, pets):
 
 def test_a_part_of_the_digits_is_counted_without_tensorflow(tmp_path):
     split = ["dataset.train_split='train[:50%]'", f"dataset.data_dir={tmp_path}"]
-    done, imported = told(*split, "recipe.batch_size=719", cwd=tmp_path)
+    done, imported = run_train(*split, "recipe.batch_size=719", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("batch_size=719 exceeds the 718 training images of digits")
     assert not imported & {"tensorflow", "keras"}

@@ -55,16 +55,16 @@ def test_values_and_gradients_are_those_of_the_definition(case, dtype, tolerance
     images = exact((batch, height, width, channels), dtype)
     kernel = exact((*kernel_size, channels // groups, filters), dtype)
 
-    def plainly(x, w):
+    def by_definition(x, w):
         return definition.grouped_convolution(x, w, strides, padding, (1, 1))
 
     def ours(x, w):
         return grouped_convolution(x, w, strides, padding, implementation="custom_op")
 
-    weights = exact(plainly(images, kernel).shape, dtype, seed=1)
-    expected = values_and_gradients(plainly, images, kernel, weights=weights)
-    found = values_and_gradients(ours, tf.cast(images, dtype), tf.cast(kernel, dtype), weights=weights)
-    check_all_close(found, expected, tolerance)
+    weights = exact(by_definition(images, kernel).shape, dtype, seed=1)
+    expected = values_and_gradients(by_definition, images, kernel, weights=weights)
+    actual = values_and_gradients(ours, tf.cast(images, dtype), tf.cast(kernel, dtype), weights=weights)
+    check_all_close(actual, expected, tolerance)
 
 
 @pytest.mark.parametrize("activation", [None, "relu", "relu6", "hard_silu", "silu", "sigmoid"])
@@ -77,7 +77,7 @@ def test_bias_activation_and_residual(channels, groups, more, activation):
     weights = exact((3, 6, 5, channels), "float32", seed=2)
     padding = ((1, 1), (1, 1))
 
-    def plainly(x, w, *more):
+    def by_definition(x, w, *more):
         outputs = definition.grouped_convolution(x, w, (1, 1), padding, (1, 1))
         for value in more:
             outputs += value
@@ -88,9 +88,9 @@ def test_bias_activation_and_residual(channels, groups, more, activation):
         return conv2d.convolve(x, w, (1, 1), padding, (1, 1), activation=activation, implementation="custom_op", **more)
 
     arguments = (images, kernel, *added.values())
-    expected = values_and_gradients(plainly, *arguments, weights=weights)
-    found = values_and_gradients(ours, *(tf.cast(each, "float32") for each in arguments), weights=weights)
-    check_all_close(found, expected, 5e-6)
+    expected = values_and_gradients(by_definition, *arguments, weights=weights)
+    actual = values_and_gradients(ours, *(tf.cast(each, "float32") for each in arguments), weights=weights)
+    check_all_close(actual, expected, 5e-6)
 
 
 @pytest.mark.parametrize("channels, groups", [(32, 8), (24, 2), (3, 1)])
@@ -108,12 +108,12 @@ def test_second_derivatives(channels, groups):
         return outer.gradient(size, arguments)
 
     expected = penalty(lambda x, w: definition.grouped_convolution(x, w, (2, 2), padding, (1, 1)), images, kernel)
-    found = penalty(
+    actual = penalty(
         lambda x, w: grouped_convolution(x, w, 2, padding, implementation="custom_op"),
         tf.cast(images, "float32"),
         tf.cast(kernel, "float32"),
     )
-    check_all_close(found, expected, 1e-5)
+    check_all_close(actual, expected, 1e-5)
 
 
 def test_it_is_chosen_and_traced():
@@ -176,7 +176,7 @@ def test_an_empty_batch_and_images_of_an_open_size():
 
 def test_wrong_tensors_are_errors_and_not_crashes():
     operations = build.library()
-    geometry = {"strides": [1, 1], "margins": [1, 1, 1, 1]}
+    geometry = {"strides": [1, 1], "explicit_padding": [1, 1, 1, 1]}
     images, kernel = tf.ones((1, 4, 4, 32)), tf.ones((3, 3, 4, 32))
     with pytest.raises(tf.errors.InvalidArgumentError, match="does not fit"):
         operations.blocks_spatial(images, tf.ones((3, 3, 5, 32)), [], [], **geometry)

@@ -12,7 +12,7 @@ import keras
 import pytest
 
 import blocks  # noqa: F401  (saved models hold its layers)
-from helpers.training import QUICK, command, configured, left_in
+from helpers.training import QUICK, command, config_with_data, read_run
 from train import train
 
 
@@ -53,9 +53,9 @@ def test_an_error_in_training_costs_nothing_that_was_learnt(data_dir, tmp_path):
     threading.Thread(target=wait, daemon=True).start()
     try:
         with pytest.raises(MemoryError):
-            train(configured(data_dir, *QUICK, "recipe.epochs=2000"), tmp_path / "run")
+            train(config_with_data(data_dir, *QUICK, "recipe.epochs=2000"), tmp_path / "run")
     finally:
         signal.signal(signal.SIGALRM, before)
-    rows, result = left_in(tmp_path / "run")
+    rows, result = read_run(tmp_path / "run")
     assert len(rows) >= 1 and (result["status"], result["error"]) == ("failed", "MemoryError: none is left")
     keras.models.load_model(tmp_path / "run" / "model.keras")

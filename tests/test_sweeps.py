@@ -14,7 +14,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from helpers.paths import CONF, ROOT
-from helpers.training import composed
+from helpers.training import compose_config
 from helpers.wandb_client import KEY, WANDB, environment
 from helpers.wandb_server import Server
 from zoo.training.settings import check
@@ -40,7 +40,7 @@ def overrides(sweep, combination):
 
 
 def settings(overrides):
-    return check(composed(*overrides))
+    return check(compose_config(*overrides))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -71,7 +71,7 @@ class SweepServer(Server):
     def __init__(self):
         super().__init__()
         self.config = None
-        self.given = False
+        self.is_handed_out = False
 
     def artifact(self, query, variables):
         project = {"id": "p", "name": "grouped-convolutions", "entity": {"id": "e", "name": "lab"}}
@@ -84,8 +84,8 @@ class SweepServer(Server):
         if "mutation CreateAgent" in query:
             return {"createAgent": {"agent": {"id": "agent"}}}
         if "mutation Heartbeat" in query:
-            commands = [] if self.given else [self.first()]
-            self.given = True
+            commands = [] if self.is_handed_out else [self.first()]
+            self.is_handed_out = True
             return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(commands)}}
         return super().artifact(query, variables)
 
@@ -112,15 +112,15 @@ def test_an_agent_runs_the_sweeps_runs(data_dir, tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
-    said = wandb("sweep", "sweep.yaml")
+    output = wandb("sweep", "sweep.yaml")
     assert yaml.safe_load(server.config) == sweep
-    agent = re.search(r"wandb agent (\S+)", said)[1]
+    agent = re.search(r"wandb agent (\S+)", output)[1]
     assert agent == f"lab/grouped-convolutions/{SWEEP}"
-    said = wandb("agent", "--count", "1", agent)
+    output = wandb("agent", "--count", "1", agent)
     server.close()
 
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["status"] == "finished", said
+    assert result["status"] == "finished", output
     assert result["wandb"] == {"mode": "online", "id": RUN, "url": f"{server.url}/lab/grouped-convolutions/runs/{RUN}"}
     first = server.runs[0]
     assert {run["name"] for run in server.runs} == {RUN} and first["sweep"] == SWEEP

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from helpers.tracked_runs import TIMEOUT, assert_kept_offline, command, ended, start
+from helpers.tracked_runs import TIMEOUT, assert_kept_offline, command, finish, start
 from helpers.wandb_client import KEY, WANDB, environment, history, inspect
 from helpers.wandb_server import Server
 
@@ -30,16 +30,16 @@ def test_a_run_without_a_key_is_kept_offline_and_asks_nobody(tmp_path):
     subprocess.run(command(tmp_path, "online"), **terminal, cwd=tmp_path, env=variables, timeout=30)
     printed = os.read(ours, 65536).decode().replace("\r", "")
     os.close(ours), os.close(theirs)
-    err, told = printed.strip().split("\n")
-    assert_kept_offline(json.loads(told), err + "\n", "no API key is configured")
+    err, outcome = printed.strip().split("\n")
+    assert_kept_offline(json.loads(outcome), err + "\n", "no API key is configured")
 
 
 def test_each_run_of_a_process_is_its_own_and_ends_as_it_ended(tmp_path):
-    told, err = ended(start(command(tmp_path, "offline", "ends", count=3), tmp_path), tmp_path)
-    assert len({run["id"] for run in told}) == 3
-    assert [run.get("raised") for run in told] == [None, "RuntimeError", "KeyboardInterrupt"]
+    runs, err = finish(start(command(tmp_path, "offline", "ends", count=3), tmp_path), tmp_path)
+    assert len({run["id"] for run in runs}) == 3
+    assert [run.get("raised") for run in runs] == [None, "RuntimeError", "KeyboardInterrupt"]
     assert "Traceback" not in err and err.count("\n") == 3
-    for run, exit_code in zip(told, (0, 1, 1), strict=True):
+    for run, exit_code in zip(runs, (0, 1, 1), strict=True):
         records = inspect(run["directory"])
         assert records[-1]["exit"]["exit_code"] == exit_code  # beside whole seconds of "runtime", where it took one
         (opened,) = [record["run"] for record in records if record["type"] == "run"]
@@ -61,23 +61,23 @@ def test_a_server_that_cannot_be_reached_costs_the_timeout_and_nothing_else(tmp_
     with closing(socket.create_server(("127.0.0.1", 0))) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
     began = time.monotonic()
-    (told,), err = ended(
+    (outcome,), err = finish(
         start(command(tmp_path, "auto", init_timeout=TIMEOUT), tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=url),
         tmp_path,
     )
-    assert TIMEOUT < told["opened"] < TIMEOUT + 5
+    assert TIMEOUT < outcome["opened"] < TIMEOUT + 5
     assert time.monotonic() - began < TIMEOUT + 10  # leaving the process does not wait for it either
-    assert_kept_offline(told, err, f"{url} could not be reached within 2 s")
+    assert_kept_offline(outcome, err, f"{url} could not be reached within 2 s")
 
 
 @pytest.mark.parametrize("server", ["nothing", 500], indirect=True)
 def test_a_server_that_does_not_answer_costs_the_timeout_and_nothing_else(tmp_path, server):
     began = time.monotonic()
     script = command(tmp_path, "online", init_timeout=TIMEOUT)
-    (told,), err = ended(start(script, tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url), tmp_path)
-    assert TIMEOUT < told["opened"] < TIMEOUT + 5
+    (outcome,), err = finish(start(script, tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url), tmp_path)
+    assert TIMEOUT < outcome["opened"] < TIMEOUT + 5
     assert time.monotonic() - began < TIMEOUT + 10
-    assert_kept_offline(told, err, "could not be reached within 2 s")
+    assert_kept_offline(outcome, err, "could not be reached within 2 s")
     assert ("(HTTP 500)" in err) == (server.answer == 500)
 
 
@@ -87,19 +87,19 @@ def test_a_server_that_does_not_answer_costs_the_timeout_and_nothing_else(tmp_pa
 )
 def test_an_invalid_key_keeps_the_run_offline(tmp_path, server, key, reason):
     process = start(command(tmp_path, "online"), tmp_path, WANDB_API_KEY=key, WANDB_BASE_URL=server.url)
-    (told,), err = ended(process, tmp_path)
+    (outcome,), err = finish(process, tmp_path)
     assert key not in err
-    assert_kept_offline(told, err, reason)
+    assert_kept_offline(outcome, err, reason)
 
 
 def test_a_run_reaches_a_server_with_a_key_from_netrc(tmp_path, tmp_path_factory, server):
     netrc = tmp_path_factory.mktemp("key") / "netrc"
     netrc.write_text(f"machine {server.url.removeprefix('http://')} login user password {KEY}\n")
     variables = {"WANDB_BASE_URL": server.url, "NETRC": str(netrc), "LEAKED": KEY}
-    (told,), err = ended(start(command(tmp_path, "auto"), tmp_path, **variables), tmp_path)
-    assert told["mode"] == "online" and told["offline"] == "None"
-    assert told["url"] == f"{server.url}/lab/grouped-convolutions/runs/{told['id']}"
-    assert err == f"W&B: {told['url']}\n"
+    (outcome,), err = finish(start(command(tmp_path, "auto"), tmp_path, **variables), tmp_path)
+    assert outcome["mode"] == "online" and outcome["offline"] == "None"
+    assert outcome["url"] == f"{server.url}/lab/grouped-convolutions/runs/{outcome['id']}"
+    assert err == f"W&B: {outcome['url']}\n"
     assert [row["epoch"] for row in server.history] == [0, 1, 2]
 
 
@@ -110,9 +110,9 @@ def test_a_server_lost_midway_delays_no_epoch_and_the_run_can_be_uploaded_later(
     assert process.stdout.readline() == "break\n"
     server.answer = answer
     process.stdin.write("\n")
-    (told,), err = ended(process, tmp_path)
-    assert told["slowest"] < 1
-    assert told["closed"] < TIMEOUT + 3
+    (outcome,), err = finish(process, tmp_path)
+    assert outcome["slowest"] < 1
+    assert outcome["closed"] < TIMEOUT + 3
     line = err.splitlines()[-1]
     assert "not uploaded whole within 2 s" in line
     server.answer, server.history = "well", []
@@ -133,18 +133,18 @@ def test_a_killed_run_keeps_its_epochs(tmp_path):
 
 
 def test_training_outlives_the_service_and_the_next_run_is_tracked(tmp_path):
-    told, err = ended(start(command(tmp_path, "offline", "kill", count=2), tmp_path), tmp_path)
+    runs, err = finish(start(command(tmp_path, "offline", "kill", count=2), tmp_path), tmp_path)
     assert "no longer tracked" in err and "Traceback" not in err
-    assert [run.get("raised") for run in told] == [None, None]
-    assert [row["epoch"] for row in history(inspect(told[1]["directory"]))] == [0, 1, 2]
+    assert [run.get("raised") for run in runs] == [None, None]
+    assert [row["epoch"] for row in history(inspect(runs[1]["directory"]))] == [0, 1, 2]
 
 
 def test_the_environment_decides_in_mode_auto(tmp_path):
     process = start(command(tmp_path, "auto"), tmp_path, WANDB_MODE="offline", WANDB_API_KEY=KEY)
-    (told,), err = ended(process, tmp_path)
-    assert_kept_offline(told, err, "WANDB_MODE is offline")
-    (told,), err = ended(start(command(tmp_path, "auto"), tmp_path, WANDB_MODE="off"), tmp_path)
-    assert told["raised"] == "ValueError"
+    (outcome,), err = finish(process, tmp_path)
+    assert_kept_offline(outcome, err, "WANDB_MODE is offline")
+    (outcome,), err = finish(start(command(tmp_path, "auto"), tmp_path, WANDB_MODE="off"), tmp_path)
+    assert outcome["raised"] == "ValueError"
 
 
 def test_disabled_tracking_and_the_modules_import_nothing_heavy(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 import blocks  # noqa: F401  (saved models hold its layers)
 from helpers.terminal import Terminal
-from helpers.training import QUICK, TINY, command, configured, left_in
+from helpers.training import QUICK, TINY, command, config_with_data, read_run
 from helpers.wandb_client import environment, history, inspect
 from train import train
 from zoo import metrics
@@ -41,7 +41,7 @@ def without_times(rows):
 @pytest.fixture(scope="module")
 def learnt(data_dir, tmp_path_factory):
     """A run long enough to learn: its configuration, its directory and what `train` returned."""
-    cfg = configured(
+    cfg = config_with_data(
         data_dir, "model=mobilenet_v1", "model.width=0.5", "tracking=disabled", "recipe.epochs=7",
         "recipe.batch_size=32", "recipe.learning_rate=0.005", "recipe.warmup_epochs=0.5", "dataset.crop_padding=0",
         "dataset.train_split='train[:1300]'", "dataset.test_split='train[1300:]'",
@@ -52,7 +52,7 @@ def learnt(data_dir, tmp_path_factory):
 
 def test_a_network_learns(learnt):
     _, directory, result = learnt
-    rows, _ = left_in(directory)
+    rows, _ = read_run(directory)
     assert result["status"] == "finished"
     assert result["val_top1"] > 0.7 and result["test_top1"] > 0.7
     assert rows[-1]["train/loss"] < 0.5 * rows[0]["train/loss"]
@@ -60,7 +60,7 @@ def test_a_network_learns(learnt):
 
 def test_a_run_leaves_its_figures(learnt):
     _, directory, returned = learnt
-    rows, result = left_in(directory)
+    rows, result = read_run(directory)
     assert json.loads(json.dumps(returned)) == result
     assert set(KEYS.split()) <= set(result)
     assert (result["model"], result["groups"], result["dataset"]) == ("mobilenetv1_050", None, "digits")
@@ -102,20 +102,20 @@ def test_a_directory_holds_one_run(learnt):
 
 
 def test_a_seed_decides_everything(data_dir, tmp_path):
-    found = []
+    histories = []
     for seed, folder in ((3, tmp_path / "tfds"), (3, data_dir), (4, data_dir)):  # the first prepares its data
-        directory = tmp_path / f"run{len(found)}"
-        train(configured(folder, *QUICK, f"seed={seed}"), directory)
-        found.append(without_times(left_in(directory)[0]))
-    first, same, other = found
+        directory = tmp_path / f"run{len(histories)}"
+        train(config_with_data(folder, *QUICK, f"seed={seed}"), directory)
+        histories.append(without_times(read_run(directory)[0]))
+    first, same, other = histories
     assert first == same and len(first) == 2
     assert first[0]["train/loss"] != other[0]["train/loss"]
 
 
 def test_the_steps_of_an_epoch_can_be_limited(data_dir, tmp_path):
     recipe = ["recipe=sgd", "recipe.learning_rate=0.01", "recipe.precision=bfloat16"]
-    train(configured(data_dir, *QUICK, *recipe), tmp_path)
-    rows, result = left_in(tmp_path)
+    train(config_with_data(data_dir, *QUICK, *recipe), tmp_path)
+    rows, result = read_run(tmp_path)
     # A half cosine over twice four steps: half its height after one epoch and zero after the other.
     assert [row["learning_rate"] for row in rows] == pytest.approx([0.005, 0], abs=1e-6)
     assert rows[0]["train/top1"] * 4 * 64 == pytest.approx(round(rows[0]["train/top1"] * 4 * 64), abs=1e-3)
@@ -129,18 +129,18 @@ def test_the_steps_of_an_epoch_can_be_limited(data_dir, tmp_path):
 def test_what_does_not_fit_the_data_fails_in_one_sentence(data_dir, tmp_path):
     expected = "batch_size=10000 exceeds the 1437 training images of digits"
     with pytest.raises(UserError, match=expected) as raised:
-        train(configured(data_dir, *QUICK, "recipe.batch_size=10000"), tmp_path)
+        train(config_with_data(data_dir, *QUICK, "recipe.batch_size=10000"), tmp_path)
     assert "\n" not in str(raised.value)
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["status"] == "failed" and expected in result["error"] and result["val_top1"] is None
     with pytest.raises(UserError, match="seed=-1 is not allowed"):
-        train(configured(data_dir, *QUICK, "seed=-1"), tmp_path)
+        train(config_with_data(data_dir, *QUICK, "seed=-1"), tmp_path)
 
 
 def test_a_directory_that_cannot_be_written_is_named(data_dir, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=f"Cannot write {tmp_path}/file/run: Not a directory.* hydra.run.dir=PATH"):
-        train(configured(data_dir, *QUICK), tmp_path / "file" / "run")
+        train(config_with_data(data_dir, *QUICK), tmp_path / "file" / "run")
 
 
 def swept(data_dir, tmp_path, *overrides):
@@ -152,8 +152,8 @@ def swept(data_dir, tmp_path, *overrides):
     directories = sorted(path.parent for path in tmp_path.glob("sweep/*/result.json"))
     runs = []
     for directory in directories:
-        (kept,) = directory.glob("wandb/offline-run-*")
-        records = inspect(kept)
+        (offline,) = directory.glob("wandb/offline-run-*")
+        records = inspect(offline)
         summary = {}
         for record in records:
             summary |= record.get("summary", {}).get("update", {})
@@ -170,9 +170,9 @@ def test_a_sweep_over_models_gives_finished_separate_runs_in_one_group(data_dir,
     assert len({run["run_id"] for run in started}) == 2
     assert [run["display_name"] for run in started] == ["mobilenetv1_025-digits", "shufflenet_g3_wd4-g3-digits"]
     assert {run["run_group"] for run in started} == {"digits-sweep"}
-    assert len({left_in(directory)[1]["process"]["pid"] for directory, _ in runs}) == 2  # and so a memory of its own
+    assert len({read_run(directory)[1]["process"]["pid"] for directory, _ in runs}) == 2  # and so a memory of its own
     for (directory, records), groups in zip(runs, (None, 3), strict=True):
-        rows, result = left_in(directory)
+        rows, result = read_run(directory)
         assert result["status"] == "finished" and records["exit"].get("exit_code", 0) == 0
         assert result["wandb"]["id"] == records["run"]["run_id"] and result["groups"] == groups
         config = records["run"]["config"]["update"]
@@ -197,7 +197,7 @@ def test_a_run_that_fails_costs_a_sweep_nothing_but_itself(data_dir, tmp_path):
     assert done.returncode == 1 and done.stdout == "" and "Traceback" not in done.stderr
     assert f"This run failed, the sweep goes on: {sentence}" in done.stderr
     assert done.stderr.splitlines()[-1].startswith(sentence)
-    (_, failed), (_, finished) = [left_in(directory) for directory, _ in runs]
+    (_, failed), (_, finished) = [read_run(directory) for directory, _ in runs]
     assert failed["status"] == "failed" and sentence in failed["error"]
     assert finished["status"] == "finished" and finished["val_top1"] > 0
     assert [records["exit"].get("exit_code", 0) for _, records in runs] == [1, 0]
@@ -222,12 +222,12 @@ def test_a_terminal_shows_progress_and_ctrl_c_ends_it_with_what_was_learnt_saved
         assert word in table
     assert table.splitlines()[-2:] == ["To compare runs: python -m zoo compare run/", "Stopped by Ctrl-C."]
     assert (tmp_path / "run" / "evaluation.json").exists()  # a pass over these few images is no time
-    rows, result = left_in(tmp_path / "run")
+    rows, result = read_run(tmp_path / "run")
     assert result["status"] == "interrupted" and result["epochs"] == len(rows) >= 1
     assert result["val_top1"] == rows[-1]["val/top1"]
     assert keras.models.load_model(tmp_path / "run" / "model.keras").count_params() > result["parameters"]
-    (kept,) = tmp_path.glob("run/wandb/offline-run-*")
-    assert len(history(inspect(kept))) == len(rows)
+    (offline,) = tmp_path.glob("run/wandb/offline-run-*")
+    assert len(history(inspect(offline))) == len(rows)
 
 
 def test_ctrl_c_while_the_first_step_compiles(data_dir, tmp_path):

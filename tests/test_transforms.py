@@ -143,8 +143,8 @@ def test_floats_between_levels_are_not_rounded_before_they_are_resized():
 def test_nan_stays_in_its_picture_and_is_not_hidden():
     images = np.stack([picture(40, 60)] * 2).astype("float32")
     images[0, 20, 30] = np.nan
-    given = np.isnan(Preprocessing(24, 0.875)(images).numpy())
-    assert given[0].any() and not given[1].any()
+    is_nan = np.isnan(Preprocessing(24, 0.875)(images).numpy())
+    assert is_nan[0].any() and not is_nan[1].any()
 
 
 def test_what_is_not_known_is_refused():
@@ -159,3 +159,12 @@ def test_an_empty_batch():
     assert layer(np.zeros((0, 40, 60, 3), np.uint8)).shape == (0, 24, 24, 3)
     spec = tf.TensorSpec((None, None, None, 3), tf.uint8)
     assert tf.function(layer, input_signature=[spec])(np.zeros((0, 40, 60, 3), np.uint8)).shape == (0, 24, 24, 3)
+
+
+@pytest.mark.parametrize("convert", (np.asarray, tf.constant), ids=("numpy", "TensorFlow"))
+def test_levels_of_any_kind_are_normalised(convert):
+    levels = np.array([[0, 51, 255]], "uint8")
+    mean, std = (0.5, 0.2, 0.5), (0.5, 1.0, 0.25)
+    normalised = np.asarray(transforms.normalise(convert(levels), mean, std))
+    assert normalised.dtype == "float32"
+    np.testing.assert_allclose(normalised, (levels / 255 - mean) / std, atol=1e-6)

@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 
 import blocks  # noqa: F401  (saved models hold its layers)
 from helpers.pictures import arrays, folder_config, write_folder
-from helpers.training import TINY, composed
+from helpers.training import TINY, compose_config
 from train import train
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.pipeline import load
@@ -130,9 +130,9 @@ def test_they_are_left_out_and_counted_where_that_is_asked_for(pets, caplog, cha
     in_its_midst(pets / "validation" / "cat" / "00.png")
     with caplog.at_level(logging.WARNING):
         data = load(folder_config(pets, skip_broken=True, **changes), 3, seed=0)
-    said = next(message for message in caplog.messages if "skip_broken" in message)
-    assert "10 (train/dog/broken0.png: it is damaged or cut off, " in said
-    assert "of 23 images cannot be decoded and are left out" in said
+    warning = next(message for message in caplog.messages if "skip_broken" in message)
+    assert "10 (train/dog/broken0.png: it is damaged or cut off, " in warning
+    assert "of 23 images cannot be decoded and are left out" in warning
     assert (data.train_size, data.validation_size, data.class_names) == (9, 4, ("cat", "dog"))
     assert sorted(arrays(data.epoch(0))[1].tolist()) == [0] * 5 + [1] * 4
     for ours, theirs in zip(arrays(data.validation), clean, strict=True):
@@ -169,7 +169,7 @@ def test_what_is_damaged_in_its_midst_is_named_when_it_is_read(pets):
 def test_a_run_that_meets_one_keeps_what_was_learnt(pets, tmp_path):
     path = one(pets, "validation")
     in_its_midst(path)
-    cfg = composed(
+    cfg = compose_config(
         *("dataset=image_folder", f"dataset.data_dir={pets}", "dataset.image_size=32", "dataset.cache=false"),
         *(*TINY, "tracking=disabled", "recipe.batch_size=4"),
     )

@@ -53,9 +53,9 @@ def test_equals_the_definition(rank, case):
         return definition.grouped_convolution(images, by_group(layer), strides, "same", dilation) + layer.bias.value
 
     tensors = [images, *(weight.value for weight in layer.weights)]
-    found, expected = gradients(lambda: layer(images), tensors), gradients(plain, tensors)
-    assert tuple(layer.compute_output_shape(images.shape)) == tuple(found[0].shape)
-    check_all_close(found, expected)
+    actual, expected = gradients(lambda: layer(images), tensors), gradients(plain, tensors)
+    assert tuple(layer.compute_output_shape(images.shape)) == tuple(actual[0].shape)
+    check_all_close(actual, expected)
 
     function = grouped_convolution(images, by_group(layer), strides, "same", dilation, groups=groups)
     check_all_close([function + layer.bias.value], expected[:1])

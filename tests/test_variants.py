@@ -26,11 +26,11 @@ def marked(names, limit: float = LIGHT, among=None) -> list:
 
 def smallest_of_each_family() -> list[str]:
     """Of every family the network with the fewest parameters."""
-    found = []
+    smallest = []
     for each in registry.FAMILIES:
         known = [name for name in registry.family(each).VARIANTS if name in COUNTS]
-        found.append(min(known, key=lambda name: COUNTS[name]["parameters"]))
-    return found
+        smallest.append(min(known, key=lambda name: COUNTS[name]["parameters"]))
+    return smallest
 
 
 SMALLEST = smallest_of_each_family()
@@ -52,8 +52,8 @@ def test_counts_are_those_of_the_reference(name):
     expected = COUNTS[name]
     with without_random_numbers():
         model = zoo.create(name, input_shape=(expected["size"], expected["size"], 3))
-    found = zoo.profile(model)
-    assert (found.parameters, found.macs) == (expected["parameters"], expected["macs"])
+    profile = zoo.profile(model)
+    assert (profile.parameters, profile.macs) == (expected["parameters"], expected["macs"])
     classes = 1000 if expected["size"] == 224 else 100 if name.endswith("cifar100") else 10
     assert model.output_shape == (None, classes)
 

@@ -58,9 +58,9 @@ def server():
 def test_a_run_is_what_its_directory_would_tell(tmp_path, server):
     server.runs = [run_node("r1", "a <b> run", "finished", CONFIG, SUMMARY, ROWS)]
     server.files[TABLE] = MATRIX
-    told = call(tmp_path, server.url, READ)
-    (run,) = told["result"]
-    assert told["said"] == ["lab/zoo/r1 (a <b> run): val/top1=1.5 is invalid and ignored in its epochs."]
+    outcome = call(tmp_path, server.url, READ)
+    (run,) = outcome["result"]
+    assert outcome["messages"] == ["lab/zoo/r1 (a <b> run): val/top1=1.5 is invalid and ignored in its epochs."]
     assert (run["path"], run["name"], run["status"]) == ("lab/zoo/r1", "a <b> run", "finished")
     assert run["result"] == {
         "status": "finished",
@@ -123,11 +123,11 @@ def test_every_state_and_a_project_of_several_pages(tmp_path, server):
     server.runs = [run_node(f"r{state}", state, state, CONFIG, {"val_top1": 0.5}, ROWS[:1]) for state in states]
     server.runs.append(run_node("stopped", "stopped", "failed", CONFIG, {"status": "interrupted"}, ROWS[:1]))
     server.runs.append(run_node("waits", "waits", "pending", CONFIG))
-    told = call(tmp_path, server.url, READ)
-    assert {run["name"]: run["status"] for run in told["result"]} == states | {"stopped": "interrupted"}
+    outcome = call(tmp_path, server.url, READ)
+    assert {run["name"]: run["status"] for run in outcome["result"]} == states | {"stopped": "interrupted"}
     assert server.asked.count("Runs") == 4
     waits = "lab/zoo/waits (waits): W&B calls it pending, and it has nothing to compare; this run is left out."
-    assert told["said"] == [waits]
+    assert outcome["messages"] == [waits]
 
 
 def test_what_lacks_or_is_wrong_is_named_and_left_out(tmp_path, server):
@@ -144,14 +144,14 @@ def test_what_lacks_or_is_wrong_is_named_and_left_out(tmp_path, server):
     server.files["wrong.json"] = {"columns": list(CONFUSION_COLUMNS), "data": [["cat", "cat", -1]]}
     server.files["lost.json"], server.answers["lost.json"] = MATRIX, 404
     server.rows_given = 2
-    told = call(tmp_path, server.url, READ)
-    runs = {run["path"].removeprefix("lab/zoo/"): run for run in told["result"]}
+    outcome = call(tmp_path, server.url, READ)
+    runs = {run["path"].removeprefix("lab/zoo/"): run for run in outcome["result"]}
     assert set(runs) == {"bare", "odd", "gone", "lost", "wrong", "cut"}
     assert runs["bare"]["name"] == "bare" and runs["bare"]["history"] == {}
     assert runs["odd"]["result"]["dataset"] == "digits" and runs["odd"]["result"]["macs"] == 5
     assert not {"val_top1", "seed"} & runs["odd"]["result"].keys()
     assert all(run["evaluation"] is None for run in runs.values())
-    said = "\n".join(told["said"])
+    messages = "\n".join(outcome["messages"])
     for part in (
         "other (of another program): it has neither epochs nor figures of the zoo; this run is left out.",
         "odd (odd): seed='no', val_top1=7 are invalid and ignored",
@@ -160,18 +160,18 @@ def test_what_lacks_or_is_wrong_is_named_and_left_out(tmp_path, server):
         "wrong (wrong): its confusion matrix cannot be read (confusion has [0, 0, -1], which is no",
         "cut (cut\ufffd[2J): W&B gave 2 of 3 rows of its history.",
     ):
-        assert part in said
-    assert len(told["said"]) == 6
+        assert part in messages
+    assert len(outcome["messages"]) == 6
 
 
 def test_the_entity_of_the_key_and_a_project_that_is_not_there(tmp_path, server):
-    told = call(tmp_path, server.url, READ.replace("lab/zoo", "zoo"))
-    assert "There is no run to compare in lab/zoo" in told["error"] and "it is empty" in told["error"]
-    told = call(tmp_path, server.url, READ.replace("lab/zoo", "lab/zo"))
-    assert told["error"].startswith(f"There is no project lab/zo on {server.url} that this API key may read")
+    outcome = call(tmp_path, server.url, READ.replace("lab/zoo", "zoo"))
+    assert "There is no run to compare in lab/zoo" in outcome["error"] and "it is empty" in outcome["error"]
+    outcome = call(tmp_path, server.url, READ.replace("lab/zoo", "lab/zo"))
+    assert outcome["error"].startswith(f"There is no project lab/zo on {server.url} that this API key may read")
     server.entity = None
-    told = call(tmp_path, server.url, READ.replace("lab/zoo", "zoo"))
-    assert told["error"].endswith("name the project as ENTITY/zoo.")
+    outcome = call(tmp_path, server.url, READ.replace("lab/zoo", "zoo"))
+    assert outcome["error"].endswith("name the project as ENTITY/zoo.")
 
 
 def test_a_name_that_is_no_project_asks_nobody():
@@ -199,17 +199,17 @@ def test_a_server_that_refuses_or_fails_ends_in_a_sentence_and_in_time(tmp_path,
     server.files[TABLE] = MATRIX
     server.answers[operation] = answer
     began = time.monotonic()
-    told = call(tmp_path, server.url, READ, timeout=TIMEOUT)
-    assert told["error"].startswith(server.url) and sentence in told["error"]
-    assert told["error"].count("\n") == 0 and not told["chained"]
+    outcome = call(tmp_path, server.url, READ, timeout=TIMEOUT)
+    assert outcome["error"].startswith(server.url) and sentence in outcome["error"]
+    assert outcome["error"].count("\n") == 0 and not outcome["chained"]
     assert time.monotonic() - began < 3 * TIMEOUT + 10  # leaving the process does not wait for the server either
 
 
 def test_a_server_that_is_not_there(tmp_path):
     with closing(socket.create_server(("127.0.0.1", 0))) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    told = call(tmp_path, url, READ, timeout=TIMEOUT)
-    assert told["error"] == f"{url} cannot be reached (logging in): connection refused."
+    outcome = call(tmp_path, url, READ, timeout=TIMEOUT)
+    assert outcome["error"] == f"{url} cannot be reached (logging in): connection refused."
 
 
 def test_a_time_that_is_none(monkeypatch):
@@ -228,9 +228,9 @@ def test_a_time_that_is_none(monkeypatch):
     ],
 )
 def test_settings_that_cannot_be_ask_nobody(tmp_path, server, variables, sentence):
-    told = call(tmp_path, variables.pop("WANDB_BASE_URL", server.url), READ, **variables)
-    assert sentence in told["error"] and server.asked == []
-    assert KEY[:30] not in json.dumps(told)
+    outcome = call(tmp_path, variables.pop("WANDB_BASE_URL", server.url), READ, **variables)
+    assert sentence in outcome["error"] and server.asked == []
+    assert KEY[:30] not in json.dumps(outcome)
 
 
 def test_offline_mode_is_about_logging_alone(tmp_path, server):

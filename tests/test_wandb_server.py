@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from helpers.loopback import Loopback
-from helpers.tracked_runs import TIMEOUT, assert_kept_offline, command, ended, start
+from helpers.tracked_runs import TIMEOUT, assert_kept_offline, command, finish, start
 from helpers.wandb_client import KEY, environment
 from zoo.tracking.server import ask, somebody_else, why_not_online
 
@@ -54,9 +54,9 @@ def silent():
 def kept_offline(tmp_path, url, reason, *wrapper):
     """A run with W&B's own client: it goes on offline for this reason, and tells no other."""
     script = [*wrapper, *command(tmp_path, "online", init_timeout=TIMEOUT)]
-    (told,), err = ended(start(script, tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=url), tmp_path)
-    assert told["opened"] < TIMEOUT + 5
-    assert_kept_offline(told, err, reason)
+    (outcome,), err = finish(start(script, tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=url), tmp_path)
+    assert outcome["opened"] < TIMEOUT + 5
+    assert_kept_offline(outcome, err, reason)
     return err
 
 

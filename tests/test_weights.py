@@ -117,8 +117,8 @@ def test_what_is_not_finite_is_refused_and_the_model_keeps_its_weights(trained, 
     last = np.array([value, 0, 0, 0, 0, 0, 0])
     broken = written({**tensors, "classifier.bias": last}, tmp_path)
     assert "classifier.bias holds infinities or NaN" in refusal(lambda: zoo.load_weights(model, broken))
-    for weight, kept in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(weight, kept)
+    for weight, previous in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, previous)
     zoo.load_weights(model, written(tensors, tmp_path))
     np.testing.assert_array_equal(model(IMAGES), trained(IMAGES))
 
@@ -143,11 +143,11 @@ def test_other_channels_adapt_the_stem_such_that_grey_images_give_what_they_gave
     path = written(tensors, tmp_path)
     with pytest.warns(UserWarning, match="conv_stem.weight of .* is for images of 3 channels: its kernels are"):
         model = zoo.create(NAME, input_shape=(32, 32, channels), weights=path)
-    found = kernel(model, "conv_stem").transpose(3, 2, 0, 1)
+    converted = kernel(model, "conv_stem").transpose(3, 2, 0, 1)
     rgb = tensors["conv_stem.weight"]
     # The definition: timm's adapt_input_conv.
     repeated = np.tile(rgb, (1, -(-channels // 3), 1, 1))[:, :channels] * (3 / channels)
-    np.testing.assert_allclose(found, rgb.sum(1, keepdims=True) if channels == 1 else repeated, rtol=1e-6)
+    np.testing.assert_allclose(converted, rgb.sum(1, keepdims=True) if channels == 1 else repeated, rtol=1e-6)
     if channels in (1, 6):
         grey = IMAGES[..., :1]
         np.testing.assert_allclose(
@@ -212,8 +212,8 @@ def test_a_selection_of_channels_that_there_are_not_is_refused(tmp_path, channel
     before = model.get_weights()
     sentence = refusal(lambda: zoo.load_weights(model, written(tensors, tmp_path)))
     assert sentence.endswith(f": {name} chooses channel {channel}, and there are those from 0 to 15.")
-    for weight, kept in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(weight, kept)
+    for weight, previous in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, previous)
     model.get_layer(name.removesuffix(".index")).index.assign(tensors[name])
     model.save_weights(tmp_path / "model.weights.h5")
     sentence = refusal(lambda: zoo.create("condensenet74_c4_g4", 2, SHAPE, weights=tmp_path / "model.weights.h5"))

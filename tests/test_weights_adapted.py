@@ -122,13 +122,15 @@ def test_the_classifier_is_quantised(mode, tmp_path):
     model.quantize(mode)
     reference.quantize(mode)
     assert model.get_layer("classifier").quantization_mode == mode
-    found = keras.ops.convert_to_numpy(model(IMAGES))
-    np.testing.assert_allclose(found, reference(vector), rtol=1e-5, atol=1e-5)
-    assert np.abs(found - expected).max() < {"int8": 0.02, "int4": 0.2}[mode] * np.abs(expected).max()
+    quantised = keras.ops.convert_to_numpy(model(IMAGES))
+    np.testing.assert_allclose(quantised, reference(vector), rtol=1e-5, atol=1e-5)
+    assert np.abs(quantised - expected).max() < {"int8": 0.02, "int4": 0.2}[mode] * np.abs(expected).max()
     model.save(tmp_path / "model.keras")
-    np.testing.assert_allclose(keras.models.load_model(tmp_path / "model.keras")(IMAGES), found, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        keras.models.load_model(tmp_path / "model.keras")(IMAGES), quantised, rtol=1e-5, atol=1e-5
+    )
     fused = zoo.fuse(model)
-    np.testing.assert_allclose(fused(IMAGES), found, rtol=2e-2, atol=2e-2)
+    np.testing.assert_allclose(fused(IMAGES), quantised, rtol=2e-2, atol=2e-2)
     assert zoo.profile(fused).macs == zoo.profile(zoo.create(NAME, 100, SHAPE)).macs
 
 

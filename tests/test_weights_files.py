@@ -29,7 +29,7 @@ def refusal(model, path) -> str:
     """What loading `path` raises; it must leave the weights alone, whichever way they are asked for."""
     before = [weight.numpy().copy() for weight in model.weights]
     sentence = checks.refusal(lambda: zoo.load_weights(model, path))
-    assert all(np.array_equal(weight, kept) for weight, kept in zip(model.weights, before, strict=True))
+    assert all(np.array_equal(weight, previous) for weight, previous in zip(model.weights, before, strict=True))
     checks.refusal(lambda: zoo.create(NAME, input_shape=SHAPE, weights=path))
     return sentence
 

@@ -62,8 +62,8 @@ def test_a_network_without_the_published_settings_is_refused(fetched):
     before = model.get_weights()
     assert refusal(lambda: zoo.load_weights(model, TAG)) == expected
     assert refusal(lambda: zoo.create(FBNet(), input_shape=SHAPE, weights=TAG)) == expected
-    for weight, kept in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(weight, kept)
+    for weight, previous in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, previous)
 
 
 def test_no_other_tag_has_settings():
@@ -115,8 +115,8 @@ def test_a_network_with_other_groups_is_not_taken_for_the_published_one(tmp_path
 
 
 def test_other_groups_change_nothing_about_the_classifier_of_the_reference():
-    found = [_convolutional_classifier(name) for name in ("dpn68", "dpn68_g4", "mobilenetv1_025_g8")]
-    assert found == ["classifier", "classifier", None]
+    classifiers = [_convolutional_classifier(name) for name in ("dpn68", "dpn68_g4", "mobilenetv1_025_g8")]
+    assert classifiers == ["classifier", "classifier", None]
 
 
 def test_weights_of_another_network_are_not_even_fetched(monkeypatch):

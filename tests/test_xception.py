@@ -65,9 +65,9 @@ def definition(model, images, preactivated: bool, skip: bool, strides: int):
 def test_a_module_equals_its_definition(preactivated, skip, strides):
     model = randomised(module(preactivated, skip, strides))
     images = np.random.default_rng(1).standard_normal((2, 6, 6, 4)).astype("float32")
-    found, tap = model(images, training=False)
+    outputs, tap = model(images, training=False)
     expected = definition(model, images, preactivated, skip, strides)
-    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(outputs, expected, atol=1e-5 * np.abs(expected).max())
     assert tap.shape == (2, 6, 6, FILTERS[1])
     assert preactivated or np.min(tap) >= 0
 

@@ -25,8 +25,10 @@ SMALLEST = [
 
 def spatial(model) -> list:
     """The layers with kernels larger than 1x1, the stem left out."""
-    found = [layer for layer in model.layers if isinstance(layer, blocks.GroupedConv2D) and layer.kernel_size != (1, 1)]
-    return found[1:]
+    convolutions = [
+        layer for layer in model.layers if isinstance(layer, blocks.GroupedConv2D) and layer.kernel_size != (1, 1)
+    ]
+    return convolutions[1:]
 
 
 def test_every_variant_is_named_as_its_configuration_names_itself():

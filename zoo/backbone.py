@@ -13,6 +13,7 @@ from zoo.checks import close_matches
 from zoo.factory import VECTOR, create, selected_maps
 from zoo.lora import is_adapted, stored_kernel
 from zoo.registry import classifier_of
+from zoo.typing import ModelConfig
 
 PRE_LOGITS = "pre_logits"  # as timm calls what the classifier sees
 PROBE = 1024  # pixels of the image that strides are computed from: enough for rounding to leave them as they are
@@ -20,14 +21,19 @@ PROBE = 1024  # pixels of the image that strides are computed from: enough for r
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """One feature map (B, H / stride, W / stride, channels) of images (B, H, W, C)."""
+    """One feature map (B, H / stride, W / stride, channels) of images (B, H, W, C).
+
+    Example:
+        >>> zoo.FeatureInfo(stride=8, channels=40)
+        FeatureInfo(stride=8, channels=40)
+    """
 
     stride: int
     channels: int
 
 
 def feature_info(
-    model: Any, *, small_stem: bool = False, out_indices: int | Sequence[int] | None = None
+    model: str | ModelConfig | keras.Model, *, small_stem: bool = False, out_indices: int | Sequence[int] | None = None
 ) -> list[FeatureInfo]:
     """The maps that `zoo.create(model, features_only=True)` gives, in its order.
 
@@ -38,21 +44,29 @@ def feature_info(
 
     Raises:
         ValueError: an unknown name, a map that there is not, or a model whose maps are not known.
+
+    Example:
+        >>> for info in zoo.feature_info("lcnet_035", out_indices=(0, -1)):
+        ...     print(info)
+        FeatureInfo(stride=2, channels=16)
+        FeatureInfo(stride=32, channels=176)
     """
     if isinstance(model, keras.Model):
         maps = [info for info, _ in _maps(model)]
         return [maps[index] for index in selected_maps(out_indices, len(maps), model.name)]
     with without_random_numbers():
-        settings = {"features_only": True, "small_stem": small_stem, "out_indices": out_indices}
-        probe = create(model, input_shape=(PROBE, PROBE, 3), **settings)
+        probe = create(
+            model,
+            input_shape=(PROBE, PROBE, 3),
+            features_only=True,
+            small_stem=small_stem,
+            out_indices=out_indices,
+        )
     return [_info(each) for each in probe.outputs]
 
 
 def freeze(model: keras.Model, until: str | int = PRE_LOGITS) -> list[str]:
     """Keep the layers up to and including `until` as they are in training, statistics of normalisations included.
-
-        zoo.freeze(model)  # all but the classifier: a linear probe
-        zoo.freeze(model, until="layer2")
 
     A frozen normalisation computes as in inference. Compile the model after this, not before. `unfreeze` undoes it;
     `model.trainable = True` does not: with TensorFlow, Keras passes over an assignment of the value that is there, and
@@ -67,6 +81,13 @@ def freeze(model: keras.Model, until: str | int = PRE_LOGITS) -> list[str]:
     Returns: the names of the frozen layers that hold weights.
     Raises:
         ValueError: there is no such layer, stage or stride; it says which there are. Or a model has no one last layer.
+
+    Example:
+        >>> model = zoo.create("lcnet_035", 10, (32, 32, 3))
+        >>> zoo.freeze(model, until="bn1")
+        ['conv_stem', 'bn1']
+        >>> len(zoo.freeze(model)), [layer.name for layer in model.layers if layer.trainable_weights]
+        (59, ['classifier'])
     """
     if until == PRE_LOGITS:
         frozen = _before_classifier(model)
@@ -82,10 +103,6 @@ def freeze(model: keras.Model, until: str | int = PRE_LOGITS) -> list[str]:
 def unfreeze(model: keras.Model, since: str | int | None = None) -> list[str]:
     """Let layers train again that `freeze`, or `layer.trainable = False`, has frozen. Compile the model after this.
 
-        zoo.freeze(model)  # the classifier first,
-        zoo.unfreeze(model, since="layer4")  # the last stage next,
-        zoo.unfreeze(model)  # then all of it
-
     Kernels that LoRA adapts stay frozen, as `enable_lora` leaves them.
 
     Args:
@@ -96,6 +113,14 @@ def unfreeze(model: keras.Model, since: str | int | None = None) -> list[str]:
     Returns: the names of the layers that hold weights and were frozen.
     Raises:
         ValueError: there is no such layer, stage or stride; it says which there are.
+
+    Example:
+        >>> model = zoo.create("lcnet_035", 10, (32, 32, 3))
+        >>> frozen = zoo.freeze(model)  # train the classifier first,
+        >>> zoo.unfreeze(model, since="blocks.5.1.conv_pw")  # the end of the last block next,
+        ['blocks.5.1.conv_pw', 'blocks.5.1.bn2', 'conv_head']
+        >>> len(zoo.unfreeze(model)) == len(frozen) - 3  # and then the rest
+        True
     """
     if since is None:
         thawed = {layer.name for layer in model.layers}
@@ -162,7 +187,7 @@ def _of_stride(model: keras.Model, until: int) -> set[str]:
     return {source_of(maps_by_stride[until])[0].name}
 
 
-def _maps(model: keras.Model) -> list[tuple[FeatureInfo, keras.KerasTensor]]:
+def _maps(model: keras.Model) -> list[tuple[FeatureInfo, Any]]:
     """What is known of every feature map, and the map itself, in the graph of `model`."""
     maps = getattr(model, "features", None) or model.outputs
     if any(len(each.shape) != 4 for each in maps):
@@ -188,7 +213,9 @@ def _reachable(edges: dict[str, set[str]], start: set[str]) -> set[str]:
 def _parents(model: keras.Model) -> dict[str, set[str]]:
     """What the inputs of each operation are computed by, of all calls of layers and operations in the graph."""
     parents: dict[str, set[str]] = {}
-    for node in nodes_of(graph_of(model)):
+    graph = graph_of(model)
+    assert graph is not None  # it has feature maps
+    for node in nodes_of(graph):
         parents.setdefault(node.operation.name, set()).update(each.operation.name for each in node.parent_nodes)
     return parents
 
@@ -202,6 +229,6 @@ def _children(model: keras.Model) -> dict[str, set[str]]:
     return children
 
 
-def _info(output) -> FeatureInfo:
+def _info(output: Any) -> FeatureInfo:
     # Strides are powers of two; convolutions without padding, as in AlexNet, lose a few pixels more.
     return FeatureInfo(2 ** round(math.log2(PROBE / output.shape[1])), output.shape[-1])

@@ -13,7 +13,13 @@ CIFAR_ENDINGS = ("_cifar10", "_cifar100", "_svhn")  # of the names of networks f
 
 @dataclass(frozen=True)
 class Costs:
-    """Cost of one network of the zoo, as `zoo.profile` counts it."""
+    """Cost of one network of the zoo, as `zoo.profile` counts it.
+
+    Example:
+        >>> from zoo.costs import costs
+        >>> costs("alexnet").groups
+        (1, 2, 4, 8, 16, 32)
+    """
 
     parameters: int
     macs: int
@@ -23,12 +29,24 @@ class Costs:
 
 
 def image_size(name: str) -> int:
-    """Height and width, in pixels, of the images that a network is made for: 32 for CIFAR and SVHN, else 224."""
+    """Height and width, in pixels, of the images that a network is made for: 32 for CIFAR and SVHN, else 224.
+
+    Example:
+        >>> from zoo.costs import image_size
+        >>> image_size("resnext29_32x4d_cifar10"), image_size("resnet50")
+        (32, 224)
+    """
     return 32 if name.endswith(CIFAR_ENDINGS) else 224
 
 
 def costs(name: str) -> Costs:
-    """The cost of a named network. Raises ValueError where it has not been recorded."""
+    """The cost of a named network. Raises ValueError where it has not been recorded.
+
+    Example:
+        >>> from zoo.costs import costs
+        >>> costs("lcnet_050").parameters
+        1880856
+    """
     known = recorded()
     if name not in known:
         raise ValueError(f"The cost of {name!r} is not recorded: run benchmarks/network_costs.py, which records it.")
@@ -37,13 +55,25 @@ def costs(name: str) -> Costs:
 
 @functools.cache
 def recorded() -> dict[str, Costs]:
-    """Every network whose cost is recorded."""
+    """Every network whose cost is recorded.
+
+    Example:
+        >>> from zoo.costs import recorded
+        >>> set(recorded()) == set(zoo.list_models())
+        True
+    """
     rows = json.loads((files("zoo") / "data" / "costs.json").read_text(encoding="utf-8"))
     return {name: Costs(**row | {"groups": _numbers(row["groups"])}) for name, row in rows.items()}
 
 
 def runs(numbers: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Ascending whole numbers as runs without a gap, each its first and its last: 1, 2, 3, 8 -> (1, 3), (8, 8)."""
+    """Ascending whole numbers as runs without a gap, each its first and its last.
+
+    Example:
+        >>> from zoo.costs import runs
+        >>> runs((1, 2, 3, 8))
+        [(1, 3), (8, 8)]
+    """
     ranges: list[tuple[int, int]] = []
     for number in numbers:
         if ranges and number == ranges[-1][1] + 1:
@@ -54,7 +84,13 @@ def runs(numbers: tuple[int, ...]) -> list[tuple[int, int]]:
 
 
 def in_words(numbers: tuple[int, ...]) -> str:
-    """Ascending whole numbers to read: "1 to 24", or "1, 2, 4, 8"."""
+    """Ascending whole numbers as a text.
+
+    Example:
+        >>> from zoo.costs import in_words
+        >>> in_words((1, 2, 3, 4, 5, 8))
+        '1 to 5, 8'
+    """
     parts = []
     for first, last in runs(numbers):
         parts += [f"{first} to {last}"] if last - first > 3 else [str(each) for each in range(first, last + 1)]

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,10 +18,8 @@ SUFFIXES = {"savedmodel": "", "litert": ".tflite", "onnx": ".onnx"}
 IMAGE_AXES = ("batch", "height", "width", "channels")
 
 
-def export(model: keras.Model, path: str | os.PathLike, format: str | None = None) -> None:
+def export(model: keras.Model, path: str | os.PathLike[str], format: str | None = None) -> None:
     """Write `model` for inference in another runtime.
-
-        zoo.export(zoo.fuse(model), "mobilenet.onnx")
 
     The file names its tensors as the model does, `images` and `logits` for a network of `zoo.create`; open axes of an
     ONNX file are batch, height and width. It holds operations of the runtime alone, in the form of
@@ -37,6 +36,14 @@ def export(model: keras.Model, path: str | os.PathLike, format: str | None = Non
             not built.
         FileExistsError: the folder exists already and is not empty.
         ImportError: for ONNX, tf2onnx is not installed (`pip install -e ".[export]"`).
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> model = keras.Sequential([keras.Input((8, 8, 4), name="images"), blocks.GroupedConv2D(8, 3, groups=2)])
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> zoo.export(model, folder / "model.tflite")
+        >>> (folder / "model.tflite").stat().st_size > 1000
+        True
     """
     target = Path(path)
     if format is None:
@@ -70,7 +77,7 @@ def _check_onnx() -> None:
         )
 
 
-def _with_named_outputs(model: keras.Model) -> tuple[keras.Model, list]:
+def _with_named_outputs(model: keras.Model) -> tuple[keras.Model, list[Any]]:
     """`model` with a dictionary of outputs, whose keys become the names in the file, and the names of its inputs."""
     names = [_origin(tensor) for tensor in model.outputs]
     single = isinstance(model, keras.Sequential) or not isinstance(model.input, (dict, list, tuple))
@@ -85,7 +92,7 @@ def _with_named_outputs(model: keras.Model) -> tuple[keras.Model, list]:
     return keras.Model(inputs, outputs, name=model.name), [signature]
 
 
-def _origin(tensor) -> str:
+def _origin(tensor: Any) -> str:
     """The name of the layer that computes `tensor`, within nested models too: `logits` behind preprocessing as well."""
     operation, index = source_of(tensor)
     inner = getattr(operation, "outputs", None) if isinstance(operation, keras.Model) else None
@@ -111,7 +118,7 @@ def _finish_onnx(path: Path, outputs: list[str]) -> None:
     onnx.save(file, path)
 
 
-def _replace_erfc(graph) -> None:
+def _replace_erfc(graph: Any) -> None:
     """1 - erf(x) for the complementary error function, TensorFlow's way to GELU, which ONNX does not have."""
     from onnx import helper, numpy_helper
 

@@ -1,11 +1,11 @@
 """From a name to a Keras model: what all families share."""
 
 import contextlib
-import functools
 import os
 import warnings
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import fields, replace
+from collections.abc import Sequence, Set
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ from blocks.layers.initializers import Normal, without_random_numbers
 from blocks.ops.keras_internals import mark_called
 from zoo.checks import check_share
 from zoo.registry import family_of, named, variant
+from zoo.typing import ModelConfig, Tensor
 from zoo.weights.checkpoint import Checkpoint
 from zoo.weights.layout import differing_layers, names_of
 from zoo.weights.loading import fill, slots_of
@@ -23,16 +24,17 @@ from zoo.weights.opening import check_network, open_weights
 
 CLASSES = 1000  # of ImageNet, where neither the caller, the weights nor the family say otherwise
 SHAPE = (224, 224, 3)  # of images, where neither the caller nor the weights say otherwise
+ImageShape = tuple[int | None, int | None, int]  # (height, width, channels); None is a dynamic dimension
 VECTOR = "features"  # the last layer of a network without a classifier
 
 
 def create(
-    model: Any = None,
+    model: str | ModelConfig | None = None,
     num_classes: int | None = None,
-    input_shape: tuple[int | None, int | None, int] | None = None,
+    input_shape: ImageShape | None = None,
     groups: int | None = None,
     *,
-    weights: str | os.PathLike | None = None,
+    weights: str | os.PathLike[str] | None = None,
     use_ema: bool = True,
     features_only: bool = False,
     out_indices: int | Sequence[int] | None = None,
@@ -41,10 +43,6 @@ def create(
     drop_path: float | None = None,
 ) -> keras.Model:
     """Build a network: normalised images (B, H, W, C) to raw logits (B, num_classes).
-
-        zoo.create("resnext50_32x4d", 10, (64, 64, 3))
-        zoo.create(weights="outputs/2026-11-23/07-00-00/model.keras")  # as the run built it
-        zoo.create("resnet50", features_only=True, out_indices=(1, 2, -1))  # maps of strides 4, 8 and 32
 
     Args:
         model: a name from `list_models()`, or a family's configuration such as `ResNeXt(depth=101, groups=16)`; None is
@@ -79,6 +77,14 @@ def create(
             fit or cannot be read, a feature map that there is not.
         TypeError: `model` is neither a name nor a configuration, and there are no weights to tell it.
         ImportError: the weights need a package that is not installed.
+
+    Example:
+        >>> model = zoo.create("lcnet_035", 10, (32, 32, 3))
+        >>> model(np.zeros((2, 32, 32, 3))).shape == (2, 10)
+        True
+        >>> backbone = zoo.create("lcnet_035", features_only=True, input_shape=(64, 64, 3), out_indices=(1, 2, -1))
+        >>> [x.shape for x in backbone.outputs]
+        [(None, 16, 16, 24), (None, 8, 8, 48), (None, 2, 2, 176)]
     """
     _check(num_classes, input_shape, dropout)
     if features_only and (num_classes or dropout):
@@ -88,46 +94,37 @@ def create(
     if model is None and weights is None:
         raise TypeError("create needs the name of a network, or weights that say of which network they are.")
     config = None if model is None else _configured(model, groups, drop_path)
-    build = functools.partial(_network, features_only=features_only, out_indices=out_indices, dropout=dropout)
-    if weights is None:
-        return build(config, num_classes, tuple(input_shape or SHAPE), bool(small_stem))[0]
-    with open_weights(weights, config and config.name, use_ema=use_ema) as checkpoint:
-        if config is None:
-            config = _configured(_named(checkpoint), groups, drop_path)
-            check_network(config.name, checkpoint.model, checkpoint.source)
-        if model is None or isinstance(model, str):  # of a configuration, `fill` checks that it has them
-            config = _with_settings(config, checkpoint.settings)
-        classifier, held = family_of(config).CLASSIFIER, checkpoint.classes(family_of(config).CLASSIFIER)
-        if num_classes is None:
-            num_classes = held
-        shape = tuple(input_shape or checkpoint.image_shape or SHAPE)
-        if small_stem is None:
-            small_stem = _has_small_stem(config, checkpoint)
-        network, maps = build(config, num_classes, shape, small_stem, building=without_random_numbers())
-        initialized, unused = set(), set()
-        if features_only:
-            unused = _left_out(config, network, maps, checkpoint)
-        elif num_classes != held:
-            initialized = names_of(classifier, slots_of(network, checkpoint))
-            unused = names_of(classifier, checkpoint.entries)
-        fill(network, checkpoint, initialized=initialized, unused=unused, adapt=shape[2] != 3)
-        if initialized:
-            warnings.warn(
-                f"{checkpoint.source} has {held or 'no'} classes, and {num_classes} are wanted: {classifier} "
-                "is randomly initialized.",
-                stacklevel=2,
-            )
+    with _opened(weights, config, use_ema) as checkpoint:
+        if checkpoint is not None and (config is None or isinstance(model, str)):  # else `fill` compares the settings
+            config = _as_trained(config, checkpoint, groups, drop_path)
+        assert config is not None  # of the two, one has told it
+        spec = _resolve(config, checkpoint, num_classes, input_shape, small_stem)
+        images, maps = _build(spec)
+        network = _select(spec, images, maps, out_indices) if features_only else _classify(spec, images, maps, dropout)
+        if checkpoint is not None:
+            _load(spec, network, maps, checkpoint, features_only)
     return network
 
 
 def selected_maps(out_indices: int | Sequence[int] | None, count: int, name: str) -> list[int]:
-    """Which of `count` feature maps of network `name` these are, ascending. Raises ValueError for what is none."""
+    """Which of `count` feature maps of network `name` these are, ascending. Raises ValueError for what is none.
+
+    Example:
+        >>> from zoo.factory import selected_maps
+        >>> selected_maps((1, -1), 5, "resnet50"), selected_maps(2, 5, "resnet50")  # the last two
+        ([1, 4], [3, 4])
+    """
     if out_indices is None:
         return list(range(count))
-    wanted = range(-out_indices, 0) if type(out_indices) is int else out_indices
+    wanted = range(-out_indices, 0) if isinstance(out_indices, int) else out_indices
     numbers = isinstance(wanted, (Sequence, Set)) and all(type(each) is int for each in wanted)
     selected = sorted({each % count for each in wanted}) if numbers else []
-    if not selected or len(selected) != len(wanted) or not all(-count <= each < count for each in wanted):
+    if (
+        isinstance(out_indices, bool)
+        or not selected
+        or len(selected) != len(wanted)
+        or not all(-count <= each < count for each in wanted)
+    ):
         raise ValueError(
             f"out_indices={out_indices!r} is not allowed for {name}: it has {count} feature maps, so give different "
             f"numbers from 0 to {count - 1}, or from -{count} to -1 counted from the last."
@@ -135,7 +132,27 @@ def selected_maps(out_indices: int | Sequence[int] | None, count: int, name: str
     return selected
 
 
-def _configured(model: Any, groups: int | None, drop_path: float | None) -> Any:
+@dataclass(frozen=True)
+class _Spec:
+    """What a network is built from, where the caller, the weights and the family have had their say, in this order.
+
+    filled: its weights are read from a file, so that none need be drawn.
+    new_classifier: but for those of its classifier, which the file has with another number of classes or lacks.
+    """
+
+    config: ModelConfig
+    num_classes: int
+    input_shape: ImageShape
+    small_stem: bool
+    filled: bool
+    new_classifier: bool
+
+    def initializing(self) -> AbstractContextManager[None]:
+        """The block in which layers are built whose weights the file has, where there is one."""
+        return without_random_numbers() if self.filled else contextlib.nullcontext()
+
+
+def _configured(model: str | ModelConfig, groups: int | None, drop_path: float | None) -> ModelConfig:
     """The configuration of a name, or the given one, with these settings in place of its own."""
     config = variant(model) if isinstance(model, str) else model
     family_of(config)
@@ -144,47 +161,109 @@ def _configured(model: Any, groups: int | None, drop_path: float | None) -> Any:
     return config if drop_path is None else _with_drop_path(config, drop_path)
 
 
-def _named(checkpoint: Checkpoint) -> Any:
-    """The configuration of the network that the weights say they are of."""
-    config = named(checkpoint.model or "")
+def _opened(
+    weights: str | os.PathLike[str] | None, config: ModelConfig | None, use_ema: bool
+) -> AbstractContextManager[Checkpoint | None]:
+    """The open weights, of the network of `config` where that is known; None where there are none."""
+    if weights is None:
+        return contextlib.nullcontext()
+    return open_weights(weights, None if config is None else config.name, use_ema=use_ema)
+
+
+def _as_trained(
+    config: ModelConfig | None, checkpoint: Checkpoint, groups: int | None, drop_path: float | None
+) -> ModelConfig:
+    """`config`, else the configuration that the weights say they are of, with the settings they were trained with."""
     if config is None:
-        raise ValueError(
-            f"{checkpoint.source} is not known to be of a named network: give the name or the configuration with it."
-        )
-    return config
+        config = named(checkpoint.model or "")
+        if config is None:
+            raise ValueError(
+                f"{checkpoint.source} is not known to be of a named network: give the name or the configuration "
+                "with it."
+            )
+        config = _configured(config, groups, drop_path)
+        check_network(config.name, checkpoint.model, checkpoint.source)
+    known = {field.name for field in fields(config)}
+    return replace(config, **{name: value for name, value in checkpoint.settings.items() if name in known})
 
 
-def _network(
-    config: Any,
+def _resolve(
+    config: ModelConfig,
+    checkpoint: Checkpoint | None,
     num_classes: int | None,
-    input_shape: tuple,
-    small_stem: bool,
-    *,
-    features_only: bool,
+    input_shape: ImageShape | None,
+    small_stem: bool | None,
+) -> _Spec:
+    """What is built: None is left to the weights, then to the family."""
+    saved_classes, saved_shape = None, None
+    if checkpoint is not None:
+        saved_classes, saved_shape = checkpoint.classes(family_of(config).CLASSIFIER), checkpoint.image_shape
+        if small_stem is None:
+            small_stem = _has_small_stem(config, checkpoint)
+    classes = saved_classes if num_classes is None else num_classes
+    height, width, channels = input_shape or saved_shape or SHAPE
+    return _Spec(
+        config=config,
+        num_classes=getattr(config, "num_classes", CLASSES) if classes is None else classes,
+        input_shape=(height, width, channels),
+        small_stem=bool(small_stem),
+        filled=checkpoint is not None,
+        new_classifier=checkpoint is not None and classes != saved_classes,
+    )
+
+
+def _build(spec: _Spec) -> tuple[Tensor, list[Tensor]]:
+    """The images, and all feature maps that the family computes of them."""
+    images = keras.Input(spec.input_shape, name="images")
+    with spec.initializing():
+        return images, family_of(spec.config).build(spec.config, images, spec.small_stem)
+
+
+def _select(
+    spec: _Spec,
+    images: Tensor,
+    maps: list[Tensor],
     out_indices: int | Sequence[int] | None,
-    dropout: float,
-    building=contextlib.nullcontext(),  # noqa: B008  (has no state)
-) -> tuple[keras.Model, list]:
-    """The model, and all feature maps that it computes; `building` is entered for all of it but the classifier."""
-    module = family_of(config)
-    images = keras.Input(input_shape, name="images")
-    with building:
-        features = module.build(config, images, small_stem)
-        if features_only:
-            selected = [features[index] for index in selected_maps(out_indices, len(features), config.name)]
-            return _callable(keras.Model(images, selected, name=config.name)), features
-        x = module.head(config, features[-1])
-    if num_classes is None:
-        num_classes = getattr(config, "num_classes", CLASSES)
+) -> keras.Model:
+    """The backbone: a model of these feature maps, without what lies behind the last of them."""
+    selected = [maps[index] for index in selected_maps(out_indices, len(maps), spec.config.name)]
+    return _callable(keras.Model(images, selected, name=spec.config.name))
+
+
+def _classify(spec: _Spec, images: Tensor, maps: list[Tensor], dropout: float) -> keras.Model:
+    """The whole network: head and classifier on the last feature map."""
+    family = family_of(spec.config)
+    with spec.initializing():
+        x = family.head(spec.config, maps[-1])
     if dropout:
         x = layers.Dropout(dropout)(x)
-    if num_classes:
-        x = Dense(num_classes, kernel_initializer=Normal(stddev=0.01), name=module.CLASSIFIER)(x)
+    if spec.num_classes:
+        x = Dense(spec.num_classes, kernel_initializer=Normal(stddev=0.01), name=family.CLASSIFIER)(x)
     # Losses and metrics want float32, whatever the layers compute in.
-    outputs = layers.Activation("linear", dtype="float32", name="logits" if num_classes else VECTOR)(x)
-    whole = keras.Model(images, outputs, name=config.name)
-    whole.features = tuple(features)  # for zoo.freeze and zoo.feature_info
-    return _callable(whole), features
+    outputs = layers.Activation("linear", dtype="float32", name="logits" if spec.num_classes else VECTOR)(x)
+    network = keras.Model(images, outputs, name=spec.config.name)
+    network.features = tuple(maps)  # for zoo.freeze and zoo.feature_info
+    return _callable(network)
+
+
+def _load(spec: _Spec, network: keras.Model, maps: list[Tensor], checkpoint: Checkpoint, features_only: bool) -> None:
+    """Fill the network with the weights; warn where the classifier keeps its random ones."""
+    classifier = family_of(spec.config).CLASSIFIER
+    initialized: set[str] = set()
+    unused: set[str] = set()
+    if features_only:
+        unused = _left_out(spec.config, network, maps, checkpoint)
+    elif spec.new_classifier:
+        initialized = names_of(classifier, slots_of(network, checkpoint))
+        unused = names_of(classifier, checkpoint.entries)
+    adapt = spec.input_shape[2] != 3
+    fill(network, checkpoint, initialized=initialized, unused=unused, adapt=adapt, stacklevel=4)
+    if initialized:
+        warnings.warn(
+            f"{checkpoint.source} has {checkpoint.classes(classifier) or 'no'} classes, and {spec.num_classes} are "
+            f"wanted: {classifier} is randomly initialized.",
+            stacklevel=3,
+        )
 
 
 def _callable(model: keras.Model) -> keras.Model:
@@ -193,7 +272,7 @@ def _callable(model: keras.Model) -> keras.Model:
     return model
 
 
-def _left_out(config: Any, backbone: keras.Model, maps: list, checkpoint: Checkpoint) -> set[str]:
+def _left_out(config: ModelConfig, backbone: keras.Model, maps: list[Tensor], checkpoint: Checkpoint) -> set[str]:
     """Names of the tensors that the whole network has and `backbone`, whose graph `maps` are of, lacks."""
     module = family_of(config)
     with without_random_numbers():
@@ -202,7 +281,7 @@ def _left_out(config: Any, backbone: keras.Model, maps: list, checkpoint: Checkp
     return slots_of(whole, checkpoint).keys() - slots_of(backbone, checkpoint).keys()
 
 
-def _has_small_stem(config: Any, checkpoint: Checkpoint) -> bool:
+def _has_small_stem(config: ModelConfig, checkpoint: Checkpoint) -> bool:
     """Whether the saved network keeps the resolution in its stem: its strides are others than without that."""
     if not checkpoint.layers:
         return False
@@ -212,15 +291,10 @@ def _has_small_stem(config: Any, checkpoint: Checkpoint) -> bool:
     return bool(differing_layers(usual, checkpoint.layers, ("strides",)))
 
 
-def _with_drop_path(config: Any, rate: float) -> Any:
+def _with_drop_path(config: ModelConfig, rate: float) -> ModelConfig:
     if not any(field.name == "drop_path" for field in fields(config)):
         raise ValueError(f"{config.name} has no stochastic depth: drop_path is not allowed for it.")
     return replace(config, drop_path=rate)
-
-
-def _with_settings(config: Any, settings: Mapping[str, float]) -> Any:
-    known = {field.name for field in fields(config)}
-    return replace(config, **{name: value for name, value in settings.items() if name in known})
 
 
 def _check(num_classes: int | None, input_shape: Any, dropout: float) -> None:

@@ -2,12 +2,12 @@
 
 import textwrap
 from dataclasses import dataclass, fields
-from types import ModuleType
 from typing import Any
 
 from zoo.costs import costs, in_words
 from zoo.models.description import meanings
 from zoo.registry import family_key, family_of, variant, variants
+from zoo.typing import Family, ModelConfig
 from zoo.weights.published import Published, resolve, tags
 
 SHOWN = 8  # published weights listed by a printed summary
@@ -15,13 +15,19 @@ SHOWN = 8  # published weights listed by a printed summary
 
 @dataclass(frozen=True, repr=False)
 class Information:
-    """A network of the zoo; `str` of it is a page to read."""
+    """A network of the zoo; `str` of it is a page to read.
+
+    Example:
+        >>> information = zoo.info("regnety_008")
+        >>> information.family, information.parameters, information.settings["g"]
+        ('regnet', 6263168, 16)
+    """
 
     name: str
     family: str
     summary: str  # the family in one sentence
     paper: str  # where it is published
-    config: Any  # the family's dataclass, whose fields are the paper's symbols
+    config: ModelConfig  # the family's dataclass, whose fields are the paper's symbols
     parameters: int
     macs: int  # multiply-accumulates of one image of `size`
     activations: int  # of one image of `size`; all three as zoo.profile counts them
@@ -67,6 +73,16 @@ def info(name: str) -> Information:
     """What is known about a network ("resnext50_32x4d") or about published weights ("timm/resnext50_32x4d.a1h_in1k").
 
     Raises ValueError, with the nearest names or tags, for anything else.
+
+    Example:
+        >>> print(zoo.info("shufflenet_g3_w1").grouping)
+        of the pointwise convolutions, g in the paper
+        >>> zoo.info("timm/resnext50_32x4d.a1h_in1k").weights.licence
+        'apache-2.0'
+        >>> zoo.info("dpn69")
+        Traceback (most recent call last):
+            ...
+        ValueError: There is no model 'dpn69': did you mean dpn98, dpn92, dpn68? zoo.list_models() has all of them.
     """
     weights = None
     if "/" in name or ("." in name and name not in variants()):
@@ -93,25 +109,52 @@ def info(name: str) -> Information:
     )
 
 
-def literature(module: ModuleType) -> tuple[str, str]:
-    """What a family is, in one sentence, and where it is published."""
+def literature(module: Family[Any]) -> tuple[str, str]:
+    """What a family is, in one sentence, and where it is published.
+
+    Example:
+        >>> from zoo.information import literature
+        >>> from zoo.models import dpn
+        >>> literature(dpn)[1]
+        'Chen et al. 2017, Dual Path Networks, section 4 and table 1, arXiv:1707.01629.'
+    """
     return module.SUMMARY, " ".join(map(str, module.PAPERS))
 
 
-def group_width(config: Any) -> int | None:
-    """Channels of a group where the number of groups follows from them, 1 being depthwise; else None."""
+def group_width(config: ModelConfig) -> int | None:
+    """Channels of a group where the number of groups follows from them, 1 being depthwise; else None.
+
+    Example:
+        >>> from zoo.information import group_width
+        >>> group_width(zoo.info("regnety_008").config), group_width(zoo.info("mobilenetv2_100").config)
+        (16, 1)
+    """
     if config.groups is not None:
         return None
     return getattr(config, "g", 1)  # g is RegNet's group width; in all other families None is depthwise
 
 
 def grouping(family: type) -> str:
-    """What the family says of its groups."""
+    """What the family says of its groups.
+
+    Example:
+        >>> from zoo.information import grouping
+        >>> from zoo.models.dpn import DPN
+        >>> grouping(DPN)
+        'of the 3x3 convolutions, G in the paper'
+    """
     return meanings(family)["groups"]
 
 
 def describe(weights: Published) -> list[str]:
-    """Published weights in a few lines."""
+    """Published weights in a few lines.
+
+    Example:
+        >>> from zoo.information import describe
+        >>> from zoo.weights.published import resolve
+        >>> describe(resolve("timm/resnext50_32x4d.a1h_in1k"))[0]
+        'top-1 82.01 % at 288 pixels, 1000 classes'
+    """
     test = f", tested at {weights.test_size}" if weights.test_size else ""
     lines = [
         f"{accuracy(weights)}, {weights.num_classes or 'no'} classes",
@@ -127,7 +170,14 @@ def describe(weights: Published) -> list[str]:
 
 
 def accuracy(weights: Published) -> str:
-    """The published accuracy in words."""
+    """The published accuracy in words.
+
+    Example:
+        >>> from zoo.information import accuracy
+        >>> from zoo.weights.published import resolve
+        >>> accuracy(resolve("torchvision/shufflenet_v2_x1_0.IMAGENET1K_V1"))
+        'top-1 69.36 % at 224 pixels'
+    """
     if weights.top1 is None:
         return "accuracy not recorded"
     at = f" at {weights.top1_size} pixels" if weights.top1_size else ""

@@ -1,10 +1,12 @@
 """From a picture to what a network expects: resized, cropped and normalised exactly as its reference does it."""
 
 import os
+from typing import Any
 
 import keras
 
 from zoo import transforms  # not names of it: where it is imported first, this runs in the midst of that
+from zoo.typing import Shape, Tensor
 from zoo.weights.published import Published, resolve
 
 INTERPOLATIONS = ("bilinear", "bicubic")  # those of published weights, which LiteRT and ONNX can compute
@@ -14,11 +16,6 @@ NOT_LEVELS = ("bool", "int8", "uint16")  # number types whose pictures have othe
 def preprocessing(weights: str | Published, size: int | None = None, *, test: bool = False) -> "Preprocessing":
     """The layer that turns pictures into the input of a network with published weights.
 
-        pipeline = zoo.preprocessing("timm/resnext50_32x4d.a1h_in1k")
-        logits = model(pipeline("cat.jpg"))
-        dataset = files.map(pipeline.read).batch(32)
-        shippable = keras.Sequential([keras.Input((None, None, 3), dtype="uint8"), pipeline, model])
-
     Args:
         weights: a tag, as zoo.info(name) lists them, or what it resolves to.
         size: pixels of the square that comes out; by default those that the weights were trained on.
@@ -26,6 +23,13 @@ def preprocessing(weights: str | Published, size: int | None = None, *, test: bo
             accuracy is then that of this pipeline.
 
     Raises ValueError for an unknown tag or a size below 1.
+
+    Example:
+        >>> prepare = zoo.preprocessing("timm/resnext50_32x4d.a1h_in1k", size=64)
+        >>> prepare(np.zeros((2, 96, 80, 3), "uint8")).shape == (2, 64, 64, 3)
+        True
+        >>> prepare.interpolation, prepare.crop
+        ('bicubic', 0.95)
     """
     published = resolve(weights) if isinstance(weights, str) else weights
     crop = (test and published.test_crop) or published.crop
@@ -53,10 +57,7 @@ class Preprocessing(keras.layers.Layer):
     Resizing is `zoo.transforms.resize_and_crop`, as in training, and equals that of Pillow, with which the published
     networks were trained and tested. (Pillow 13 starts with the height where a picture shrinks clearly more in that
     direction, which matters to "squash" and to tall pictures.) In one model with a network it exports to a SavedModel,
-    to ONNX and to LiteRT, whose file then takes uint8 pictures, of one size or of any:
-
-        shippable = keras.Sequential([keras.Input((None, None, 3), dtype="uint8"), pipeline, model])
-        shippable.export("model.tflite", format="litert")
+    to ONNX and to LiteRT, whose file then takes uint8 pictures, of one size or of any.
 
     Args:
         size: pixels of the square that comes out.
@@ -65,6 +66,23 @@ class Preprocessing(keras.layers.Layer):
         interpolation: "bilinear" or "bicubic", with antialiasing.
         crop_mode: "center" resizes the shorter side to size / crop and cuts the square from the middle; "squash"
             resizes both sides so, whatever the shape; "border" resizes the longer side so, and fills up with the mean.
+
+    Raises:
+        ValueError: for a wrong argument; when called, for a list, another shape or number type, or a file that is no
+            picture.
+        OSError: for a file that cannot be read.
+
+    Source: torchvision's Resize and CenterCrop; "squash" and "border" as timm's transforms_factory.py has them.
+
+    Example:
+        >>> from zoo.input_pipeline import Preprocessing
+        >>> layer = Preprocessing(size=2, crop=1.0, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> np.round(layer(np.full((4, 6, 3), 255, "uint8")))[0, 0]  # the lightest level is 1
+        array([1., 1., 1.], dtype=float32)
+        >>> network = zoo.create("lcnet_035", 10, (32, 32, 3))
+        >>> whole = keras.Sequential([keras.Input((None, None, 3), dtype="uint8"), Preprocessing(32), network])
+        >>> whole.output_shape  # to be exported as one file
+        (None, 10)
     """
 
     def __init__(
@@ -78,7 +96,7 @@ class Preprocessing(keras.layers.Layer):
         name: str | None = None,
         dtype: str = "float32",
         trainable: bool = False,
-    ):
+    ) -> None:
         super().__init__(name=name, dtype=dtype, trainable=trainable)
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f"size={size!r} is not allowed: give a number of pixels, 224 for instance.")
@@ -96,7 +114,7 @@ class Preprocessing(keras.layers.Layer):
         self.mean, self.std = tuple(mean), tuple(std)
         self.resized = transforms.resized_side(size, crop)
 
-    def __call__(self, images, *args, **kwargs):
+    def __call__(self, images: Tensor, *args: Any, **kwargs: Any) -> Any:
         if isinstance(images, (str, os.PathLike)):
             images = self._open(images)[None]
         elif isinstance(images, bytes):
@@ -108,7 +126,7 @@ class Preprocessing(keras.layers.Layer):
             )
         return super().__call__(images, *args, **kwargs)
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         if len(images.shape) == 3:
             return self.call(images[None])[0]
         if len(images.shape) != 4 or images.shape[-1] != 3 or 0 in tuple(images.shape)[1:3]:
@@ -124,20 +142,20 @@ class Preprocessing(keras.layers.Layer):
         levels = transforms.resize_and_crop(images, self.size, self.resized, self.interpolation, self.crop_mode, fill)
         return transforms.normalise(levels, self.mean, self.std)
 
-    def read(self, path):
+    def read(self, path: str | os.PathLike[str]) -> Any:
         """(size, size, 3) of the picture in a file; the path may be a string tensor, so that tf.data can map this."""
         import tensorflow as tf
 
         return self.call(decode(tf.io.read_file(path))) if tf.is_tensor(path) else self(self._open(path))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-3], self.size, self.size, 3)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         keys = ("size", "crop", "mean", "std", "interpolation", "crop_mode")
         return {**super().get_config(), "dtype": "float32", **{key: getattr(self, key) for key in keys}}
 
-    def _open(self, path):
+    def _open(self, path: str | os.PathLike[str]) -> Any:
         try:
             with open(path, "rb") as file:
                 encoded = file.read()
@@ -146,14 +164,25 @@ class Preprocessing(keras.layers.Layer):
         return _checked(encoded, os.fspath(path))
 
 
-def decode(encoded):
-    """`zoo.decoding.decode`, which imports TensorFlow."""
+def decode(encoded: Tensor) -> Any:
+    """`zoo.decoding.decode`, which imports TensorFlow.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> from zoo.input_pipeline import decode
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (5, 3), "red").save(file, "PNG")
+        >>> image = decode(file.getvalue())
+        >>> image.shape == (3, 5, 3), image[0, 0].numpy()
+        (True, array([255,   0,   0], dtype=uint8))
+    """
     from zoo.decoding import decode
 
     return decode(encoded)
 
 
-def _checked(encoded: bytes, what: str):
+def _checked(encoded: bytes, what: str) -> Any:
     import tensorflow as tf
 
     try:

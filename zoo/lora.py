@@ -3,6 +3,8 @@
 Source: Hu et al. 2021, LoRA, section 4.1, arXiv:2106.09685.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -10,7 +12,16 @@ FACTORS = ("lora_kernel_a", "lora_kernel_b")  # the variables of the low-rank pr
 
 
 def is_adapted(layer: keras.Layer) -> bool:
-    """Whether `enable_lora` was called, on a dense layer, a convolution or an embedding of Keras."""
+    """Whether `enable_lora` was called, on a dense layer, a convolution or an embedding of Keras.
+
+    Example:
+        >>> from zoo.lora import is_adapted
+        >>> layer = blocks.Dense(10)
+        >>> layer.build((None, 64))
+        >>> layer.enable_lora(rank=4)
+        >>> is_adapted(layer), is_adapted(blocks.Dense(10))
+        (True, False)
+    """
     return getattr(layer, "lora_enabled", False)
 
 
@@ -19,10 +30,20 @@ def stored_kernel(layer: keras.Layer) -> keras.Variable:
     return next(each for each in layer.weights if each.name in ("kernel", "embeddings"))
 
 
-def merged_kernel(layer: keras.Layer):
+def merged_kernel(layer: keras.Layer) -> Any:
     """Kernel + alpha / rank * product, in the precision of the stored kernel and the factors, float32 at least.
 
     `layer.kernel` is the same rounded to the type that the layer computes in, bfloat16 in mixed precision.
+
+    Raises AttributeError for a layer that is not adapted: ask `is_adapted` first.
+
+    Example:
+        >>> from zoo.lora import merged_kernel
+        >>> layer = blocks.Dense(3)
+        >>> layer.build((None, 8))
+        >>> layer.enable_lora(rank=2)
+        >>> tuple(merged_kernel(layer).shape)
+        (8, 3)
     """
     product = ops.matmul(layer.lora_kernel_a, layer.lora_kernel_b)
     return ops.add(stored_kernel(layer), (layer.lora_alpha / layer.lora_rank) * product)

@@ -23,7 +23,13 @@ RESULT_FILE, METRICS_FILE, EVALUATION_FILE = "result.json", "metrics.csv", "eval
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of a whole run: a key of `result.json`, of W&B's summary and of a comparison's table."""
+    """One figure of a whole run: a key of `result.json`, of W&B's summary and of a comparison's table.
+
+    Example:
+        >>> from zoo.metrics import METRICS
+        >>> METRICS["latency_seconds"].title, METRICS["latency_seconds"].higher_is_better
+        ('latency of one image', False)
+    """
 
     key: str
     title: str  # in words

@@ -1,7 +1,10 @@
 """Former module paths of `zoo`, for one version: see `blocks.moved`."""
 
 import sys
+import types
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 
 MOVED = {  # former path -> the modules that have its names now
     "zoo.comparison.panels": "zoo.comparison.wandb.panels",
@@ -40,7 +43,9 @@ MOVED = {  # former path -> the modules that have its names now
 
 
 class _Finder(MetaPathFinder):
-    def find_spec(self, fullname, path, target=None):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
         if fullname not in MOVED:
             return None
         from blocks.moved import spec_of  # only now: it imports Keras

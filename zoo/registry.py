@@ -5,11 +5,12 @@ import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib import import_module
-from types import MappingProxyType, ModuleType
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 from zoo.checks import close_matches
 from zoo.costs import costs
+from zoo.typing import Config, Family, ModelConfig
 
 FAMILIES = {
     "resnext": "zoo.models.resnext",
@@ -41,40 +42,78 @@ FAMILIES = {
 }
 
 
-def family(name: str) -> ModuleType:
-    """The module of a family. Raises ValueError, with the nearest names, for an unknown one."""
+def family(name: str) -> Family[Any]:
+    """The module of a family. Raises ValueError, with the nearest names, for an unknown one.
+
+    Example:
+        >>> from zoo.registry import family
+        >>> family("lcnet").CLASSIFIER
+        'classifier'
+    """
     if name not in FAMILIES:
         raise ValueError(f"There is no family {name!r}: {close_matches(name, FAMILIES)}")
-    return import_module(FAMILIES[name])
+    return cast(Family[Any], import_module(FAMILIES[name]))
 
 
-def family_of(config: Any) -> ModuleType:
-    """The module that builds `config`, a family's dataclass. Raises TypeError for anything else."""
+def family_of(config: Config) -> Family[Config]:
+    """The module that builds `config`, a family's dataclass. Raises TypeError for anything else.
+
+    Example:
+        >>> from zoo.registry import family_of, variant
+        >>> family_of(variant("resnet50")).__name__
+        'zoo.models.resnext'
+    """
     module = type(config).__module__
     if module not in FAMILIES.values():
         raise TypeError(f"{config!r} is neither a model's name nor the configuration of one of {', '.join(FAMILIES)}.")
-    return import_module(module)
+    return cast(Family[Config], import_module(module))
 
 
-def family_key(config: Any) -> str:
-    """The family of `config`, a family's dataclass: a key of FAMILIES. Raises TypeError for anything else."""
-    module = family_of(config).__name__
-    return next(name for name, path in FAMILIES.items() if path == module)
+def family_key(config: ModelConfig) -> str:
+    """The family of `config`, a family's dataclass: a key of FAMILIES. Raises TypeError for anything else.
+
+    Example:
+        >>> from zoo.registry import family_key, variant
+        >>> family_key(variant("seresnext50_32x4d"))
+        'resnext'
+    """
+    family_of(config)  # raises
+    return next(name for name, path in FAMILIES.items() if path == type(config).__module__)
 
 
-def config_class(name: str) -> type:
-    """The dataclass that configures a family."""
+def config_class(name: str) -> type[ModelConfig]:
+    """The dataclass that configures a family.
+
+    Raises ValueError, with the nearest names, for an unknown family.
+
+    Example:
+        >>> from zoo.registry import config_class
+        >>> config_class("dpn").__name__
+        'DPN'
+    """
     return type(next(iter(family(name).VARIANTS.values())))
 
 
 @functools.cache
-def variants() -> Mapping[str, Any]:
-    """Every named network: name -> configuration. The mapping is shared, and read-only."""
+def variants() -> Mapping[str, ModelConfig]:
+    """Every named network: name -> configuration. The mapping is shared, and read-only.
+
+    Example:
+        >>> from zoo.registry import variants
+        >>> variants()["alexnet"]
+        AlexNet(groups=2)
+    """
     return MappingProxyType({name: config for each in FAMILIES for name, config in family(each).VARIANTS.items()})
 
 
-def variant(name: str) -> Any:
-    """The configuration of a named network. Raises ValueError, with the nearest names, for an unknown one."""
+def variant(name: str) -> ModelConfig:
+    """The configuration of a named network. Raises ValueError, with the nearest names, for an unknown one.
+
+    Example:
+        >>> from zoo.registry import variant
+        >>> variant("shufflenet_g3_w1").channels
+        (240, 480, 960)
+    """
     known = variants()
     if name not in known:
         raise ValueError(f"There is no model {name!r}: {close_matches(name, known)} zoo.list_models() has all of them.")
@@ -82,18 +121,23 @@ def variant(name: str) -> Any:
 
 
 @functools.cache
-def named(name: str) -> Any | None:
+def named(name: str) -> ModelConfig | None:
     """The configuration that has this name: a named network, or one with another number of groups in place of its own.
 
-        named("resnext50_16x8d") -> variant("resnext50_32x4d").with_groups(16)
-
     None is for a name that no network of the zoo has.
+
+    Example:
+        >>> from zoo.registry import named
+        >>> named("resnext50_16x8d") == named("resnext50_32x4d").with_groups(16), named("resnext50_17x9d")
+        (True, None)
     """
     known = variants()
     if name in known:
         return known[name]
     written = set(re.findall("[0-9]+", name))
-    usual: dict[type, set[int]] = {}  # numbers that the names of a family may leave out, as "seresnet50" does with 1
+    usual: dict[
+        type, set[int | None]
+    ] = {}  # numbers that the names of a family may leave out, as "seresnet50" does with 1
     for config in known.values():
         usual.setdefault(type(config), {1}).add(config.groups)
     regrouped = (
@@ -106,11 +150,22 @@ def named(name: str) -> Any | None:
 
 
 def classifier_of(name: str) -> str | None:
-    """The layer of logits in a network of that name, whatever its groups; None for a name that is no network's."""
+    """The layer of logits in a network of that name, whatever its groups; None for a name that is no network's.
+
+    Example:
+        >>> from zoo.registry import classifier_of
+        >>> classifier_of("resnet50"), classifier_of("my_network")
+        ('fc', None)
+    """
     config = named(name)
     return None if config is None else family_of(config).CLASSIFIER
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of the networks that match a shell pattern such as "shufflenet*", sorted."""
+    """Names of the networks that match a shell pattern such as "shufflenet*", sorted.
+
+    Example:
+        >>> zoo.list_models("mixnet*")
+        ['mixnet_l', 'mixnet_m', 'mixnet_s', 'mixnet_xl', 'mixnet_xxl']
+    """
     return sorted(name for name in variants() if fnmatchcase(name, pattern))

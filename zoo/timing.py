@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
@@ -21,7 +21,13 @@ WARM_UP = 2  # calls before any is timed, beside the one that traces the graph
 
 
 def call_seconds(call: Callable[[], object]) -> float:
-    """Seconds of one call, which returns when its result is there."""
+    """Seconds of one call, which returns when its result is there.
+
+    Example:
+        >>> from zoo.timing import call_seconds
+        >>> call_seconds(lambda: sum(range(100))) >= 0
+        True
+    """
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
@@ -44,6 +50,12 @@ def least_seconds(
         repeats: turns at most.
         warm_up: calls of each before any is timed.
         budget: seconds after which no further turn begins, once there have been `fewest`.
+
+    Example:
+        >>> from zoo.timing import least_seconds
+        >>> readings = iter([9.0, 0.3, 0.2, 0.4])
+        >>> least_seconds([lambda: next(readings)], repeats=3, warm_up=1)
+        [0.2]
     """
     for clock in clocks:
         for _ in range(warm_up):
@@ -60,7 +72,13 @@ def least_seconds(
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of computing for the whole batch, by `least_seconds`."""
+    """Seconds of computing for the whole batch, by `least_seconds`.
+
+    Example:
+        >>> from zoo.timing import Times
+        >>> sum(Times(layers=(0.25, 0.5), network=0.7).layers)
+        0.75
+    """
 
     layers: tuple[float, ...]  # in the order of the rows
     network: float  # the whole network as one function, as it is used
@@ -76,6 +94,14 @@ def measure(model: keras.Model, rows: Sequence[LayerCost], batch: int = 1, repea
     Raises:
         RuntimeError: Keras runs on another backend than TensorFlow.
         ValueError: the inputs alone need more memory than the machine has, or the model's input size is dynamic.
+
+    Example:
+        >>> from zoo.complexity import profile_layers
+        >>> from zoo.timing import measure
+        >>> model = keras.Sequential([keras.Input((8, 8, 4)), blocks.GroupedConv2D(8, 3, groups=2)])
+        >>> times = measure(model, profile_layers(model), repeats=2)
+        >>> len(times.layers), times.network >= 0
+        (1, True)
     """
     import keras
 
@@ -99,6 +125,12 @@ def check_memory(rows: Sequence[LayerCost], batch: int) -> None:
     """Raise ValueError, with the largest batch, where the inputs that are kept are more than the machine's memory.
 
     Without the check the operating system would end the program and say nothing.
+
+    Example:
+        >>> from zoo.complexity import profile_layers
+        >>> from zoo.timing import check_memory
+        >>> model = keras.Sequential([keras.Input((8, 8, 4)), blocks.GroupedConv2D(8, 3, groups=2)])
+        >>> check_memory(profile_layers(model), batch=64)
     """
     input_shapes = {(place, shape) for row in rows for place, shape in enumerate(row.inputs)}
     image = 4 * sum(math.prod(shape[1:]) for _, shape in input_shapes)
@@ -115,12 +147,13 @@ def check_memory(rows: Sequence[LayerCost], batch: int) -> None:
 class _Pool:
     """Random tensors, one for every shape, type and place among a call's inputs."""
 
-    def __init__(self, batch: int):
+    def __init__(self, batch: int) -> None:
         import numpy as np
 
-        self.batch, self.held, self.random = batch, {}, np.random.default_rng(0)
+        self.batch, self.random = batch, np.random.default_rng(0)
+        self.held: dict[tuple[Any, ...], Any] = {}
 
-    def get(self, shape: tuple, dtype: str, place: int):
+    def get(self, shape: tuple[Any, ...], dtype: str, place: int) -> Any:
         import tensorflow as tf
 
         key = shape, dtype, place
@@ -130,26 +163,26 @@ class _Pool:
         return self.held[key]
 
 
-def _replay(row: LayerCost, pool: _Pool) -> tuple[Callable, list]:
+def _replay(row: LayerCost, pool: _Pool) -> tuple[Callable[..., Any], list[Any]]:
     """The call of one row as a function of its tensors, all else being as in the graph, and values for them."""
     symbols = row.arguments.keras_tensors
     values = [pool.get(tuple(each.shape), each.dtype, place) for place, each in enumerate(symbols)]
 
-    def again(*given):
+    def again(*given: Any) -> Any:
         args, kwargs = row.arguments.fill_in({id(symbol): value for symbol, value in zip(symbols, given, strict=True)})
         return row.layer(*args, **kwargs)
 
     return again, values
 
 
-def _inside(function: Callable, values: list) -> Callable[[], float]:
+def _inside(function: Callable[..., Any], values: list[Any]) -> Callable[[], float]:
     """Calls the function and gives its seconds, by a clock that the graph itself reads before and after it.
 
     What Python needs to call a graph, a tenth of a millisecond, is not in it: many layers take less than that.
     """
     import tensorflow as tf
 
-    def clocked(*given):
+    def clocked(*given: Any) -> tuple[Any, Any]:
         start = tf.timestamp()
         with tf.control_dependencies([start]):
             outputs = function(*map(tf.identity, given))
@@ -160,7 +193,7 @@ def _inside(function: Callable, values: list) -> Callable[[], float]:
     return lambda: max(0.0, float(traced(*values)[0]))
 
 
-def _outside(function: Callable, values: list) -> Callable[[], float]:
+def _outside(function: Callable[..., Any], values: list[Any]) -> Callable[[], float]:
     """Calls the function and gives its seconds until the GPU is done, which a clock in the graph would not wait for."""
     import tensorflow as tf
 

@@ -3,26 +3,43 @@
 import functools
 import math
 import types
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from keras import ops
+
+from zoo.typing import Tensor
 
 CROP_MODES = ("center", "squash", "border")
 INTERPOLATIONS = ("bilinear", "bicubic", "area", "nearest")
 PRECISION_BITS = 22  # of Pillow's weights
 LOW_BITS = 7  # of these: the other 15 and a level's 8 bits make sums of at most 24 bits, which float32 holds exactly
+Length: TypeAlias = Any  # pixels of an axis: a number or, where it is dynamic, a scalar of TensorFlow's
+
 BLOCK = 8  # neighbouring outputs that are computed from one window of the picture
 
 
 def resized_side(size: int, crop: float) -> int:
-    """Pixels of the side that is resized before a square of `size` is cut out, rounded down as in timm."""
+    """Pixels of the side that is resized before a square of `size` is cut out, rounded down as in timm.
+
+    Example:
+        >>> from zoo.transforms import resized_side
+        >>> resized_side(224, 0.875), resized_side(224, 0.95)
+        (256, 235)
+    """
     return math.floor(size / crop + 1e-4)  # the margin is for shares that were themselves rounded
 
 
-def resize_and_crop(images, size: int, side: int, interpolation: str = "bilinear", crop_mode: str = "center", fill=0):
+def resize_and_crop(
+    images: Tensor,
+    size: int,
+    side: int,
+    interpolation: str = "bilinear",
+    crop_mode: str = "center",
+    fill: float | Sequence[float] = 0,
+) -> Any:
     """Pictures (B, H, W, C) of levels 0..255 -> (B, size, size, C) of whole levels: uint8, of floats float32.
-
-        square = resize_and_crop(picture[None], 224, resized_side(224, 0.875), "bicubic")[0]
 
     Equals Resize and CenterCrop of torchvision on a Pillow image: resized with antialiasing first over the width, then
     over the height, each time rounded to whole levels and clipped to 0..255, as in Pillow up to 12. (Pillow 13 starts
@@ -39,6 +56,16 @@ def resize_and_crop(images, size: int, side: int, interpolation: str = "bilinear
             whatever the shape; "border" resizes the longer side and surrounds the picture with `fill`, C levels.
 
     Raises ValueError for another interpolation or crop mode.
+
+    Example:
+        >>> from zoo.transforms import resize_and_crop, resized_side
+        >>> picture = np.arange(256, dtype="uint8").reshape(1, 16, 16, 1)
+        >>> square = resize_and_crop(picture, 4, resized_side(4, 1.0))
+        >>> np.asarray(square)[0, :, :, 0]
+        array([[ 32,  36,  40,  43],
+               [ 90,  94,  98, 101],
+               [154, 158, 162, 165],
+               [212, 216, 220, 223]], dtype=uint8)
     """
     for name, allowed in ((interpolation, INTERPOLATIONS), (crop_mode, CROP_MODES)):
         if name not in allowed:
@@ -57,19 +84,26 @@ def resize_and_crop(images, size: int, side: int, interpolation: str = "bilinear
     return xp.cast(x, kind)
 
 
-def normalise(levels, mean, std):
-    """float32 (level / 255 - mean) / std, as one multiplication and one addition; `mean` and `std` per channel."""
-    mean, std = np.asarray(mean, "float64"), np.asarray(std, "float64")
-    scale, shift = (values.astype("float32") for values in (1 / (255 * std), -mean / std))
-    return _operations(levels).cast(levels, "float32") * scale + shift
+def normalise(levels: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
+    """float32 (level / 255 - mean) / std, as one multiplication and one addition; `mean` and `std` per channel.
+
+    Example:
+        >>> from zoo.transforms import normalise
+        >>> np.round(normalise(np.array([[0, 255, 51]]), mean=(0.5, 0.5, 0.2), std=(0.5, 0.25, 1.0)), 3) + 0.0
+        array([[-1.,  2.,  0.]], dtype=float32)
+    """
+    deviations = np.asarray(std, "float64")
+    scale = (1 / (255 * deviations)).astype("float32")
+    shift = (-np.asarray(mean, "float64") / deviations).astype("float32")
+    return _cast(levels, "float32") * scale + shift
 
 
-def _is_tensorflow(x) -> bool:
+def _is_tensorflow(x: Tensor) -> bool:
     return type(x).__module__.startswith("tensorflow.")
 
 
 @functools.cache
-def _tensorflow():
+def _tensorflow() -> Any:
     """What is used here of TensorFlow, under numpy's names: in tf.data it computes whatever Keras's backend is."""
     import tensorflow as tf
 
@@ -80,18 +114,18 @@ def _tensorflow():
     )  # fmt: skip
 
 
-def _operations(*arrays):
+def _operations(*arrays: Any) -> Any:
     """numpy where all are numbers or numpy's arrays, so that what follows from them is constant in a graph."""
     if all(isinstance(x, (int, np.generic, np.ndarray)) for x in arrays):
         return np
     return _tensorflow() if any(_is_tensorflow(x) for x in arrays) else ops
 
 
-def _cast(x, dtype: str):
+def _cast(x: Tensor, dtype: str) -> Any:
     return np.asarray(x).astype(dtype) if _operations(x) is np else _operations(x).cast(x, dtype)
 
 
-def _shape(x) -> tuple:
+def _shape(x: Tensor) -> tuple[Any, ...]:
     """Lengths of the axes: numbers where they are known, else TensorFlow's scalars."""
     if all(length is not None for length in x.shape):
         return tuple(x.shape)
@@ -101,7 +135,7 @@ def _shape(x) -> tuple:
     return tuple(length if known is None else known for length, known in zip(lengths, x.shape, strict=True))
 
 
-def _resized(height, width, side: int, crop_mode: str):
+def _resized(height: Length, width: Length, side: int, crop_mode: str) -> Any:
     """(height, width) of the whole picture once it is resized, at least 1."""
     xp = _operations(height, width)
     if crop_mode == "squash":
@@ -114,7 +148,7 @@ def _resized(height, width, side: int, crop_mode: str):
     return tuple(xp.maximum(_cast(length, "int32"), 1) for length in sides)
 
 
-def _crop_positions(after, crop_size: int, count: int):
+def _crop_positions(after: Length, crop_size: int, count: int) -> Any:
     """(count,) positions in a line of `after` pixels, from the first of its middle `crop_size` on; below 0 before."""
     xp, spare = _operations(after), after - crop_size
     # The crop begins at half of what is spare, rounded to even; the border, where pixels lack, at half rounded down.
@@ -122,12 +156,12 @@ def _crop_positions(after, crop_size: int, count: int):
     return _cast(first, "int32") + np.arange(count, dtype="int32")
 
 
-def _inside(after, crop_size: int):
+def _inside(after: Length, crop_size: int) -> Any:
     wanted = _crop_positions(after, crop_size, crop_size)
     return (wanted >= 0) & (wanted < after)
 
 
-def _resample(x, before, after, crop_size: int, interpolation: str):
+def _resample(x: Tensor, before: Length, after: Length, crop_size: int, interpolation: str) -> Any:
     """(before, ...) -> (crop_size, ...): axis 0 is resized to `after` pixels, of which the middle is kept.
 
     Computes Pillow's sums of integers in float32: one sum for the high bits of the weights, one for the low bits.
@@ -145,7 +179,7 @@ def _resample(x, before, after, crop_size: int, interpolation: str):
     return xp.reshape(levels, (blocks * BLOCK, *_shape(x)[1:]))[:crop_size]
 
 
-def _windows(before, after, crop_size: int, interpolation: str):
+def _windows(before: Length, after: Length, crop_size: int, interpolation: str) -> Any:
     """Pixels (blocks, window) in a line of `before`, and Pillow's coefficients (blocks, BLOCK, window) in float32."""
     xp = _operations(before, after)
     blocks = -(-crop_size // BLOCK)
@@ -170,7 +204,7 @@ def _windows(before, after, crop_size: int, interpolation: str):
     return xp.clip(pixels[:, 0], 0, before - 1), _normalised(xp, weights)
 
 
-def _normalised(xp, weights):
+def _normalised(xp: Any, weights: Tensor) -> Any:
     """Weights that are whole numbers -> float32 of their shares in units of 2**-22, rounded as Pillow does."""
     total = xp.sum(weights, axis=-1, keepdims=True)
     total = xp.where(total != 0, total, 1)
@@ -180,14 +214,14 @@ def _normalised(xp, weights):
     return share + xp.floor(_cast(rest, "float32") / _cast(total, "float32") + 0.5)
 
 
-def _cubic(xp, distance, one):
+def _cubic(xp: Any, distance: Any, one: Any) -> Any:
     """2 * one**3 times Keys' function of distance / one, in whole numbers and factors."""
     beyond = xp.maximum(2 * one - distance, 0)
     near = (2 * one - 3 * distance) * distance + 2 * one * one
     return (one - distance) * xp.where(distance < one, near, beyond * beyond)
 
 
-def _box(xp, before, after, wanted, pixels):
+def _box(xp: Any, before: Length, after: Length, wanted: Any, pixels: Tensor) -> Any:
     """Which pixels an output of Pillow's BOX averages: in float64 and its order, which decides at a box's edges."""
     scale = _cast(before, "float64") / _cast(after, "float64")
     wide = xp.maximum(scale, 1)
@@ -198,7 +232,7 @@ def _box(xp, before, after, wanted, pixels):
     return _cast((distance > -0.5) & (distance <= 0.5) & (position >= first) & (position < end), "int64")
 
 
-def _nearest(xp, before, after, wanted, pixels):
+def _nearest(xp: Any, before: Length, after: Length, wanted: Any, pixels: Tensor) -> Any:
     """Which pixel an output of Pillow's NEAREST takes: it adds up steps in float64, which decides between pixels."""
     scale = _cast(before, "float64") / _cast(after, "float64")
     steps = xp.concatenate([xp.reshape(scale * 0.5, (1,)), xp.repeat(xp.reshape(scale, (1,)), after - 1)])

@@ -4,12 +4,13 @@ from keras import layers, ops
 
 from blocks.composites import convolution, normalization
 from blocks.layers.dotted_names import Scope
+from blocks.typing import Tensor
 
 EPSILON = 1e-3
 
 
 def dual_path_block(
-    inputs,
+    inputs: Tensor,
     width: int,
     residual: int,
     growth: int,
@@ -19,7 +20,7 @@ def dual_path_block(
     project: bool = False,
     separate: bool = False,
     name: str | None = None,
-):
+) -> Tensor:
     """Dual path block: (B, H, W, C) -> (B, H/strides, W/strides, residual + dense + growth).
 
     The first `residual` channels of the input are a residual path, to which the block adds; the others are a dense
@@ -35,6 +36,13 @@ def dual_path_block(
         ValueError: where `groups` does not divide `width`, or stride 2 comes without projection.
 
     Source: Chen et al. 2017, Dual Path Networks, section 4.1 and figure 2d, arXiv:1707.01629.
+
+    Example:
+        >>> x = blocks.dual_path_block(keras.Input((56, 56, 10)), 128, residual=64, growth=16, project=True)
+        >>> x.shape  # 64 of the residual path, 3 * 16 of the dense one
+        (None, 56, 56, 112)
+        >>> blocks.dual_path_block(x, 128, residual=64, growth=16).shape
+        (None, 56, 56, 128)
     """
     if strides != 1 and not project:
         raise ValueError(f"A dual path block of strides={strides} needs project=True: its paths change their size.")
@@ -55,9 +63,18 @@ def dual_path_block(
 
 
 def preactivated(
-    inputs, filters: int, kernel_size: int = 1, strides: int = 1, groups: int = 1, *, name: str | None = None
-):
-    """Normalisation, ReLU, convolution: (B, H, W, C) -> (B, H/strides, W/strides, filters)."""
+    inputs: Tensor, filters: int, kernel_size: int = 1, strides: int = 1, groups: int = 1, *, name: str | None = None
+) -> Tensor:
+    """Normalisation, ReLU, convolution: (B, H, W, C) -> (B, H/strides, W/strides, filters).
+
+    Raises:
+        ValueError: where `groups` does not divide C and `filters`.
+
+    Example:
+        >>> from blocks.families.dpn import preactivated
+        >>> preactivated(keras.Input((28, 28, 64)), 128, 3, strides=2, groups=32).shape
+        (None, 14, 14, 128)
+    """
     scope = Scope(name)
     x = normalization(inputs, act="relu", epsilon=EPSILON, name=scope("bn"))
     return convolution(x, filters, kernel_size, strides, groups, name=scope("conv"))

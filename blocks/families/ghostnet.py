@@ -7,17 +7,18 @@ from blocks.layers.dotted_names import Scope
 from blocks.layers.grouped_conv import GroupedConv2D
 from blocks.layers.pooling import PaddedPooling2D
 from blocks.layers.resize import ResizeLike
+from blocks.typing import Tensor
 
 
 def ghost_module(
-    inputs,
+    inputs: Tensor,
     filters: int,
     act: str | None = "relu",
     groups: int | None = None,
     *,
     attention: bool = False,
     name: str | None = None,
-):
+) -> Tensor:
     """Ghost module: (B, H, W, C) -> (B, H, W, filters), half of them computed and half derived from those.
 
     1x1 convolution to filters / 2 intrinsic maps, then a spatial 3x3 on each of these, the cheap operation, for as
@@ -31,6 +32,14 @@ def ghost_module(
         ValueError: where filters is odd, or `groups` does not divide filters / 2.
 
     Source: Han et al. 2020, GhostNet, section 3.1 and figure 1, arXiv:1911.11907, with s = 2 and d = 3.
+
+    Example:
+        >>> blocks.ghost_module(keras.Input((28, 28, 16)), 48).shape
+        (None, 28, 28, 48)
+        >>> blocks.ghost_module(keras.Input((28, 28, 16)), 49)
+        Traceback (most recent call last):
+            ...
+        ValueError: filters=49 is not allowed for a ghost module: it must be even, 50 say.
     """
     if filters % 2:
         raise ValueError(f"filters={filters} is not allowed for a ghost module: it must be even, {filters + 1} say.")
@@ -44,7 +53,7 @@ def ghost_module(
     return x
 
 
-def dfc_attention(inputs, filters: int, groups: int | None = None, *, name: str | None = None):
+def dfc_attention(inputs: Tensor, filters: int, groups: int | None = None, *, name: str | None = None) -> Tensor:
     """Decoupled fully connected attention: (B, H, W, C) -> (B, floor(H/2), floor(W/2), filters), between 0 and 1.
 
     2x2 average, 1x1 convolution, and what stands for a fully connected layer along the rows and one along the
@@ -57,6 +66,10 @@ def dfc_attention(inputs, filters: int, groups: int | None = None, *, name: str 
         ValueError: where `groups` does not divide `filters`, or the images are of a single row or column.
 
     Source: Tang et al. 2022, GhostNetV2, section 4.1 and figure 4, arXiv:2211.12905.
+
+    Example:
+        >>> blocks.dfc_attention(keras.Input((15, 15, 16)), 48).shape
+        (None, 7, 7, 48)
     """
     scope = Scope(name)
     x = PaddedPooling2D("average", 2, 2, "valid", "channels_last")(inputs)
@@ -77,7 +90,7 @@ def dfc_attention(inputs, filters: int, groups: int | None = None, *, name: str 
 
 
 def ghost_bottleneck(
-    inputs,
+    inputs: Tensor,
     filters: int,
     expanded: int,
     kernel_size: int = 3,
@@ -87,7 +100,7 @@ def ghost_bottleneck(
     squeeze: int = 0,
     attention: bool = False,
     name: str | None = None,
-):
+) -> Tensor:
     """Ghost bottleneck: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Ghost module to `expanded` channels; at stride 2 a spatial convolution of `kernel_size`; optional
@@ -103,6 +116,10 @@ def ghost_bottleneck(
         ValueError: where a number of channels is odd, or `groups` does not divide that of a spatial convolution.
 
     Source: Han et al. 2020, GhostNet, section 3.2 and figure 3, arXiv:1911.11907.
+
+    Example:
+        >>> blocks.ghost_bottleneck(keras.Input((28, 28, 16)), 24, expanded=48, strides=2, squeeze=12).shape
+        (None, 14, 14, 24)
     """
     scope, channels = Scope(name), inputs.shape[-1]
     x = ghost_module(inputs, expanded, "relu", groups, attention=attention, name=scope("ghost1"))

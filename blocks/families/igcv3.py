@@ -3,9 +3,12 @@
 from blocks.composites import conv_norm
 from blocks.layers.channel_shuffle import ChannelShuffle
 from blocks.layers.dotted_names import Scope
+from blocks.typing import Tensor
 
 
-def igcv3_unit(inputs, filters: int, expanded: int, groups: int = 2, strides: int = 1, *, name: str | None = None):
+def igcv3_unit(
+    inputs: Tensor, filters: int, expanded: int, groups: int = 2, strides: int = 1, *, name: str | None = None
+) -> Tensor:
     """Interleaved low-rank group convolutions: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Linear grouped 1x1 convolution to `expanded` channels, channel shuffle, depthwise 3x3 followed by ReLU6, linear
@@ -19,6 +22,10 @@ def igcv3_unit(inputs, filters: int, expanded: int, groups: int = 2, strides: in
         ValueError: where `groups` does not divide one of the numbers of channels.
 
     Source: Sun et al. 2018, IGCV3, section 3, arXiv:1806.00178.
+
+    Example:
+        >>> blocks.igcv3_unit(keras.Input((56, 56, 24)), 32, expanded=144, groups=2, strides=2).shape
+        (None, 28, 28, 32)
     """
     scope = Scope(name)
     x = conv_norm(inputs, expanded, groups=groups, **scope.names("conv1.conv", "conv1.bn"))

@@ -7,17 +7,18 @@ from keras import layers, ops
 from blocks.composites import convolution, normalization, squeeze_excite, stochastic_depth
 from blocks.layers.dotted_names import Scope
 from blocks.ops.group_sizes import split_channels
+from blocks.typing import Tensor
 
 
 def mixed_convolution(
-    inputs,
+    inputs: Tensor,
     filters: int,
     kernel_sizes: int | Sequence[int],
     strides: int = 1,
     groups: int | None = 1,
     *,
     name: str | None = None,
-):
+) -> Tensor:
     """A convolution for each of `kernel_sizes` over its share of the channels: (B, H, W, C) -> (B, H/s, W/s, filters).
 
     Channels and filters are shared out evenly, and what is left goes to the first kernel.
@@ -31,6 +32,12 @@ def mixed_convolution(
         ValueError: where `groups` does not divide a share, or there are more shares than channels.
 
     Source: Tan and Le 2019, MixConv: Mixed Depthwise Convolutional Kernels, section 3, arXiv:1907.09595.
+
+    Example:
+        >>> x = keras.Input((28, 28, 32))
+        >>> model = keras.Model(x, blocks.mixed_convolution(x, 32, (3, 5, 7), groups=None, name="mix"))
+        >>> [(layer.name, tuple(layer.kernel.shape)) for layer in model.layers if layer.weights]
+        [('mix.0', (3, 3, 1, 12)), ('mix.1', (5, 5, 1, 10)), ('mix.2', (7, 7, 1, 10))]
     """
     kernel_sizes = (kernel_sizes,) if isinstance(kernel_sizes, int) else tuple(kernel_sizes)
     channels, count = inputs.shape[-1], len(kernel_sizes)
@@ -50,7 +57,7 @@ def mixed_convolution(
 
 
 def mixnet_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     expanded: int,
     kernel_sizes: int | Sequence[int],
@@ -63,7 +70,7 @@ def mixnet_block(
     squeeze: int = 0,
     drop_path: float = 0.0,
     name: str | None = None,
-):
+) -> Tensor:
     """Inverted residual whose convolutions are mixed: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     1x1 convolution to `expanded` channels, spatial convolutions of `kernel_sizes`, squeeze-and-excitation, linear 1x1
@@ -80,6 +87,10 @@ def mixnet_block(
         ValueError: where `groups` does not divide a share of `expanded`.
 
     Source: Tan and Le 2019, MixConv: Mixed Depthwise Convolutional Kernels, section 4, arXiv:1907.09595.
+
+    Example:
+        >>> blocks.mixnet_block(keras.Input((28, 28, 40)), 40, 240, (3, 5), squeeze=20).shape
+        (None, 28, 28, 40)
     """
     scope = Scope(name)
     x = mixed_convolution(inputs, expanded, (1,) * expand_parts, name=scope("conv_pw"))

@@ -2,10 +2,11 @@
 
 from blocks.composites import EPSILON, conv_norm, squeeze_excite
 from blocks.layers.dotted_names import Scope
+from blocks.typing import Tensor
 
 
 def mobilenet_v1_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     strides: int = 1,
     groups: int | None = None,
@@ -20,7 +21,7 @@ def mobilenet_v1_block(
     drop_path: float = 0.0,
     epsilon: float = EPSILON,
     name: str | None = None,
-):
+) -> Tensor:
     """Depthwise separable convolution: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Spatial convolution, normalisation, `act`; 1x1 convolution, normalisation, `final_act`.
@@ -37,6 +38,10 @@ def mobilenet_v1_block(
         ValueError: where `groups` does not divide C.
 
     Source: Howard et al. 2017, section 3.1 and figure 3, arXiv:1704.04861.
+
+    Example:
+        >>> blocks.mobilenet_v1_block(keras.Input((112, 112, 32)), 64, strides=2).shape
+        (None, 56, 56, 64)
     """
     scope, channels = Scope(name), inputs.shape[-1]
     x = conv_norm(
@@ -64,7 +69,7 @@ def mobilenet_v1_block(
 
 
 def mobilenet_v2_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     expanded: int,
     strides: int = 1,
@@ -72,7 +77,7 @@ def mobilenet_v2_block(
     *,
     drop_path: float = 0.0,
     name: str | None = None,
-):
+) -> Tensor:
     """Inverted residual with a linear bottleneck: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     1x1 convolution to `expanded` channels (t * C in the paper, t the expansion ratio), spatial 3x3, both followed
@@ -86,6 +91,12 @@ def mobilenet_v2_block(
         ValueError: where `groups` does not divide `expanded`.
 
     Source: Sandler et al. 2018, MobileNetV2, section 3 and table 1, arXiv:1801.04381.
+
+    Example:
+        >>> x = keras.Input((56, 56, 24))
+        >>> y = blocks.mobilenet_v2_block(x, 24, expanded=6 * 24)  # the input is added
+        >>> y.shape, keras.Model(x, y).count_params()
+        ((None, 56, 56, 24), 9456)
     """
     return mobilenet_v3_block(
         inputs, filters, expanded, strides, groups, kernel_size=3, act="relu6", drop_path=drop_path, name=name
@@ -93,7 +104,7 @@ def mobilenet_v2_block(
 
 
 def mobilenet_v3_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     expanded: int,
     strides: int = 1,
@@ -108,7 +119,7 @@ def mobilenet_v3_block(
     drop_path: float = 0.0,
     epsilon: float = EPSILON,
     name: str | None = None,
-):
+) -> Tensor:
     """Inverted residual with an optional squeeze-and-excitation: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     As `mobilenet_v2_block`, with a kernel of `kernel_size`, any activation, and a gate on the expanded channels.
@@ -125,6 +136,11 @@ def mobilenet_v3_block(
         ValueError: where `groups` does not divide `expanded`.
 
     Source: Howard et al. 2019, Searching for MobileNetV3, section 5 and figure 4, arXiv:1905.02244.
+
+    Example:
+        >>> x = keras.Input((28, 28, 40))
+        >>> blocks.mobilenet_v3_block(x, 80, expanded=240, strides=2, kernel_size=5, squeeze=64).shape
+        (None, 14, 14, 80)
     """
     scope = Scope(name)
     x = conv_norm(inputs, expanded, act=act, epsilon=epsilon, **scope.names("conv_pw", "bn1"))

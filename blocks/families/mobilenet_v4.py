@@ -1,12 +1,15 @@
 """The blocks of MobileNet v4: the universal and the fused inverted bottleneck."""
 
+from typing import Unpack
+
 from blocks.composites import conv_norm
-from blocks.layers.dotted_names import Scope
+from blocks.layers.dotted_names import ConvNormNames, Scope
 from blocks.layers.pooling import PaddedPooling2D
+from blocks.typing import Tensor
 
 
 def universal_inverted_bottleneck(
-    inputs,
+    inputs: Tensor,
     filters: int,
     expanded: int,
     strides: int = 1,
@@ -18,7 +21,7 @@ def universal_inverted_bottleneck(
     antialias: bool = False,
     drop_path: float = 0.0,
     name: str | None = None,
-):
+) -> Tensor:
     """Inverted residual with up to two spatial convolutions: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Spatial convolution of `start_kernel` without activation, 1x1 to `expanded` channels, spatial of `middle_kernel`,
@@ -35,6 +38,16 @@ def universal_inverted_bottleneck(
         ValueError: strides without a spatial convolution, or `groups` that does not divide C or `expanded`.
 
     Source: Qin et al. 2024, MobileNetV4: Universal Models for the Mobile Ecosystem, arXiv:2404.10518.
+
+    Example:
+        >>> x = keras.Input((24, 24, 48))
+        >>> extra_dw = blocks.universal_inverted_bottleneck(x, 96, 192, strides=2, start_kernel=5, middle_kernel=5)
+        >>> extra_dw.shape
+        (None, 12, 12, 96)
+        >>> blocks.universal_inverted_bottleneck(x, 96, 192, strides=2, middle_kernel=0)
+        Traceback (most recent call last):
+            ...
+        ValueError: strides=2 needs a spatial convolution: use start_kernel=3 or middle_kernel=3.
     """
     if strides != 1 and not (start_kernel or middle_kernel):
         raise ValueError(f"strides={strides} needs a spatial convolution: use start_kernel=3 or middle_kernel=3.")
@@ -72,7 +85,7 @@ def universal_inverted_bottleneck(
 
 
 def fused_inverted_bottleneck(
-    inputs,
+    inputs: Tensor,
     filters: int,
     expanded: int,
     strides: int = 1,
@@ -82,13 +95,20 @@ def fused_inverted_bottleneck(
     antialias: bool = False,
     drop_path: float = 0.0,
     name: str | None = None,
-):
+) -> Tensor:
     """Inverted residual that expands with its spatial convolution: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Dense convolution of `kernel_size` to `expanded` channels, `act`, linear 1x1 to `filters`; the input is added where
     the shape allows. `antialias` and `drop_path` are those of `universal_inverted_bottleneck`.
 
+    Raises:
+        ValueError: for `filters`, `expanded` or `strides` below 1.
+
     Source: Xiong et al. 2021, MobileDets, section 3, arXiv:2004.14525.
+
+    Example:
+        >>> blocks.fused_inverted_bottleneck(keras.Input((48, 48, 32)), 48, expanded=128, strides=2).shape
+        (None, 24, 24, 48)
     """
     scope = Scope(name)
     x = _strided(inputs, expanded, kernel_size, strides, 1, act, antialias, **scope.names("conv_exp", "bn1"))
@@ -101,7 +121,16 @@ def fused_inverted_bottleneck(
     )
 
 
-def _strided(x, filters, kernel_size, strides, groups, act, antialias, **names):
+def _strided(
+    x: Tensor,
+    filters: int,
+    kernel_size: int,
+    strides: int,
+    groups: int,
+    act: str | None,
+    antialias: bool,
+    **names: Unpack[ConvNormNames],
+) -> Tensor:
     """conv_norm, or conv_norm at stride 1 and a 2x2 average that has the strides."""
     averaged = antialias and strides != 1
     x = conv_norm(x, filters, kernel_size, 1 if averaged else strides, groups, act, **names)

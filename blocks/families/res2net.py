@@ -7,10 +7,11 @@ from blocks.families.resnet import resnet_shortcut
 from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
 from blocks.ops.arguments import check_groups
+from blocks.typing import Tensor
 
 
 def res2net_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     width: int,
     scale: int = 4,
@@ -20,7 +21,7 @@ def res2net_block(
     pooled_shortcut: bool = False,
     drop_path: float = 0.0,
     name: str | None = None,
-):
+) -> Tensor:
     """Bottleneck with `scale` receptive fields: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     1x1 convolution to `width` channels, split into `scale` subsets. Each but the last goes through a 3x3 convolution
@@ -39,14 +40,18 @@ def res2net_block(
 
     Source: Gao et al. 2019, Res2Net, sections 3.1 and 3.3 and figure 2b, arXiv:1904.01169; the shape-changing block
     follows the authors' code.
+
+    Example:
+        >>> blocks.res2net_block(keras.Input((56, 56, 256)), 256, width=4 * 26, scale=4).shape  # 26w x 4s
+        (None, 56, 56, 256)
     """
-    check_groups(scale, width, "channels, one subset for each scale")
+    check_groups(scale, width, "channels, one subset for each scale", name="scale")
     scope = Scope(name)
     changes = strides != 1 or inputs.shape[-1] != filters
     shortcut = resnet_shortcut(inputs, filters, strides, pooled_shortcut, name=name)
     x = conv_norm(inputs, width, act="relu", **scope.names("conv1", "bn1"))
     subsets = ops.split(x, scale, axis=-1) if scale > 1 else [x]
-    outputs = []
+    outputs: list[Tensor] = []
     for number, x in enumerate(subsets[: max(1, scale - 1)]):
         if number and not changes:
             x = layers.Add()([outputs[-1], x])

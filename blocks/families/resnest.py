@@ -6,11 +6,20 @@ from blocks.composites import activation, conv_norm, convolution, normalization
 from blocks.families.resnet import resnet_shortcut
 from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
+from blocks.ops.arguments import check_groups
+from blocks.typing import Tensor
 
 
 def split_attention(
-    inputs, filters: int, reduced: int, radix: int = 2, groups: int = 1, strides: int = 1, *, name: str | None = None
-):
+    inputs: Tensor,
+    filters: int,
+    reduced: int,
+    radix: int = 2,
+    groups: int = 1,
+    strides: int = 1,
+    *,
+    name: str | None = None,
+) -> Tensor:
     """Convolution whose outputs are weighed against each other: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     A 3x3 convolution in radix * groups groups computes `radix` candidates for every output channel. The mean of their
@@ -24,7 +33,14 @@ def split_attention(
         ValueError: where radix * groups does not divide C, or `groups` not `filters` and `reduced`.
 
     Source: Zhang et al. 2020, ResNeSt: Split-Attention Networks, section 3.1 and figure 2, arXiv:2004.08955.
+
+    Example:
+        >>> blocks.split_attention(keras.Input((28, 28, 64)), 64, reduced=32, radix=2, groups=2).shape
+        (None, 28, 28, 64)
     """
+    check_groups(radix * groups, inputs.shape[-1], "channels of the input", name="radix * groups")
+    check_groups(groups, filters, "filters")
+    check_groups(groups, reduced, "hidden channels of the attention")
     scope = Scope(name)
     x = conv_norm(inputs, filters * radix, 3, strides, groups * radix, "relu", **scope.names("conv", "bn0"))
     gate = ops.mean(x, axis=(1, 2), keepdims=True)
@@ -42,7 +58,7 @@ def split_attention(
 
 
 def resnest_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     width: int,
     reduced: int,
@@ -53,7 +69,7 @@ def resnest_block(
     pool_first: bool = False,
     drop_path: float = 0.0,
     name: str | None = None,
-):
+) -> Tensor:
     """Bottleneck around `split_attention`: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     1x1 convolution to `width` channels, split attention, 1x1 to `filters`, added to the input, which is averaged and
@@ -68,6 +84,10 @@ def resnest_block(
         ValueError: where radix * groups does not divide `width`, or `groups` not `reduced`.
 
     Source: Zhang et al. 2020, sections 3.1 and 3.2 and figure 1, arXiv:2004.08955.
+
+    Example:
+        >>> blocks.resnest_block(keras.Input((56, 56, 256)), 512, width=128, reduced=64, strides=2).shape
+        (None, 28, 28, 512)
     """
     scope = Scope(name)
     shortcut = resnet_shortcut(inputs, filters, strides, pooled=True, name=name)

@@ -5,12 +5,13 @@ from keras import layers
 from blocks.composites import activation, conv_norm, squeeze_excite, stochastic_depth
 from blocks.families.resnet import resnet_shortcut
 from blocks.layers.dotted_names import Scope
+from blocks.typing import Tensor
 
 LAYER_NAMES = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))  # convolution and normalisation; timm, torchvision
 
 
 def resnext_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     width: int,
     groups: int = 32,
@@ -22,7 +23,7 @@ def resnext_block(
     layer_names: tuple[tuple[str, str], ...] = LAYER_NAMES,
     shortcut_names: tuple[str, str] | None = None,
     name: str | None = None,
-):
+) -> Tensor:
     """Aggregated residual transformation: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     1x1 convolution to `width` channels, 3x3 in `groups` groups, 1x1 to `filters`, added to the input; the input is
@@ -39,13 +40,20 @@ def resnext_block(
         ValueError: where `groups` does not divide `width`.
 
     Source: Xie et al. 2017, section 3.3 and figure 3c, arXiv:1611.05431.
+
+    Example:
+        >>> x = keras.Input((56, 56, 64))
+        >>> blocks.resnext_block(x, filters=256, width=128, groups=32, strides=2).shape  # 32x4d
+        (None, 28, 28, 256)
     """
     scope, (first, second, third) = Scope(name), layer_names
     shortcut = resnet_shortcut(inputs, filters, strides, pooled_shortcut, layer_names=shortcut_names, name=name)
     x = conv_norm(inputs, width, act="relu", **scope.names(*first))
     x = conv_norm(x, width, 3, strides, groups, "relu", **scope.names(*second))
-    last = {"gamma": "zeros", **scope.names(*third)}
     if not squeeze:
-        return conv_norm(x, filters, act="relu", residual=shortcut, drop_path=drop_path, **last)
-    x = squeeze_excite(conv_norm(x, filters, **last), squeeze, layer_names=("fc1", "fc2"), name=scope("se"))
+        return conv_norm(
+            x, filters, act="relu", residual=shortcut, drop_path=drop_path, gamma="zeros", **scope.names(*third)
+        )
+    x = conv_norm(x, filters, gamma="zeros", **scope.names(*third))
+    x = squeeze_excite(x, squeeze, layer_names=("fc1", "fc2"), name=scope("se"))
     return activation(layers.Add()([stochastic_depth(x, drop_path), shortcut]), "relu")

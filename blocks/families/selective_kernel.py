@@ -6,12 +6,13 @@ from blocks.composites import conv_norm, convolution, normalization
 from blocks.families.resnet import resnet_shortcut
 from blocks.layers.dotted_names import Scope
 from blocks.ops.arguments import check_groups
+from blocks.typing import Tensor
 
 KERNELS = (1, 2)  # dilations of the 3x3 kernels of the paths: they see 3x3 and 5x5 pixels
 
 
 def selective_kernel(
-    inputs,
+    inputs: Tensor,
     filters: int,
     reduced: int,
     groups: int = 1,
@@ -19,7 +20,7 @@ def selective_kernel(
     *,
     split_input: bool = False,
     name: str | None = None,
-):
+) -> Tensor:
     """Convolution that chooses its kernel per channel: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     Two paths, 3x3 convolutions with a dilation of 1 and of 2 in `groups` groups. The mean of their sum over the image
@@ -32,10 +33,14 @@ def selective_kernel(
         ValueError: where `groups` does not divide what a path sees, or `filters`.
 
     Source: Li et al. 2019, Selective Kernel Networks, section 3.1 and figure 1, arXiv:1903.06586; the split is timm's.
+
+    Example:
+        >>> blocks.selective_kernel(keras.Input((28, 28, 64)), 64, reduced=32, groups=16, strides=2).shape
+        (None, 14, 14, 64)
     """
     scope, count = Scope(name), len(KERNELS)
     if split_input:
-        check_groups(count, inputs.shape[-1], "channels, one part for each path")
+        check_groups(count, inputs.shape[-1], "channels, one part for each path: split_input=True", name="paths")
     seen = ops.split(inputs, count, axis=-1) if split_input else [inputs] * count
     paths = []
     for number, (x, dilation) in enumerate(zip(seen, KERNELS, strict=True)):
@@ -52,7 +57,7 @@ def selective_kernel(
 
 
 def sk_block(
-    inputs,
+    inputs: Tensor,
     filters: int,
     width: int | None,
     reduced: int,
@@ -63,7 +68,7 @@ def sk_block(
     pooled_shortcut: bool = False,
     drop_path: float = 0.0,
     name: str | None = None,
-):
+) -> Tensor:
     """Residual block with a selective kernel: (B, H, W, C) -> (B, H/strides, W/strides, filters).
 
     The bottleneck of ResNeXt with `selective_kernel` in place of its 3x3 convolution.
@@ -79,6 +84,10 @@ def sk_block(
         ValueError: where `groups` does not divide what a path of the selective kernel sees.
 
     Source: Li et al. 2019, section 3.2 and table 1, arXiv:1903.06586.
+
+    Example:
+        >>> blocks.sk_block(keras.Input((56, 56, 256)), 256, width=128, reduced=32).shape
+        (None, 56, 56, 256)
     """
     scope = Scope(name)
     if width is None:

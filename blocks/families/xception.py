@@ -4,10 +4,11 @@ from keras import layers
 
 from blocks.composites import activation, conv_norm, convolution, normalization, stochastic_depth
 from blocks.layers.dotted_names import Scope
+from blocks.typing import Tensor
 
 
 def xception_module(
-    inputs,
+    inputs: Tensor,
     filters: tuple[int, int, int],
     strides: int = 1,
     groups: int | None = None,
@@ -16,7 +17,7 @@ def xception_module(
     drop_path: float = 0.0,
     epsilon: float = 1e-3,
     name: str | None = None,
-):
+) -> tuple[Tensor, Tensor]:
     """Three separable convolutions around a residual sum: (B, H, W, C) -> (B, H/strides, W/strides, filters[2]).
 
     With `skip` a ReLU comes before each of them and none inside; without, as in the last module of the network, a
@@ -34,6 +35,11 @@ def xception_module(
 
     Source: Chen et al. 2018, Encoder-Decoder with Atrous Separable Convolution, section 3.2 and figure 4,
     arXiv:1802.02611.
+
+    Example:
+        >>> y, tap = blocks.xception_module(keras.Input((64, 64, 64)), (128, 128, 128), strides=2)
+        >>> y.shape, tap.shape
+        ((None, 32, 32, 128), (None, 64, 64, 128))
     """
     scope = Scope(name)
     shortcut = inputs if skip else None
@@ -69,7 +75,7 @@ def xception_module(
 
 
 def preactivated_xception_module(
-    inputs,
+    inputs: Tensor,
     filters: tuple[int, int, int],
     strides: int = 1,
     groups: int | None = None,
@@ -78,13 +84,22 @@ def preactivated_xception_module(
     drop_path: float = 0.0,
     epsilon: float = 1e-3,
     name: str | None = None,
-):
+) -> tuple[Tensor, Tensor]:
     """`xception_module` with normalisation and ReLU before each separable convolution and nothing inside or after it.
 
     Arguments, shapes and errors are the same; the second output comes before the third one's normalisation. What is
     added is the input behind the first normalisation.
+
+    Raises:
+        ValueError: where `groups` does not divide C or filters[:2].
+
     Source: timm's `xception_aligned.py`, after He et al. 2016, Identity Mappings in Deep Residual Networks,
     section 4.1, arXiv:1603.05027.
+
+    Example:
+        >>> y, tap = blocks.preactivated_xception_module(keras.Input((32, 32, 728)), (728, 728, 728))
+        >>> y.shape == tap.shape
+        True
     """
     scope = Scope(name)
     x = normalization(inputs, act="relu", epsilon=epsilon, name=scope("norm"))

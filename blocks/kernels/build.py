@@ -1,19 +1,27 @@
 """Compiles the kernels once for this machine and TensorFlow, and loads them.
 
 The library lies in the user's cache folder (XDG_CACHE_HOME, or ~/.cache) under a name made of everything that it
-depends on: these sources, TensorFlow, the compiler and the processor. BLOCKS_KERNELS=off leaves it out.
+depends on: these sources, TensorFlow, the compiler, its flags and the processor.
+
+Environment variables:
+    BLOCKS_KERNELS: off leaves the kernels out; on is the default.
+    BLOCKS_KERNELS_FLAGS: more flags for compiler and linker, behind those below, in a shell's notation; a sanitizer's,
+        say. A library with other flags has another name: neither is taken for the other.
+    CXX: the C++ compiler.
 """
 
 import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -28,7 +36,7 @@ class BuildError(Exception):
 
 
 @functools.cache
-def library():
+def library() -> Any:
     """The module of the kernels' operations, or None where there are none.
 
     None is reported once, as a warning, with the reason; BLOCKS_KERNELS=off makes it None without one.
@@ -71,7 +79,7 @@ def sources(folder: str = "", suffixes: tuple[str, ...] = (".cc", ".h")) -> list
     return sorted(path for path in (FOLDER / folder).rglob("*") if path.suffix in suffixes)
 
 
-def _built(tf) -> Path:
+def _built(tf: Any) -> Path:
     """The library of this machine, compiled if it is not there yet. Raises BuildError."""
     if sys.platform not in ("linux", "darwin"):
         raise BuildError(f"they are not built on {sys.platform}")
@@ -100,13 +108,23 @@ def _compiler() -> str:
     return compilers[0]
 
 
-def _identity(tf, compiler: str) -> str:
+def _extra_flags() -> list[str]:
+    """BLOCKS_KERNELS_FLAGS, split. Raises BuildError."""
+    text = os.environ.get("BLOCKS_KERNELS_FLAGS", "")
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise BuildError(f"BLOCKS_KERNELS_FLAGS={text!r} is not a shell's list of words: {error}") from None
+
+
+def _identity(tf: Any, compiler: str) -> str:
     """A name for what a library depends on."""
     text = hashlib.sha256()
     for source in [*sources(), Path(__file__)]:
         text.update(f"{source.relative_to(FOLDER)}\0".encode() + source.read_bytes())
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
-    parts = (tf.__version__, tf.sysconfig.get_lib(), compiler, processor_flags(), platform.machine())
+    flags = (processor_flags(), *_extra_flags())
+    parts = (tf.__version__, tf.sysconfig.get_lib(), compiler, *flags, platform.machine())
     text.update(version + "\0".join(parts).encode())
     return text.hexdigest()[:24]
 
@@ -120,7 +138,7 @@ def processor_flags() -> str:
     return next((line for line in lines if line.lower().startswith(("flags", "features"))), platform.processor())
 
 
-def _compile(tf, compiler: str, path: Path, failure: Path) -> None:
+def _compile(tf: Any, compiler: str, path: Path, failure: Path) -> None:
     """Compile all files at once, link, and move the library to `path`; what goes wrong is written to `failure`.
 
     Warnings are for those who develop this: nobody sees them, but where there are some, they lie beside the library.
@@ -132,8 +150,13 @@ def _compile(tf, compiler: str, path: Path, failure: Path) -> None:
         TENSORFLOW: ["-O2", "-DNDEBUG", *headers],
         COMPUTE: ["-std=c++17", "-O3", target, "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"],
     }
+    extra = _extra_flags()
+    flags = {kind: [*options, *extra] for kind, options in flags.items()}
+    if extra:  # else sanitizers: GCC does not take absl's constants for constant where it checks for null pointers
+        flags[TENSORFLOW].append("-fno-sanitize=null,nonnull-attribute,returns-nonnull-attribute")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        jobs, objects = [], []
+        jobs = []
+        objects: list[str] = []
         for kind, options in flags.items():
             for source in sources(kind, (".cc",)):
                 objects.append(f"{folder}/{len(objects)}.o")  # names of sources repeat
@@ -141,7 +164,7 @@ def _compile(tf, compiler: str, path: Path, failure: Path) -> None:
                 jobs.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace"))
         problems = [job.communicate()[1] for job in jobs]
         if not any(job.returncode for job in jobs):
-            link = [compiler, "-shared", "-o", f"{folder}/library.so", *objects, *tf.sysconfig.get_link_flags()]
+            link = [compiler, "-shared", "-o", f"{folder}/library.so", *objects, *tf.sysconfig.get_link_flags(), *extra]
             done = subprocess.run(link, capture_output=True, text=True, errors="replace", check=False)
             problems.append(done.stderr)
             if done.returncode == 0:

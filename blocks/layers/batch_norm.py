@@ -1,11 +1,15 @@
 """Batch normalisation that uses the fused kernel where there is one."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from blocks.layers.real_inputs import RealInputs
+from blocks.ops.arguments import check_residual
 from blocks.ops.batch_norm import batch_normalization
 from blocks.ops.keras_internals import DottedName
+from blocks.typing import Activation, Tensor
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -28,14 +32,41 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
 
     Call arguments: `inputs` (B, ..., C), C along `axis`; `residual`, of the same shape, or None.
     Returns: (B, ..., C).
+
+    Raises:
+        ValueError: for an activation that Keras does not know, or a residual of another shape than the inputs.
+
     Source: Ioffe and Szegedy 2015, Batch Normalization, algorithms 1 and 2, arXiv:1502.03167.
+
+    Example:
+        >>> layer = blocks.BatchNormalization(momentum=0.9, activation="relu")
+        >>> images = np.array([-1.0, 1.0, 3.0]).reshape(3, 1, 1, 1)
+        >>> np.round(np.ravel(layer(images, training=True)), 2)
+        array([0.  , 0.  , 1.22], dtype=float32)
+        >>> np.round(np.asarray(layer.moving_variance), 2)  # 0.9 * 1 + 0.1 * 4, the unbiased variance
+        array([1.3], dtype=float32)
     """
 
-    def __init__(self, axis=-1, momentum=0.99, epsilon=1e-3, *args, activation=None, **kwargs):
+    moving_mean: keras.Variable
+    moving_variance: keras.Variable
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        *args: Any,
+        activation: Activation = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(axis, momentum, epsilon, *args, **kwargs)
         self.activation = keras.activations.get(activation)
 
-    def call(self, inputs, residual=None, training=None, mask=None):
+    def call(  # type: ignore[override]  # the residual is an argument more
+        self, inputs: Tensor, residual: Tensor | None = None, training: bool | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        if residual is not None:
+            check_residual(inputs.shape, residual.shape)
         if mask is not None or self.renorm or self.synchronized:
             outputs = super().call(inputs, training=training, mask=mask)
             return self.activation(outputs if residual is None else ops.add(outputs, residual))
@@ -58,8 +89,12 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
             self.moving_variance.assign(variance)
         return outputs
 
-    def compute_output_spec(self, inputs, residual=None, training=None, mask=None):
+    def compute_output_spec(
+        self, inputs: Tensor, residual: Tensor | None = None, training: bool | None = None, mask: Tensor | None = None
+    ) -> keras.KerasTensor:
+        if residual is not None:
+            check_residual(inputs.shape, residual.shape)
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}

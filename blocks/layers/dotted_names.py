@@ -1,12 +1,28 @@
 """Layer names with dots, as module paths of references have: put together, and of layers that may have them."""
 
 from dataclasses import dataclass
+from typing import Any, TypedDict
 
 import keras
 from keras import layers, ops
 
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.keras_internals import DottedName
+from blocks.typing import Tensor
+
+
+class ConvNormNames(TypedDict):
+    """The names of a convolution and of the normalisation behind it; None leaves them to Keras.
+
+    Example:
+        >>> from blocks.layers.dotted_names import ConvNormNames
+        >>> names = ConvNormNames(name="conv1", norm_name="bn1")
+        >>> blocks.conv_norm(keras.Input((32, 32, 3)), 16, 3, **names).shape
+        (None, 32, 32, 16)
+    """
+
+    name: str | None
+    norm_name: str | None
 
 
 @dataclass(frozen=True)
@@ -17,6 +33,7 @@ class Scope:
         TypeError: for a name that is itself a scope.
 
     Example:
+        >>> from blocks.layers.dotted_names import Scope
         >>> scope = Scope("layer1.0")
         >>> scope("fc")
         'layer1.0.fc'
@@ -28,7 +45,7 @@ class Scope:
 
     name: str | None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.name, Scope):
             raise TypeError(f"A scope's name is a string or None, not {self.name}: give {self.name.name!r}.")
 
@@ -40,16 +57,25 @@ class Scope:
         """The scope of a module."""
         return Scope(self(module))
 
-    def names(self, conv: str, norm: str) -> dict[str, str | None]:
+    def names(self, conv: str, norm: str) -> ConvNormNames:
         """The names of a convolution and its normalisation, as `conv_norm` takes them."""
         return {"name": self(conv), "norm_name": self(norm)}
 
 
 @keras.saving.register_keras_serializable(package="blocks")
 class Dense(DottedName, RealInputs, layers.Dense):
-    """`keras.layers.Dense`, whose name may have dots, as a module path of a reference has."""
+    """`keras.layers.Dense`, whose name may have dots, as a module path of a reference has.
 
-    def quantize(self, mode=None, type_check=True, config=None):
+    (B, ..., C) -> (B, ..., units). Arguments, weights and errors are those of Keras's layer; integers are cast.
+
+    Example:
+        >>> layer = blocks.Dense(10, activation="softmax", name="head.fc")
+        >>> probabilities = layer(np.ones((2, 64)))
+        >>> np.round(np.sum(probabilities, axis=1), 3)
+        array([1., 1.], dtype=float32)
+    """
+
+    def quantize(self, mode: str | None = None, type_check: bool = True, config: Any = None) -> None:
         """As `keras.layers.Dense.quantize`, which refuses subclasses: this one computes nothing else than that."""
         super().quantize(mode, type_check=type_check and type(self) is not Dense, config=config)
 
@@ -60,9 +86,19 @@ class LayerNormalization(DottedName, RealInputs, layers.LayerNormalization):
 
     Its second derivatives are right under TensorFlow too: Keras takes the variance from `tf.nn.moments`, which stops a
     gradient that they need.
+
+    (B, ..., C) -> the same shape. Arguments, weights and errors are those of Keras's layer.
+
+    Source: Ba et al. 2016, Layer Normalization, section 3, arXiv:1607.06450.
+
+    Example:
+        >>> layer = blocks.LayerNormalization(epsilon=1e-6, name="stages.0.norm")
+        >>> np.round(layer(np.array([[0.0, 2.0, 4.0], [5.0, 5.0, 8.0]])), 2)
+        array([[-1.22,  0.  ,  1.22],
+               [-0.71, -0.71,  1.41]], dtype=float32)
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         if keras.backend.backend() != "tensorflow" or self.rms_scaling:
             return super().call(inputs)
         wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))

@@ -1,20 +1,37 @@
 """Grouped convolution over one, two and three axes, as Keras layers."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.activations import named_activation
-from blocks.ops.arguments import data_format_of, per_axis
+from blocks.ops.arguments import check_residual, data_format_of, known_channels, per_axis
 from blocks.ops.geometry import output_shape, padding_of
 from blocks.ops.group_sizes import filters_of, group_runs, groups_of
 from blocks.ops.grouped_conv import convolve_group_runs, implementation_of
 from blocks.ops.keras_internals import DottedName
+from blocks.typing import Activation, Constraint, Initializer, Regularizer, Shape, Tensor
 
 
 class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
-    """Grouped convolution over `rank` axes; a subclass sets `rank` and has the arguments in its docstring."""
+    """Grouped convolution over `rank` axes, (B, ..., C) -> (B, ..., filters); a subclass sets `rank`.
+
+    `GroupedConv2D` explains the arguments. `kernels` and `macs_per_position` are known once the layer is built.
+
+    Raises:
+        ValueError: as `GroupedConv2D` does, and where the number of input channels is unknown.
+
+    Source: Krizhevsky et al. 2012 (AlexNet), section 3.5; Xie et al. 2017 (ResNeXt), section 3.3.
+
+    Example:
+        >>> layer = blocks.GroupedConv2D(64, 3, groups=4)
+        >>> layer.build((None, 32, 32, 16))
+        >>> len(layer.kernels), layer.macs_per_position  # 3 * 3 * 16 / 4 * 64
+        (1, 2304)
+    """
 
     rank: int
 
@@ -23,22 +40,22 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         filters: int | tuple[int, ...],
         kernel_size: int | tuple[int, ...],
         strides: int | tuple[int, ...] = 1,
-        padding: str | int | tuple = "valid",
+        padding: str | int | tuple[Any, ...] = "valid",
         data_format: str | None = None,
         dilation_rate: int | tuple[int, ...] = 1,
         groups: int | tuple[int, ...] = 1,
-        activation=None,
+        activation: Activation = None,
         use_bias: bool = True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
         implementation: str | None = None,
-        **kwargs,  # name, dtype and trainable: the keywords of keras.layers.Layer
-    ):
+        **kwargs: Any,  # name, dtype and trainable: the keywords of keras.layers.Layer
+    ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.groups = groups_of(groups)
         self.filters_by_group = filters_of(filters, self.groups)
@@ -57,17 +74,15 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
         self.implementation = implementation_of(implementation, self.rank)
-        self.bias = None
+        self.bias: keras.Variable | None = None
         self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2)
 
     @property
     def _channel_axis(self) -> int:
         return -1 if self.data_format == "channels_last" else 1
 
-    def build(self, input_shape):
-        channels = input_shape[self._channel_axis]
-        if channels is None:
-            raise ValueError(f"The number of input channels must be known to build {self.name}; got {input_shape}.")
+    def build(self, input_shape: Shape) -> None:
+        channels = known_channels(input_shape, self._channel_axis, self.name)
         self.group_runs = group_runs(self.groups, self.filters_by_group, channels)
         self.compute_output_shape(input_shape)
         first = 0  # of the run's filters
@@ -97,7 +112,7 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
     def _kernel_names(self) -> list[str]:
         return ["kernel"] if len(self.group_runs) == 1 else [f"kernel_{index}" for index in range(len(self.group_runs))]
 
-    def _initializer(self, filters: int, first: int):
+    def _initializer(self, filters: int, first: int) -> Callable[..., Any]:
         """The initial value of filters [first, first + filters).
 
         One of several is those columns of a kernel for all outputs: scaled as if the groups were equal, and not the
@@ -106,13 +121,13 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         if filters == self.filters:
             return self.kernel_initializer
 
-        def columns(shape, dtype=None):
+        def columns(shape: Shape, dtype: str | None = None) -> Tensor:
             return self.kernel_initializer((*shape[:-1], self.filters), dtype=dtype)[..., first : first + filters]
 
         return columns
 
     @property
-    def kernels(self) -> list:
+    def kernels(self) -> list[keras.Variable]:
         """The kernel of every run of equal groups, in the order of their channels; [`kernel`] if all are equal.
 
         Raises ValueError before the layer is built.
@@ -129,9 +144,9 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         """
         return sum(math.prod(kernel.shape) for kernel in self.kernels)
 
-    def call(self, inputs, residual=None):
+    def call(self, inputs: Tensor, residual: Tensor | None = None) -> Tensor:
         if residual is not None:
-            self._check_residual(inputs.shape, residual.shape)
+            check_residual(self.compute_output_shape(tuple(inputs.shape)), residual.shape)
         activation = named_activation(self.activation)
         outputs = convolve_group_runs(
             inputs,
@@ -148,21 +163,12 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         )
         return self.activation(outputs) if activation is None else outputs
 
-    def _check_residual(self, inputs, residual) -> None:
-        """Raise ValueError unless the shapes agree where they are known: an addition would repeat the smaller one."""
-        expected, residual_shape = tuple(self.compute_output_shape(tuple(inputs))), tuple(residual)
-        pairs = zip(expected, residual_shape, strict=False)
-        if len(expected) != len(residual_shape) or any(a != b for a, b in pairs if None not in (a, b)):
-            raise ValueError(
-                f"A residual of shape {residual_shape} cannot be added to outputs of {expected}: both must be equal."
-            )
-
-    def compute_output_spec(self, inputs, residual=None):
+    def compute_output_spec(self, inputs: Tensor, residual: Tensor | None = None) -> keras.KerasTensor:
         if residual is not None:
-            self._check_residual(inputs.shape, residual.shape)
+            check_residual(self.compute_output_shape(tuple(inputs.shape)), residual.shape)
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return output_shape(
             input_shape,
             self.filters,
@@ -173,7 +179,7 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
             self.data_format,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters_by_group,
@@ -229,6 +235,17 @@ class GroupedConv2D(GroupedConvolution):
             or the input is smaller than the kernel; when called, for a residual of another shape.
 
     Source: Krizhevsky et al. 2012 (AlexNet), section 3.5; Xie et al. 2017 (ResNeXt), section 3.3.
+
+    Example:
+        >>> layer = blocks.GroupedConv2D(64, 3, strides=2, padding=1, groups=4, use_bias=False)
+        >>> layer(np.ones((2, 32, 32, 16))).shape == (2, 16, 16, 64)
+        True
+        >>> tuple(layer.kernel.shape)
+        (3, 3, 4, 64)
+        >>> uneven = blocks.GroupedConv2D(134, 3, groups=(16, 16, 16, 19))
+        >>> uneven.build((None, 32, 32, 67))
+        >>> [tuple(kernel.shape) for kernel in uneven.kernels]
+        [(3, 3, 16, 96), (3, 3, 19, 38)]
     """
 
     rank = 2
@@ -242,6 +259,11 @@ class GroupedConv1D(GroupedConvolution):
     integer for the one axis. `padding` is "valid", "same", zeros in steps (n or ((before, after),)), or "causal":
     zeros in front only, so that an output sees no later input (van den Oord et al. 2016, WaveNet, section 2.1,
     arXiv:1609.03499). Weights: `kernel` (k, C / groups, filters) and `bias` (filters,).
+
+    Example:
+        >>> layer = blocks.GroupedConv1D(1, 2, padding="causal", use_bias=False, kernel_initializer="ones")
+        >>> np.ravel(layer(np.array([[[1.0], [10.0], [100.0]]])))  # each output sees its input and the one before
+        array([  1.,  11., 110.], dtype=float32)
     """
 
     rank = 1
@@ -255,6 +277,12 @@ class GroupedConv3D(GroupedConvolution):
     (depth, height, width) for the axes; `padding` in voxels is n, one number for each axis, or
     ((front, back), (top, bottom), (left, right)). `implementation` is "native" (on a CPU for one group only),
     "frames", "split" or None. Weights: `kernel` (kd, kh, kw, C / groups, filters) and `bias` (filters,).
+
+    Example:
+        >>> film = np.ones((1, 8, 16, 16, 12))
+        >>> layer = blocks.GroupedConv3D(24, (3, 1, 1), padding=(1, 0, 0), groups=4)
+        >>> layer(film).shape == (1, 8, 16, 16, 24), tuple(layer.kernel.shape)
+        (True, (3, 1, 1, 3, 24))
     """
 
     rank = 3

@@ -1,13 +1,16 @@
 """Depthwise separable convolution as a Keras layer."""
 
+from typing import Any
+
 import keras
 
 from blocks.layers.batch_norm import BatchNormalization
 from blocks.layers.grouped_conv import GroupedConv2D
 from blocks.layers.real_inputs import RealInputs
-from blocks.ops.arguments import check_groups, data_format_of, per_axis, positive
+from blocks.ops.arguments import check_groups, data_format_of, known_channels, per_axis, positive
 from blocks.ops.geometry import output_shape, padding_of
 from blocks.ops.group_sizes import groups_of
+from blocks.typing import Activation, Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="blocks")
@@ -36,7 +39,16 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
         ValueError: for a wrong argument; when built, where `groups` does not divide the input channels,
             or sizes do not add up to them.
 
+    Shapes: (B, H, W, C) -> (B, H', W', filters), H' and W' as for `GroupedConv2D`.
+
     Source: Howard et al. 2017, MobileNets, section 3.1 and figure 3, arXiv:1704.04861.
+
+    Example:
+        >>> layer = blocks.DepthwiseSeparableConv2D(128, 3, strides=2, padding=1, normalize=True, activation="relu6")
+        >>> layer(np.ones((1, 32, 32, 64))).shape == (1, 16, 16, 128)
+        True
+        >>> tuple(layer.depthwise.kernel.shape), tuple(layer.pointwise.kernel.shape)
+        ((3, 3, 1, 64), (1, 1, 64, 128))
     """
 
     def __init__(
@@ -44,20 +56,20 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
         filters: int,
         kernel_size: int | tuple[int, int] = 3,
         strides: int | tuple[int, int] = 1,
-        padding: str | int | tuple = "valid",
+        padding: str | int | tuple[Any, ...] = "valid",
         data_format: str | None = None,
         dilation_rate: int | tuple[int, int] = 1,
         depth_multiplier: int = 1,
         groups: int | tuple[int, ...] | None = None,
-        activation=None,
+        activation: Activation = None,
         use_bias: bool = True,
         normalize: bool = False,
         momentum: float = 0.9,
         epsilon: float = 1e-5,
-        depthwise_initializer="glorot_uniform",
-        pointwise_initializer="glorot_uniform",
-        **kwargs,  # name, dtype and trainable: the keywords of keras.layers.Layer
-    ):
+        depthwise_initializer: Initializer = "glorot_uniform",
+        pointwise_initializer: Initializer = "glorot_uniform",
+        **kwargs: Any,  # name, dtype and trainable: the keywords of keras.layers.Layer
+    ) -> None:
         super().__init__(**kwargs)
         self.filters = positive(filters, "filters")
         self.kernel_size = per_axis(kernel_size, "kernel_size")
@@ -75,7 +87,9 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
         self.depthwise_initializer = keras.initializers.get(depthwise_initializer)
         self.pointwise_initializer = keras.initializers.get(pointwise_initializer)
         self.input_spec = keras.layers.InputSpec(ndim=4)
-        self.depthwise = self.depthwise_norm = self.pointwise_norm = None
+        self.depthwise: GroupedConv2D  # built with the input, whose channels are its groups
+        self.depthwise_norm: BatchNormalization | None = None  # as is this, and the next
+        self.pointwise_norm: BatchNormalization | None = None
         self.pointwise = GroupedConv2D(
             self.filters,
             1,
@@ -87,9 +101,9 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
             name="pointwise",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         axis = -1 if self.data_format == "channels_last" else 1
-        channels = input_shape[axis]
+        channels = known_channels(input_shape, axis, self.name)
         if isinstance(self.groups, int):
             check_groups(self.groups, channels, "input channels", uneven="groups")
         self.depthwise = GroupedConv2D(
@@ -124,16 +138,16 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
             self.depthwise_norm.build(between)
             self.pointwise_norm.build(self.pointwise.compute_output_shape(between))
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         outputs = self.depthwise(inputs)
-        if self.normalize:
+        if self.depthwise_norm is not None:
             outputs = self.activation(self.depthwise_norm(outputs, training=training))
         outputs = self.pointwise(outputs)
-        if self.normalize:
+        if self.pointwise_norm is not None:
             outputs = self.pointwise_norm(outputs, training=training)
         return self.activation(outputs)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return output_shape(
             input_shape,
             self.filters,
@@ -144,7 +158,7 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
             self.data_format,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,

@@ -1,27 +1,31 @@
 """Batch normalisation with residual sum and activation, on every backend."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 from keras import ops
 
 from blocks.ops.activations import named_activation
+from blocks.typing import Tensor
 
 FUSED_DTYPES = ("float32", "bfloat16", "float16")
 
 
 def batch_normalization(
-    inputs,
-    gamma,
-    beta,
-    mean,
-    variance,
+    inputs: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
     *,
     axis: int,
     momentum: float,
     epsilon: float,
-    training: bool,
-    activation,
-    residual=None,
-) -> tuple:
+    training: bool | None,
+    activation: Callable[[Any], Any],
+    residual: Tensor | None = None,
+) -> tuple[Any, Any, Any]:
     """activation(batch normalisation of `inputs` + residual), and the running statistics that follow.
 
     Args:
@@ -36,12 +40,20 @@ def batch_normalization(
         the batch, the variance unbiased (divided by n - 1); an empty batch moves nothing. Else both are to be ignored.
 
     Source: Ioffe and Szegedy 2015, Batch Normalization, algorithms 1 and 2, arXiv:1502.03167.
+
+    Example:
+        >>> from blocks.ops.batch_norm import batch_normalization
+        >>> x, zero, one = np.array([[-2.0], [4.0]], "float32"), np.zeros(1, "float32"), np.ones(1, "float32")
+        >>> settings = {"axis": -1, "momentum": 0.9, "epsilon": 0.0, "activation": keras.activations.relu}
+        >>> y, mean, variance = batch_normalization(x, None, None, zero, one, training=True, **settings)
+        >>> np.ravel(y), np.round(mean, 1), np.round(variance, 1)
+        (array([0., 1.], dtype=float32), array([0.1], dtype=float32), array([2.7], dtype=float32))
     """
     normalize = _fused if _has_kernel(inputs, mean, axis) else _plain
     return normalize(inputs, gamma, beta, mean, variance, axis, momentum, epsilon, training, activation, residual)
 
 
-def _has_kernel(inputs, mean, axis: int) -> bool:
+def _has_kernel(inputs: Tensor, mean: Tensor, axis: int) -> bool:
     return (
         keras.backend.backend() == "tensorflow"
         and len(inputs.shape) == 4
@@ -51,12 +63,24 @@ def _has_kernel(inputs, mean, axis: int) -> bool:
     )
 
 
-def _fused(inputs, gamma, beta, mean, variance, axis, momentum, epsilon, training, activation, residual):
+def _fused(
+    inputs: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    axis: int,
+    momentum: float,
+    epsilon: float,
+    training: bool | None,
+    activation: Callable[[Any], Any],
+    residual: Tensor | None,
+) -> tuple[Any, Any, Any]:
     from blocks.ops.tensorflow.batch_norm import fused_normalize
 
     shape = (inputs.shape[-1],)
     name = named_activation(activation)
-    outputs, mean, variance = fused_normalize(
+    outputs, moved_mean, moved_variance = fused_normalize(
         inputs,
         ops.ones(shape) if gamma is None else ops.convert_to_tensor(gamma),
         ops.zeros(shape) if beta is None else ops.convert_to_tensor(beta),
@@ -68,10 +92,22 @@ def _fused(inputs, gamma, beta, mean, variance, axis, momentum, epsilon, trainin
         activation=name,
         residual=residual,
     )
-    return outputs if name is not None else activation(outputs), mean, variance
+    return outputs if name is not None else activation(outputs), moved_mean, moved_variance
 
 
-def _plain(inputs, gamma, beta, mean, variance, axis, momentum, epsilon, training, activation, residual):
+def _plain(
+    inputs: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    axis: int,
+    momentum: float,
+    epsilon: float,
+    training: bool | None,
+    activation: Callable[[Any], Any],
+    residual: Tensor | None,
+) -> tuple[Any, Any, Any]:
     """The definition, for every backend, rank, axis and type."""
     dtype = keras.backend.result_type(inputs.dtype, "float32")
     wide = ops.cast(inputs, dtype)

@@ -14,6 +14,11 @@ class GroupRun:
     """Neighbouring groups with equally many channels and equally many filters: one grouped convolution.
 
     groups: how many they are; channels, filters: of all of them together.
+
+    Example:
+        >>> from blocks.ops.group_sizes import GroupRun
+        >>> GroupRun(groups=3, channels=48, filters=96)  # three groups of 16 channels and 32 filters each
+        GroupRun(groups=3, channels=48, filters=96)
     """
 
     groups: int
@@ -34,6 +39,16 @@ def split_channels(channels: int, groups: int, remainder: str = "spread") -> tup
 
     Source of "first": Tan and Le 2019, MixConv: Mixed Depthwise Convolutional Kernels, arXiv:1907.09595, as its
     authors' code splits channels.
+
+    Example:
+        >>> blocks.split_channels(67, 4)
+        (17, 17, 17, 16)
+        >>> blocks.split_channels(64, 5, remainder="first")
+        (16, 12, 12, 12, 12)
+        >>> blocks.split_channels(3, 4)
+        Traceback (most recent call last):
+            ...
+        ValueError: groups=4 is more than 3 channels; the nearest that works is 3.
     """
     channels, groups = positive(channels, "channels"), positive(groups, "groups")
     if groups > channels:
@@ -55,6 +70,11 @@ def apportion(filters: int, sizes: Sequence[int]) -> tuple[int, ...]:
     earlier group where two are equal. A group that would have none then takes one from the group that has most.
 
     Raises ValueError where there are fewer filters than groups.
+
+    Example:
+        >>> from blocks.ops.group_sizes import apportion
+        >>> apportion(134, (16, 16, 16, 19)), apportion(4, (1, 1, 100))
+        ((32, 32, 32, 38), (1, 1, 2))
     """
     if filters < len(sizes):
         raise ValueError(
@@ -73,27 +93,39 @@ def apportion(filters: int, sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def groups_of(value: object) -> int | tuple[int, ...]:
-    """`groups` as a number of equal groups, or as a tuple of sizes; raises ValueError for anything below 1."""
+    """`groups` as a number of equal groups, or as a tuple of sizes; raises ValueError for anything below 1.
+
+    Example:
+        >>> from blocks.ops.group_sizes import groups_of
+        >>> groups_of(4), groups_of([16, 16, 19])
+        (4, (16, 16, 19))
+    """
     if not isinstance(value, (tuple, list)):
         return positive(value, "groups")
     return _entries(value, "groups", "(16, 16, 19)")
 
 
 def filters_of(value: object, groups: int | tuple[int, ...]) -> int | tuple[int, ...]:
-    """`filters` as an int, or as a tuple with one entry for each of `groups`; raises ValueError otherwise."""
-    equal = isinstance(groups, int)
+    """`filters` as an int, or as a tuple with one entry for each of `groups`; raises ValueError otherwise.
+
+    Example:
+        >>> from blocks.ops.group_sizes import filters_of
+        >>> filters_of(64, groups=4), filters_of([32, 32, 38], groups=(16, 16, 19))
+        (64, (32, 32, 38))
+    """
     if not isinstance(value, (tuple, list)):
         filters = positive(value, "filters")
-        if equal:
+        if isinstance(groups, int):
             check_groups(groups, filters, "filters", uneven="filters")
         else:
             apportion(filters, groups)
         return filters
     entries = _entries(value, "filters", "(32, 32, 38)")
-    count = groups if equal else len(groups)
+    count = groups if isinstance(groups, int) else len(groups)
     if len(entries) != count:
         total = max(sum(entries), count)
-        example = total if count > MANY else split_evenly(total, count) if equal else apportion(total, groups)
+        shares = split_evenly(total, count) if isinstance(groups, int) else apportion(total, groups)
+        example = total if count > MANY else shares
         raise ValueError(
             f"filters={entries} has {len(entries)} entries for groups={groups}: give one number in all, or one for "
             f"each of the {count} groups, e.g. filters={example}."
@@ -101,7 +133,7 @@ def filters_of(value: object, groups: int | tuple[int, ...]) -> int | tuple[int,
     return entries
 
 
-def _entries(value: Sequence, name: str, example: str) -> tuple[int, ...]:
+def _entries(value: Sequence[object], name: str, example: str) -> tuple[int, ...]:
     try:
         entries = tuple(positive(entry, name) for entry in value)
     except ValueError:
@@ -118,6 +150,11 @@ def group_runs(groups: int | tuple[int, ...], filters: int | tuple[int, ...], ch
     """The grouped convolutions that a convolution of `channels` inputs comes down to, in the channels' order.
 
     Raises ValueError where a number of groups does not divide `channels`, or sizes do not add up to it.
+
+    Example:
+        >>> from blocks.ops.group_sizes import group_runs
+        >>> group_runs((16, 16, 19), 51, channels=51)
+        (GroupRun(groups=2, channels=32, filters=32), GroupRun(groups=1, channels=19, filters=19))
     """
     if isinstance(groups, int):
         check_groups(groups, channels, "input channels", uneven="groups")

@@ -2,7 +2,8 @@
 
 import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -12,20 +13,21 @@ from blocks.ops.geometry import Padding, output_shape, padding_of, resolve_causa
 from blocks.ops.group_sizes import groups_of
 from blocks.ops.implementation import check_implementation
 from blocks.ops.inputs import real
+from blocks.typing import Tensor
 
 VOLUMES = ("native", "frames", "split")  # the implementations of a 3-D convolution
 
 
 def grouped_convolution(
-    inputs,
-    kernel,
+    inputs: Tensor,
+    kernel: Tensor | Sequence[Tensor],
     strides: int | tuple[int, ...] = 1,
-    padding: str | int | tuple = "valid",
+    padding: str | int | tuple[Any, ...] = "valid",
     dilation_rate: int | tuple[int, ...] = 1,
     data_format: str = "channels_last",
     groups: int | tuple[int, ...] | None = None,
     implementation: str | None = None,
-):
+) -> Tensor:
     """Convolve each of several slices of the input channels with filters of its own.
 
     Args:
@@ -47,9 +49,18 @@ def grouped_convolution(
         ValueError: for a wrong argument, kernels that do not fit the inputs or `groups`, or inputs smaller than them.
 
     Source: Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks, section 3.5.
+
+    Example:
+        >>> images, kernel = np.ones((2, 8, 8, 6)), np.ones((3, 3, 2, 12))  # 6 / 2 = 3 groups
+        >>> y = blocks.grouped_convolution(images, kernel, padding="same")
+        >>> tuple(y.shape), float(y[0, 4, 4, 0]), float(y[0, 0, 0, 0])
+        ((2, 8, 8, 12), 18.0, 8.0)
+        >>> uneven = [np.ones((1, 1, 2, 3)), np.ones((1, 1, 4, 5))]  # groups of 2 and 4 channels
+        >>> tuple(blocks.grouped_convolution(images, uneven).shape)
+        (2, 8, 8, 8)
     """
     uneven = isinstance(kernel, (tuple, list))
-    kernels = [ops.convert_to_tensor(each) for each in (kernel if uneven else (kernel,))]
+    kernels = [ops.convert_to_tensor(each) for each in (kernel if isinstance(kernel, (tuple, list)) else (kernel,))]
     inputs = inputs if hasattr(inputs, "shape") else ops.convert_to_tensor(inputs)
     inputs = real(inputs, kernels[0].dtype if keras.backend.is_float_dtype(kernels[0].dtype) else keras.config.floatx())
     rank = len(inputs.shape) - 2
@@ -103,18 +114,24 @@ def _check_sizes(sizes: list[int], channels: int, groups: object) -> None:
         )
 
 
-def _merge_equal_neighbours(kernels: list) -> tuple[list, list[int]]:
+def _merge_equal_neighbours(kernels: Sequence[Tensor]) -> tuple[list[Any], list[int]]:
     """One kernel for neighbouring groups of one shape, and how many input channels each of the results has."""
     merged, sizes = [], []
-    for shape, members in itertools.groupby(kernels, key=lambda kernel: tuple(kernel.shape)):
-        members = list(members)
+    for shape, equal in itertools.groupby(kernels, key=lambda kernel: tuple(kernel.shape)):
+        members = list(equal)
         merged.append(members[0] if len(members) == 1 else ops.concatenate(members, axis=-1))
         sizes.append(shape[-2] * len(members))
     return merged, sizes
 
 
 def implementation_of(implementation: str | None, rank: int) -> str | None:
-    """`implementation`, which a convolution of `rank` axes has on the backend in use; raises ValueError otherwise."""
+    """`implementation`, which a convolution of `rank` axes has on the backend in use; raises ValueError otherwise.
+
+    Example:
+        >>> from blocks.ops.grouped_conv import implementation_of
+        >>> implementation_of(None, rank=2), implementation_of("native", rank=2)
+        (None, 'native')
+    """
     if implementation is None:
         return None
     backend = keras.backend.backend()
@@ -141,8 +158,8 @@ def implementation_of(implementation: str | None, rank: int) -> str | None:
 
 
 def convolve_group_runs(
-    inputs,
-    kernels: Sequence,
+    inputs: Tensor,
+    kernels: Sequence[Tensor],
     channels: Sequence[int],
     strides: tuple[int, ...],
     padding: Padding,
@@ -150,13 +167,24 @@ def convolve_group_runs(
     data_format: str,
     implementation: str | None = None,
     *,
-    bias=None,
+    bias: Tensor | None = None,
     activation: str | None = None,
-    residual=None,
-):
+    residual: Tensor | None = None,
+) -> Tensor:
     """activation(convolution + bias + residual), the core of the function above and of the layers.
 
     Every kernel is one grouped convolution over the next of the `channels`; arguments are in their checked form.
+
+    Raises:
+        ValueError: for inputs smaller than the kernel.
+
+    Example:
+        >>> from blocks.ops.grouped_conv import convolve_group_runs
+        >>> x = np.ones((1, 4, 4, 5), "float32")
+        >>> kernels = [np.ones((1, 1, 1, 4), "float32"), np.ones((1, 1, 3, 2), "float32")]  # of 2 and of 1 group
+        >>> y = convolve_group_runs(x, kernels, [2, 3], (1, 1), "valid", (1, 1), "channels_last", activation="relu")
+        >>> y[0, 0, 0].numpy()
+        array([1., 1., 1., 1., 3., 3.], dtype=float32)
     """
     rank, first = len(strides), data_format == "channels_first"
     tensorflow = keras.backend.backend() == "tensorflow"
@@ -171,8 +199,10 @@ def convolve_group_runs(
     outputs = ops.transpose(inputs, (0, *range(2, rank + 2), 1)) if swap else inputs
     axis = 1 if first and not swap else -1
     parts = ops.split(outputs, list(itertools.accumulate(channels))[:-1], axis) if len(kernels) > 1 else [outputs]
-    convolve = (_tensorflow_volumes if rank == 3 else _tensorflow_images) if tensorflow else _keras_convolution
-    own = (implementation,) if tensorflow else (data_format,)
+    convolve: Callable[..., Tensor] = _keras_convolution
+    own: tuple[str | None, ...] = (data_format,)
+    if tensorflow:
+        convolve, own = _tensorflow_volumes if rank == 3 else _tensorflow_images, (implementation,)
     outputs = [
         convolve(part, kernel, strides, padding, dilation, *own) for part, kernel in zip(parts, kernels, strict=True)
     ]
@@ -187,7 +217,14 @@ def convolve_group_runs(
     return outputs if activation is None else getattr(keras.activations, activation)(outputs)
 
 
-def _keras_convolution(inputs, kernel, strides, padding: Padding, dilation, data_format: str):
+def _keras_convolution(
+    inputs: Tensor,
+    kernel: Tensor,
+    strides: tuple[int, ...],
+    padding: Padding,
+    dilation: tuple[int, ...],
+    data_format: str,
+) -> Tensor:
     if not isinstance(padding, str):
         first = data_format == "channels_first"
         inputs = ops.pad(inputs, ((0, 0), (0, 0), *padding) if first else ((0, 0), *padding, (0, 0)))
@@ -196,13 +233,21 @@ def _keras_convolution(inputs, kernel, strides, padding: Padding, dilation, data
 
 
 def _tensorflow_images(
-    inputs, kernel, strides, padding: Padding, dilation, implementation, bias=None, activation=None, residual=None
-):
+    inputs: Tensor,
+    kernel: Tensor,
+    strides: tuple[int, ...],
+    padding: Padding,
+    dilation: tuple[int, ...],
+    implementation: str | None,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    residual: Tensor | None = None,
+) -> Tensor:
     """Convolution over one or two axes, channels last; one axis is an image of height 1."""
     from blocks.ops.tensorflow.conv2d import convolve
 
-    tensors = inputs, kernel, bias, residual
-    inputs, kernel, bias, residual = (None if each is None else ops.convert_to_tensor(each) for each in tensors)
+    inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
+    bias, residual = (None if each is None else ops.convert_to_tensor(each) for each in (bias, residual))
     line = len(strides) == 1
     if line:
         inputs, kernel = ops.expand_dims(inputs, 1), ops.expand_dims(kernel, 0)
@@ -224,7 +269,14 @@ def _tensorflow_images(
     return ops.squeeze(outputs, 1) if line else outputs
 
 
-def _tensorflow_volumes(inputs, kernel, strides, padding: Padding, dilation, implementation):
+def _tensorflow_volumes(
+    inputs: Tensor,
+    kernel: Tensor,
+    strides: tuple[int, ...],
+    padding: Padding,
+    dilation: tuple[int, ...],
+    implementation: str | None,
+) -> Tensor:
     from blocks.ops.tensorflow.conv3d import convolve
 
     inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)

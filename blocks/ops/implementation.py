@@ -18,7 +18,16 @@ MATRIX_CHANNELS = 16
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """A convolution and what it runs on: all that the choice depends on."""
+    """A convolution and what it runs on: all that the choice depends on.
+
+    Example:
+        >>> from blocks.ops.implementation import ConvSpec
+        >>> sizes = {"groups": 32, "in_channels_per_group": 4, "out_channels_per_group": 4, "kernel_size": (3, 3)}
+        >>> runs_on = {"onednn": True, "xla": False, "min_kernel_channels": None, "matrix_units": False}
+        >>> spec = ConvSpec("CPU", "float32", **sizes, strides=(1, 1), dilation=(1, 1), positions=3136, **runs_on)
+        >>> spec.depthwise, spec.pointwise, spec.differentiable
+        (False, False, True)
+    """
 
     device: str  # "CPU" or "GPU"
     dtype: str
@@ -51,7 +60,12 @@ class ConvSpec:
 
 
 def check_implementation(name: str | None) -> None:
-    """Raise ValueError unless `name` is None or one of NAMES or ALIASES."""
+    """Raise ValueError unless `name` is None or one of NAMES or ALIASES.
+
+    Example:
+        >>> from blocks.ops.implementation import check_implementation
+        >>> check_implementation("split")
+    """
     if name is not None and name not in NAMES and name not in ALIASES:
         near = difflib.get_close_matches(str(name), NAMES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -61,7 +75,16 @@ def check_implementation(name: str | None) -> None:
 
 
 def unsupported_reason(name: str, spec: ConvSpec) -> str | None:
-    """Why implementation `name` can't compute this convolution; None where it can."""
+    """Why implementation `name` can't compute this convolution; None where it can.
+
+    Example:
+        >>> from blocks.ops.implementation import ConvSpec, unsupported_reason
+        >>> sizes = {"groups": 32, "in_channels_per_group": 4, "out_channels_per_group": 4, "kernel_size": (3, 3)}
+        >>> runs_on = {"onednn": True, "xla": False, "min_kernel_channels": None, "matrix_units": False}
+        >>> spec = ConvSpec("CPU", "float32", **sizes, strides=(1, 1), dilation=(1, 1), positions=3136, **runs_on)
+        >>> unsupported_reason("native", spec), unsupported_reason("float32", spec)
+        (None, 'the type is float32 already')
+    """
     dilated = spec.dilation != (1, 1)
     if name in ("native", "depthwise") and _paired(spec):
         return (
@@ -136,6 +159,15 @@ def choose(spec: ConvSpec) -> str:
     """The implementation that is fastest for `spec`, forward and backward together.
 
     In a graph for other runtimes it is one operation, of the two kinds that LiteRT, ONNX and their delegates know.
+
+    Example:
+        >>> from blocks.ops.implementation import ConvSpec, choose
+        >>> sizes = {"groups": 32, "in_channels_per_group": 4, "out_channels_per_group": 4, "kernel_size": (3, 3)}
+        >>> runs_on = {"xla": False, "min_kernel_channels": None, "matrix_units": False}
+        >>> where = {"strides": (1, 1), "dilation": (1, 1), "positions": 3136}
+        >>> spec = ConvSpec("CPU", "float32", **sizes, **where, onednn=False, **runs_on)
+        >>> choose(spec)
+        'split'
     """
     if spec.exporting:
         # TensorFlow takes a dilated depthwise convolution apart, into shapes and batches.

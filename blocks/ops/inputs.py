@@ -3,11 +3,18 @@
 import keras
 from keras import ops
 
+from blocks.typing import Tensor
 
-def real(value, dtype: str):
+
+def real(value: Tensor, dtype: str) -> Tensor:
     """`value` in `dtype` where it is a tensor of integers or booleans; floats, and what is no tensor, stay as they are.
 
     Raises ValueError for complex numbers and strings.
+
+    Example:
+        >>> from blocks.ops.inputs import real
+        >>> real(np.array([0, 255], "uint8"), "float32").numpy()
+        array([  0., 255.], dtype=float32)
     """
     if not hasattr(value, "dtype"):
         return value

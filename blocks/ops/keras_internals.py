@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from blocks.typing import LayerMixin
+
 
 def graph_of(model: keras.Model) -> keras.Model | None:
     """What holds the graph of a functional or Sequential model; None for a model that is code, or not built yet.
@@ -27,7 +29,7 @@ def nodes_of(graph: keras.Model) -> list[Any]:
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
-def source_of(tensor: keras.KerasTensor) -> tuple[keras.Operation, int]:
+def source_of(tensor: Any) -> tuple[keras.Operation, int]:
     """The operation that computes a tensor of a graph, and which of its outputs it is: tensors do not say publicly."""
     operation, _, index = tensor._keras_history
     return operation, index
@@ -65,7 +67,7 @@ def adam_moments(optimizer: keras.optimizers.Adam, variable: keras.Variable) -> 
     return optimizer._momentums[index], optimizer._velocities[index]
 
 
-class DottedName:
+class DottedName(LayerMixin):
     """Mixin, before the Keras class, for a layer whose name may have dots, as a module path of a reference has.
 
     Keras's PyTorch backend registers every weight under its path, which begins with the layer's name, and PyTorch
@@ -73,7 +75,7 @@ class DottedName:
     the path on other backends. Nothing public lies between the creation of a weight and its registration.
     """
 
-    def _track_variable(self, variable):
+    def _track_variable(self, variable: keras.Variable) -> None:
         if keras.backend.backend() == "torch":
             # Set before Keras reads it. The layer that creates a weight tracks it first, so layers and models that
             # contain this one see the new path too. Saved files do not have the path.

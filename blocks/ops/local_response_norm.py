@@ -3,10 +3,20 @@
 import keras
 from keras import ops
 
+from blocks.typing import Tensor
 
-def local_response_normalization(inputs, size: int, k: float, alpha: float, beta: float):
+
+def local_response_normalization(inputs: Tensor, size: int, k: float, alpha: float, beta: float) -> Tensor:
     """x / (k + alpha / size * sum of x^2 over `size` neighbouring channels)^beta of `inputs` (..., C), in float32 or,
     of float64, in that.
+
+    Source: Krizhevsky et al. 2012, section 3.3, with alpha divided by `size` as in Caffe and PyTorch.
+
+    Example:
+        >>> from blocks.ops.local_response_norm import local_response_normalization
+        >>> x = np.array([[1.0, 2.0, 1.0]], "float32")
+        >>> np.asarray(local_response_normalization(x, size=1, k=0.0, alpha=1.0, beta=0.5))
+        array([[1., 1., 1.]], dtype=float32)
     """
     wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
     if keras.backend.backend() == "tensorflow":

@@ -4,15 +4,30 @@ import keras
 from keras import ops
 
 from blocks.ops.geometry import Padding
+from blocks.typing import Tensor
 
 
-def pool(mode: str, inputs, window, strides, padding: Padding, data_format: str = "channels_last"):
+def pool(
+    mode: str,
+    inputs: Tensor,
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: Padding,
+    data_format: str = "channels_last",
+) -> Tensor:
     """Pooling of `inputs` (B, H, W, C), or (B, C, H, W) with "channels_first".
 
     Args:
         mode: "max" (padded with -inf) or "average" (explicit padding counts as zeros, "same" does not count).
         window, strides: (height, width).
         padding: "valid", "same" or ((top, bottom), (left, right)) in pixels.
+
+    Example:
+        >>> from blocks.ops.pooling import pool
+        >>> image = np.arange(16.0, dtype="float32").reshape(1, 4, 4, 1)
+        >>> np.asarray(pool("max", image, (3, 3), (2, 2), ((1, 1), (1, 1))))[0, :, :, 0]
+        array([[ 5.,  7.],
+               [13., 15.]], dtype=float32)
     """
     last = data_format == "channels_last"
     tensorflow = keras.backend.backend() == "tensorflow"
@@ -37,8 +52,10 @@ def pool(mode: str, inputs, window, strides, padding: Padding, data_format: str 
     return _pool(mode, padded, window, strides, "valid", data_format)
 
 
-def _pool(mode: str, inputs, window, strides, padding: str, data_format: str):
-    def compute(images):
+def _pool(
+    mode: str, inputs: Tensor, window: tuple[int, ...], strides: tuple[int, ...], padding: str, data_format: str
+) -> Tensor:
+    def compute(images: Tensor) -> Tensor:
         function = ops.max_pool if mode == "max" else ops.average_pool
         return function(images, window, strides, padding, data_format)
 

@@ -17,7 +17,7 @@ FLAGS = (
 PATIENCE = 20  # seconds
 
 
-def opened(profile: Path) -> Iterator[Any]:
+def open_browser(profile: Path) -> Iterator[Any]:
     """The browser, closed at the end. Without Chromium: a skipped test, or a failed one where CI is set."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
@@ -55,8 +55,8 @@ def wait(browser, script: str, *arguments: Any) -> Any:
     """What the script returns, as soon as that is true."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        if found := browser.execute_script(script, *arguments):
-            return found
+        if value := browser.execute_script(script, *arguments):
+            return value
         time.sleep(0.05)
     pytest.fail(f"in {PATIENCE} seconds this did not become true: {script}")
 

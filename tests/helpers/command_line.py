@@ -9,7 +9,7 @@ from helpers.processes import process_environment
 SLOW = ("tensorflow", "keras", "wandb", "tensorflow_datasets", "numpy", "sklearn")
 
 
-def told(*arguments, cwd, **variables):
+def run_train(*arguments, cwd, **variables):
     """The finished `python train.py` with these arguments, and the names of the modules that it imported."""
     command = [sys.executable, "-X", "importtime", str(ROOT / "train.py"), *arguments]
     env = process_environment(without=("WANDB_", "HYDRA_"), **variables)

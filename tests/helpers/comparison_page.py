@@ -11,7 +11,7 @@ from zoo.comparison.reading import read_runs
 ROWS = "return [...document.querySelectorAll('#table [data-row]')].map((line) => line.dataset.row)"
 
 
-def written(folder: Path) -> str:
+def write_page_of(folder: Path) -> str:
     """The address of the page of all runs in a folder."""
     path = folder.parent / f"{folder.name}.html"
     write_page(path, page(read_runs([folder], say=pytest.fail)))

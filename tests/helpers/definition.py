@@ -9,7 +9,7 @@ from blocks import GroupedConv1D, GroupedConv2D, GroupedConv3D
 LAYERS = {1: GroupedConv1D, 2: GroupedConv2D, 3: GroupedConv3D}  # by the number of axes
 
 
-def sides(padding, size, kernel, stride, dilation) -> tuple[int, int]:
+def zeros_around(padding, size, kernel, stride, dilation) -> tuple[int, int]:
     """Zeros before and after one axis: TensorFlow's definition of "same" and "valid", or the given ones."""
     extent = (kernel - 1) * dilation + 1
     if padding == "valid":
@@ -29,11 +29,11 @@ def dense_convolution(images, kernel, strides, dilation):
     total = 0
     for tap in itertools.product(*(range(taps) for taps in kernel.shape[:-2])):
         starts = [place * step for place, (_, _, _, step) in zip(tap, axes, strict=True)]
-        seen = [
+        window = [
             slice(start, start + size * stride, stride)
             for start, size, stride in zip(starts, sizes, strides, strict=True)
         ]
-        total += tf.einsum("...c,cf->...f", images[:, *seen], kernel[tap])
+        total += tf.einsum("...c,cf->...f", images[:, *window], kernel[tap])
     return total
 
 
@@ -48,6 +48,6 @@ def grouped_convolution(images, kernel, strides, padding, dilation):
         kernels = tf.split(kernel, images.shape[-1] // kernel.shape[-2], axis=-1)
     axes = (padding,) * len(strides) if isinstance(padding, str) else padding
     axes = zip(axes, images.shape[1:-1], kernels[0].shape[:-2], strides, dilation, strict=True)
-    images = tf.pad(images, ((0, 0), *(sides(*axis) for axis in axes), (0, 0)))
+    images = tf.pad(images, ((0, 0), *(zeros_around(*axis) for axis in axes), (0, 0)))
     parts = zip(tf.split(images, [each.shape[-2] for each in kernels], axis=-1), kernels, strict=True)
     return tf.concat([dense_convolution(part, weights, strides, dilation) for part, weights in parts], axis=-1)

@@ -22,8 +22,8 @@ class Loopback(ABC):
                 if status == "nothing":
                     outer.stopped.wait(60)
                     status = 500
-                told = reply if status == 200 else {"errors": [{"message": "denied"}]}
-                text = reply if isinstance(reply, bytes) else json.dumps(told).encode()
+                content = reply if status == 200 else {"errors": [{"message": "denied"}]}
+                text = reply if isinstance(reply, bytes) else json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("content-length", str(len(text)))
                 self.end_headers()

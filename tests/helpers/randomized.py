@@ -64,5 +64,5 @@ def normalizations(model: keras.Model) -> list[str]:
     return [layer.name for layer in model._flatten_layers() if isinstance(layer, layers.BatchNormalization)]
 
 
-def kinds(model: keras.Model) -> list[str]:
+def layer_types(model: keras.Model) -> list[str]:
     return [type(layer).__name__ for layer in model.layers]

@@ -30,7 +30,7 @@ def result(family: str = "resnext", groups: int | None = 32, seed: int = 0, **mo
     chance = random.Random(f"{family} {groups} {seed}")
     scale = 1 + 0.02 * (groups or 1)
     top1 = min(0.999, accuracy + 0.004 * math.log2(groups or 1) + chance.gauss(0, 0.003))
-    told = {
+    values = {
         "status": "finished",
         "name": f"{family}{'' if groups is None else f'-g{groups}'}-fashion_mnist",
         "group": "fashion_mnist",
@@ -63,27 +63,27 @@ def result(family: str = "resnext", groups: int | None = 32, seed: int = 0, **mo
         "latency_seconds": latency * chance.uniform(0.95, 1.1),
         "seconds": 400.0 * latency * chance.uniform(90, 110),
     }
-    told |= more
-    told["config"] = more.get("config") or {
-        "seed": told["seed"],
-        "groups": told["groups"],
-        "model": {"family": told["family"], "groups": told["groups"]},
-        "dataset": {"name": told["dataset"], "data_dir": f"/data/{seed}"},
-        "recipe": {"epochs": told["epochs_planned"], "learning_rate": 0.002, "optimizer": "adamw"},
+    values |= more
+    values["config"] = more.get("config") or {
+        "seed": values["seed"],
+        "groups": values["groups"],
+        "model": {"family": values["family"], "groups": values["groups"]},
+        "dataset": {"name": values["dataset"], "data_dir": f"/data/{seed}"},
+        "recipe": {"epochs": values["epochs_planned"], "learning_rate": 0.002, "optimizer": "adamw"},
         "tracking": {"mode": "disabled", "name": None},
     }
-    return told
+    return values
 
 
 def write_run(
-    folder: Path, told: dict[str, Any], epochs: int | None = None, classes: tuple[str, ...] | None = CLASSES
+    folder: Path, values: dict[str, Any], epochs: int | None = None, classes: tuple[str, ...] | None = CLASSES
 ) -> Path:
     """Write `result.json`, `metrics.csv` and, if there are classes, `evaluation.json`; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "result.json").write_text(json.dumps(told, indent=2))
-    chance = random.Random(json.dumps(told, default=str))
-    epochs = told.get("epochs", 5) if epochs is None else epochs
-    final, seconds = told.get("val_top1") or 0.9, told.get("seconds") or 100.0
+    (folder / "result.json").write_text(json.dumps(values, indent=2))
+    chance = random.Random(json.dumps(values, default=str))
+    epochs = values.get("epochs", 5) if epochs is None else epochs
+    final, seconds = values.get("val_top1") or 0.9, values.get("seconds") or 100.0
     with (folder / "metrics.csv").open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(COLUMNS)
@@ -116,4 +116,4 @@ def write_sweep(folder: Path, seeds: int = 2) -> list[Path]:
         for groups in ((1, 8, 32) if family == "resnext" else (1, 4) if family == "shufflenet_v1" else (None,))
         for seed in range(seeds)
     ]
-    return [write_run(folder / str(number), told) for number, told in enumerate(runs)]
+    return [write_run(folder / str(number), values) for number, values in enumerate(runs)]

@@ -127,7 +127,7 @@ def _pooling(image) -> dict:
 
 
 def _channels(image) -> dict:
-    shuffled = ChannelShuffle(4, pieces=2, name="pieces")([image, PaddedPooling2D("max", 3, 1, 1)(image)])
+    shuffled = ChannelShuffle(4, num_outputs=2, name="pieces")([image, PaddedPooling2D("max", 3, 1, 1)(image)])
     return {
         "shuffle": ChannelShuffle(2, name="shuffle")(image),
         "first_piece": shuffled[0],

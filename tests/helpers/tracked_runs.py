@@ -23,12 +23,12 @@ config = TrackingConfig(mode=mode, **waits)
 key = os.environ.get("WANDB_API_KEY") or os.environ.get("LEAKED", "")
 
 def one(index):
-    told, slowest, opening = dict(index=index), 0.0, time.monotonic()
+    outcome, slowest, opening = dict(index=index), 0.0, time.monotonic()
     resolved = dict(model=dict(name="resnext", depths=[3, 4]), command="train --key=" + key, secrets=[key])
     try:
         with open_run(config, name=f"run{index}", group="digits", resolved=resolved,
                       directory=directory / str(index)) as tracker:
-            told.update(opened=time.monotonic() - opening, mode=tracker.mode, url=tracker.url, id=tracker.id,
+            outcome.update(opened=time.monotonic() - opening, mode=tracker.mode, url=tracker.url, id=tracker.id,
                         directory=str(tracker.directory), offline=str(tracker.offline_directory))
             for epoch in range(3):
                 began = time.monotonic()
@@ -54,10 +54,10 @@ def one(index):
                     signal.raise_signal(signal.SIGINT)
             closing = time.monotonic()
     except BaseException as error:
-        told["raised"] = type(error).__name__
+        outcome["raised"] = type(error).__name__
     else:
-        told["closed"] = time.monotonic() - closing
-    print(json.dumps(dict(told, slowest=slowest)), flush=True)
+        outcome["closed"] = time.monotonic() - closing
+    print(json.dumps(dict(outcome, slowest=slowest)), flush=True)
 
 for index in range(int(sys.argv[4])):
     one(index)
@@ -75,7 +75,7 @@ def start(command, tmp_path, **variables):
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path, env=env)
 
 
-def ended(process, tmp_path):
+def finish(process, tmp_path):
     """What the script told, and what it printed to standard error; nothing anywhere holds the key."""
     out, err = process.communicate(timeout=40)
     assert process.returncode == 0, err
@@ -85,10 +85,10 @@ def ended(process, tmp_path):
     return [json.loads(line) for line in out.splitlines() if line.startswith("{")], err
 
 
-def assert_kept_offline(told, err, reason):
-    assert told["mode"] == "offline" and told["url"] is None
+def assert_kept_offline(outcome, err, reason):
+    assert outcome["mode"] == "offline" and outcome["url"] is None
     assert err.count("\n") == 1 and reason in err, err
-    directory = Path(told["offline"])
+    directory = Path(outcome["offline"])
     relative = directory.relative_to(directory.parents[3])
     assert f"`wandb sync {relative}`" in err and f"`wandb leet {relative}`" in err
     assert [row["epoch"] for row in history(inspect(directory))] == [0, 1, 2]

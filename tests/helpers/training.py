@@ -12,21 +12,21 @@ TINY = ["model=mobilenet_v1", "model.width=0.25"]
 QUICK = [*TINY, "tracking=disabled", "limit_steps=4", "recipe.epochs=2", "recipe.warmup_epochs=0"]
 
 
-def composed(*overrides):
+def compose_config(*overrides):
     """The configuration as Hydra composes it."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", list(overrides))
 
 
-def configured(data_dir, *overrides):
-    return composed(f"dataset.data_dir={data_dir}", *overrides)
+def config_with_data(data_dir, *overrides):
+    return compose_config(f"dataset.data_dir={data_dir}", *overrides)
 
 
 def command(data_dir, *overrides):
     return [sys.executable, str(ROOT / "train.py"), f"dataset.data_dir={data_dir}", *overrides]
 
 
-def left_in(directory):
+def read_run(directory):
     """The rows of `metrics.csv` as numbers, and `result.json`."""
     with (directory / "metrics.csv").open(newline="") as file:
         rows = [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)]

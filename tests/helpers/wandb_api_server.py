@@ -12,24 +12,24 @@ from helpers.wandb_client import KEY, environment
 SCRIPT = """
 import dataclasses, json, sys, time
 from zoo.errors import UserError
-said = []
+messages = []
 began = time.monotonic()
 try:
     {body}
-    told = dict(result=result)
+    outcome = dict(result=result)
 except UserError as error:
-    told = dict(error=str(error), chained=error.__cause__ is not None)
-print(json.dumps(dict(told, said=said, seconds=time.monotonic() - began), default=dataclasses.asdict))
+    outcome = dict(error=str(error), chained=error.__cause__ is not None)
+print(json.dumps(dict(outcome, messages=messages, seconds=time.monotonic() - began), default=dataclasses.asdict))
 """
 READ = """
 from zoo.comparison.wandb.runs import read_project
-result = read_project("lab/zoo", said.append)
+result = read_project("lab/zoo", messages.append)
 """
 TIMEOUT = 4  # seconds, for servers that do not answer
 
 
 def call(folder, server, body, timeout=10, **variables):
-    """What `body`, which sets `result` and may call `said.append`, tells; nothing else is printed, and no key kept.
+    """What `body`, which sets `result` and may call `messages.append`, tells; nothing else is printed, and no key kept.
 
     Args:
         folder: empty; home, temporary files and working directory of the process.
@@ -125,8 +125,8 @@ class Server(Loopback):
         return self._run(variables, history=rows[: min(variables["samples"], self.rows_given or len(rows))])
 
     def on_RunFiles(self, variables):
-        found = [name for name in variables["fileNames"] if name in self.files]
-        nodes = [{"id": name, "name": name, "url": f"{self.url}/files/{name}", "sizeBytes": "0"} for name in found]
+        names = [name for name in variables["fileNames"] if name in self.files]
+        nodes = [{"id": name, "name": name, "url": f"{self.url}/files/{name}", "sizeBytes": "0"} for name in names]
         edges = [{"node": node, "cursor": "1"} for node in nodes]
         page = {"endCursor": "1", "hasNextPage": False}
         return self._run(variables, fileCount=len(nodes), files={"edges": edges, "pageInfo": page})

@@ -10,7 +10,7 @@ def workspace_panels(workspace):
     return [panel for part in workspace["spec"]["section"]["panelBankConfig"]["sections"] for panel in part["panels"]]
 
 
-def reads(panel):
+def keys_read(panel):
     """Where a panel finds what it draws: (section, key) pairs. A kind that is not known fails."""
     kind, config = panel["viewType"], panel["config"]
     if kind == "Scatter Plot":

@@ -48,7 +48,7 @@ class Server(Loopback):
         """What artifacts need: tables are such, with the images in them."""
         if "query ArtifactType" in query:
             return {"project": {"artifact": None}}
-        given = variables.get("input", {})
+        settings = variables.get("input", {})
         if "mutation CreateArtifactFiles" in query:
             nodes = [
                 {
@@ -58,19 +58,19 @@ class Server(Loopback):
                     "uploadMultipartUrls": None,
                     "artifact": {"id": each["artifactID"]},
                 }
-                for each in given["artifactFiles"]
+                for each in settings["artifactFiles"]
             ]
             return {"createArtifactFiles": {"files": {"edges": [{"node": node} for node in nodes]}}}
         if "mutation CreateArtifactManifest" in query:
             file = {"id": "f", "uploadUrl": f"{self.url}/manifest", "uploadHeaders": []}
             return {"createArtifactManifest": {"artifactManifest": {"id": "m", "file": file}}}
         if "mutation CreateArtifact" in query:
-            made = {
-                "id": given["clientID"],
+            created = {
+                "id": settings["clientID"],
                 "state": "PENDING",
                 "artifactSequence": {"id": "s", "latestArtifact": None},
             }
-            return {"createArtifact": {"artifact": made}}
+            return {"createArtifact": {"artifact": created}}
         if "mutation CommitArtifact" in query:
             return {"commitArtifact": {"artifact": {"id": "a", "digest": "d"}}}
         return {}

@@ -2,6 +2,7 @@
 
 import platform
 from importlib import import_module
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -30,7 +31,7 @@ class Commands(click.Group):
         module, attribute, _ = COMMANDS[name]
         return getattr(import_module(module), attribute)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]):
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(f"There is no command {args[0]!r}: {close_matches(args[0], COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)

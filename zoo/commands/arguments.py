@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -14,10 +14,10 @@ from zoo.registry import FAMILIES, variants
 from zoo.weights.published import resolve, tags
 
 
-class Name(click.Choice):
+class Name(click.Choice[str]):
     """One of a few names; another one is refused with the nearest."""
 
-    def __init__(self, kind: str, names: Iterable[str]):
+    def __init__(self, kind: str, names: Iterable[str]) -> None:
         super().__init__(names)
         self.name = kind
 
@@ -43,7 +43,13 @@ class Count(click.IntRange):
             self.fail(f"{value!r} is not allowed: give a whole number of at least {self.min}.", param, ctx)
 
 
-class Size(click.ParamType):
+if TYPE_CHECKING:  # generic from click 8.4 on
+    SizeType = click.ParamType[tuple[int, int]]
+else:
+    SizeType = click.ParamType
+
+
+class Size(SizeType):
     """The size of an image in pixels, "224" or "HEIGHTxWIDTH", as (height, width)."""
 
     name = "size"
@@ -64,7 +70,7 @@ FAMILY = Name("family", sorted(FAMILIES))
 COUNT, SIZE = Count(), Size()
 
 
-def offered(names, incomplete: str) -> list[CompletionItem]:
+def offered(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
     """Those of the names that begin with what has been typed."""
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 
@@ -98,7 +104,7 @@ def network(name: str) -> str:
     raise ValueError(unknown("network", name, known))
 
 
-def unknown(what: str, name: str, known) -> str:
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """The sentence on a name that nothing has, with the nearest of `known`; those are too many to list."""
     close = get_close_matches(name.lower(), list(known), n=3, cutoff=0.4)
     if close:

@@ -23,4 +23,6 @@ def completion(ctx: click.Context, shell: str) -> None:
       fish  zoo completion fish > ~/.config/fish/completions/zoo.fish
     """
     root = ctx.find_root()
-    click.echo(get_completion_class(shell)(root.command, {}, "zoo", "_ZOO_COMPLETE").source())
+    completion = get_completion_class(shell)
+    assert completion is not None  # click has those that SHELL may be
+    click.echo(completion(root.command, {}, "zoo", "_ZOO_COMPLETE").source())

@@ -1,5 +1,6 @@
 """`zoo list`: every network with what it costs and what is published for it."""
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -105,7 +106,7 @@ def ordered(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row[sort], row["name"]))
 
 
-def groups_cell(row: dict[str, Any]) -> str:
+def groups_cell(row: Mapping[str, Any]) -> str:
     """The groups of a network in a few letters."""
     if row["groups"] is not None:
         return str(row["groups"])

@@ -29,7 +29,7 @@ class Column:
     least: int = 0  # columns that a terminal must have for this one to be shown
 
 
-def form_options(command: Callable) -> Callable:
+def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --json and --csv to a command, which gets `as_json` and `as_csv`; `form_of` checks them."""
     command = click.option("--csv", "as_csv", is_flag=True, help="CSV (RFC 4180) with a header.")(command)
     return click.option("--json", "as_json", is_flag=True, help="One JSON document with raw numbers.")(command)
@@ -76,7 +76,9 @@ def console(error: bool = False) -> Console:
     return rich_console
 
 
-def write_table(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]], total: Mapping[str, Any] | None = None):
+def write_table(
+    columns: Sequence[Column], rows: Iterable[Mapping[str, Any]], total: Mapping[str, Any] | None = None
+) -> None:
     """Print rows, and a last one with the `total`; what a narrow terminal has no place for is named below."""
     target = console()
     blanks = 1 if target.width < NARROW else 2

@@ -1,10 +1,11 @@
 """`zoo profile`: what every layer of a network costs, and how long it takes on this machine."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+import keras
 
 from zoo import tensorflow_process
 from zoo.commands.arguments import COUNT, SIZE, complete_groups, complete_network, network
@@ -107,7 +108,9 @@ def profile(
         _page(profiled, model.name)
 
 
-def _build(name: str, groups: int | None, shape: tuple[int, int, int], classes: int | None, fused: bool, timed: bool):
+def _build(
+    name: str, groups: int | None, shape: tuple[int, int, int], classes: int | None, fused: bool, timed: bool
+) -> keras.Model:
     """The network; with weights of zeros where it is not going to be timed."""
     tensorflow_process.prepare()
     import tensorflow as tf
@@ -129,7 +132,9 @@ def model_size(shape: tuple[int, int, int], classes: int | None) -> str:
     return f"images of {height} x {width} pixels, {channels} channels" + (f" and {classes} classes" if classes else "")
 
 
-def _measured(model, batch: int, repeats: int, tell) -> tuple[list[dict[str, Any]], float | None]:
+def _measured(
+    model: keras.Model, batch: int, repeats: int, tell: Callable[[str], None]
+) -> tuple[list[dict[str, Any]], float | None]:
     """A row for every layer, and the seconds of the whole network; no times without repeats."""
     import tensorflow as tf
 
@@ -186,7 +191,13 @@ def _page(profiled: dict[str, Any], title: str) -> None:
     write_text(
         f"{title}{fused}: images of {height} x {width} pixels, {channels} channels, {profiled['classes']} outputs\n"
     )
-    line = {"layer": f"{len(profiled['layers'])} layers", "kind": "", "output": [], "groups": None, "share": 1.0}
+    line: dict[str, Any] = {
+        "layer": f"{len(profiled['layers'])} layers",
+        "kind": "",
+        "output": [],
+        "groups": None,
+        "share": 1.0,
+    }
     write_table(COLUMNS + (TIME_COLUMNS if timed else ()), profiled["layers"], total=profiled["totals"] | line)
     images = "one image" if profiled["batch"] == 1 else f"{profiled['batch']} images"
     footnote = "\nMACs and act. (entries of the convolutions' outputs) are of one image."

@@ -20,7 +20,7 @@ HASHES = {"commit": 10, "changes": 10, f"{DATA}.digest": 10}  # hexadecimal valu
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested values as dotted key -> text: {"recipe": {"epochs": 3}} -> {"recipe.epochs": "3"}."""
-    flat = {}
+    flat: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             flat |= flattened(value, f"{prefix}{key}.")
@@ -56,7 +56,7 @@ def _is_one_of(key: str, names: Sequence[str]) -> bool:
     return any(key.startswith(name) if name.endswith((".", "_wandb")) else key == name for name in names)
 
 
-def identity(run: Run) -> tuple:
+def identity(run: Run) -> tuple[Any, ...]:
     """Equal for two runs that differ in their seed alone, or are repeats of one seed."""
     if not any(not _is_one_of(key, WITHOUT_EFFECT) for key in settings(run)):
         return (run.path,)  # its configuration is unknown, so it is treated as distinct

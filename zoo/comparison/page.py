@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from zoo.comparison.page_data import page_data
 from zoo.comparison.runs import Run
@@ -63,7 +64,7 @@ def _text(name: str) -> str:
     return (files("zoo.comparison") / "page" / name).read_text(encoding="utf-8")
 
 
-def _json(data: dict) -> str:
+def _json(data: dict[str, Any]) -> str:
     """JSON in ASCII in which nothing can end the script element or begin a comment."""
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 

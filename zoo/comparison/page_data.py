@@ -40,7 +40,7 @@ def page_data(runs: Sequence[Run], metric: str, notes: Sequence[str], created_at
     texts: dict[str, int] = {}
     points = sum(len(run.history.get(metrics.EPOCH, [])) for run in runs)
     longest = max(FEWEST_EPOCHS, MOST_POINTS // max(1, len(runs))) if points > MOST_POINTS else None
-    run_entries = [
+    run_entries: list[dict[str, Any]] = [
         {
             "label": _cut(label, LONGEST_NAME),
             "name": _parts(label, run),
@@ -108,7 +108,7 @@ def _cut(text: str, longest: int) -> str:
 def _curves(run: Run, longest: int | None) -> dict[str, list[float | None]]:
     """What is drawn of the epochs; at most `longest` of them, evenly chosen, the last one always."""
     numbers = run.history.get(metrics.EPOCH, [])
-    indices = range(len(numbers))
+    indices: Sequence[int] = range(len(numbers))
     if longest is not None and len(numbers) > longest:
         indices = [round(place * (len(numbers) - 1) / (longest - 1)) for place in range(longest)]
     columns = {key: run.history[column] for key, column in CURVES.items() if column in run.history}

@@ -29,7 +29,7 @@ def has_crashed(result: Mapping[str, Any], silence: float, longest_epoch: float 
     process = result.get("process") or {}
     pid, started = process.get("pid"), process.get("started")
     known = isinstance(pid, int) and not isinstance(pid, bool) and 0 < pid < 2**31
-    if known and process.get("host") == socket.gethostname():
+    if isinstance(pid, int) and known and process.get("host") == socket.gethostname():
         return not _alive(pid, started if isinstance(started, str) else None)
     if longest_epoch is None:
         return silence > FIRST_SILENCE

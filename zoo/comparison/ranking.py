@@ -4,6 +4,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from zoo.checks import close_matches
 from zoo.comparison import configuration, pareto
@@ -72,7 +73,7 @@ def ranked(runs: Sequence[Run], metric: str = "val_top1", single: bool = False) 
         single: a row for each run. Else finished runs that differ in the seed alone share a row; one that has not
             finished keeps a row of its own, for its figures are those of another number of epochs.
     """
-    gathered: dict[tuple, list[Run]] = {}
+    gathered: dict[tuple[Any, ...], list[Run]] = {}
     for index, run in enumerate(runs):
         together = not single and run.status == "finished"
         gathered.setdefault(configuration.identity(run) if together else (index,), []).append(run)

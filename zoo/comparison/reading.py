@@ -34,9 +34,9 @@ def read_runs(paths: Iterable[str | Path], say: Say) -> list[Run]:
     Raises:
         UserError: a path does not exist, or there is no run in any of them.
     """
-    paths = [Path(path) for path in paths]
+    folders = [Path(path) for path in paths]
     runs_by_folder: dict[Path, Run | None] = {}  # real folder -> its run, None where it cannot be read
-    for path in paths:
+    for path in folders:
         for folder in _folders(path, say):
             real = folder.resolve()
             if real not in runs_by_folder:
@@ -199,7 +199,8 @@ def _values(columns: list[str], row: list[str]) -> tuple[dict[str, float | None]
     """The values of a row, None where it is no row; and what is wrong with it, if anything."""
     if len(row) != len(columns):
         return None, f"has {len(row)} of {len(columns)} values"
-    values, wrong = {}, []
+    values: dict[str, float | None] = {}
+    wrong = []
     for column, cell in zip(columns, row, strict=True):
         values[column] = None
         if cell:

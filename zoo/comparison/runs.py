@@ -106,7 +106,7 @@ def planned_epochs(run: Run) -> int | None:
 
 def family(run: Run) -> str:
     """The family of the network: what the run says, else that of the zoo's network of this name."""
-    return run.result.get("family") or _families().get(run.result.get("model"), UNKNOWN)
+    return run.result.get("family") or _families().get(str(run.result.get("model")), UNKNOWN)
 
 
 def dataset(run: Run) -> str:

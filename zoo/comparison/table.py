@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from zoo.comparison.ranking import FRONTS, Row, SeedStatistics
 from zoo.comparison.runs import Run, dataset, family, groups, planned_epochs, printable, seed
@@ -74,7 +74,9 @@ def counts(value: SeedStatistics) -> str:
 def cell(row: Row, key: str) -> str:
     """A figure of a row, without its spread."""
     value = row.figures.get(key)
-    return INVALID if value is None and row.invalid(key) else number(key, value and value.mean)
+    if value is None:
+        return INVALID if row.invalid(key) else number(key, None)
+    return number(key, value.mean)
 
 
 def progress(row: Row) -> str:
@@ -134,7 +136,7 @@ def write_table(rows: Sequence[Row], metric: str, file: TextIO, width: int | Non
     for heading, aligned, _ in columns(metric):
         if heading not in dropped:
             folds = heading in FOLDED
-            justify = "right" if aligned else "left"
+            justify: Literal["right", "left"] = "right" if aligned else "left"
             table.add_column(heading, justify=justify, no_wrap=not folds, overflow="fold", min_width=widths[heading])
     for index in range(len(rows)):
         table.add_row(*(Text(cells[heading][index]) for heading in cells if heading not in dropped))

@@ -19,6 +19,15 @@ def decode(encoded: tf.Tensor, channels: int, size: tuple[int | None, int | None
 
     Raises tf.errors.InvalidArgumentError while reading, for what is no image or a damaged one, and for an image with
     colour where `channels` is 1.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> from zoo.datasets.augment import decode
+        >>> file = io.BytesIO()
+        >>> Image.new("L", (5, 3), 7).save(file, "PNG")
+        >>> decode(file.getvalue(), channels=1).shape == (3, 5, 1)
+        True
     """
     image = decoding.decode(encoded)
     if channels == 1:
@@ -35,6 +44,13 @@ def centre_square(image: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
 
     The short side is scaled to S / `crop_fraction`, then the centre is cut out. An image that has the right size
     already is returned untouched.
+
+    Example:
+        >>> from zoo.datasets.augment import centre_square
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> config = DatasetConfig(image_size=4, channels=1, crop_fraction=0.5)
+        >>> centre_square(np.zeros((16, 20, 1), "uint8"), config).shape == (4, 4, 1)
+        True
     """
     size = config.image_size
     if config.crop_fraction == 1 and image.shape[:2] == (size, size):
@@ -54,6 +70,17 @@ def random_resized_square(encoded: tf.Tensor, seed: tf.Tensor, config: DatasetCo
     """uint8 (S, S, C): a random box of one encoded image, scaled to S = `image_size`.
 
     Szegedy et al. 2014, arXiv:1409.4842, section 6. Only the box is decoded where the image is a plain JPEG.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> from zoo.datasets.augment import random_resized_square
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (20, 16), "red").save(file, "PNG")
+        >>> square = random_resized_square(file.getvalue(), (0, 1), DatasetConfig(image_size=4, channels=3))
+        >>> square[0, 0].numpy()
+        array([255,   0,   0], dtype=uint8)
     """
 
     def box(shape: tf.Tensor) -> tf.Tensor:
@@ -97,6 +124,13 @@ def shift_and_flip(images: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) ->
 
     Each image draws its own shift of up to `crop_padding` pixels either way, and its own flip. One projective
     transform does both for the whole batch: output (x, y) reads input (a0 x + a2, y + b2), zero outside.
+
+    Example:
+        >>> from zoo.datasets.augment import shift_and_flip
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> images, config = np.ones((2, 8, 8, 1), "uint8"), DatasetConfig(crop_padding=1, flip=True)
+        >>> shift_and_flip(images, (0, 1), config).shape == images.shape
+        True
     """
     if not config.crop_padding and not config.flip:
         return images
@@ -122,5 +156,12 @@ def shift_and_flip(images: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) ->
 
 
 def normalise(images: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
-    """float32 (x / 255 - mean) / std of uint8 (B, H, W, C)."""
+    """float32 (x / 255 - mean) / std of uint8 (B, H, W, C).
+
+    Example:
+        >>> from zoo.datasets.augment import normalise
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> np.ravel(normalise(np.array([[0, 255]], "uint8"), DatasetConfig(mean=[0.5], std=[0.5])))
+        array([-1.,  1.], dtype=float32)
+    """
     return transforms.normalise(images, config.mean, config.std)

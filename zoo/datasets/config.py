@@ -33,6 +33,11 @@ class DatasetConfig:
     `cache`: true keeps the raw images in memory whatever their size, false never does, "auto" does where they
     take at most `cache_limit_gb` (10^9 bytes, each split by itself). What is not kept in memory is
     shuffled `shuffle_buffer` encoded images at a time.
+
+    Example:
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> DatasetConfig(source="image_folder", data_dir="pets", image_size=64, channels=3).resize_method
+        'bilinear'
     """
 
     name: str = "digits"
@@ -63,7 +68,16 @@ class DatasetConfig:
 
 
 def check(config: DatasetConfig) -> None:
-    """Raises ValueError, in one sentence, for the first invalid value."""
+    """Raises ValueError, in one sentence, for the first invalid value.
+
+    Example:
+        >>> from zoo.datasets.config import DatasetConfig, check
+        >>> check(DatasetConfig(source="synthetic", num_classes=10))
+        >>> check(DatasetConfig(source="tdfs"))
+        Traceback (most recent call last):
+            ...
+        ValueError: dataset.source='tdfs' is none of tfds, image_folder, synthetic; did you mean 'tfds'?
+    """
     _check_source(config)
     _check_numbers(config)
     _check_sizes(config)
@@ -201,6 +215,11 @@ def splits_overlap(first: str, second: str) -> bool:
 
     Strings alone do not say how long a split is, so `train[:1000]` and `train[90%:]` count as apart here; the
     loader compares the resolved positions once the data set is known.
+
+    Example:
+        >>> from zoo.datasets.config import splits_overlap
+        >>> splits_overlap("train[:90%]", "train[80%:]"), splits_overlap("train[:90%]", "train[90%:]")
+        (True, False)
     """
     return any(_parts_overlap(a, b) for a in first.split("+") for b in second.split("+"))
 

@@ -6,6 +6,7 @@ Importing this module makes `tfds.builder("digits")` known.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -46,6 +47,11 @@ def _splits(**sizes: int) -> tfds.core.splits.SplitDict:
 class Digits(tfds.core.GeneratorBasedBuilder):
     """Digits 0-9, 8x8 pixels, grey: `train` (1,437) and `validation` (360), each with every class in
     proportion.
+
+    Example:
+        >>> from zoo.datasets.digits import Digits
+        >>> Digits.SPLITS["train"].num_examples, Digits.SPLITS["validation"].num_examples
+        (1437, 360)
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -71,7 +77,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             citation=_CITATION,
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
         del dl_manager  # nothing is downloaded
         digits = load_digits()
         images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
@@ -83,6 +89,6 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             "validation": self._generate_examples(images, digits.target, validation),
         }
 
-    def _generate_examples(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Iterator:
+    def _generate_examples(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Iterator[Any]:
         for index in chosen:
             yield int(index), {"image": images[index], "label": int(labels[index])}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -130,7 +131,9 @@ def parse_records(builder: tfds.core.DatasetBuilder, records: tf.Tensor) -> tupl
     return features[image_key], tf.cast(features[label_key], tf.int32)
 
 
-def _pixels(encoded: tf.data.Dataset, size: int, config: DatasetConfig, shape: tuple = (None, None)) -> Examples:
+def _pixels(
+    encoded: tf.data.Dataset, size: int, config: DatasetConfig, shape: tuple[Any, ...] = (None, None)
+) -> Examples:
     """Decodes a whole split to squares, in memory; `shape` as in `Examples`."""
 
     def squares(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -158,7 +161,7 @@ def _gather(encoded: tf.data.Dataset) -> tuple[list[bytes], np.ndarray]:
     return [image for image, _ in pairs], np.asarray([label for _, label in pairs], np.int32)
 
 
-def _on_host(values: np.ndarray | list) -> tf.Tensor:
+def _on_host(values: np.ndarray | list[Any]) -> tf.Tensor:
     with tf.device("/CPU:0"):  # tf.data reads it there; on an accelerator it would take its memory
         return tf.constant(values)
 

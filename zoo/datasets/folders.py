@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from zoo.datasets.config import DatasetConfig
 
@@ -27,7 +28,15 @@ SHOWN = 5  # names that a message lists
 
 @dataclass(frozen=True)
 class FolderSplit:
-    """The images of one split in the order of their names, class by class; `labels` are indices of classes."""
+    """The images of one split in the order of their names, class by class; `labels` are indices of classes.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from zoo.datasets.folders import FolderSplit
+        >>> split = FolderSplit(Path("pets/train"), paths=("cat/1.jpg", "dog/1.jpg"), labels=(0, 1))
+        >>> len(split.paths)
+        2
+    """
 
     folder: Path
     paths: tuple[str, ...]
@@ -41,6 +50,18 @@ class ImageFolder:
     A class is a visible folder directly below the split's that holds an image, however deeply; the classes of the
     training split are counted in the order of their names, as torchvision and Keras do. `notes` are sentences on what
     was left out.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> root = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ("train/cat/1.jpg", "train/dog/1.jpg", "val/cat/2.jpg", "val/dog/2.jpg"):
+        ...     (root / name).parent.mkdir(parents=True)
+        ...     (root / name).touch()
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> from zoo.datasets.folders import list_folder
+        >>> folder = list_folder(DatasetConfig(source="image_folder", data_dir=str(root), train_split="train"))
+        >>> [split.folder.name for split in folder.splits], folder.validation.labels
+        (['train', 'val'], (0, 1))
     """
 
     root: Path
@@ -58,57 +79,91 @@ class ImageFolder:
 def list_folder(config: DatasetConfig) -> ImageFolder:
     """The images below `config.data_dir`, of the splits that `config` names.
 
-        folder = list_folder(DatasetConfig(source="image_folder", data_dir="pets"))
-        folder.class_names, len(folder.train.paths)  # ('cat', 'dog'), 1200
-
     Raises:
         ValueError: there is no such folder or split, fewer than two classes, other than `config.num_classes`, or
             classes to evaluate on that have no images to train on.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> root = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ("train/cat/1.jpg", "train/dog/1.jpg", "val/cat/2.jpg", "val/dog/2.jpg"):
+        ...     (root / name).parent.mkdir(parents=True)
+        ...     (root / name).touch()
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> from zoo.datasets.folders import list_folder
+        >>> folder = list_folder(DatasetConfig(source="image_folder", data_dir=str(root)))
+        >>> folder.class_names, len(folder.train.paths)
+        (('cat', 'dog'), 2)
     """
+    assert config.data_dir is not None  # `zoo.datasets.config.check` saw to it
     root = Path(config.data_dir).expanduser()
-    names = (config.train_split, config.validation_split, config.test_split)
+    names = [name for name in (config.train_split, config.validation_split, config.test_split) if name]
     entries = _entries_of_splits(root, config.data_dir)
-    folders = [_split_folder(root, list(entries), name) if name else None for name in names]
-    for first, second in itertools.combinations(filter(None, folders), 2):
+    folders = [_split_folder(root, list(entries), name) for name in names]
+    for first, second in itertools.combinations(folders, 2):
         if first.samefile(second):
             raise ValueError(f"{shown(first)} and {shown(second)} are one folder, so two splits would share examples.")
     left_out: list[tuple[str, str]] = []
-    images = [_images_by_class(folder, entries[folder.name], left_out) if folder else None for folder in folders]
+    images = [_images_by_class(folder, entries[folder.name], left_out) for folder in folders]
     for folder, classes in zip(folders, images, strict=True):
-        if classes is not None and not classes:
+        if not classes:
             raise ValueError(f"{shown(folder)} holds no images; expected {shown(folder)}/CLASS/*.jpg (or .png, ...).")
     class_names = tuple(sorted(images[0]))
     _check_classes(config, folders[0], class_names, images[1:])
-    splits = [
-        _labelled(folder, classes, class_names) if folder else None
-        for folder, classes in zip(folders, images, strict=True)
-    ]
+    train, validation, *test = (
+        _labelled(folder, classes, class_names) for folder, classes in zip(folders, images, strict=True)
+    )
     notes = _notes(root, left_out)
     for folder, classes in zip(folders[1:], images[1:], strict=True):
-        absent = sorted(set(class_names) - set(classes or class_names))
+        absent = sorted(set(class_names) - set(classes))
         if absent:
             notes.append(f"{shown(folder)} has no images of the classes {listed(absent)}.")
-    return ImageFolder(root, class_names, *splits, notes=tuple(notes))
+    return ImageFolder(root, class_names, train, validation, test[0] if test else None, tuple(notes))
 
 
-def shown(path: str | os.PathLike) -> str:
-    """A path with its control characters, and bytes that are no UTF-8, as escapes."""
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path with its control characters, and bytes that are no UTF-8, as escapes.
+
+    Example:
+        >>> from zoo.datasets.folders import shown
+        >>> shown("pets/cats"), shown("pets" + chr(7)).endswith("x07")
+        ('pets/cats', True)
+    """
     letters = os.fspath(path)
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in letters)
 
 
 def counted(names: Sequence[str]) -> str:
-    """How many, and the first few: `7 (a, b, c, d, e, ...)`."""
+    """How many, and the first few.
+
+    Example:
+        >>> from zoo.datasets.folders import counted
+        >>> counted(["a", "b", "c", "d", "e", "f", "g"])
+        '7 (a, b, c, d, e, ...)'
+    """
     return f"{len(names):,} ({listed(names)})"
 
 
 def listed(names: Sequence[str]) -> str:
+    """The first few names, with their control characters as escapes.
+
+    Example:
+        >>> from zoo.datasets.folders import listed
+        >>> listed(["cat", "dog"])
+        'cat, dog'
+    """
     return ", ".join(map(shown, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
 
 
 @cache
 def image_suffixes() -> frozenset[str]:
-    """In small letters, with the dot: of all formats that Pillow decodes."""
+    """In small letters, with the dot: of all formats that Pillow decodes.
+
+    Example:
+        >>> from zoo.datasets.folders import image_suffixes
+        >>> {".jpg", ".png", ".webp"} <= image_suffixes()
+        True
+    """
     from PIL import Image, ImageFile
 
     suffixes = Image.registered_extensions()
@@ -120,7 +175,7 @@ def image_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in suffixes.items() if name in decoded or name == "MPO")  # MPO is a JPEG
 
 
-def _entries_of_splits(root: Path, data_dir: str) -> dict[str, list[os.DirEntry]]:
+def _entries_of_splits(root: Path, data_dir: str) -> dict[str, list[os.DirEntry[str]]]:
     """What lies in each visible folder of `root` that holds folders of classes, by the folder's name."""
     if not root.is_dir():
         state = "a file" if root.exists() else "which does not exist"
@@ -151,7 +206,9 @@ def _split_folder(root: Path, with_classes: list[str], split: str) -> Path:
     )
 
 
-def _images_by_class(folder: Path, entries: list[os.DirEntry], left_out: list[tuple[str, str]]) -> dict[str, list[str]]:
+def _images_by_class(
+    folder: Path, entries: list[os.DirEntry[str]], left_out: list[tuple[str, str]]
+) -> dict[str, list[str]]:
     """The paths of each class that has images. What is passed over is added to `left_out`, with the reason."""
     classes: dict[str, list[str]] = {}
     for entry in entries:
@@ -169,7 +226,7 @@ def _images_by_class(folder: Path, entries: list[os.DirEntry], left_out: list[tu
     return classes
 
 
-def _walk(folder: str, around: tuple, left_out: list[tuple[str, str]]) -> Iterator[str]:
+def _walk(folder: str, around: tuple[Any, ...], left_out: list[tuple[str, str]]) -> Iterator[str]:
     """The images in and below a folder, through links too; `around` are the folders that it lies in."""
     for entry in _entries(folder):
         if _hidden(entry.name):
@@ -191,7 +248,7 @@ def _walk(folder: str, around: tuple, left_out: list[tuple[str, str]]) -> Iterat
             left_out.append((OTHER, entry.path))
 
 
-def _entries(folder: str | Path) -> list[os.DirEntry]:
+def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
@@ -199,7 +256,7 @@ def _entries(folder: str | Path) -> list[os.DirEntry]:
         raise ValueError(f"{shown(folder)} cannot be listed: {error.strerror}.") from error
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself
@@ -221,9 +278,9 @@ def _labelled(folder: Path, classes: dict[str, list[str]], class_names: tuple[st
 
 
 def _check_classes(
-    config: DatasetConfig, train: Path, class_names: tuple[str, ...], others: list[dict[str, list[str]] | None]
+    config: DatasetConfig, train: Path, class_names: tuple[str, ...], others: list[dict[str, list[str]]]
 ) -> None:
-    for classes in filter(None, others):
+    for classes in others:
         unknown = sorted(set(classes) - set(class_names))
         if unknown:
             raise ValueError(

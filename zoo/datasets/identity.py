@@ -24,10 +24,14 @@ def data_identity(config: DatasetConfig, folder: ImageFolder | None = None) -> d
     data only that, since the configuration has the rest. `folder` is what an image folder holds, where it has been
     listed.
 
-        data_identity(DatasetConfig())  # {"builder": "digits/1.0.0", "examples": {"train": 1437, "validation": 360}}
-
     Raises:
         ValueError: an image folder cannot be read.
+
+    Example:
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> from zoo.datasets.identity import data_identity
+        >>> data_identity(DatasetConfig(source="synthetic"))
+        {'source': 'synthetic'}
     """
     if config.source == "synthetic":
         return {"source": config.source}
@@ -46,6 +50,19 @@ def folder_identity(folder: ImageFolder) -> dict[str, Any]:
 
     No image is opened: a million take seconds. The digest is SHA-256 over split, class, name below the split's folder
     and size of every image, so that a copy in another place has the same; times and owners do not count.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> from zoo.datasets.folders import list_folder
+        >>> from zoo.datasets.identity import folder_identity
+        >>> root = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ("train/cat/1.jpg", "train/dog/1.jpg", "validation/cat/2.jpg", "validation/dog/2.jpg"):
+        ...     (root / name).parent.mkdir(parents=True)
+        ...     size = (root / name).write_bytes(b"1,024")
+        >>> identity = folder_identity(list_folder(DatasetConfig(source="image_folder", data_dir=str(root))))
+        >>> identity["files"], identity["bytes"]
+        (4, 20)
     """
     total, files, size = hashlib.sha256(), 0, 0
     splits = {"train": folder.train, "validation": folder.validation, "test": folder.test}

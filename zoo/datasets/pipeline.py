@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 
@@ -36,7 +37,16 @@ class Data:
     `epoch(number)` and `stream(first_epoch)` give the same batches by number. Prefer `stream` for
     `Model.fit`: Keras looks at a batch before it trains, which moves `train` one epoch on.
 
-        model.fit(data.stream(first), steps_per_epoch=data.steps_per_epoch, initial_epoch=first, epochs=90)
+    Example:
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> from zoo.datasets.pipeline import load
+        >>> config = DatasetConfig(source="synthetic", num_classes=10, synthetic_train_size=64)
+        >>> data = load(config, batch_size=32, seed=0)
+        >>> model = keras.Sequential([keras.Input(data.input_shape), keras.layers.Flatten(), blocks.Dense(10)])
+        >>> model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> history = model.fit(data.stream(), steps_per_epoch=data.steps_per_epoch, epochs=2, verbose=0)
+        >>> data.steps_per_epoch, len(history.history["loss"])
+        (2, 2)
     """
 
     name: str
@@ -63,7 +73,7 @@ class Data:
         """The training batches of all epochs from `first_epoch` on, one after the other, without end."""
         return self._epochs(tf.data.Dataset.range(first_epoch, _FOREVER))
 
-    def naming_what_is_broken(self) -> AbstractContextManager:
+    def naming_what_is_broken(self) -> AbstractContextManager[Any]:
         """A block that reads batches, and raises `UndecodableError`, which names it, for an image that cannot be
         decoded.
         """
@@ -81,6 +91,14 @@ def load(
     Raises:
       ValueError: the configuration, the batch size or the kind of data set cannot work, or an image cannot be decoded.
       zoo.datasets.prepare.DataUnavailableError: the data set is neither prepared nor obtainable.
+
+    Example:
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> from zoo.datasets.pipeline import load
+        >>> data = load(DatasetConfig(source="synthetic", num_classes=10), batch_size=32, seed=0)
+        >>> images, labels = next(iter(data.epoch(0)))
+        >>> images.shape == (32, 8, 8, 1), labels.shape == (32,)
+        (True, True)
     """
     check(config)
     if batch_size < 1:
@@ -140,14 +158,14 @@ def _training_batches(
             chosen = tf.data.Dataset.from_tensor_slices(permutation)
         return chosen.enumerate().map(lambda position, item: (epoch, position, item))
 
-    def finish(epoch: tf.Tensor, position: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple:
+    def finish(epoch: tf.Tensor, position: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[Any, ...]:
         images = augment.shift_and_flip(images, _key(seed, _SHIFT, epoch, position), config)
         return augment.normalise(images, config), labels
 
-    def pixels(epoch: tf.Tensor, position: tf.Tensor, indices: tf.Tensor) -> tuple:
+    def pixels(epoch: tf.Tensor, position: tf.Tensor, indices: tf.Tensor) -> tuple[Any, ...]:
         return finish(epoch, position, tf.gather(train.images, indices), tf.gather(train.labels, indices))
 
-    def one(epoch: tf.Tensor, position: tf.Tensor, item: tf.Tensor) -> tuple:
+    def one(epoch: tf.Tensor, position: tf.Tensor, item: tf.Tensor) -> tuple[Any, ...]:
         encoded, label = _encoded(train, item)
         if config.random_resized_crop:
             image = augment.random_resized_square(encoded, _key(seed, _BOX, epoch, position), config)

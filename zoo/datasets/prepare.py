@@ -103,6 +103,7 @@ def _count_records(path: Path) -> int:
 
 
 def _builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
+    assert config.builder is not None  # `zoo.datasets.config.check` saw to it
     name = re.split(r"[/:,]", config.builder)[0]
     data_dir = Path(config.data_dir).expanduser() if config.data_dir else None
     known = tfds.list_builders(with_community_datasets=False)  # the community's are listed on the network

@@ -10,6 +10,11 @@ def check_batch_size(config: DatasetConfig, batch_size: int, folder: ImageFolder
     """Raises ValueError where no batch of `batch_size` training images would be full, as far as is known yet.
 
     `folder` is what an image folder holds, where it has been listed.
+
+    Example:
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> from zoo.datasets.sizes import check_batch_size
+        >>> check_batch_size(DatasetConfig(source="synthetic", num_classes=10), batch_size=64)
     """
     size = training_size(config, folder)
     if size is not None:
@@ -17,7 +22,13 @@ def check_batch_size(config: DatasetConfig, batch_size: int, folder: ImageFolder
 
 
 def refuse_larger_batch(config: DatasetConfig, batch_size: int, size: int) -> None:
-    """Raises ValueError for a batch larger than the `size` training images."""
+    """Raises ValueError for a batch larger than the `size` training images.
+
+    Example:
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> from zoo.datasets.sizes import refuse_larger_batch
+        >>> refuse_larger_batch(DatasetConfig(), batch_size=64, size=1437)
+    """
     if batch_size > size:
         raise ValueError(
             f"batch_size={batch_size} exceeds the {size} training images of {config.name}, so no batch would be full; "
@@ -32,6 +43,12 @@ def training_size(config: DatasetConfig, folder: ImageFolder | None = None) -> i
 
     Raises:
         ValueError: there is no such data set, or the image folder cannot serve.
+
+    Example:
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> from zoo.datasets.sizes import training_size
+        >>> training_size(DatasetConfig())  # the digits of scikit-learn
+        1437
     """
     if config.source == "synthetic":
         return config.synthetic_train_size

@@ -42,12 +42,13 @@ def open_splits(config: DatasetConfig, folder: ImageFolder | None = None) -> Spl
     if config.source == "synthetic":
         train = examples.synthetic(config.synthetic_train_size, 0, config)
         validation = examples.synthetic(config.synthetic_validation_size, 1, config)
+        assert config.num_classes is not None  # `zoo.datasets.config.check` saw to it
         return Splits(train, validation, None, config.num_classes, None)
     if config.source == "image_folder":
         return _open_folder(config, folder or list_folder(config))
     builder = prepared_builder(config)
     num_classes, names = _classes(builder, config)
-    wanted = (config.train_split, config.validation_split, config.test_split)
+    wanted = [split for split in (config.train_split, config.validation_split, config.test_split) if split]
     _check_positions(builder, wanted)
 
     def find_fault() -> str | None:
@@ -55,11 +56,11 @@ def open_splits(config: DatasetConfig, folder: ImageFolder | None = None) -> Spl
 
     with naming(find_fault):
         splits = [
-            examples.from_builder(builder, split, config, training=index == 0) if split else None
-            for index, split in enumerate(wanted)
+            examples.from_builder(builder, split, config, training=index == 0) for index, split in enumerate(wanted)
         ]
     _check_labels(splits, num_classes, names)
-    return Splits(*splits, num_classes, names, find_fault)
+    train, validation, *test = splits
+    return Splits(train, validation, test[0] if test else None, num_classes, names, find_fault)
 
 
 def _open_folder(config: DatasetConfig, folder: ImageFolder) -> Splits:
@@ -71,19 +72,18 @@ def _open_folder(config: DatasetConfig, folder: ImageFolder) -> Splits:
         return image_fault(folder, config)
 
     with naming(find_fault):
-        splits = [
-            examples.from_folder(split, config, training=index == 0) if split else None
-            for index, split in enumerate((folder.train, folder.validation, folder.test))
-        ]
-    return Splits(*splits, len(folder.class_names), folder.class_names, find_fault)
+        train, validation, *test = (
+            examples.from_folder(split, config, training=index == 0) for index, split in enumerate(folder.splits)
+        )
+    return Splits(train, validation, test[0] if test else None, len(folder.class_names), folder.class_names, find_fault)
 
 
-def _check_labels(splits: Sequence[Examples | None], num_classes: int, names: tuple[str, ...] | None) -> None:
+def _check_labels(splits: Sequence[Examples], num_classes: int, names: tuple[str, ...] | None) -> None:
     """Refuses labels that no network output stands for, and classes that have no training images.
 
     Records that are not in memory are left unread.
     """
-    labels = [set(split.labels.numpy().tolist()) for split in splits if split and split.labels is not None]
+    labels = [set(split.labels.numpy().tolist()) for split in splits if split.labels is not None]
     outside = sorted(label for some in labels for label in some if not 0 <= label < num_classes)
     if outside:
         raise ValueError(f"Label {outside[0]} lies outside 0..{num_classes - 1}; is a split unlabelled?")
@@ -131,7 +131,7 @@ def _classes(builder: tfds.core.DatasetBuilder, config: DatasetConfig) -> tuple[
     return count, names
 
 
-def _check_positions(builder: tfds.core.DatasetBuilder, splits: tuple[str | None, ...]) -> None:
+def _check_positions(builder: tfds.core.DatasetBuilder, splits: Sequence[str]) -> None:
     """Refuses unknown, empty and overlapping splits, by the records in the files that they resolve to.
 
     Other formats than TFRecord are refused too.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -59,12 +60,12 @@ def without_undecodable(folder: ImageFolder, config: DatasetConfig) -> ImageFold
         f"{len(paths):,}",
     )
     broken = {paths[index] for index in faults}
-    splits = {
-        key: _without(split, broken, folder.class_names if key == "train" else ())
-        for key, split in (("train", folder.train), ("validation", folder.validation), ("test", folder.test))
-        if split
-    }
-    return replace(folder, **splits)
+    return replace(
+        folder,
+        train=_without(folder.train, broken, folder.class_names),
+        validation=_without(folder.validation, broken, ()),
+        test=folder.test and _without(folder.test, broken, ()),
+    )
 
 
 def image_fault(folder: ImageFolder, config: DatasetConfig) -> str | None:
@@ -74,7 +75,7 @@ def image_fault(folder: ImageFolder, config: DatasetConfig) -> str | None:
     return fault and _sentence(paths, dict([fault]))
 
 
-def record_fault(builder: tfds.core.DatasetBuilder, splits: Sequence[str | None], config: DatasetConfig) -> str | None:
+def record_fault(builder: tfds.core.DatasetBuilder, splits: Sequence[str], config: DatasetConfig) -> str | None:
     """One sentence on a record of these splits that cannot be read or decoded; None where all can."""
 
     def height(record: tf.Tensor) -> tf.Tensor:
@@ -159,7 +160,7 @@ def _header(path: str) -> tuple[str | None, bool, str]:
         return " ".join(str(error).split()) or type(error).__name__, False, ""
 
 
-def _whole(file, kind: str | None, size: int) -> bool:
+def _whole(file: Any, kind: str | None, size: int) -> bool:
     if kind in ENDINGS:
         file.seek(-len(ENDINGS[kind]), os.SEEK_END)
         return file.read() == ENDINGS[kind]

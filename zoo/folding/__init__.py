@@ -33,10 +33,26 @@ def fuse(model: keras.Model) -> keras.Model:
         ValueError: `model` is subclassed or not built, or holds a layer that cannot be copied.
 
     Source: Ioffe and Szegedy 2015, Batch Normalization, algorithm 2, arXiv:1502.03167.
+
+    Example:
+        >>> images = keras.Input((16, 16, 8))
+        >>> model = keras.Model(images, blocks.repvgg_block(images, 8))
+        >>> [type(layer).__name__ for layer in zoo.fuse(model).layers]
+        ['InputLayer', 'GroupedConv2D', 'Identity']
+        >>> len(model.layers)
+        6
     """
     return build(plan(model))
 
 
 def report(model: keras.Model) -> Report:
-    """What `fuse(model)` does, and which normalisations it leaves; print it for a line each. Raises as `fuse` does."""
+    """What `fuse(model)` does, and which normalisations it leaves; print it for a line each. Raises as `fuse` does.
+
+    Example:
+        >>> from zoo.folding import report
+        >>> images = keras.Input((8, 8, 4))
+        >>> model = keras.Model(images, blocks.conv_norm(images, 8, 3, act="relu", name="conv", norm_name="norm"))
+        >>> print(report(model))
+        folded    norm into conv
+    """
     return plan(model).report()

@@ -6,6 +6,7 @@ kernel sizes and paddings, groups, and strides.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from keras import layers
 import blocks
 from blocks.ops.geometry import sides_of
 from zoo.folding.linear import Linear, grouped, statistics
+from zoo.typing import Tensor
 
 MERGEABLE = (blocks.GroupedConv2D, layers.Conv2D, layers.DepthwiseConv2D)
 SHARED = ("filters", "groups", "strides", "data_format", "dtype")  # what branches must have in common
@@ -34,7 +36,7 @@ def alike(branch: Linear, other: Linear) -> bool:
     return all(_plain(branch.config[key]) == _plain(other.config[key]) for key in SHARED)
 
 
-def merge(branches: Sequence[Linear], norms: Sequence[keras.Layer], shape: tuple) -> Linear | None:
+def merge(branches: Sequence[Linear], norms: Sequence[keras.Layer], shape: tuple[Any, ...]) -> Linear | None:
     """The sum of `branches`, and of `norms` as branches without a convolution, over inputs of `shape`.
 
     Every kernel is put where its taps lie in a window that covers all of them.
@@ -45,18 +47,22 @@ def merge(branches: Sequence[Linear], norms: Sequence[keras.Layer], shape: tuple
     sizes = [size for index, size in enumerate(shape) if index not in (0, axis)]
     if norms and (tuple(first.config["strides"]) != (1, 1) or shape[axis] != channels):
         return None
-    paddings = [
-        sides_of(branch.config["padding"], sizes, branch.config["kernel_size"], branch.config["strides"])
-        for branch in branches
-    ]
-    if None in paddings:
-        return None
+    paddings: list[tuple[Sides, ...]] = []
+    for branch in branches:
+        config = branch.config
+        sides = sides_of(config["padding"], sizes, config["kernel_size"], config["strides"])
+        if sides is None:
+            return None
+        paddings.append(sides)
     kernels = [tuple(branch.config["kernel_size"]) for branch in branches]
     paddings += [((0, 0), (0, 0))] * len(norms)
     kernels += [(1, 1)] * len(norms)
-    windows = [_window([kernel[i] for kernel in kernels], [pad[i] for pad in paddings], sizes[i]) for i in (0, 1)]
-    if None in windows:
-        return None
+    windows = []
+    for i in (0, 1):
+        window = _window([kernel[i] for kernel in kernels], [pad[i] for pad in paddings], sizes[i])
+        if window is None:
+            return None
+        windows.append(window)
     kernel_size, padding = tuple(size for size, _ in windows), tuple(sides for _, sides in windows)
     per_group = shape[axis] // first.config["groups"]
     factors, summands = zip(*(statistics(norm) for norm in norms), strict=True) if norms else ((), ())
@@ -77,7 +83,7 @@ def merge(branches: Sequence[Linear], norms: Sequence[keras.Layer], shape: tuple
         config={**largest.config, "kernel_size": kernel_size, "padding": padding, "implementation": None},
         read=read,
         scale=None,
-        bias=sum(biases) if biases else None,
+        bias=np.sum(biases, axis=0) if biases else None,
     )
 
 
@@ -99,6 +105,6 @@ def _identity(per_group: int, channels: int) -> np.ndarray:
     return kernel
 
 
-def _plain(value):
+def _plain(value: Tensor) -> Any:
     """Lists, which a configuration read from a file has, as tuples."""
     return tuple(value) if isinstance(value, list) else value

@@ -3,6 +3,7 @@
 import inspect
 import tempfile
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 from keras import layers
@@ -54,7 +55,7 @@ def build(plan: Plan) -> keras.Model:
     """The new model, with the weights of the old one."""
     graph = plan.graph
     tensors: dict[keras.KerasTensor, keras.KerasTensor] = {}
-    copies: dict[keras.Operation, keras.Operation] = {}
+    copies: dict[Any, Any] = {}
     for step in graph.steps:
         new = step.mapped(tensors.__getitem__)
         if type(step.operation) is layers.InputLayer:
@@ -94,7 +95,7 @@ def _freeze(model: keras.Model, except_for: set[keras.Operation]) -> None:
         model.trainable = False
 
 
-def _named_outputs(graph: Graph, tensors: dict):
+def _named_outputs(graph: Graph, tensors: dict[Any, Any]) -> Any:
     """The outputs, under their names: where that layer is gone, an identity takes its name."""
     named = {}
     for tensor, name in zip(keras.tree.flatten(graph.outputs), graph.output_names, strict=True):
@@ -113,7 +114,7 @@ def _input(step: Step) -> keras.KerasTensor:
     return layers.InputLayer(input_tensor=tensor, ragged=old.ragged, optional=layer.optional, name=layer.name).output
 
 
-def _copy(operation: keras.Operation) -> keras.Operation:
+def _copy(operation: Any) -> keras.Operation:
     """A new operation of the same configuration; a layer's weights come with `_transfer`, once it is called."""
     if type(operation) is layers.Lambda:
         # From its configuration Keras would load the function as code from elsewhere, which it refuses.
@@ -142,7 +143,7 @@ def _copy(operation: keras.Operation) -> keras.Operation:
 def _transfer(old: keras.Layer, new: keras.Layer) -> None:
     """Copy the state of a layer and its sublayers as saving a model would: variables, statistics, vocabularies."""
     for source, target in zip(sublayers(old), sublayers(new), strict=True):
-        store = {}
+        store: dict[str, Any] = {}
         source.save_own_variables(store)
         target.load_own_variables({key: keras.ops.convert_to_numpy(value) for key, value in store.items()})
         if hasattr(source, "save_assets"):
@@ -154,7 +155,8 @@ def _transfer(old: keras.Layer, new: keras.Layer) -> None:
 def _left(graph: Graph, step: Step) -> dict[str, str]:
     """The normalisations that stay in `step`, and why."""
     if type(step.operation) in NORMALIZATIONS:
-        return {step.name: unsupported_reason(graph, step)}
+        reason = unsupported_reason(graph, step)
+        return {} if reason is None else {step.name: reason}
     inside = sublayers(step.operation, include_self=False) if isinstance(step.operation, keras.Layer) else []
     why = "called with training=True somewhere" if isinstance(step.operation, keras.Model) else "not taken apart"
     return {

@@ -14,7 +14,7 @@ from keras import layers
 
 import blocks
 from blocks.ops.keras_internals import is_operation
-from zoo.folding.graph import Graph, Step
+from zoo.folding.graph import Graph, Step, linear_part
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,8 @@ class Origin:
 
     def axes(self) -> set[int]:
         """Axes that hold the channels: for each part, and for each of the layers behind."""
-        axes = {part.linear.channel_axis(len(part.output.shape)) for part in self.parts}
-        return axes | {_axis(move) % len(move.output.shape) for move in self.moves}
+        axes = {linear_part(part).channel_axis(len(part.output.shape)) for part in self.parts}
+        return axes | {_known_axis(move) % len(move.output.shape) for move in self.moves}
 
     def dtypes(self) -> set[str]:
         return {step.output.dtype for step in self}
@@ -46,7 +46,7 @@ class Origin:
             return [values]
         values_of = {self.moves[-1].output: values}
         for move in reversed(self.moves):
-            mine, sizes = values_of[move.output], [tensor.shape[_axis(move)] for tensor in move.inputs]
+            mine, sizes = values_of[move.output], [tensor.shape[_known_axis(move)] for tensor in move.inputs]
             if type(move.operation) is blocks.ChannelShuffle:
                 # Output channel i * groups + j is input channel j * n + i.
                 mine = mine.reshape(-1, move.operation.groups).transpose().reshape(-1)
@@ -91,8 +91,15 @@ def _axis(step: Step) -> int | None:
     if not all(isinstance(value, keras.KerasTensor) for value in keras.tree.flatten((step.args, step.kwargs))):
         return None  # a constant among the inputs comes from no convolution
     if kind is blocks.ChannelShuffle:
-        if step.operation.pieces > 1:
+        if step.operation.num_outputs > 1:
             return None  # it splits the channels too
         return -1 if step.operation.data_format == "channels_last" else 1
     joins = kind is layers.Concatenate or is_operation(step.operation, "Concatenate")
     return step.operation.axis if joins else None
+
+
+def _known_axis(move: Step) -> int:
+    """`_axis` of one of the moves of an origin, which have one."""
+    axis = _axis(move)
+    assert axis is not None, move.name
+    return axis

@@ -21,6 +21,12 @@ class Report:
     removed: layers that go because they do nothing at inference.
     replaced: layer -> class that takes the place of its own, or the names of the layers it is split into.
     left: normalisation that stays -> why.
+
+    Example:
+        >>> from zoo.folding import Report
+        >>> print(Report(folded={"bn1": "conv1"}, removed=["dropout"]))
+        folded    bn1 into conv1
+        removed   dropout, which does nothing at inference
     """
 
     folded: dict[str, str] = field(default_factory=dict)
@@ -50,8 +56,8 @@ class Step:
     its inputs alone and kwargs nothing but, in a convolution that adds one, its residual.
     """
 
-    operation: keras.Operation
-    args: tuple
+    operation: Any  # keras.Operation: of which kind, a rule asks before it reads more than the name
+    args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: list[keras.KerasTensor]
     linear: Linear | None = None
@@ -81,7 +87,7 @@ class Step:
             if value is not None and (key != "training" or value is not False)
         }
 
-    def mapped(self, function: Callable) -> "Step":
+    def mapped(self, function: Callable[..., Any]) -> "Step":
         """This call with `function` applied to every tensor that goes in."""
         args, kwargs = keras.tree.map_structure(
             lambda value: function(value) if isinstance(value, keras.KerasTensor) else value, (self.args, self.kwargs)
@@ -107,8 +113,9 @@ Rule = Callable[["Graph", Step], Rewrite | None]
 class Graph:
     """The calls of `model`, functional, in an order in which they can be run."""
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model) -> None:
         graph = graph_of(model)
+        assert graph is not None  # `zoo.fuse` refuses other models
         self.name = model.name
         self.inputs, self.outputs, self.output_names = graph.input, graph.output, graph.output_names
         self.report = Report()
@@ -121,7 +128,7 @@ class Graph:
         self.uses = Counter(tensor for step in self.steps for tensor in step.inputs)
         self.uses.update(keras.tree.flatten(self.outputs))
 
-    def _read(self, node) -> list[Step]:
+    def _read(self, node: Any) -> list[Step]:
         """The steps that one call is: several where a layer is known to be composed of others."""
         step = Step(node.operation, node.arguments.args, node.arguments.kwargs, list(node.outputs))
         if self.calls[node.operation] > 1:
@@ -140,6 +147,7 @@ class Graph:
         layer, inputs = step.operation, step.arguments()["inputs"]
         names = [f"{layer.name}.{half.name}" for half in (layer.depthwise, layer.pointwise)]
         depthwise, pointwise = linear_of(layer.depthwise, names[0]), linear_of(layer.pointwise, names[1])
+        assert depthwise is not None and pointwise is not None  # both are convolutions of ours
         if layer.normalize:
             depthwise = replace(depthwise.normalized(layer.depthwise_norm), activation=layer.activation)
             pointwise = pointwise.normalized(layer.pointwise_norm)
@@ -177,7 +185,7 @@ class Graph:
 
         Rules look backwards only: at the step and at what came before it.
         """
-        pending, done = deque(self.steps), {}
+        pending, done = deque(self.steps), dict[Step, None]()
         while pending:
             step = pending.popleft().mapped(self.current)
             self.producer.update(dict.fromkeys(step.outputs, step))
@@ -204,3 +212,9 @@ class Graph:
 def like(tensor: keras.KerasTensor) -> keras.KerasTensor:
     """A new tensor of the same shape and type, for what lies between two steps."""
     return keras.KerasTensor(tensor.shape, tensor.dtype)
+
+
+def linear_part(step: Step) -> Linear:
+    """The convolution or dense layer that `step`, one of the parts of an origin, is."""
+    assert step.linear is not None, step.name
+    return step.linear

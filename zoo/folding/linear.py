@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,11 +17,12 @@ from keras import layers
 import blocks
 from blocks.layers.layer_scale import LayerScale
 from zoo.lora import FACTORS, is_adapted, merged_kernel
+from zoo.typing import Tensor
 
 GROUPED = {1: blocks.GroupedConv1D, 2: blocks.GroupedConv2D, 3: blocks.GroupedConv3D}
 TAKES_RESIDUAL = tuple(GROUPED.values())
 # The kernel's axes that hold the output channels, for every layer that a normalisation folds into.
-OUTPUT_AXES = {
+OUTPUT_AXES: dict[type, tuple[int, ...]] = {
     **dict.fromkeys(TAKES_RESIDUAL, (-1,)),
     **dict.fromkeys((layers.Dense, blocks.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D), (-1,)),
     **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), (-1,)),
@@ -44,11 +46,11 @@ class Linear:
     scale, bias: (channels,) float64; None is 1 and 0.
     """
 
-    kind: type
-    config: dict
+    kind: type[keras.Layer]
+    config: dict[str, Any]
     read: Callable[[], dict[str, np.ndarray]]
     channels: int
-    activation: Callable
+    activation: Callable[..., Any]
     scale: np.ndarray | None = None
     bias: np.ndarray | None = None
 
@@ -157,11 +159,11 @@ def statistics(norm: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
     return factor, summand if norm.beta is None else summand + float64(norm.beta)
 
 
-def float64(variable) -> np.ndarray:
+def float64(variable: keras.Variable) -> np.ndarray:
     return keras.ops.convert_to_numpy(variable).astype("float64")
 
 
-def _bare(key: str, value):
+def _bare(key: str, value: Tensor) -> Any:
     """An argument of the layer, without what concerns training only."""
     if key.endswith("_initializer"):
         return "zeros"

@@ -1,6 +1,7 @@
 """What folds into what: each rule looks at one step and those before it, and says what takes their place."""
 
 from dataclasses import replace
+from typing import Any
 
 import keras
 from keras import layers
@@ -8,7 +9,7 @@ from keras import layers
 from blocks.ops.keras_internals import is_operation
 from zoo.folding.branches import alike, as_branch, merge
 from zoo.folding.channels import Origin, origin_of
-from zoo.folding.graph import Graph, Rewrite, Step, like
+from zoo.folding.graph import Graph, Rewrite, Step, like, linear_part
 from zoo.folding.linear import NORMALIZATIONS, SCALES, TAKES_RESIDUAL, Linear, statistics
 
 INFERENCE_IDENTITY = (
@@ -23,7 +24,7 @@ INFERENCE_IDENTITY = (
     layers.GaussianNoise,
 )
 # Layers and operations that are an activation of keras.activations: name -> the arguments that make them so.
-ACTIVATIONS = {
+ACTIVATIONS: dict[tuple[str, str], dict[str, float | bool | None]] = {
     ("ReLU", "relu"): {"negative_slope": 0.0, "max_value": None, "threshold": 0.0},
     ("ReLU", "relu6"): {"negative_slope": 0.0, "max_value": 6.0, "threshold": 0.0},
     ("LeakyReLU", "leaky_relu"): {"negative_slope": 0.2},
@@ -71,7 +72,7 @@ def fold_normalization(graph: Graph, step: Step) -> Rewrite | None:
     inside = residual is None and (not origin.moves or activation in ELEMENTWISE)
     parts = []
     for part, *share in zip(origin.parts, origin.shares(factor), origin.shares(summand), strict=True):
-        linear = part.linear.scaled(*share)
+        linear = linear_part(part).scaled(*share)
         parts.append(replace(part, linear=replace(linear, activation=activation) if inside else linear))
         graph.folded(norm.name, linear.name)
     steps, dtype = origin.ending(parts, step.outputs), step.output.dtype
@@ -143,7 +144,7 @@ def merge_branches(graph: Graph, step: Step) -> Rewrite | None:
             if producer.name != linear.name:
                 graph.folded(producer.name, linear.name)
                 graph.report.replaced.pop(producer.name, None)
-        if any(producer.linear.kind is not linear.kind for producer, _ in together):
+        if any(linear_part(producer).kind is not linear.kind for producer, _ in together):
             graph.report.replaced[linear.name] = linear.kind.__name__
         merged = Step(one.operation, (inputs,), {"residual": residuals[0]} if residuals else {}, step.outputs, linear)
         if not rest:
@@ -181,7 +182,7 @@ def fuse_activation(graph: Graph, step: Step) -> Rewrite | None:
         return None
     for part in origin.parts:
         graph.folded(step.name, part.name)
-    parts = [replace(part, linear=replace(part.linear, activation=activation)) for part in origin.parts]
+    parts = [replace(part, linear=replace(linear_part(part), activation=activation)) for part in origin.parts]
     return Rewrite(origin.ending(parts, step.outputs), list(origin))
 
 
@@ -216,12 +217,12 @@ def _is_identity_branch(graph: Graph, step: Step, inputs: keras.KerasTensor, bes
     )
 
 
-def _own_activation(norm: keras.Layer):
+def _own_activation(norm: keras.Layer) -> Any:
     """The activation of a normalisation; Keras's own has none."""
     return keras.activations.get(getattr(norm, "activation", None))
 
 
-def _activation(operation: keras.Operation):
+def _activation(operation: Any) -> Any:
     """The function of keras.activations, or the user's own, that `operation` applies; None where it is none."""
     if type(operation) is layers.Activation:
         return operation.activation

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from zoo.checks import check_groups, grouped_name
 from zoo.models.description import Citation, setting
+from zoo.typing import Tensor
 
 SUMMARY = "AlexNet: where grouped convolution began, as two halves of a network on two graphics cards."
 PAPERS = (
@@ -31,11 +32,22 @@ CLASSIFIER = "output.fc3"
 
 @dataclass(frozen=True)
 class AlexNet:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Krizhevsky et al. 2012, section 3 and figure 2.
+
+    Example:
+        >>> from zoo.models.alexnet import AlexNet
+        >>> AlexNet().name, AlexNet(groups=1).name, AlexNet(groups=4).name
+        ('alexnet', 'alexnet_g1', 'alexnet_g4')
+    """
 
     groups: int = setting(2, "of the second, fourth and fifth convolution; the third sees both halves")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_groups(self.groups, (CHANNELS[0], CHANNELS[1], *CHANNELS[3:]), "grouped convolution of AlexNet")
 
     @property
@@ -52,7 +64,7 @@ VARIANTS = {
 }
 
 
-def build(config: AlexNet, images, small_stem: bool = False) -> list:
+def build(config: AlexNet, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 1, 2, 4.
 
     The first convolution, 11x11 of stride 4 without padding, is one of 3x3 in the small stem.
@@ -71,13 +83,21 @@ def build(config: AlexNet, images, small_stem: bool = False) -> list:
             f"give at least {smallest}{'' if small_stem else ', or small_stem=True, which takes 4'}."
         )
 
-    def unit(x, channels: int, kernel_size: int, name: str, groups: int = 1, strides: int = 1, padding=None):
+    def unit(
+        x: Tensor,
+        channels: int,
+        kernel_size: int,
+        name: str,
+        groups: int = 1,
+        strides: int = 1,
+        padding: int | None = None,
+    ) -> Tensor:
         """Convolution with bias, and ReLU."""
         name = f"features.{name}.conv"
         x = convolution(x, channels, kernel_size, strides, groups, padding=padding, use_bias=True, name=name)
         return activation(x, "relu")
 
-    def pooled(x):
+    def pooled(x: Tensor) -> Tensor:
         """Overlapping pooling, whose last window may reach over the edge: sizes are rounded up."""
         return PaddedPooling2D("max", 3, 2, ((0, 1), (0, 1)), "channels_last")(x)
 
@@ -95,7 +115,7 @@ def build(config: AlexNet, images, small_stem: bool = False) -> list:
     return [first, second, x, pooled(x)]
 
 
-def head(config: AlexNet, features):
+def head(config: AlexNet, features: Tensor) -> Tensor:
     """Vector (B, 4096) that the classifier sees, from the last feature map.
 
     Maps of other sizes than 6x6, that is, of images of other sizes, are averaged to 6x6.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from zoo.checks import check_groups, check_positive
 from zoo.models.description import Citation, setting
+from zoo.typing import Tensor
 
 SUMMARY = "CondenseNet: a DenseNet of learned group convolutions, as it is once they have been learned and condensed."
 PAPERS = (
@@ -21,13 +22,24 @@ CLASSIFIER = "output.linear"
 
 @dataclass(frozen=True)
 class CondenseNet:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Huang et al. 2018, arXiv:1711.09224.
+
+    Example:
+        >>> from zoo.models.condensenet import CondenseNet
+        >>> CondenseNet(depths=(4, 6, 8, 10, 8), growth=8, groups=2).name
+        'condensenet74_c2_g2'
+    """
 
     depths: tuple[int, ...] = setting((4, 6, 8, 10, 8), "units of each stage")
     growth: int = setting(8, "channels that a unit adds, k0 in the paper; doubled from stage to stage (section 3.2)")
     groups: int = setting(4, "of all convolutions but the first: G, and the condensation factor C")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.depths) != 5 or min(self.depths) < 1:
             raise ValueError(f"depths={self.depths} is not allowed for CondenseNet: give 5 numbers, each at least 1.")
         check_positive("growth", self.growth, "CondenseNet")
@@ -47,7 +59,7 @@ VARIANTS = {
 }
 
 
-def build(config: CondenseNet, images, small_stem: bool = False) -> list:
+def build(config: CondenseNet, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16.
 
     They are what the stem and the units so far have computed, before the normalisation of whatever reads them.
@@ -72,7 +84,7 @@ def build(config: CondenseNet, images, small_stem: bool = False) -> list:
     return features
 
 
-def head(config: CondenseNet, features):
+def head(config: CondenseNet, features: Tensor) -> Tensor:
     """Vector (B, half of the channels) that the classifier sees, from the last feature map."""
     from blocks import ChannelSelection, global_average, normalization
 

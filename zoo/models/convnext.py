@@ -14,6 +14,7 @@ from zoo.checks import (
     round_channels,
 )
 from zoo.models.description import Citation, setting
+from zoo.typing import Tensor
 
 SUMMARY = "ConvNeXt: a residual network whose blocks are built like those of a vision transformer."
 PAPERS = (Citation("Liu et al.", 2022, "A ConvNet for the 2020s", arxiv="2201.03545"),)
@@ -25,7 +26,18 @@ NORMS = ("after", "before")
 
 @dataclass(frozen=True)
 class ConvNeXt:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Liu et al. 2022, A ConvNet for the 2020s, arXiv:2201.03545.
+
+    Example:
+        >>> from zoo.models.convnext import ConvNeXt
+        >>> ConvNeXt("convnext_mine", depths=(2, 2, 6, 2), width=40).widths
+        [40, 80, 160, 320]
+    """
 
     name: str = setting("convnext_tiny", "the reference's")
     depths: tuple[int, ...] = setting((3, 3, 9, 3), "B in the paper: blocks of each stage")
@@ -41,7 +53,7 @@ class ConvNeXt:
     head_width: int = setting(0, "> 0: a hidden layer of that many channels before the classifier")
     drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "depths", tuple(self.depths))
         check_name("stem", self.stem, STEMS, "ConvNeXt")
         check_name("head_norm", self.head_norm, NORMS, "ConvNeXt")
@@ -79,7 +91,7 @@ _VARIANTS = (
 VARIANTS = {config.name: config for config in _VARIANTS}
 
 
-def build(config: ConvNeXt, images, small_stem: bool = False) -> list:
+def build(config: ConvNeXt, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8.
 
     The small stem's convolutions are 3x3 and keep the resolution.
@@ -106,7 +118,7 @@ def build(config: ConvNeXt, images, small_stem: bool = False) -> list:
     return features
 
 
-def head(config: ConvNeXt, features):
+def head(config: ConvNeXt, features: Tensor) -> Tensor:
     """Vector (B, 8 * width or head_width) that the classifier sees, from the last feature map."""
     from blocks import Dense, global_average
     from blocks.families.convnext import layer_norm

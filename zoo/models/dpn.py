@@ -1,9 +1,11 @@
 """DPN, dual path networks. Layer names follow timm's `dpn.py`, to which dpn48b belongs."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from zoo.checks import check_groups, check_positive, regrouped
 from zoo.models.description import Citation, meaning, setting
+from zoo.typing import Tensor
 
 SUMMARY = "DPN, dual path networks: a residual and a dense path through the same grouped bottlenecks."
 PAPERS = (Citation("Chen et al.", 2017, "Dual Path Networks", where="section 4 and table 1", arxiv="1707.01629"),)
@@ -14,7 +16,18 @@ EPSILON = 1e-3
 
 @dataclass(frozen=True)
 class DPN:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Chen et al. 2017, Dual Path Networks, section 4 and table 1, arXiv:1707.01629.
+
+    Example:
+        >>> from zoo.models.dpn import DPN
+        >>> DPN("dpn_mine", depths=(1, 1, 1, 1), growth=(16, 32, 32, 64), width=64).with_groups(16).name
+        'dpn_mine_g16'
+    """
 
     name: str = field(metadata=meaning("the reference's"))
     depths: tuple[int, int, int, int] = field(metadata=meaning("blocks of each stage"))
@@ -32,7 +45,7 @@ class DPN:
     separate: bool = setting(False, 'the "b" of a name: the last convolution of a block is one for each path')
     act: str = setting("relu", "of the first and the last normalisation; the blocks have ReLU")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for symbol, value in (("width", self.width), ("stem", self.stem)):
             check_positive(symbol, value, "DPN")
         for symbol, values in (("depths", self.depths), ("growth", self.growth)):
@@ -51,7 +64,7 @@ class DPN:
         return replace(self, name=regrouped(self.name, groups, VARIANTS), groups=groups)
 
 
-SMALL = {"width": 128, "groups": 32, "stem": 10, "small": True}
+SMALL: dict[str, Any] = {"width": 128, "groups": 32, "stem": 10, "small": True}
 VARIANTS = {
     config.name: config
     for config in (
@@ -66,7 +79,7 @@ VARIANTS = {
 }
 
 
-def build(config: DPN, images, small_stem: bool = False) -> list:
+def build(config: DPN, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 1, 2, 4, 8."""
     from blocks import PaddedPooling2D, conv_norm, dual_path_block
 
@@ -100,7 +113,7 @@ def build(config: DPN, images, small_stem: bool = False) -> list:
     return features
 
 
-def head(config: DPN, features):
+def head(config: DPN, features: Tensor) -> Tensor:
     """Vector (B, channels of both paths) that the classifier sees: normalised, activated and averaged."""
     from blocks import global_average, normalization
 

@@ -7,6 +7,7 @@ from functools import partial
 from zoo.checks import check_positive, check_share, check_spatial_groups, regrouped, round_channels
 from zoo.models.description import Citation, meaning, setting
 from zoo.models.inverted_residual_table import Block, Row, inverted_residual, trunk, unroll
+from zoo.typing import Tensor
 
 SUMMARY = (
     "EfficientNet: MobileNet's inverted residuals with squeeze-and-excitation, scaled in width and depth together."
@@ -42,6 +43,17 @@ class EfficientNet:
 
     With the paper's compound coefficient phi, depth is about 1.2 ** phi and width 1.1 ** phi, for images whose side
     grows as 1.15 ** phi from 224.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Tan and Le 2019, table 1 (B0) and section 3.3 (compound scaling), arXiv:1905.11946.
+
+    Example:
+        >>> from zoo.models.efficientnet import EfficientNet
+        >>> b1 = EfficientNet("efficientnet_b1", width=1.0, depth=1.1)
+        >>> len(b1.blocks), b1.blocks[0].channels
+        (23, 16)
     """
 
     name: str = field(metadata=meaning("the reference's"))
@@ -50,7 +62,7 @@ class EfficientNet:
     groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
     drop_path: float = setting(0.0, "stochastic depth: of n blocks, block i has i / n of it, as in timm's builder")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("width", self.width, "EfficientNet")
         check_positive("depth", self.depth, "EfficientNet")
         check_share("drop_path", self.drop_path, "EfficientNet")
@@ -82,7 +94,7 @@ VARIANTS = {  # and the side of the image that each was scaled for
 }
 
 
-def build(config: EfficientNet, images, small_stem: bool = False) -> list:
+def build(config: EfficientNet, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import conv_norm
 
@@ -92,7 +104,7 @@ def build(config: EfficientNet, images, small_stem: bool = False) -> list:
     return trunk(x, config.blocks, config.drop_path, partial(inverted_residual, groups=config.groups))
 
 
-def head(config: EfficientNet, features):
+def head(config: EfficientNet, features: Tensor) -> Tensor:
     """Vector (B, 1280 times the width) that the classifier sees, from the last feature map."""
     from blocks import conv_norm, global_average
 

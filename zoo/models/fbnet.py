@@ -8,6 +8,7 @@ from functools import partial
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, grouped_name, round_channels
 from zoo.models.description import Citation, setting
 from zoo.models.inverted_residual_table import Block, Row, inverted_residual, trunk, unroll
+from zoo.typing import Tensor
 
 SUMMARY = "FBNet-C and Single-Path NAS: inverted residuals chosen by gradient descent over every block at once."
 PAPERS = (
@@ -50,7 +51,18 @@ NETWORKS = {"fbnetc": (FBNET_C, 16, 1984), "spnasnet": (SINGLE_PATH, 32, 1280)} 
 
 @dataclass(frozen=True)
 class FBNet:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Wu et al. 2019, arXiv:1812.03443.
+
+    Example:
+        >>> from zoo.models.fbnet import FBNet
+        >>> FBNet(width=0.5).name, FBNet(width=0.5).stem
+        ('fbnetc_050', 8)
+    """
 
     network: str = setting("fbnetc", '"fbnetc" or "spnasnet", the searched networks')
     width: float = setting(1.0, "width multiplier")
@@ -60,7 +72,7 @@ class FBNet:
         1e-5, "of the normalisations; timm's published weights of fbnetc_100 were trained with 1e-3"
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_name("network", self.network, NETWORKS, "FBNet")
         check_share("drop_path", self.drop_path, "FBNet")
         check_positive("width", self.width, "FBNet")
@@ -91,7 +103,7 @@ VARIANTS = {
 }
 
 
-def build(config: FBNet, images, small_stem: bool = False) -> list:
+def build(config: FBNet, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import conv_norm
 
@@ -110,7 +122,7 @@ def build(config: FBNet, images, small_stem: bool = False) -> list:
     return trunk(x, config.blocks, config.drop_path, make)
 
 
-def head(config: FBNet, features):
+def head(config: FBNet, features: Tensor) -> Tensor:
     """Vector (B, 1984 or 1280) that the classifier sees, from the last feature map."""
     from blocks import conv_norm, global_average
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from zoo.checks import check_choice, check_positive, check_spatial_groups, grouped_name, round_channels
 from zoo.models.description import Citation, setting
+from zoo.typing import Tensor
 
 SUMMARY = (
     "GhostNet: half of every feature map is computed, the other half derived from it by a cheap depthwise convolution."
@@ -39,13 +40,24 @@ CLASSIFIER = "classifier"
 
 @dataclass(frozen=True)
 class GhostNet:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Han et al. 2020, GhostNet: More Features from Cheap Operations, table 1, arXiv:1911.11907.
+
+    Example:
+        >>> from zoo.models.ghostnet import GhostNet
+        >>> GhostNet(width=0.5, version=2).name
+        'ghostnetv2_050'
+    """
 
     width: float = setting(1.0, "width multiplier, alpha in the paper")
     version: int = setting(1, "2 has attention in all bottlenecks but the first two")
     groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("width", self.width, "GhostNet")
         check_choice("version", self.version, (1, 2), "GhostNet")
         check_spatial_groups(self.groups, self.spatial_widths, f"GhostNet of width {self.width:g}")
@@ -83,7 +95,7 @@ VARIANTS = {
 }
 
 
-def build(config: GhostNet, images, small_stem: bool = False) -> list:
+def build(config: GhostNet, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16.
 
     Version 2 halves the last of them again inside, so that one has to be of 2 pixels a side at least.
@@ -115,7 +127,7 @@ def build(config: GhostNet, images, small_stem: bool = False) -> list:
     return [*features, x]
 
 
-def head(config: GhostNet, features):
+def head(config: GhostNet, features: Tensor) -> Tensor:
     """Vector (B, 1280) that the classifier sees, from the last feature map."""
     from blocks import convolution, global_average
     from blocks.composites import activation, flatten

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive, grouped_name, width_name
 from zoo.models.description import Citation, setting
+from zoo.typing import Tensor
 
 SUMMARY = "IGCV3: inverted residuals whose 1x1 convolutions are in groups, interleaved by a channel shuffle."
 PAPERS = (
@@ -30,12 +31,23 @@ CLASSIFIER = "output"
 
 @dataclass(frozen=True)
 class IGCV3:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Sun et al. 2018, arXiv:1806.00178.
+
+    Example:
+        >>> from zoo.models.igcv3 import IGCV3
+        >>> IGCV3(width=0.75, groups=4).name, IGCV3(width=0.75).scaled(320)
+        ('igcv3_w3d4_g4', 240)
+    """
 
     width: float = setting(1.0, "width multiplier")
     groups: int = setting(2, "of the 1x1 convolutions")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("width", self.width, "IGCV3")
         most = max(1, int(STAGES[0][0][0] * self.width))
         if not 1 <= self.groups <= most:
@@ -64,7 +76,7 @@ VARIANTS = {
 }
 
 
-def build(config: IGCV3, images, small_stem: bool = False) -> list:
+def build(config: IGCV3, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import conv_norm, igcv3_unit
     from blocks.layers.dotted_names import Scope
@@ -87,7 +99,7 @@ def build(config: IGCV3, images, small_stem: bool = False) -> list:
     return features
 
 
-def head(config: IGCV3, features):
+def head(config: IGCV3, features: Tensor) -> Tensor:
     """Vector (B, 1280) that the classifier sees, from the last feature map."""
     from blocks import conv_norm, global_average
     from blocks.layers.dotted_names import Scope

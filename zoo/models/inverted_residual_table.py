@@ -6,13 +6,21 @@ squeeze-and-excitation and the rates of stochastic depth follow timm's `_efficie
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from zoo.checks import round_channels
+from zoo.typing import Tensor
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a paper's table: `blocks` alike, but that only the first has `strides`."""
+    """One line of a paper's table: `blocks` alike, but that only the first has `strides`.
+
+    Example:
+        >>> from zoo.models.inverted_residual_table import Row
+        >>> Row(blocks=2, kernel=3, strides=2, expansion=6, channels=24).squeeze
+        0.0
+    """
 
     blocks: int
     kernel: int | tuple[int, ...]  # several: MixNet's, each over its share of the channels
@@ -26,7 +34,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """One block, in numbers of channels."""
+    """One block, in numbers of channels.
+
+    Example:
+        >>> from zoo.models.inverted_residual_table import Row, unroll
+        >>> block = unroll([[Row(1, 5, 2, 6, 40, squeeze=0.25)]], stem=24)[0]
+        >>> block.name, block.expanded, block.squeeze
+        ('blocks.0.0', 144, 6)
+    """
 
     name: str
     row: Row
@@ -41,7 +56,14 @@ class Block:
 
 
 def unroll(stages: Iterable[Iterable[Row]], stem: int, width: float = 1.0) -> list[Block]:
-    """Every block of the table `stages`, its channels times `width`, after a stem of `stem` channels."""
+    """Every block of the table `stages`, its channels times `width`, after a stem of `stem` channels.
+
+    Example:
+        >>> from zoo.models.inverted_residual_table import Row, unroll
+        >>> table = [[Row(1, 3, 1, 1, 16)], [Row(2, 3, 2, 6, 24)]]
+        >>> [(block.name, block.strides, block.expanded, block.channels) for block in unroll(table, stem=32)]
+        [('blocks.0.0', 1, 32, 16), ('blocks.1.0', 2, 96, 24), ('blocks.1.1', 1, 144, 24)]
+    """
     channels, blocks = stem, []
     for stage, rows in enumerate(stages):
         repeated = [(row, row.strides if block == 0 else 1) for row in rows for block in range(row.blocks)]
@@ -52,12 +74,38 @@ def unroll(stages: Iterable[Iterable[Row]], stem: int, width: float = 1.0) -> li
     return blocks
 
 
-def trunk(x, blocks: Iterable, drop_path: float, make: Callable) -> list:
-    """Apply `make(x, block, drop_path=rate)` for each of `blocks` in turn; the last map of every resolution.
+class Strided(Protocol):
+    """A block of any table.
+
+    Example:
+        >>> from zoo.models.inverted_residual_table import Row, trunk, unroll
+        >>> table = unroll([[Row(1, 3, 2, 6, 24)], [Row(2, 3, 2, 6, 40)]], stem=16)
+        >>> [block.strides for block in table]
+        [2, 2, 1]
+    """
+
+    @property
+    def strides(self) -> int: ...
+
+
+BlockType = TypeVar("BlockType", bound=Strided)
+
+
+def trunk(x: Tensor, table: Iterable[BlockType], drop_path: float, make: Callable[..., Tensor]) -> list[Tensor]:
+    """Apply `make(x, block, drop_path=rate)` for each block of `table` in turn; the last map of every resolution.
 
     The rate of stochastic depth grows linearly: 0 for the first of n blocks, `drop_path` for what would be block n + 1.
+
+    Example:
+        >>> from zoo.models.inverted_residual_table import Row, inverted_residual, trunk, unroll
+        >>> table = unroll([[Row(1, 3, 1, 1, 16)], [Row(2, 3, 2, 6, 24)]], stem=32)
+        >>> def make(x, block, drop_path):
+        ...     return inverted_residual(x, block, groups=None, drop_path=drop_path)
+        >>> [x.shape for x in trunk(keras.Input((16, 16, 32)), table, 0.2, make)]
+        [(None, 16, 16, 16), (None, 8, 8, 24)]
     """
-    blocks, features = list(blocks), []
+    blocks = list(table)
+    features: list[Tensor] = []
     for index, block in enumerate(blocks):
         if block.strides == 2:
             features.append(x)
@@ -65,11 +113,22 @@ def trunk(x, blocks: Iterable, drop_path: float, make: Callable) -> list:
     return [*features, x]
 
 
-def inverted_residual(x, block: Block, *, groups: int | None, drop_path: float, epsilon: float = 1e-5):
-    """The block that `block` describes, its spatial convolution in `groups` groups (None is depthwise)."""
+def inverted_residual(
+    x: Tensor, block: Block, *, groups: int | None, drop_path: float, epsilon: float = 1e-5
+) -> Tensor:
+    """The block that `block` describes, its spatial convolution in `groups` groups (None is depthwise).
+
+    Raises ValueError where `groups` does not divide the channels that the block convolves.
+
+    Example:
+        >>> from zoo.models.inverted_residual_table import Row, inverted_residual, unroll
+        >>> block = unroll([[Row(1, 5, 2, 6, 40, squeeze=0.25)]], stem=24)[0]
+        >>> inverted_residual(keras.Input((16, 16, 24)), block, groups=None, drop_path=0.0).shape
+        (None, 8, 8, 40)
+    """
     from blocks import mobilenet_v1_block, mobilenet_v3_block
 
-    shared = {
+    shared: dict[str, Any] = {
         "kernel_size": block.row.kernel,
         "act": block.row.act,
         "squeeze": block.squeeze,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from zoo.checks import check_positive, check_spatial_groups, grouped_name, round_channels
 from zoo.models.description import Citation, setting
 from zoo.models.inverted_residual_table import Block, Row, trunk, unroll
+from zoo.typing import Tensor
 
 SUMMARY = (
     "PP-LCNet: depthwise separable convolutions without shortcuts, h-swish throughout, large kernels only at the end."
@@ -38,12 +39,23 @@ STAGES = (  # blocks, kernel, strides, no expansion, channels; one tuple for eac
 
 @dataclass(frozen=True)
 class LCNet:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Cui et al. 2021, PP-LCNet: A Lightweight CPU Convolutional Neural Network, section 3, arXiv:2109.15099.
+
+    Example:
+        >>> from zoo.models.lcnet import LCNet
+        >>> [block.name for block in LCNet(width=0.5).blocks][:3], LCNet(width=0.5).stem
+        (['blocks.0.0', 'blocks.1.0', 'blocks.1.1'], 8)
+    """
 
     width: float = setting(1.0, "scale of the channels in the paper")
     groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("width", self.width, "LCNet")
         check_spatial_groups(self.groups, {block.expanded for block in self.blocks}, f"LCNet of width {self.width:g}")
 
@@ -72,11 +84,12 @@ VARIANTS = {
 }
 
 
-def build(config: LCNet, images, small_stem: bool = False) -> list:
+def build(config: LCNet, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import conv_norm, mobilenet_v1_block
 
-    def make(x, block, drop_path):
+    def make(x: Tensor, block: Block, drop_path: float) -> Tensor:
+        assert isinstance(block.row.kernel, int)  # a tuple is MixNet's
         return mobilenet_v1_block(
             x,
             block.channels,
@@ -93,7 +106,7 @@ def build(config: LCNet, images, small_stem: bool = False) -> list:
     return trunk(x, config.blocks, 0.0, make)
 
 
-def head(config: LCNet, features):
+def head(config: LCNet, features: Tensor) -> Tensor:
     """Vector (B, 1280) that the classifier sees, from the last feature map."""
     from blocks import convolution, global_average
     from blocks.composites import activation, flatten

@@ -8,6 +8,7 @@ from functools import partial
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, regrouped, round_channels
 from zoo.models.description import Citation, meaning, setting
 from zoo.models.inverted_residual_table import Block, Row, inverted_residual, trunk, unroll
+from zoo.typing import Tensor
 
 SUMMARY = "MixNet: inverted residuals whose depthwise convolution mixes kernels from 3x3 to 11x11."
 PAPERS = (
@@ -54,7 +55,18 @@ NETWORKS = {"small": (SMALL, 16), "medium": (MEDIUM, 24)}  # stages, channels of
 
 @dataclass(frozen=True)
 class MixNet:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Tan and Le 2019, MixConv: Mixed Depthwise Convolutional Kernels, section 4, arXiv:1907.09595.
+
+    Example:
+        >>> from zoo.models.mixnet import MixNet
+        >>> sorted(MixNet("mixnet_mine", "small", width=0.5).spatial_widths)[:4]
+        [8, 32, 48, 72]
+    """
 
     name: str = field(metadata=meaning("the reference's"))
     network: str = setting("medium", '"small" or "medium", the searched networks')
@@ -63,7 +75,7 @@ class MixNet:
     groups: int | None = setting(None, "of every spatial convolution; None is depthwise, as in the paper")
     drop_path: float = setting(0.0, "stochastic depth: of n blocks, block i has i / n of it, as in timm's builder")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_name("network", self.network, NETWORKS, "MixNet")
         check_share("drop_path", self.drop_path, "MixNet")
         check_positive("width", self.width, "MixNet")
@@ -101,7 +113,7 @@ def deepened(rows: tuple[Row, ...], depth: float) -> list[Row]:
     """
     before = sum(row.blocks for row in rows)
     after = max(1, round(before * depth))
-    scaled = []
+    scaled: list[Row] = []
     for row in reversed(rows):
         blocks = max(1, round(row.blocks / before * after))
         scaled.insert(0, replace(row, blocks=blocks))
@@ -118,7 +130,7 @@ VARIANTS = {
 }
 
 
-def build(config: MixNet, images, small_stem: bool = False) -> list:
+def build(config: MixNet, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import conv_norm
 
@@ -126,7 +138,7 @@ def build(config: MixNet, images, small_stem: bool = False) -> list:
     return trunk(x, config.blocks, config.drop_path, partial(mixed, groups=config.groups))
 
 
-def mixed(x, block: Block, *, groups: int | None, drop_path: float):
+def mixed(x: Tensor, block: Block, *, groups: int | None, drop_path: float) -> Tensor:
     """The block that `block` describes; that without expansion is a plain one."""
     from blocks import mixnet_block
 
@@ -149,7 +161,7 @@ def mixed(x, block: Block, *, groups: int | None, drop_path: float):
     )
 
 
-def head(config: MixNet, features):
+def head(config: MixNet, features: Tensor) -> Tensor:
     """Vector (B, 1536) that the classifier sees, from the last feature map."""
     from blocks import conv_norm, global_average
 

@@ -8,6 +8,7 @@ from functools import partial
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, grouped_name, round_channels
 from zoo.models.description import Citation, setting
 from zoo.models.inverted_residual_table import Block, Row, inverted_residual, trunk, unroll
+from zoo.typing import Tensor
 
 SUMMARY = "MnasNet: inverted residuals of mixed kernels and expansions, searched for the latency of a phone."
 PAPERS = (
@@ -56,14 +57,25 @@ NETWORKS = {"mnasnet": (B1, 32), "semnasnet": (A1, 32), "mnasnet_small": (SMALL,
 
 @dataclass(frozen=True)
 class MnasNet:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Tan et al. 2019, figure 7 (A1), arXiv:1807.11626.
+
+    Example:
+        >>> from zoo.models.mnasnet import MnasNet
+        >>> MnasNet("semnasnet", width=0.75, groups=2).name
+        'semnasnet_075_g2'
+    """
 
     network: str = setting("mnasnet", '"mnasnet", "semnasnet" or "mnasnet_small", the searched networks')
     width: float = setting(1.0, "width multiplier")
     groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
     drop_path: float = setting(0.0, "stochastic depth: of n blocks, block i has i / n of it, as in timm's builder")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_name("network", self.network, NETWORKS, "MnasNet")
         check_share("drop_path", self.drop_path, "MnasNet")
         check_positive("width", self.width, "MnasNet")
@@ -101,7 +113,7 @@ VARIANTS = {
 }
 
 
-def build(config: MnasNet, images, small_stem: bool = False) -> list:
+def build(config: MnasNet, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import conv_norm
 
@@ -110,7 +122,7 @@ def build(config: MnasNet, images, small_stem: bool = False) -> list:
     return trunk(x, config.blocks, config.drop_path, partial(inverted_residual, groups=config.groups))
 
 
-def head(config: MnasNet, features):
+def head(config: MnasNet, features: Tensor) -> Tensor:
     """Vector (B, 1280) that the classifier sees, from the last feature map."""
     from blocks import conv_norm, global_average
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive, check_spatial_groups, grouped_name, round_channels
 from zoo.models.description import Citation, setting
+from zoo.typing import Tensor
 
 SUMMARY = "MobileNet v1: a plain stack of depthwise separable convolutions."
 PAPERS = (
@@ -23,13 +24,24 @@ CLASSIFIER = "classifier"
 
 @dataclass(frozen=True)
 class MobileNetV1:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Howard et al. 2017, table 1, arXiv:1704.04861.
+
+    Example:
+        >>> from zoo.models.mobilenet_v1 import MobileNetV1
+        >>> MobileNetV1(width=0.5).scaled(1024), zoo.create(MobileNetV1(width=0.25), 0, (32, 32, 3)).output.shape
+        (512, (None, 256))
+    """
 
     width: float = setting(1.0, "width multiplier, alpha in the paper")
     head_conv: bool = setting(False, 'timm\'s "h": a 1x1 convolution of 1024 channels or more before the pooling')
     groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("width", self.width, "MobileNet v1")
         widths = [self.scaled(channels) for _, _, channels in STAGES]
         check_spatial_groups(self.groups, (self.scaled(STEM), *widths), f"MobileNet v1 of width {self.width:g}")
@@ -55,7 +67,7 @@ VARIANTS = {
 }
 
 
-def build(config: MobileNetV1, images, small_stem: bool = False) -> list:
+def build(config: MobileNetV1, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import conv_norm, mobilenet_v1_block
 
@@ -72,7 +84,7 @@ def build(config: MobileNetV1, images, small_stem: bool = False) -> list:
     return features
 
 
-def head(config: MobileNetV1, features):
+def head(config: MobileNetV1, features: Tensor) -> Tensor:
     """Vector (B, 1024 * width) that the classifier sees, from the last feature map."""
     from blocks import conv_norm, global_average
 

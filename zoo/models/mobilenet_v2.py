@@ -9,6 +9,7 @@ from functools import partial
 from zoo.checks import check_positive, check_share, check_spatial_groups, grouped_name, round_channels
 from zoo.models.description import Citation, setting
 from zoo.models.inverted_residual_table import Block, Row, inverted_residual, trunk, unroll
+from zoo.typing import Tensor
 
 SUMMARY = "MobileNet v2: inverted residuals with linear bottlenecks."
 PAPERS = (
@@ -36,7 +37,18 @@ CLASSIFIER = "classifier"
 
 @dataclass(frozen=True)
 class MobileNetV2:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Sandler et al. 2018, MobileNetV2: Inverted Residuals and Linear Bottlenecks, table 2, arXiv:1801.04381.
+
+    Example:
+        >>> from zoo.models.mobilenet_v2 import MobileNetV2
+        >>> MobileNetV2(width=1.4).stem, MobileNetV2(width=1.4).head, len(MobileNetV2().blocks)
+        (48, 1792, 17)
+    """
 
     width: float = setting(1.0, "width multiplier, alpha in the paper")
     depth_multiplier: float = setting(1.0, "of the blocks in the middle stages, rounded up")
@@ -44,7 +56,7 @@ class MobileNetV2:
     groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
     drop_path: float = setting(0.0, "stochastic depth: of n blocks, block i has i / n of it, as in timm's builder")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("width", self.width, "MobileNet v2")
         check_share("drop_path", self.drop_path, "MobileNet v2")
         check_positive("depth_multiplier", self.depth_multiplier, "MobileNet v2")
@@ -68,7 +80,7 @@ class MobileNetV2:
     @property
     def blocks(self) -> list[Block]:
         """Every block, scaled."""
-        stages = []
+        stages: list[list[Row]] = []
         for t, channels, n, strides in STAGES:
             fixed = self.fixed_stem and len(stages) in (0, len(STAGES) - 1)
             blocks = n if fixed else math.ceil(n * self.depth_multiplier)
@@ -91,7 +103,7 @@ VARIANTS = {
 }
 
 
-def build(config: MobileNetV2, images, small_stem: bool = False) -> list:
+def build(config: MobileNetV2, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import conv_norm
 
@@ -99,7 +111,7 @@ def build(config: MobileNetV2, images, small_stem: bool = False) -> list:
     return trunk(x, config.blocks, config.drop_path, partial(inverted_residual, groups=config.groups))
 
 
-def head(config: MobileNetV2, features):
+def head(config: MobileNetV2, features: Tensor) -> Tensor:
     """Vector (B, 1280) that the classifier sees, from the last feature map."""
     from blocks import conv_norm, global_average
 

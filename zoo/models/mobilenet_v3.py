@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, grouped_name, round_channels
 from zoo.models.description import Citation, setting
 from zoo.models.inverted_residual_table import Block, Row, trunk, unroll
+from zoo.typing import Tensor
 
 SUMMARY = "MobileNet v3: inverted residuals with squeeze-and-excitation and h-swish, found by search."
 PAPERS = (Citation("Howard et al.", 2019, "Searching for MobileNetV3", where="tables 1 and 2", arxiv="1905.02244"),)
@@ -52,7 +54,22 @@ def deepened(rows: Sequence[Row], multiplier: float) -> list[Row]:
 
 @dataclass(frozen=True)
 class MobileNetV3:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Howard et al. 2019, Searching for MobileNetV3, tables 1 and 2, arXiv:1905.02244.
+
+    Example:
+        >>> from zoo.models.mobilenet_v3 import MobileNetV3
+        >>> MobileNetV3("small", width=0.75).name
+        'mobilenetv3_small_075'
+        >>> MobileNetV3("tiny")
+        Traceback (most recent call last):
+            ...
+        ValueError: size='tiny' is not allowed for MobileNet v3: known are large, small.
+    """
 
     size: str = setting("large", '"large" or "small", the two searched networks')
     width: float = setting(1.0, "width multiplier")
@@ -60,12 +77,12 @@ class MobileNetV3:
     groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
     drop_path: float = setting(0.0, "stochastic depth: of n blocks, block i has i / n of it, as in timm's builder")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_name("size", self.size, SIZES, "MobileNet v3")
         check_share("drop_path", self.drop_path, "MobileNet v3")
         check_positive("width", self.width, "MobileNet v3")
         check_positive("depth_multiplier", self.depth_multiplier, "MobileNet v3")
-        widths = {block.expanded for block in self.blocks if block.row.kernel > 1}
+        widths = {block.expanded for block in self.blocks if block.row.kernel != 1}
         check_spatial_groups(self.groups, widths, f"MobileNet v3 {self.size} of width {self.width:g}")
 
     @property
@@ -97,7 +114,7 @@ VARIANTS = {
 }
 
 
-def build(config: MobileNetV3, images, small_stem: bool = False) -> list:
+def build(config: MobileNetV3, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import conv_norm
 
@@ -105,7 +122,7 @@ def build(config: MobileNetV3, images, small_stem: bool = False) -> list:
     return trunk(x, config.blocks, config.drop_path, partial(_block, groups=config.groups))
 
 
-def _block(x, block: Block, *, groups: int | None, drop_path: float):
+def _block(x: Tensor, block: Block, *, groups: int | None, drop_path: float) -> Tensor:
     """The block that one line of the tables describes."""
     from blocks import conv_norm, mobilenet_v1_block, mobilenet_v3_block
     from blocks.layers.dotted_names import Scope
@@ -113,7 +130,7 @@ def _block(x, block: Block, *, groups: int | None, drop_path: float):
     row = block.row
     if row.kernel == 1:
         return conv_norm(x, block.channels, act=row.act, **Scope(block.name).names("conv", "bn1"))
-    shared = {
+    shared: dict[str, Any] = {
         "kernel_size": row.kernel,
         "act": row.act,
         "squeeze": round_channels(block.expanded * row.squeeze) if row.squeeze else 0,
@@ -125,7 +142,7 @@ def _block(x, block: Block, *, groups: int | None, drop_path: float):
     return mobilenet_v3_block(x, block.channels, block.expanded, block.strides, groups, **shared)
 
 
-def head(config: MobileNetV3, features):
+def head(config: MobileNetV3, features: Tensor) -> Tensor:
     """Vector (B, 1280 or 1024) that the classifier sees, from the last feature map."""
     from blocks import convolution, global_average
     from blocks.composites import activation, flatten

@@ -3,11 +3,14 @@ the pooling, and so do the narrow networks, which keep the stem, and those that 
 (aa).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, grouped_name, round_channels
 from zoo.models.description import Citation, setting
 from zoo.models.inverted_residual_table import trunk
+from zoo.typing import Tensor
 
 SUMMARY = "MobileNet v4: inverted residuals in which each of two spatial convolutions may be left out."
 PAPERS = (
@@ -55,6 +58,9 @@ class Universal:
     channels: int  # of the output
 
 
+Row: TypeAlias = Conv | Fused | Universal
+
+
 def repeat(count: int, row: Universal) -> tuple[Universal, ...]:
     """`count` blocks, of which the first alone has the strides."""
     return (row,) + (count - 1) * (replace(row, strides=1),)
@@ -95,7 +101,11 @@ LARGE = (
     ),
     (Conv(1, 1, 960),),
 )
-SIZES = {"small": (SMALL, 32), "medium": (MEDIUM, 32), "large": (LARGE, 24)}  # stages, channels of the stem
+SIZES: dict[str, tuple[Sequence[Sequence[Row]], int]] = {
+    "small": (SMALL, 32),
+    "medium": (MEDIUM, 32),
+    "large": (LARGE, 24),
+}  # stages, channels of the stem
 
 
 @dataclass(frozen=True)
@@ -103,7 +113,7 @@ class Block:
     """One block, in numbers of channels."""
 
     name: str
-    row: Conv | Fused | Universal
+    row: Row
     inputs: int
     expanded: int
     channels: int
@@ -115,7 +125,18 @@ class Block:
 
 @dataclass(frozen=True)
 class MobileNetV4:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Qin et al. 2024, the tables of its appendix, arXiv:2404.10518.
+
+    Example:
+        >>> from zoo.models.mobilenet_v4 import MobileNetV4
+        >>> MobileNetV4("medium", antialias=True).name, MobileNetV4("small").stem
+        ('mobilenetv4_conv_aa_medium', 32)
+    """
 
     size: str = setting("small", '"small", "medium" or "large", the paper\'s MNv4-Conv-S, M and L')
     width: float = setting(1.0, "width multiplier; below 1 the stem keeps its channels")
@@ -125,7 +146,7 @@ class MobileNetV4:
     )
     drop_path: float = setting(0.0, "stochastic depth: of n blocks, block i has i / n of it, as in timm's builder")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_name("size", self.size, SIZES, "MobileNet v4")
         check_share("drop_path", self.drop_path, "MobileNet v4")
         check_positive("width", self.width, "MobileNet v4")
@@ -154,9 +175,9 @@ class MobileNetV4:
     @property
     def spatial_widths(self) -> set[int]:
         """Channels of the spatial convolutions that are depthwise in the paper."""
-        universal = [block for block in self.blocks if isinstance(block.row, Universal)]
-        starts = {block.inputs for block in universal if block.row.start}
-        return starts | {block.expanded for block in universal if block.row.middle}
+        universal = [(block, block.row) for block in self.blocks if isinstance(block.row, Universal)]
+        starts = {block.inputs for block, row in universal if row.start}
+        return starts | {block.expanded for block, row in universal if row.middle}
 
     def with_groups(self, groups: int) -> "MobileNetV4":
         return replace(self, groups=groups)
@@ -173,17 +194,17 @@ VARIANTS = {
 }
 
 
-def build(config: MobileNetV4, images, small_stem: bool = False) -> list:
+def build(config: MobileNetV4, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import conv_norm, fused_inverted_bottleneck, universal_inverted_bottleneck
     from blocks.layers.dotted_names import Scope
 
-    def make(x, block, drop_path):
+    def make(x: Tensor, block: Block, drop_path: float) -> Tensor:
         row = block.row
         if isinstance(row, Conv):
             names = Scope(block.name).names("conv", "bn1")
             return conv_norm(x, block.channels, row.kernel, row.strides, act=ACT, **names)
-        shared = {"act": ACT, "antialias": config.antialias, "drop_path": drop_path, "name": block.name}
+        shared: dict[str, Any] = {"act": ACT, "antialias": config.antialias, "drop_path": drop_path, "name": block.name}
         if isinstance(row, Fused):
             return fused_inverted_bottleneck(x, block.channels, block.expanded, row.strides, **shared)
         return universal_inverted_bottleneck(
@@ -201,7 +222,7 @@ def build(config: MobileNetV4, images, small_stem: bool = False) -> list:
     return trunk(x, config.blocks, config.drop_path, make)
 
 
-def head(config: MobileNetV4, features):
+def head(config: MobileNetV4, features: Tensor) -> Tensor:
     """Vector (B, 1280) that the classifier sees, from the last feature map."""
     from blocks import conv_norm, global_average
     from blocks.composites import flatten

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from zoo.checks import check_name, check_share, check_spatial_groups, grouped_name, round_channels
 from zoo.models.description import Citation, setting
+from zoo.typing import Tensor
 
 SUMMARY = "MobileOne: depthwise and pointwise convolutions, each trained as a sum of branches."
 PAPERS = (Citation("Vasu et al.", 2023, "MobileOne: An Improved One Millisecond Mobile Backbone", arxiv="2206.04040"),)
@@ -25,14 +26,25 @@ SQUEEZE = 1 / 16  # of a block's channels
 
 @dataclass(frozen=True)
 class MobileOne:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Vasu et al. 2023, MobileOne: An Improved One Millisecond Mobile Backbone, arXiv:2206.04040.
+
+    Example:
+        >>> from zoo.models.mobileone import MobileOne
+        >>> MobileOne("s1").widths, MobileOne("s1", reparameterized=True).name
+        ([96, 192, 512, 1280], 'mobileone_s1')
+    """
 
     size: str = setting("s0", "letter and number in the paper: s0 is MobileOne-S0")
     groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
     reparameterized: bool = setting(False, "the plain form for inference: one convolution a block, no normalisation")
     drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_name("size", self.size, SIZES, "MobileOne")
         check_share("drop_path", self.drop_path, "MobileOne")
         inputs = [self.stem, *self.widths[:-1]]
@@ -64,7 +76,7 @@ VARIANTS = {
 }
 
 
-def build(config: MobileOne, images, small_stem: bool = False) -> list:
+def build(config: MobileOne, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import mobileone_block
 
@@ -98,7 +110,7 @@ def build(config: MobileOne, images, small_stem: bool = False) -> list:
     return features
 
 
-def head(config: MobileOne, features):
+def head(config: MobileOne, features: Tensor) -> Tensor:
     """Vector (B, 1024 to 2048) that the classifier sees, from the last feature map."""
     from blocks import global_average
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from zoo.checks import check_positive, check_share, regrouped
 from zoo.models.description import Citation, meaning, setting
+from zoo.typing import Tensor
 
 SUMMARY = "RegNet: networks whose widths follow a quantised line, from a population of grouped bottlenecks."
 PAPERS = (
@@ -50,6 +51,17 @@ class RegNet:
 
     All stages have the same group width g. `groups` gives them all the same number of groups instead: the widths stay,
     rounded to multiples of `groups`, and the group width grows with them.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Radosavovic et al. 2020, section 3.3 and tables of its appendix, arXiv:2003.13678.
+
+    Example:
+        >>> from zoo.models.regnet import RegNet
+        >>> config = RegNet("regnetx_mine", d=13, w_0=24, w_a=36.44, w_m=2.49, g=8)
+        >>> config.quantised, config.with_groups(4).widths
+        ({24: 1, 56: 1, 152: 4, 368: 7}, [24, 56, 152, 368])
     """
 
     name: str = field(metadata=meaning("the reference's"))
@@ -66,7 +78,7 @@ class RegNet:
     )
     drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for symbol, value in (("d", self.d), ("w_0", self.w_0), ("w_a", self.w_a), ("g", self.g)):
             check_positive(symbol, value, "RegNet")
         if self.w_0 % QUANTUM:
@@ -98,7 +110,7 @@ class RegNet:
     @property
     def quantised(self) -> dict[int, int]:
         """Width of each stage -> its blocks: equations 2 to 4 of the paper."""
-        depths = {}
+        depths: dict[int, int] = {}
         for block in range(self.d):
             exponent = round(math.log((self.w_0 + self.w_a * block) / self.w_0) / math.log(self.w_m))
             width = round(self.w_0 * self.w_m**exponent / QUANTUM) * QUANTUM
@@ -160,7 +172,7 @@ VARIANTS = {
 }
 
 
-def build(config: RegNet, images, small_stem: bool = False) -> list:
+def build(config: RegNet, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import conv_norm, regnet_block
 
@@ -183,7 +195,7 @@ def build(config: RegNet, images, small_stem: bool = False) -> list:
     return features
 
 
-def head(config: RegNet, features):
+def head(config: RegNet, features: Tensor) -> Tensor:
     """Vector (B, width of the last stage) that the classifier sees, from the last feature map."""
     from blocks import global_average
 

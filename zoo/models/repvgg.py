@@ -3,9 +3,11 @@ leaves.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from zoo.checks import check_groups, check_name, check_share
 from zoo.models.description import Citation, setting
+from zoo.typing import Tensor
 
 SUMMARY = "RepVGG: plain 3x3 convolutions that are trained as sums of three branches."
 PAPERS = (Citation("Ding et al.", 2021, "RepVGG: Making VGG-style ConvNets Great Again", arxiv="2101.03697"),)
@@ -28,14 +30,25 @@ SQUEEZE = 16  # channels of a block over those of its squeeze-and-excitation
 
 @dataclass(frozen=True)
 class RepVGG:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Ding et al. 2021, RepVGG: Making VGG-style ConvNets Great Again, arXiv:2101.03697.
+
+    Example:
+        >>> from zoo.models.repvgg import RepVGG
+        >>> RepVGG("b1", groups=4).name, RepVGG("b1").widths
+        ('repvgg_b1g4', [128, 256, 512, 2048])
+    """
 
     size: str = setting("a0", "letter and number in the paper: a0 is RepVGG-A0")
     groups: int = setting(1, "of every second block of a stage, g in the paper")
     reparameterized: bool = setting(False, "the plain form for inference: one convolution a block, no normalisation")
     drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_name("size", self.size, SIZES, "RepVGG")
         check_share("drop_path", self.drop_path, "RepVGG")
         grouped = [width for depth, width in zip(self.depths, self.widths, strict=True) if depth > 1]
@@ -80,12 +93,12 @@ VARIANTS = {
 }
 
 
-def build(config: RepVGG, images, small_stem: bool = False) -> list:
+def build(config: RepVGG, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16."""
     from blocks import repvgg_block
 
     strides = 1 if small_stem else 2
-    shared = {"squeeze": config.squeezed(config.stem), "reparameterized": config.reparameterized}
+    shared: dict[str, Any] = {"squeeze": config.squeezed(config.stem), "reparameterized": config.reparameterized}
     x = repvgg_block(images, config.stem, strides, name="stem", **shared)
     features, total, done = [x], sum(config.depths), 0
     for stage, (depth, channels) in enumerate(zip(config.depths, config.widths, strict=True)):
@@ -105,7 +118,7 @@ def build(config: RepVGG, images, small_stem: bool = False) -> list:
     return features
 
 
-def head(config: RepVGG, features):
+def head(config: RepVGG, features: Tensor) -> Tensor:
     """Vector (B, 1280 to 2560) that the classifier sees, from the last feature map."""
     from blocks import global_average
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive
 from zoo.models.description import Citation, setting
-from zoo.models.residual import EXPANSION, RESNET_WIDTH, SAME_SIZE, block_weights, check_common, equal_width
+from zoo.models.residual import EXPANSION, RESNET_WIDTH, SAME_SIZE, GroupWidth, block_weights, check_common, equal_width
+from zoo.typing import Tensor
 
 SUMMARY = (
     "Res2Net: bottlenecks whose 3x3 convolution is a hierarchy of `scale` smaller ones; Res2NeXt groups each of them."
@@ -19,10 +20,20 @@ NEXT_GROUPS, NEXT_WIDTH = 8, 4  # of its Res2NeXt-50
 
 
 @dataclass(frozen=True)
-class Res2Net:
+class Res2Net(GroupWidth):
     """What makes one network of this family.
 
     `width_per_group` left at None keeps the size of the paper's Res2Net-50, whatever the groups and the scale.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Gao et al. 2019, Res2Net: A New Multi-scale Backbone Architecture, arXiv:1904.01169.
+
+    Example:
+        >>> from zoo.models.res2net import Res2Net
+        >>> Res2Net(depth=50, scale=8).name, Res2Net(depth=50, scale=8).width_per_group
+        ('res2net50_14w_8s', 14)
     """
 
     depth: int = setting(50, "layers, as ResNet's paper counts them")
@@ -34,13 +45,13 @@ class Res2Net:
     version: str = setting("b", 'stem and shortcuts: "b" ResNet\'s, "d" those of Bag of Tricks')
     drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_common(self.depth, DEPTHS, self.groups, self.version, VERSIONS, self.drop_path, "Res2Net")
         check_positive("scale", self.scale, "Res2Net")
         if self.width_per_group is None:
             width = equal_width(self.groups, block_weights(1, WIDTH, SCALE, SCALE - 1), self.scale, self.convolutions)
             object.__setattr__(self, "width_per_group", width)
-        check_positive("width_per_group", self.width_per_group, "Res2Net")
+        check_positive("width_per_group", self.group_width, "Res2Net")
 
     @property
     def convolutions(self) -> int:
@@ -59,7 +70,7 @@ class Res2Net:
 
     def with_groups(self, groups: int) -> "Res2Net":
         """This network with another cardinality and, as nearly as can be, the same size."""
-        weights = block_weights(self.groups, self.width_per_group, self.scale, self.convolutions)
+        weights = block_weights(self.groups, self.group_width, self.scale, self.convolutions)
         return replace(self, groups=groups, width_per_group=equal_width(groups, weights, self.scale, self.convolutions))
 
 
@@ -76,15 +87,15 @@ VARIANTS = {
 }
 
 
-def build(config: Res2Net, images, small_stem: bool = False) -> list:
+def build(config: Res2Net, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 1, 2, 4, 8."""
     from blocks import res2net_block, residual_stages, resnet_stem
 
-    def block(x, stage: int, strides: int, drop_path: float, name: str):
+    def block(x: Tensor, stage: int, strides: int, drop_path: float, name: str) -> Tensor:
         return res2net_block(
             x,
             RESNET_WIDTH * EXPANSION * 2**stage,
-            config.width_per_group * config.groups * config.scale * 2**stage,
+            config.group_width * config.groups * config.scale * 2**stage,
             config.scale,
             config.groups,
             strides,
@@ -97,7 +108,7 @@ def build(config: Res2Net, images, small_stem: bool = False) -> list:
     return [stem, *residual_stages(x, DEPTHS[config.depth], block, config.drop_path)]
 
 
-def head(config: Res2Net, features):
+def head(config: Res2Net, features: Tensor) -> Tensor:
     """Vector (B, 2048) that the classifier sees, from the last feature map."""
     from blocks import global_average
 

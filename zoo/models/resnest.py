@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive, round_channels
 from zoo.models.description import Citation, setting
-from zoo.models.residual import EXPANSION, RESNET_WIDTH, SAME_SIZE, block_weights, check_common, equal_width
+from zoo.models.residual import EXPANSION, RESNET_WIDTH, SAME_SIZE, GroupWidth, block_weights, check_common, equal_width
+from zoo.typing import Tensor
 
 SUMMARY = (
     "ResNeSt: bottlenecks that compute `radix` candidates for every channel of every group and weigh them by attention."
@@ -35,10 +36,20 @@ CLASSIFIER = "fc"
 
 
 @dataclass(frozen=True)
-class ResNeSt:
+class ResNeSt(GroupWidth):
     """What makes one network of this family.
 
     `width_per_group` left at None keeps the size of ResNet, whatever the groups: `equal_width`.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Zhang et al. 2020, ResNeSt: Split-Attention Networks, arXiv:2004.08955.
+
+    Example:
+        >>> from zoo.models.resnest import ResNeSt
+        >>> ResNeSt(depth=50, radix=4, groups=2, width_per_group=40).name
+        'resnest50d_4s2x40d'
     """
 
     depth: int = setting(50, "layers, as ResNet's paper counts them")
@@ -49,15 +60,15 @@ class ResNeSt:
     version: str = setting("d", 'stem: "d" of Bag of Tricks, "e" twice as wide')
     drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_common(self.depth, DEPTHS, self.groups, self.version, VERSIONS, self.drop_path, "ResNeSt")
         check_positive("radix", self.radix, "ResNeSt")
         if self.width_per_group is None:
             width = equal_width(self.groups, block_weights(1, RESNET_WIDTH), step=self.radix)
             object.__setattr__(self, "width_per_group", width)
-        check_positive("width_per_group", self.width_per_group, "ResNeSt")
-        if self.width_per_group % self.radix:
-            nearest = max(1, round(self.width_per_group / self.radix)) * self.radix
+        check_positive("width_per_group", self.group_width, "ResNeSt")
+        if self.group_width % self.radix:
+            nearest = max(1, round(self.group_width / self.radix)) * self.radix
             raise ValueError(
                 f"width_per_group={self.width_per_group} is not allowed for ResNeSt with radix={self.radix}, "
                 f"which must divide it: the nearest is {nearest}."
@@ -76,7 +87,7 @@ class ResNeSt:
 
     def with_groups(self, groups: int) -> "ResNeSt":
         """This network with another cardinality and, as nearly as can be, the same size."""
-        weights = block_weights(self.groups, self.width_per_group)
+        weights = block_weights(self.groups, self.group_width)
         return replace(self, groups=groups, width_per_group=equal_width(groups, weights, step=self.radix))
 
 
@@ -92,12 +103,12 @@ VARIANTS = {
 }
 
 
-def build(config: ResNeSt, images, small_stem: bool = False) -> list:
+def build(config: ResNeSt, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 1, 2, 4, 8."""
     from blocks import residual_stages, resnest_block, resnet_stem
 
-    def block(x, stage: int, strides: int, drop_path: float, name: str):
-        width = config.width_per_group * config.groups * 2**stage
+    def block(x: Tensor, stage: int, strides: int, drop_path: float, name: str) -> Tensor:
+        width = config.group_width * config.groups * 2**stage
         return resnest_block(
             x,
             RESNET_WIDTH * EXPANSION * 2**stage,
@@ -115,7 +126,7 @@ def build(config: ResNeSt, images, small_stem: bool = False) -> list:
     return [stem, *residual_stages(x, DEPTHS[config.depth], block, config.drop_path)]
 
 
-def head(config: ResNeSt, features):
+def head(config: ResNeSt, features: Tensor) -> Tensor:
     """Vector (B, 2048) that the classifier sees, from the last feature map."""
     from blocks import global_average
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from zoo.checks import check_positive, round_channels
 from zoo.models.description import Citation, setting
-from zoo.models.residual import EXPANSION, RESNET_WIDTH, SAME_SIZE, block_weights, check_common, equal_width
+from zoo.models.residual import EXPANSION, RESNET_WIDTH, SAME_SIZE, GroupWidth, block_weights, check_common, equal_width
+from zoo.typing import Tensor
 
 SUMMARY = "ResNeXt: bottlenecks whose 3x3 convolution is split into `groups` paths; ResNet is its case of one group."
 PAPERS = (
@@ -28,10 +29,25 @@ SE = 1 / 16  # squeeze_ratio of the SE networks: their reduction ratio r is 16
 
 
 @dataclass(frozen=True)
-class ResNeXt:
+class ResNeXt(GroupWidth):
     """What makes one network of this family.
 
     `width_per_group` left at None keeps the size of ResNet, whatever the groups: `equal_width`.
+
+    Raises:
+        ValueError: for settings that the family does not have, or
+            groups that would make it over twice as large as it should be.
+
+    Source: Xie et al. 2017, Aggregated Residual Transformations for Deep Neural Networks, arXiv:1611.05431.
+
+    Example:
+        >>> from zoo.models.resnext import ResNeXt
+        >>> ResNeXt(depth=50, groups=16).name
+        'resnext50_16x8d'
+        >>> ResNeXt(depth=51)
+        Traceback (most recent call last):
+            ...
+        ValueError: depth=51 is not allowed for ResNeXt: use 26, 50, 101, 152; the nearest is 50.
     """
 
     depth: int = setting(50, "layers, as the paper counts them")
@@ -45,12 +61,12 @@ class ResNeXt:
     )
     drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_common(self.depth, DEPTHS, self.groups, self.version, VERSIONS, self.drop_path, "ResNeXt")
         if self.width_per_group is None:
             width = equal_width(self.groups, block_weights(1, RESNET_WIDTH))
             object.__setattr__(self, "width_per_group", width)
-        check_positive("width_per_group", self.width_per_group, "ResNeXt")
+        check_positive("width_per_group", self.group_width, "ResNeXt")
         if not 0 <= self.squeeze_ratio <= 1:
             raise ValueError(
                 f"squeeze_ratio={self.squeeze_ratio!r} is not allowed for ResNeXt: use 0 to 1, 0.0625 say."
@@ -65,7 +81,7 @@ class ResNeXt:
 
     def with_groups(self, groups: int) -> "ResNeXt":
         """This network with another cardinality and, as nearly as can be, the same size."""
-        width = equal_width(groups, block_weights(self.groups, self.width_per_group))
+        width = equal_width(groups, block_weights(self.groups, self.group_width))
         return replace(self, groups=groups, width_per_group=width)
 
 
@@ -104,16 +120,16 @@ VARIANTS = {
 }
 
 
-def build(config: ResNeXt, images, small_stem: bool = False) -> list:
+def build(config: ResNeXt, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 1, 2, 4, 8."""
     from blocks import residual_stages, resnet_stem, resnext_block
 
-    def block(x, stage: int, strides: int, drop_path: float, name: str):
+    def block(x: Tensor, stage: int, strides: int, drop_path: float, name: str) -> Tensor:
         filters = RESNET_WIDTH * EXPANSION * 2**stage
         return resnext_block(
             x,
             filters,
-            config.width_per_group * config.groups * 2**stage,
+            config.group_width * config.groups * 2**stage,
             config.groups,
             strides,
             squeeze=round_channels(filters * config.squeeze_ratio, floor=0.0) if config.squeeze_ratio else 0,
@@ -126,7 +142,7 @@ def build(config: ResNeXt, images, small_stem: bool = False) -> list:
     return [stem, *residual_stages(x, DEPTHS[config.depth], block, config.drop_path)]
 
 
-def head(config: ResNeXt, features):
+def head(config: ResNeXt, features: Tensor) -> Tensor:
     """Vector (B, 2048) that the classifier sees, from the last feature map."""
     from blocks import global_average
 

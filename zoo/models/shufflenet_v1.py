@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from zoo.checks import check_choice, check_positive, width_name
 from zoo.models.description import Citation, setting
+from zoo.typing import Tensor
 
 SUMMARY = "ShuffleNet v1: grouped pointwise convolutions, and a channel shuffle between them."
 PAPERS = (
@@ -23,18 +24,35 @@ CLASSIFIER = "output"
 
 
 def nearest_multiple(value: int, divisor: int) -> int:
-    """The multiple of `divisor` nearest to `value`, at least one; halves go up."""
+    """The multiple of `divisor` nearest to `value`, at least one; halves go up.
+
+    Example:
+        >>> from zoo.models.shufflenet_v1 import nearest_multiple
+        >>> nearest_multiple(20, 8), nearest_multiple(3, 8)
+        (24, 8)
+    """
     return max(divisor, (2 * value + divisor) // (2 * divisor) * divisor)
 
 
 @dataclass(frozen=True)
 class ShuffleNetV1:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for other groups than 1, 2, 3, 4 or 8, or a width that is not above 0.
+
+    Source: Zhang et al. 2018, ShuffleNet: An Extremely Efficient CNN for Mobile Devices, table 1, arXiv:1707.01083.
+
+    Example:
+        >>> from zoo.models.shufflenet_v1 import ShuffleNetV1
+        >>> ShuffleNetV1(groups=8, width=0.5).channels
+        (192, 384, 768)
+    """
 
     groups: int = setting(3, "of the pointwise convolutions, g in the paper")
     width: float = setting(1.0, "width multiplier, s in the paper")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice("groups", self.groups, CHANNELS, "ShuffleNet v1")
         check_positive("width", self.width, "ShuffleNet v1")
 
@@ -81,7 +99,7 @@ VARIANTS = {
 }
 
 
-def build(config: ShuffleNetV1, images, small_stem: bool = False) -> list:
+def build(config: ShuffleNetV1, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 1, 2, 4, 8."""
     from blocks import PaddedPooling2D, conv_norm, shufflenet_v1_unit
 
@@ -112,7 +130,7 @@ def build(config: ShuffleNetV1, images, small_stem: bool = False) -> list:
     return features
 
 
-def head(config: ShuffleNetV1, features):
+def head(config: ShuffleNetV1, features: Tensor) -> Tensor:
     """Vector (B, 4 * first stage) that the classifier sees, from the last feature map."""
     from blocks import global_average
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from zoo.checks import check_groups, check_positive, round_channels
 from zoo.models.description import Citation, setting
-from zoo.models.residual import EXPANSION, RESNET_WIDTH, block_weights, check_common, equal_width
+from zoo.models.residual import EXPANSION, RESNET_WIDTH, GroupWidth, block_weights, check_common, equal_width
+from zoo.typing import Tensor
 
 SUMMARY = "SKNet: ResNeXt whose 3x3 convolution chooses between two kernels, channel by channel and image by image."
 PAPERS = (
@@ -27,10 +28,20 @@ CLASSIFIER = "fc"
 
 
 @dataclass(frozen=True)
-class SKResNeXt:
+class SKResNeXt(GroupWidth):
     """What makes one network of this family.
 
     `width_per_group` left at None keeps the size of `skresnext50_32x4d` or, with split, of ResNet, whatever the groups.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Li et al. 2019, Selective Kernel Networks, arXiv:1903.06586.
+
+    Example:
+        >>> from zoo.models.sk_resnext import SKResNeXt
+        >>> SKResNeXt(50, groups=32, width_per_group=4).name, SKResNeXt(50).reduced(256)
+        ('skresnext50_32x4d', 32)
     """
 
     depth: int = setting(50, "layers, as ResNet's paper counts them")
@@ -46,7 +57,7 @@ class SKResNeXt:
     version: str = setting("b", 'stem and shortcuts: "b" ResNet\'s, "d" those of Bag of Tricks')
     drop_path: float = setting(0.0, "stochastic depth: rate of the last block, growing linearly from 0")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         what = f"SK-ResNet-{self.depth}"
         check_common(self.depth, DEPTHS, self.groups, self.version, VERSIONS, self.drop_path, what)
         for field in ("reduction", "least"):
@@ -89,7 +100,7 @@ class SKResNeXt:
 
     def with_groups(self, groups: int) -> "SKResNeXt":
         """This network with another number of groups and, as nearly as can be, the same size."""
-        weights = block_weights(self.groups, self.width_per_group, spatial=1 if self.split else 2)
+        weights = block_weights(self.groups, self.group_width, spatial=1 if self.split else 2)
         regrouped = replace(self, groups=groups, width_per_group=None)
         return replace(regrouped, width_per_group=regrouped.equal_width(weights))
 
@@ -103,14 +114,14 @@ VARIANTS = {
 }
 
 
-def build(config: SKResNeXt, images, small_stem: bool = False) -> list:
+def build(config: SKResNeXt, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 1, 2, 4, 8."""
     from blocks import residual_stages, resnet_stem, sk_block
 
     basic = config.depth in BASIC
 
-    def block(x, stage: int, strides: int, drop_path: float, name: str):
-        width = config.width_per_group * config.groups * 2**stage
+    def block(x: Tensor, stage: int, strides: int, drop_path: float, name: str) -> Tensor:
+        width = config.group_width * config.groups * 2**stage
         return sk_block(
             x,
             RESNET_WIDTH * 2**stage * (1 if basic else EXPANSION),
@@ -128,7 +139,7 @@ def build(config: SKResNeXt, images, small_stem: bool = False) -> list:
     return [stem, *residual_stages(x, DEPTHS[config.depth], block, config.drop_path)]
 
 
-def head(config: SKResNeXt, features):
+def head(config: SKResNeXt, features: Tensor) -> Tensor:
     """Vector (B, 2048), or (B, 512) of basic blocks, that the classifier sees, from the last feature map."""
     from blocks import global_average
 

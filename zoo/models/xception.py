@@ -1,9 +1,11 @@
 """Xception, aligned. Layer names follow timm's `xception_aligned.py`, to which the preactivated variants (p) belong."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from zoo.checks import check_name, check_positive, check_share, check_spatial_groups, regrouped
 from zoo.models.description import Citation, meaning, setting
+from zoo.typing import Tensor
 
 SUMMARY = (
     "Xception, aligned: separable convolutions throughout, strided ones in place of the pooling of the first Xception."
@@ -31,7 +33,18 @@ CLASSIFIER = "head.fc"
 
 @dataclass(frozen=True)
 class Xception:
-    """What makes one network of this family."""
+    """What makes one network of this family.
+
+    Raises:
+        ValueError: for settings that the family does not have, or groups that do not divide their channels.
+
+    Source: Chollet 2017, Xception: Deep Learning with Depthwise Separable Convolutions, arXiv:1610.02357.
+
+    Example:
+        >>> from zoo.models.xception import Xception
+        >>> Xception("xception_mine", middle=2).modules[-2:]
+        [((728, 1024, 1024), 2), ((1536, 1536, 2048), 1)]
+    """
 
     name: str = field(metadata=meaning("the reference's"))
     middle: int = field(metadata=meaning("modules of the middle flow"))
@@ -41,7 +54,7 @@ class Xception:
     groups: int | None = setting(None, "of the spatial convolutions; None is depthwise, as in the paper")
     drop_path: float = setting(0.0, "stochastic depth: rate of the last module, growing linearly from 0")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_name("entry", self.entry, ENTRY, "Xception")
         check_positive("middle", self.middle, "Xception")
         check_positive("epsilon", self.epsilon, "Xception")
@@ -71,7 +84,7 @@ VARIANTS = {
 }
 
 
-def build(config: Xception, images, small_stem: bool = False) -> list:
+def build(config: Xception, images: Tensor, small_stem: bool = False) -> list[Tensor]:
     """Feature maps at strides 2, 4, 8, 16, 32 of `images` (B, H, W, C); with the small stem at 1, 2, 4, 8, 16.
 
     The last map of a resolution is the input of the convolution that halves it, within a module.
@@ -79,7 +92,7 @@ def build(config: Xception, images, small_stem: bool = False) -> list:
     from blocks import conv_norm, convolution, preactivated_xception_module, xception_module
 
     module = preactivated_xception_module if config.preactivated else xception_module
-    shared = {"act": "relu", "epsilon": config.epsilon}
+    shared: dict[str, Any] = {"act": "relu", "epsilon": config.epsilon}
     x = conv_norm(images, STEM[0], 3, 1 if small_stem else 2, name="stem.0.conv", norm_name="stem.0.bn", **shared)
     if config.preactivated:
         x = convolution(x, STEM[1], 3, name="stem.1")
@@ -103,7 +116,7 @@ def build(config: Xception, images, small_stem: bool = False) -> list:
     return [*features, x]
 
 
-def head(config: Xception, features):
+def head(config: Xception, features: Tensor) -> Tensor:
     """Vector (B, 2048) that the classifier sees, from the last feature map."""
     from blocks import global_average
     from blocks.composites import activation

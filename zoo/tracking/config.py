@@ -30,6 +30,11 @@ class TrackingConfig:
     """Where and under which name a run is tracked.
 
     Names that are None are made from the model, its groups and the data set: see `run_name` and `group_name`.
+
+    Example:
+        >>> from zoo.tracking.config import TrackingConfig
+        >>> TrackingConfig(project="cifar", tags=["baseline"]).mode
+        'auto'
     """
 
     mode: str = "auto"  # auto: online where an API key is configured, else offline
@@ -44,7 +49,15 @@ class TrackingConfig:
 
 
 def check(config: TrackingConfig) -> None:
-    """Raises ValueError, in one sentence, for the first value that W&B would not take."""
+    """Raises ValueError, in one sentence, for the first value that W&B would not take.
+
+    Example:
+        >>> from zoo.tracking.config import TrackingConfig, check
+        >>> check(TrackingConfig(mode="ofline"))
+        Traceback (most recent call last):
+            ...
+        ValueError: tracking.mode='ofline' is not one of auto, online, offline, disabled; the nearest is offline.
+    """
     if config.mode not in MODES:
         nearest = difflib.get_close_matches(str(config.mode).lower(), MODES, n=1, cutoff=0.5)
         hint = f"; the nearest is {nearest[0]}" if nearest else ""
@@ -72,6 +85,11 @@ def run_name(model: str, groups: Any, dataset: str) -> str:
 
     `groups` is a number, a word such as `depthwise`, or the sizes of uneven groups, which read `g13x4+12`
     for (13, 13, 13, 13, 12).
+
+    Example:
+        >>> from zoo.tracking.config import run_name
+        >>> run_name("resnext50", 32, "digits"), run_name("mine", (13, 13, 13, 13, 12), "digits")
+        ('resnext50-g32-digits', 'mine-g13x4+12-digits')
     """
     return _join(model, _groups_text(groups), dataset)
 
@@ -87,6 +105,11 @@ def group_name(model: str, groups: Any, dataset: str, swept: Collection[str], sw
     A single run's group is its name. Within a sweep the parts that vary are left out and the sweep's id comes
     last, so that `model` swept on digits gives `digits-2026-11-22_21-00-00`. A swept `model` takes its groups
     with it.
+
+    Example:
+        >>> from zoo.tracking.config import group_name
+        >>> group_name("resnext50", 32, "digits", swept=["groups"], sweep_id="2026-11-22_21-00-00")
+        'resnext50-digits-2026-11-22_21-00-00'
     """
     if sweep_id is None:
         return run_name(model, groups, dataset)

@@ -41,8 +41,8 @@ def evaluation_panels(evaluation: Evaluation) -> dict[str, Any]:
     if len(names) > CHART_CLASSES:
         most = evaluation.confusion.most_common(TABLE_ROWS)
         cells = [[names[true], names[predicted], images] for (true, predicted), images in most]
-        matrix = wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=cells)
-        return {f"{metrics.CONFUSION}_table": matrix, f"{metrics.PER_CLASS}_table": classes, **worst}
+        table = wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=cells)
+        return {f"{metrics.CONFUSION}_table": table, f"{metrics.PER_CLASS}_table": classes, **worst}
     pairs = list(evaluation.confusion.elements())
     matrix = wandb.plot.confusion_matrix(
         y_true=[true for true, _ in pairs],
@@ -58,7 +58,7 @@ def layer_panels(rows: Sequence[LayerCost]) -> dict[str, wandb.Table]:
     """The table of a network's layers: what `zoo.profile` adds up."""
     import wandb
 
-    columns = ["layer", "kind", "output", "groups", "parameters", "macs", "activations"]
+    columns: list[str | int] = ["layer", "kind", "output", "groups", "parameters", "macs", "activations"]
     data = [
         [
             row.layer.name,
@@ -77,7 +77,15 @@ def layer_panels(rows: Sequence[LayerCost]) -> dict[str, wandb.Table]:
 def _mistakes(mistakes: Sequence[Mistake], names: Sequence[str]) -> wandb.Table:
     import wandb
 
-    columns = ["image", "true", "predicted", "probability of predicted", "probability of true", "loss", "position"]
+    columns: list[str | int] = [
+        "image",
+        "true",
+        "predicted",
+        "probability of predicted",
+        "probability of true",
+        "loss",
+        "position",
+    ]
     data = [
         [
             wandb.Image(mistake.pixels, mode="L" if mistake.pixels.ndim == 2 else "RGB"),

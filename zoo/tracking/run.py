@@ -22,7 +22,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zoo import environment
 from zoo.metrics import EPOCH
@@ -131,12 +131,13 @@ def _start(
         "versions": environment.versions(),
     }
 
-    def init(mode: str) -> Any:
+    def init(mode: Literal["online", "offline"]) -> Any:
         run = wandb.init(
             mode=mode,
             project=config.project,
             entity=config.entity,
-            **names,
+            name=names["name"],
+            group=names["group"],
             tags=list(config.tags),
             notes=config.notes,
             config=run_config,
@@ -175,6 +176,7 @@ def _start(
     except Exception as error:
         say(f"W&B: {why}, and the run cannot be kept offline ({first_line(error)}); training goes on untracked.")
         return Tracker(None, "disabled", say)
+    assert tracker.directory is not None  # of a run that is kept
     place = shell_path(tracker.directory)
     say(f"W&B: offline, since {why}. To upload: `wandb sync {place}`; to look: `wandb leet {place}`.")
     return tracker

@@ -13,6 +13,7 @@ import re
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from typing import Any
 
 from zoo.tracking.tracker import first_line
 
@@ -65,7 +66,7 @@ def ask(server: str, key: str | None, seconds: float = ANSWER_SECONDS) -> Answer
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args, **kwargs):
+    def redirect_request(self, *args: Any, **kwargs: Any) -> urllib.request.Request | None:
         return None
 
 

@@ -86,16 +86,18 @@ class Tracker:
         """Ends the run; a line says what could not be uploaded within `timeout_seconds`."""
         if self._run is None:
             return
-        run, self._run = self._run, None
+        run, directory = self._run, self.directory
+        assert directory is not None  # of a run that is kept
+        self._run = None
         # Where a server is lost while it gets a table, the client keeps asking, whatever its own timeout.
         error = _in_time(lambda: run.finish(exit_code=exit_code), timeout_seconds + GRACE_SECONDS)
         if isinstance(error, TimeoutError):
             self._say(
                 f"W&B: the run was not uploaded whole within {timeout_seconds:g} s; upload the rest with"
-                f" `wandb sync --include-online {shell_path(self.directory)}`."
+                f" `wandb sync --include-online {shell_path(directory)}`."
             )
         elif error is not None:
-            self._say(f"W&B: the run was not closed ({first_line(error)}); its data is in {self.directory}.")
+            self._say(f"W&B: the run was not closed ({first_line(error)}); its data is in {directory}.")
             reset_service()
 
 

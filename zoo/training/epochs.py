@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 
@@ -32,17 +33,18 @@ class EpochRows(keras.callbacks.Callback):
             without validation, has been emitted.
     """
 
-    def __init__(self, batch_size: int, started: float, emit: Callable[[dict], None]):
+    def __init__(self, batch_size: int, started: float, emit: Callable[[dict[str, Any]], None]) -> None:
         super().__init__()
         self.batch_size, self.started, self.emit = batch_size, started, emit
-        self.rows: list[dict] = []
+        self.rows: list[dict[str, Any]] = []
         self.validation_seconds = math.inf  # of the last epoch that was finished
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.epoch, self.start, self.steps = epoch, time.perf_counter(), 0
         self.first_end = self.last_end = self.start
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        assert logs is not None  # Keras's `fit` gives them, here and below
         self.last_end = time.perf_counter()
         self.steps += 1
         if self.steps == 1:
@@ -55,10 +57,11 @@ class EpochRows(keras.callbacks.Callback):
                 f"The loss became {loss} in epoch {self.epoch + 1}: {REMEDIES} (it was so after step {self.steps})."
             )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        assert logs is not None
         self._add_row(epoch, logs)
 
-    def _add_row(self, epoch, logs):
+    def _add_row(self, epoch: int, logs: Mapping[str, float]) -> None:
         compiles = epoch == 0 and self.steps > 1
         seconds = self.last_end - (self.first_end if compiles else self.start)
         steps = self.steps - 1 if compiles else self.steps

@@ -7,6 +7,9 @@ a step, Python drops it; in a function that TensorFlow called back it may come o
 import os
 import sys
 import threading
+import types
+from collections.abc import Mapping
+from typing import Self
 
 import keras
 
@@ -20,24 +23,24 @@ class Interrupts(keras.callbacks.Callback):
         KeyboardInterrupt: at the end of the block at the latest, in place of whatever error came of it.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.seen: int | None = None  # the number of the first signal
-        self.replaced = {}
+        self.replaced: dict[int, signals.Handler] = {}
         self.again: threading.Timer | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.replaced = signals.handle(self._remember)
         if self.replaced:
             self.reported, sys.unraisablehook = sys.unraisablehook, self._report
         return self
 
-    def _remember(self, number, frame):
+    def _remember(self, number: int, frame: types.FrameType | None) -> None:
         self.seen = self.seen or signals.first_of(number)
         signals.leave_closed_terminal()
         raise signals.interrupt(self.seen)
 
-    def _report(self, dropped):
+    def _report(self, dropped: "sys.UnraisableHookArgs") -> None:
         if not issubclass(dropped.exc_type, KeyboardInterrupt):
             self.reported(dropped)
         elif self.seen:  # send it once more, when that finalizer is done: the first step may take a minute to trace
@@ -45,7 +48,9 @@ class Interrupts(keras.callbacks.Callback):
             self.again.daemon = True
             self.again.start()
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
+    ) -> None:
         if self.again is not None:
             self.again.cancel()
         if self.replaced:
@@ -54,15 +59,15 @@ class Interrupts(keras.callbacks.Callback):
         if self.seen and not isinstance(error, KeyboardInterrupt):
             raise signals.interrupt(self.seen) from error
 
-    def _again(self):
+    def _again(self) -> None:
         if self.seen:
             raise signals.interrupt(self.seen)
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         self._again()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         self._again()
 
-    def on_test_batch_begin(self, batch, logs=None):
+    def on_test_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         self._again()

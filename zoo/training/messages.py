@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zoo.checks import close_matches
 from zoo.errors import UserError
-from zoo.training.settings import SWEEP_FILES
+from zoo.training.settings import SWEEP_FILES, as_dict
 
 MULTIRUN = ("-m", "--multirun")
 
@@ -136,7 +136,7 @@ def _known_keys(overrides: Sequence[str], conf: Path) -> list[str]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
         cfg = compose("config", chosen)
-    return sorted({*groups, *_flatten(OmegaConf.to_container(cfg, resolve=False))})
+    return sorted({*groups, *_flatten(as_dict(cfg, resolve=False))})
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[str]:

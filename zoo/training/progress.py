@@ -3,7 +3,10 @@
 import shlex
 import sys
 import time
+import types
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Self
 
 import keras
 from rich.console import Console
@@ -21,7 +24,7 @@ class ProgressBar(keras.callbacks.Callback):
     Metrics are read from the device a few times a second and not after every step.
     """
 
-    def __init__(self, console: Console, epochs: int, steps: int, batch_size: int):
+    def __init__(self, console: Console, epochs: int, steps: int, batch_size: int) -> None:
         super().__init__()
         self.console = console
         self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
@@ -39,22 +42,25 @@ class ProgressBar(keras.callbacks.Callback):
         )
         self.task = self.progress.add_task("compiling", total=epochs * steps, figures="")
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.progress.__enter__()
         return self
 
-    def __exit__(self, *error):
-        self.progress.__exit__(*error)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
+    ) -> None:
+        self.progress.__exit__(kind, error, traceback)
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch, self.first = epoch, None
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        self.epoch = epoch
+        self.first: tuple[float, int] | None = None
         if epoch > 0:  # before, the first step compiles
             self.progress.update(self.task, description=self._label())
 
     def _label(self) -> str:
         return f"epoch {self.epoch + 1}/{self.epochs}"
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         now = time.perf_counter()
         self.first = self.first or (now, batch)  # the rate counts from here: the first step of all compiles
         if self.progress.disable or now - self.shown < REFRESH_SECONDS:
@@ -67,7 +73,7 @@ class ProgressBar(keras.callbacks.Callback):
         done = self.epoch * self.steps + batch + 1
         self.progress.update(self.task, description=self._label(), completed=done, figures=figures)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self.progress.update(self.task, description=f"validation {self.epoch + 1}/{self.epochs}")
 
 
@@ -76,7 +82,7 @@ def console() -> Console:
     return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
-def epoch_line(row: dict, epochs: int) -> str:
+def epoch_line(row: dict[str, Any], epochs: int) -> str:
     """One line on an epoch that has ended, from the row that `metrics.csv` gets."""
     loss = row[metrics.VAL_LOSS]
     return (
@@ -91,7 +97,7 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f} %"
 
 
-def closing_table(result: dict, directory: str) -> Table:
+def closing_table(result: dict[str, Any], directory: str) -> Table:
     """The figures of a run that has ended."""
     table = Table(show_header=False, title=f"{result['name']}: {result['status']}", title_justify="left")
     rows = [("validation top-1", percent(result["val_top1"]))]

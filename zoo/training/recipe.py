@@ -1,20 +1,38 @@
 """From a recipe to what Keras compiles: optimizer, schedule, loss and metrics."""
 
+from typing import Any
+
 import keras
 
 from zoo.training.optimizers import FusedAdamW, MomentumSGD
 from zoo.training.recipe_config import RecipeConfig
+from zoo.typing import Tensor
 
 NOT_DECAYED = ["bias", "gamma", "beta"]
 
 
 def policy(config: RecipeConfig) -> str:
-    """Keras's name of the precision: what the layers compute in; the weights are float32 in both."""
+    """Keras's name of the precision: what the layers compute in; the weights are float32 in both.
+
+    Example:
+        >>> from zoo.training.recipe import policy
+        >>> from zoo.training.recipe_config import RecipeConfig
+        >>> policy(RecipeConfig(precision="bfloat16"))
+        'mixed_bfloat16'
+    """
     return "mixed_bfloat16" if config.precision == "bfloat16" else "float32"
 
 
-def schedule(config: RecipeConfig, steps_per_epoch: int):
-    """Learning rate by step: linear warm-up, then a half cosine to zero (Loshchilov and Hutter 2017) or constant."""
+def schedule(config: RecipeConfig, steps_per_epoch: int) -> Any:
+    """Learning rate by step: linear warm-up, then a half cosine to zero (Loshchilov and Hutter 2017) or constant.
+
+    Example:
+        >>> from zoo.training.recipe import schedule
+        >>> from zoo.training.recipe_config import RecipeConfig
+        >>> rate = schedule(RecipeConfig(epochs=3, learning_rate=0.1, warmup_epochs=1), steps_per_epoch=10)
+        >>> [round(float(rate(step)), 3) for step in (0, 5, 10, 20, 30)]
+        [0.0, 0.05, 0.1, 0.05, 0.0]
+    """
     warmup = round(config.warmup_epochs * steps_per_epoch)
     total = config.epochs * steps_per_epoch
     if config.schedule == "constant" and not warmup:
@@ -29,7 +47,14 @@ def schedule(config: RecipeConfig, steps_per_epoch: int):
 
 
 def optimizer(config: RecipeConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer; decay is decoupled (Loshchilov and Hutter 2019) and spares vectors."""
+    """The recipe's optimizer; decay is decoupled (Loshchilov and Hutter 2019) and spares vectors.
+
+    Example:
+        >>> from zoo.training.recipe import optimizer
+        >>> from zoo.training.recipe_config import RecipeConfig
+        >>> type(optimizer(RecipeConfig(optimizer="sgd"), steps_per_epoch=10)).__name__
+        'MomentumSGD'
+    """
     rate = schedule(config, steps_per_epoch)
     shared = {"weight_decay": config.weight_decay or None, "global_clipnorm": config.clip_norm}
     if config.optimizer == "sgd":
@@ -42,7 +67,16 @@ def optimizer(config: RecipeConfig, steps_per_epoch: int) -> keras.optimizers.Op
 
 
 def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int) -> None:
-    """Make `model`, which gives raw logits, ready for `fit` with integer labels."""
+    """Make `model`, which gives raw logits, ready for `fit` with integer labels.
+
+    Example:
+        >>> from zoo.training.recipe import compile_model
+        >>> from zoo.training.recipe_config import RecipeConfig
+        >>> model = keras.Sequential([keras.Input((4,)), blocks.Dense(10)])
+        >>> compile_model(model, RecipeConfig(), steps_per_epoch=10)
+        >>> type(model.optimizer).__name__, type(model.loss).__name__
+        ('FusedAdamW', 'SmoothedCrossentropy')
+    """
     model.compile(
         optimizer=optimizer(config, steps_per_epoch),
         loss=SmoothedCrossentropy(config.label_smoothing),
@@ -59,18 +93,24 @@ class SmoothedCrossentropy(keras.losses.Loss):
     """Cross-entropy of raw logits (B, classes) with integer labels (B,), targets smoothed over all classes.
 
     Source: Szegedy et al. 2016, Rethinking the Inception Architecture, section 7, arXiv:1512.00567.
+
+    Example:
+        >>> from zoo.training.recipe import SmoothedCrossentropy
+        >>> loss = SmoothedCrossentropy(smoothing=0.1)
+        >>> round(float(loss(np.array([0]), np.zeros((1, 10), "float32"))), 4)  # the logarithm of 10
+        2.3026
     """
 
-    def __init__(self, smoothing: float = 0.0, **kwargs):
+    def __init__(self, smoothing: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.smoothing = smoothing
 
-    def call(self, labels, logits):
+    def call(self, labels: Tensor, logits: Tensor) -> Tensor:
         plain = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         if not self.smoothing:
             return plain
         uniform = -keras.ops.mean(keras.ops.log_softmax(logits, axis=-1), axis=-1)
         return (1 - self.smoothing) * plain + self.smoothing * uniform
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "smoothing": self.smoothing}

@@ -13,7 +13,13 @@ MOST = 2**31 - 1  # of what steps are counted in
 
 @dataclass
 class RecipeConfig:
-    """Everything between the data and the network that decides the training."""
+    """Everything between the data and the network that decides the training.
+
+    Example:
+        >>> from zoo.training.recipe_config import RecipeConfig
+        >>> RecipeConfig(epochs=90, optimizer="sgd", learning_rate=0.1).schedule
+        'cosine'
+    """
 
     epochs: int = 12
     batch_size: int = 64  # images of one step
@@ -30,7 +36,15 @@ class RecipeConfig:
 
 
 def check(config: RecipeConfig) -> None:
-    """Raise ValueError, in one sentence, for the first invalid value."""
+    """Raise ValueError, in one sentence, for the first invalid value.
+
+    Example:
+        >>> from zoo.training.recipe_config import RecipeConfig, check
+        >>> check(RecipeConfig(optimizer="adam"))
+        Traceback (most recent call last):
+            ...
+        ValueError: recipe.optimizer='adam' is not known: did you mean adamw?
+    """
     for key, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
         value = getattr(config, key)
         if value not in allowed:

@@ -50,7 +50,7 @@ class Record:
     When the body raises, the status becomes `interrupted` (KeyboardInterrupt) or `failed`, with the error.
     """
 
-    def __init__(self, directory: Path, start: Mapping[str, Any] | None = None, first_epoch: int = 0):
+    def __init__(self, directory: Path, start: Mapping[str, Any] | None = None, first_epoch: int = 0) -> None:
         """Writes `result.json` with status `running` and the values of `start`.
 
         Args:
@@ -131,7 +131,7 @@ class Record:
         except OSError as error:
             raise cannot_write(self.metrics_path, error) from error
 
-    def finish(self, status: str, values: Mapping[str, Any] | None = None, error: str | None = None) -> dict:
+    def finish(self, status: str, values: Mapping[str, Any] | None = None, error: str | None = None) -> dict[str, Any]:
         """Writes `result.json` for the last time: what was known before, then `values`, then `error`. Returns it.
 
         Args:
@@ -157,7 +157,7 @@ class Record:
         self._finished = True
         return result
 
-    def _write_result(self, status: str) -> dict:
+    def _write_result(self, status: str) -> dict[str, Any]:
         result = {"status": status, **_plain(self._values)}
         write_text(self.result_path, redact(json.dumps(result, indent=2, allow_nan=False)) + "\n")
         return result

@@ -9,7 +9,7 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -22,6 +22,7 @@ from zoo.tracking import config as tracking_config
 from zoo.tracking.config import TrackingConfig
 from zoo.training import recipe_config
 from zoo.training.recipe_config import RecipeConfig
+from zoo.typing import ModelConfig
 
 SMALL = 64  # pixels; below, a stem made for 224 leaves hardly any resolution to the stages
 SECTIONS = ("model", "dataset", "recipe", "tracking")
@@ -29,6 +30,7 @@ SWEEP_FILES = (
     "The files of conf/sweep/ are for W&B and no settings of a run: `wandb sweep conf/sweep/groups.yaml`, then "
     "`wandb agent` with the id that it prints; each says how to sweep without W&B, with -m."
 )
+Schema = TypeVar("Schema")
 MEANT = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 
 
@@ -54,7 +56,7 @@ class NamedModel:
 class Settings:
     """One training run, checked. `model` is a family's own dataclass."""
 
-    model: Any
+    model: ModelConfig
     dataset: DatasetConfig
     recipe: RecipeConfig
     tracking: TrackingConfig
@@ -110,7 +112,7 @@ def check(cfg: DictConfig) -> Settings:
     )
 
 
-def model_config(section: Mapping[str, Any], groups_at_root: bool = False) -> Any:
+def model_config(section: Mapping[str, Any], groups_at_root: bool = False) -> ModelConfig:
     """The family's dataclass that the `model` group describes. Raises ValueError.
 
     Args:
@@ -127,7 +129,7 @@ def model_config(section: Mapping[str, Any], groups_at_root: bool = False) -> An
     return typed(configuration, values, "model.", at_root=at_root)
 
 
-def _named(model: NamedModel) -> Any:
+def _named(model: NamedModel) -> ModelConfig:
     """The published network of that name, with what is set beside it."""
     config = registry.variant(model.variant)
     if model.groups is not None:
@@ -140,8 +142,12 @@ def _named(model: NamedModel) -> Any:
 
 
 def typed(
-    schema: type, values: Mapping[str, Any], prefix: str, also: tuple[str, ...] = (), at_root: tuple[str, ...] = ()
-) -> Any:
+    schema: type[Schema],
+    values: Mapping[str, Any],
+    prefix: str,
+    also: tuple[str, ...] = (),
+    at_root: tuple[str, ...] = (),
+) -> Schema:
     """An instance of the dataclass `schema` with `values`, converted where the types allow it; ValueError else.
 
     Args:
@@ -166,7 +172,7 @@ def typed(
             raise ValueError(
                 f"{name}={shown(value)} is not allowed: it must be {_meaning(hint)}{_nearest(hint, value)}."
             ) from None
-    return OmegaConf.to_object(node)
+    return cast(Schema, OmegaConf.to_object(node))
 
 
 def shown(value: Any) -> str:
@@ -202,12 +208,17 @@ def _same_groups(at_root: Any, of_model: Any) -> None:
         )
 
 
+def as_dict(cfg: DictConfig, resolve: bool = True) -> dict[str, Any]:
+    """`cfg` as a dictionary, whose interpolations are replaced by their values."""
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=resolve))
+
+
 def _resolve(cfg: DictConfig) -> dict[str, Any]:
-    missing = _missing(OmegaConf.to_container(cfg, resolve=False))
+    missing = _missing(as_dict(cfg, resolve=False))
     if missing:
         raise ValueError(f"{missing[0]} has no value yet: give it on the command line, {missing[0]}=VALUE.")
     try:
-        return OmegaConf.to_container(cfg, resolve=True)
+        return as_dict(cfg)
     except OmegaConfBaseException as error:
         raise ValueError(f"The configuration cannot be resolved: {str(error).splitlines()[0].rstrip('.')}.") from None
 

@@ -9,12 +9,14 @@ import os
 import signal
 import stat
 import threading
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-Handler = Callable[[int, object], None]
+Handler: TypeAlias = Callable[[int, types.FrameType | None], Any]
 
 
 @dataclass
@@ -72,7 +74,8 @@ def handle(handler: Handler) -> dict[int, Handler]:
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    replaced = {number: signal.getsignal(number) for number in STOPPING if callable(signal.getsignal(number))}
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
+    replaced = {number: own for number, own in handlers.items() if callable(own)}
     try:
         for number in replaced:
             signal.signal(number, handler)
@@ -107,7 +110,8 @@ def deferred(doing: str) -> Iterator[Stop]:
     Raises:
         KeyboardInterrupt: after the block, if a signal arrived in it and the block did not raise.
     """
-    stop, arrived = Stop(), []
+    stop = Stop()
+    arrived: list[int] = []
 
     def remember(number: int, frame: object) -> None:
         leave_closed_terminal()

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from zoo import tensorflow_process
 from zoo.datasets.folders import ImageFolder, list_folder
@@ -12,7 +12,7 @@ from zoo.datasets.sizes import check_batch_size
 from zoo.errors import UserError
 from zoo.training.record import Record
 from zoo.training.run_directory import claimed
-from zoo.training.settings import Settings, check
+from zoo.training.settings import Settings, as_dict, check
 
 
 def checked(cfg: DictConfig) -> Settings:
@@ -43,11 +43,12 @@ def start(
         KeyboardInterrupt: the user stopped the run; the model so far has been saved.
     """
     settings = checked(cfg)
-    resolved = OmegaConf.to_container(cfg, resolve=True)
+    resolved = as_dict(cfg)
     with claimed(directory, composition):
         folder = _checked_data(settings, resolved, directory)
         tensorflow_process.prepare()
-        from zoo.training.run import Sweep, train
+        from zoo.training.facts import Sweep
+        from zoo.training.run import train
 
         return train(settings, resolved, directory, Sweep(sweep_id, swept), folder)
 

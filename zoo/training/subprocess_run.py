@@ -72,9 +72,10 @@ def start_apart(
     raise UserError(answer.get("error") or f"The process of the run in {directory} ended {_how(process.returncode)}.")
 
 
-def _wait(process: subprocess.Popen, line: str) -> KeyboardInterrupt | None:
+def _wait(process: subprocess.Popen[Any], line: str) -> KeyboardInterrupt | None:
     """Tell the process what to do, and wait for its end; what the user stopped it with, if that happened."""
     stopped = None
+    assert process.stdin is not None  # a pipe
     while True:
         try:
             if line:
@@ -111,7 +112,9 @@ def main() -> None:
     cfg = OmegaConf.create(request["config"])
     try:
         directory = Path(request["directory"])
-        outcome = {"result": start(cfg, directory, request["sweep_id"], request["swept"], request["composition"])}
+        outcome: dict[str, Any] = {
+            "result": start(cfg, directory, request["sweep_id"], request["swept"], request["composition"])
+        }
     except UserError as error:
         outcome = {"error": str(error)}
     except KeyboardInterrupt as error:

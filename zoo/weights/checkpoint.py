@@ -5,6 +5,7 @@ A file is never trusted: what it says of itself is checked, and reading it runs 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import ml_dtypes  # noqa: F401  (numpy knows "bfloat16" by name once this is imported)
 import numpy as np
@@ -19,7 +20,13 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 @dataclass(frozen=True)
 class Entry:
-    """What a file says of one tensor; `dtype` by numpy's name."""
+    """What a file says of one tensor; `dtype` by numpy's name.
+
+    Example:
+        >>> from zoo.weights.checkpoint import Entry
+        >>> Entry((64, 3, 7, 7), "bfloat16").is_float, Entry((), "uint8").is_integer
+        (True, True)
+    """
 
     shape: tuple[int, ...]
     dtype: str
@@ -44,6 +51,13 @@ class Checkpoint:
     model: the network that it says it is of.
     settings: fields of that network's configuration that it was trained with, where they are not the usual ones.
     layers: the configuration of each layer by its name, of a model that was saved whole.
+
+    Example:
+        >>> from zoo.weights.checkpoint import Checkpoint, Entry
+        >>> tensors = {"fc.weight": np.zeros((10, 512), "float32")}
+        >>> checkpoint = Checkpoint("net.pth", {"fc.weight": Entry((10, 512), "float32")}, tensors.get)
+        >>> checkpoint.classes("fc"), checkpoint.read("fc.weight").shape
+        (10, (10, 512))
     """
 
     source: str
@@ -52,7 +66,7 @@ class Checkpoint:
     of_keras: bool = False
     model: str | None = None
     settings: Mapping[str, float] = field(default_factory=dict)
-    layers: Mapping[str, Mapping] = field(default_factory=dict)
+    layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def image_shape(self) -> tuple[int | None, int | None, int] | None:
@@ -71,11 +85,25 @@ class Checkpoint:
 
 
 def creation(model: str | None, source: str) -> str:
-    """The end of a sentence that says how these weights are used, where they are of a network of the zoo."""
+    """The end of a sentence that says how these weights are used, where they are of a network of the zoo.
+
+    Example:
+        >>> from zoo.weights.checkpoint import creation
+        >>> creation("dpn68", "dpn.pth")
+        ": use zoo.create('dpn68', weights='dpn.pth')"
+        >>> creation("my_network", "mine.pth")
+        ''
+    """
     return f": use zoo.create({model!r}, weights={source!r})" if model in variants() else ""
 
 
 def damaged(source: str, why: object) -> ValueError:
-    """The error for a file that cannot be read, in one sentence."""
+    """The error for a file that cannot be read, in one sentence.
+
+    Example:
+        >>> from zoo.weights.checkpoint import damaged
+        >>> print(damaged("net.pth", "it ends after 12 bytes"))
+        net.pth cannot be read as a file of weights: it ends after 12 bytes.
+    """
     lines = str(why).strip().splitlines() or [repr(why)]
     return ValueError(f"{source} cannot be read as a file of weights: {lines[0].rstrip('.')}.")

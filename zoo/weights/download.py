@@ -16,7 +16,9 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from zoo.locks import only_process
@@ -29,7 +31,17 @@ LARGEST_MEMBER = 4 << 30  # bytes that an archive may unpack to
 
 
 class DownloadError(OSError):
-    """Why a download failed, in one sentence."""
+    """Why a download failed, in one sentence.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from zoo.weights.download import DownloadError, download
+        >>> try:
+        ...     download("http://example.org/net.pth", pathlib.Path(tempfile.mkdtemp()) / "net.pth")
+        ... except DownloadError as error:
+        ...     print(error)
+        http://example.org/net.pth is not fetched: only https addresses are.
+    """
 
 
 class _TransferError(Exception):
@@ -37,7 +49,13 @@ class _TransferError(Exception):
 
 
 def cache_folder() -> Path:
-    """Where downloaded weights are kept."""
+    """Where downloaded weights are kept.
+
+    Example:
+        >>> from zoo.weights.download import cache_folder
+        >>> cache_folder().parts[-2:]
+        ('grouped-convolution-zoo', 'weights')
+    """
     root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(root) / "grouped-convolution-zoo" / "weights"
 
@@ -51,6 +69,15 @@ def download(address: str, path: Path, *, sha256: str = "", sha1: str = "") -> P
         sha256, sha1: the checksum, or its first digits; empty where there is none.
 
     Raises DownloadError.
+
+    Example:
+        >>> import hashlib, pathlib, tempfile
+        >>> from zoo.weights.download import download
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "net.pth"
+        >>> path.write_bytes(b"weights")  # a file that is there and has the checksum is not fetched again
+        7
+        >>> download("https://example.org/net.pth", path, sha256=hashlib.sha256(b"weights").hexdigest()) == path
+        True
     """
     if _there(path, sha256, sha1):  # asked without the lock too: the folder may be one that others only read
         return path
@@ -74,7 +101,19 @@ def download(address: str, path: Path, *, sha256: str = "", sha1: str = "") -> P
 
 
 def unpack(address: str, path: Path, *, sha1: str = "") -> Path:
-    """`path`, the one file of that name in the zip archive that `address` serves, checked against its SHA-1."""
+    """`path`, the one file of that name in the zip archive that `address` serves, checked against its SHA-1.
+
+    Raises DownloadError as `download` does, or where the archive does not hold the file.
+
+    Example:
+        >>> import hashlib, pathlib, tempfile
+        >>> from zoo.weights.download import unpack
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "net.pth"
+        >>> path.write_bytes(b"weights")  # unpacked before
+        7
+        >>> unpack("https://example.org/net.zip", path, sha1=hashlib.sha1(b"weights").hexdigest()) == path
+        True
+    """
     if _there(path, "", sha1):
         return path
     with _alone(path):
@@ -97,7 +136,17 @@ def unpack(address: str, path: Path, *, sha1: str = "") -> Path:
 
 
 def digest(path: Path, kind: str) -> str:
-    """The checksum of a file, in hexadecimal digits."""
+    """The checksum of a file, in hexadecimal digits.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from zoo.weights.download import digest
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "net.pth"
+        >>> path.write_bytes(b"weights")
+        7
+        >>> digest(path, "sha256")[:8]
+        '9a129038'
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, kind).hexdigest()
 
@@ -133,7 +182,7 @@ def _extract(archive: Path, name: str, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(path: Path):
+def _alone(path: Path) -> Iterator[None]:
     """Holds `path` against other processes, and turns what the disk refuses into one sentence."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -187,7 +236,7 @@ def _transfer(address: str, part: Path) -> None:
         raise _TransferError(f"{error or type(error).__name__}") from error
 
 
-def _span(response, have: int) -> tuple[int, int | None]:
+def _span(response: Any, have: int) -> tuple[int, int | None]:
     """From which byte the answer begins, and how many the file has, where the server says so."""
     length = response.headers.get("Content-Length")
     if response.status == 206:
@@ -199,7 +248,7 @@ def _span(response, have: int) -> tuple[int, int | None]:
     return 0, int(length) if length and length.isdigit() else None
 
 
-def _copy(response, part: Path, have: int, total: int | None) -> None:
+def _copy(response: Any, part: Path, have: int, total: int | None) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -222,7 +271,9 @@ def _copy(response, part: Path, have: int, total: int | None) -> None:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, request, file, code, message, headers, address):
+    def redirect_request(
+        self, request: urllib.request.Request, file: Any, code: int, message: str, headers: Any, address: str
+    ) -> urllib.request.Request | None:
         _check_scheme(request.full_url, address)
         return super().redirect_request(request, file, code, message, headers, address)
 

@@ -6,6 +6,7 @@ Layers are named after the module paths of their reference, so the names follow 
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,6 +25,13 @@ class Slot:
     """One weight of a Keras model. `axes` turn the tensor of the checkpoint into Keras's layout.
 
     Where the layer adapts its kernel by LoRA, the weight is the merged kernel, as in Keras's own files.
+
+    Example:
+        >>> from zoo.weights.layout import slots
+        >>> images = keras.Input((8, 8, 4))
+        >>> slot = slots(keras.Model(images, blocks.convolution(images, 8, 3, groups=2, name="conv")))["conv.weight"]
+        >>> slot.shape, slot.axes, slot.fits((8, 4, 3, 3))
+        ((8, 2, 3, 3), (2, 3, 1, 0), False)
     """
 
     variable: keras.Variable
@@ -78,6 +86,13 @@ def slots(model: keras.Model) -> dict[str, Slot]:
     Raises:
         ValueError: a layer's weights have no counterpart there, as those of `keras.layers.Conv2D` in the same model,
             or are quantised.
+
+    Example:
+        >>> from zoo.weights.layout import slots
+        >>> images = keras.Input((8, 8, 4))
+        >>> model = keras.Model(images, blocks.conv_norm(images, 8, 3, name="conv", norm_name="bn"))
+        >>> {name: slot.shape for name, slot in slots(model).items() if name.endswith("weight")}
+        {'conv.weight': (8, 4, 3, 3), 'bn.weight': (8,)}
     """
     slots_by_name = {}
     for layer in model.layers:
@@ -96,6 +111,13 @@ def keras_slots(model: keras.Model) -> dict[str, Slot]:
     """Every weight of `model` as Keras's own files know it: the layer's name, a dot, the weight's number there.
 
     Raises ValueError where a layer's weights are quantised.
+
+    Example:
+        >>> from zoo.weights.layout import keras_slots
+        >>> images = keras.Input((8, 8, 4))
+        >>> model = keras.Model(images, blocks.convolution(images, 8, name="conv"))
+        >>> {name: slot.shape for name, slot in keras_slots(model).items()}
+        {'conv.0': (1, 1, 4, 8)}
     """
     return {
         f"{layer.name}.{index}": _slot(model, layer, variable, tuple(range(len(variable.shape))))
@@ -105,21 +127,43 @@ def keras_slots(model: keras.Model) -> dict[str, Slot]:
 
 
 def names_of(layer: str, names: Iterable[str]) -> set[str]:
-    """Those of `names`, the names of weights, that belong to `layer`."""
+    """Those of `names`, the names of weights, that belong to `layer`.
+
+    Example:
+        >>> from zoo.weights.layout import names_of
+        >>> names_of("fc", ["conv1.weight", "fc.weight", "fc2.weight"])
+        {'fc.weight'}
+    """
     return {name for name in names if name.rpartition(".")[0] == layer}
 
 
 def setting(model: keras.Model, name: str) -> set[float]:
-    """The values that the batch normalisations of `model` have for a setting such as "epsilon"."""
+    """The values that the batch normalisations of `model` have for a setting such as "epsilon".
+
+    Example:
+        >>> from zoo.weights.layout import setting
+        >>> images = keras.Input((8, 8, 4))
+        >>> setting(keras.Model(images, blocks.normalization(images)), "epsilon")
+        {1e-05}
+    """
     return {getattr(layer, name) for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
 
 
-def differing_layers(model: keras.Model, saved: Mapping[str, Mapping], settings: Collection[str]) -> list[str]:
+def differing_layers(
+    model: keras.Model, saved: Mapping[str, Mapping[str, Any]], settings: Collection[str]
+) -> list[str]:
     """Where layers of `model` compute something else than those of the same name that were saved, a sentence each.
 
     Args:
         saved: the configuration of each saved layer, from JSON.
         settings: the arguments that are compared.
+
+    Example:
+        >>> from zoo.weights.layout import differing_layers
+        >>> images = keras.Input((8, 8, 4))
+        >>> model = keras.Model(images, blocks.convolution(images, 8, name="conv"))
+        >>> differing_layers(model, {"conv": {"groups": 2}}, ["groups"])
+        ['conv has groups=2 in the file and 1 in the network']
     """
     sentences = []
     for layer in model.layers:
@@ -141,13 +185,13 @@ def _weights(model: keras.Model, layer: keras.Layer) -> list[keras.Variable]:
     return [each for each in layer.weights if not (is_adapted(layer) and each.name in FACTORS)]
 
 
-def _slot(model, layer, variable, axes: tuple[int, ...]) -> Slot:
+def _slot(model: keras.Model, layer: keras.layers.Layer, variable: keras.Variable, axes: tuple[int, ...]) -> Slot:
     below = layer.input.shape[-1] if isinstance(layer, ChannelSelection) else None
     adapter = layer if variable.name == "kernel" and is_adapted(layer) else None
     return Slot(variable, axes, adapter, _sees_images(model, layer, variable), below)
 
 
-def _name(layer, variable) -> str:
+def _name(layer: keras.layers.Layer, variable: keras.Variable) -> str:
     if variable.name == "kernel":
         return "weight"
     if isinstance(layer, (layers.BatchNormalization, layers.LayerNormalization)):
@@ -155,11 +199,11 @@ def _name(layer, variable) -> str:
     return variable.name
 
 
-def _is_known(layer, variable) -> bool:
+def _is_known(layer: keras.layers.Layer, variable: keras.Variable) -> bool:
     return len(variable.shape) < 2 or isinstance(layer, (*CONVOLUTIONS, layers.Dense))
 
 
-def _axes(layer, variable) -> tuple[int, ...]:
+def _axes(layer: keras.layers.Layer, variable: keras.Variable) -> tuple[int, ...]:
     rank = len(variable.shape)
     if variable.name == "kernel" and isinstance(layer, CONVOLUTIONS):
         return (*range(2, rank), 1, 0)
@@ -168,7 +212,7 @@ def _axes(layer, variable) -> tuple[int, ...]:
     return tuple(range(rank))
 
 
-def _sees_images(model, layer, variable) -> bool:
+def _sees_images(model: keras.Model, layer: keras.layers.Layer, variable: keras.Variable) -> bool:
     """Whether `variable` is the kernel of an ungrouped convolution of the images themselves."""
     if variable.name != "kernel" or not isinstance(layer, CONVOLUTIONS) or layer.groups != 1:
         return False

@@ -22,7 +22,7 @@ RGB = 3
 COMPUTING = ("strides", "dilation_rate", "padding", "groups", "activation")  # what layers do with the same weights
 
 
-def load_weights(model: keras.Model, weights: str | os.PathLike, *, use_ema: bool = True) -> None:
+def load_weights(model: keras.Model, weights: str | os.PathLike[str], *, use_ema: bool = True) -> None:
     """Fill `model`, built by `zoo.create`, with weights from a file or a tag, in place.
 
     Args:
@@ -41,13 +41,33 @@ def load_weights(model: keras.Model, weights: str | os.PathLike, *, use_ema: boo
             the weights that it had. For another number of classes or of the images' channels, give the file to
             `zoo.create`.
         ImportError: PyTorch is needed to read the file, or huggingface_hub to fetch it, and is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/lcnet.weights.h5"
+        >>> trained, model = (zoo.create("lcnet_035", 10, (32, 32, 3)) for _ in range(2))
+        >>> trained.save_weights(path)
+        >>> zoo.load_weights(model, path)
+        >>> bool(np.all(model.get_weights()[0] == trained.get_weights()[0]))
+        True
     """
     with open_weights(weights, model.name if named(model.name) else None, use_ema=use_ema) as checkpoint:
         fill(model, checkpoint)
 
 
 def check_settings(model: keras.Model, checkpoint: Checkpoint) -> None:
-    """Raise ValueError where the file is known to be of a network with other settings than `model` has."""
+    """Raise ValueError where the file is known to be of a network with other settings than `model` has.
+
+    Example:
+        >>> from zoo.weights.checkpoint import Checkpoint
+        >>> from zoo.weights.loading import check_settings
+        >>> images = keras.Input((8, 8, 4))
+        >>> model = keras.Model(images, blocks.conv_norm(images, 8), name="net")
+        >>> check_settings(model, Checkpoint("net.safetensors", {}, dict, settings={"epsilon": 1e-3}))
+        Traceback (most recent call last):
+            ...
+        ValueError: net.safetensors was trained with epsilon=0.001, and net was built with epsilon=1e-05.
+    """
     for name, value in checkpoint.settings.items():
         values = setting(model, name)
         if values and values != {value}:
@@ -59,7 +79,17 @@ def check_settings(model: keras.Model, checkpoint: Checkpoint) -> None:
 
 
 def built_otherwise(model: keras.Model, checkpoint: Checkpoint) -> str:
-    """A sentence on where `model` differs from the one that was saved, though its weights may fit; or nothing."""
+    """A sentence on where `model` differs from the one that was saved, though its weights may fit; or nothing.
+
+    Example:
+        >>> from zoo.weights.checkpoint import Checkpoint
+        >>> from zoo.weights.loading import built_otherwise
+        >>> images = keras.Input((8, 8, 4))
+        >>> model = keras.Model(images, blocks.conv_norm(images, 8, name="conv"), name="net")
+        >>> sentence = built_otherwise(model, Checkpoint("net.keras", {}, dict, layers={"conv": {"strides": [2, 2]}}))
+        >>> sentence.partition(": ")[2]
+        'conv has strides=[2, 2] in the file and [1, 1] in the network.'
+    """
     if not checkpoint.layers:
         return ""
     differences = differing_layers(model, checkpoint.layers, COMPUTING)
@@ -73,7 +103,20 @@ def built_otherwise(model: keras.Model, checkpoint: Checkpoint) -> str:
 
 
 def slots_of(model: keras.Model, checkpoint: Checkpoint) -> dict[str, Slot]:
-    """Every weight of `model` by its name in such a file."""
+    """Every weight of `model` by its name in such a file.
+
+    Raises ValueError as `zoo.weights.layout.slots` does.
+
+    Example:
+        >>> from zoo.weights.checkpoint import Checkpoint
+        >>> from zoo.weights.loading import slots_of
+        >>> images = keras.Input((8, 8, 4))
+        >>> model = keras.Model(images, blocks.convolution(images, 8, name="conv"))
+        >>> list(slots_of(model, Checkpoint("net.pth", {}, dict)))
+        ['conv.weight']
+        >>> list(slots_of(model, Checkpoint("net.keras", {}, dict, of_keras=True)))
+        ['conv.0']
+    """
     return keras_slots(model) if checkpoint.of_keras else slots(model)
 
 
@@ -84,6 +127,7 @@ def fill(
     initialized: Collection[str] = (),
     unused: Collection[str] = (),
     adapt: bool = False,
+    stacklevel: int = 3,
 ) -> None:
     """Assign the tensors of `checkpoint`; nothing is assigned before everything has been checked.
 
@@ -91,9 +135,24 @@ def fill(
         initialized: names of weights that stay as they are.
         unused: names of tensors that are not read, where they are there.
         adapt: whether kernels for RGB images may be turned into kernels for images of other channels; it warns then.
+        stacklevel: of the warnings: 3 is whoever calls the function that calls this.
 
     Raises:
         ValueError: the file does not fit, or a tensor holds infinities, NaN or numbers of channels that there are not.
+
+    Example:
+        >>> from zoo.weights.checkpoint import Checkpoint, Entry
+        >>> from zoo.weights.loading import fill
+        >>> images = keras.Input((8, 8, 4))
+        >>> model = keras.Model(images, blocks.convolution(images, 8, name="conv"), name="net")
+        >>> tensors = {"conv.weight": np.ones((8, 4, 1, 1), "float32")}
+        >>> fill(model, Checkpoint("a file", {"conv.weight": Entry((8, 4, 1, 1), "float32")}, tensors.get))
+        >>> float(np.sum(model.get_weights()[0]))
+        32.0
+        >>> fill(model, Checkpoint("a file", {}, tensors.get))
+        Traceback (most recent call last):
+            ...
+        ValueError: a file does not fit net: 1 of its weights are missing in the file: conv.weight.
     """
     check_settings(model, checkpoint)
     wanted = {name: slot for name, slot in slots_of(model, checkpoint).items() if name not in initialized}
@@ -133,18 +192,25 @@ def fill(
             values = _for_channels(values, slot.variable.shape[-2])
         slot.assign(values)
     if differences:
-        warnings.warn(differences, stacklevel=3)
+        warnings.warn(differences, stacklevel=stacklevel)
     for name in adapted:
         channels = wanted[name].variable.shape[-2]
         how = "summed over RGB" if channels == 1 else f"repeated over {channels} channels and scaled by 3/{channels}"
         warnings.warn(
-            f"{name} of {checkpoint.source} is for images of {RGB} channels: its kernels are {how}.", stacklevel=3
+            f"{name} of {checkpoint.source} is for images of {RGB} channels: its kernels are {how}.",
+            stacklevel=stacklevel,
         )
 
 
 @dataclass(frozen=True)
 class Misfits:
-    """Where a file and a network disagree, in sentences for the last two."""
+    """Where a file and a network disagree, in sentences for the last two.
+
+    Example:
+        >>> from zoo.weights.loading import Misfits
+        >>> Misfits(missing=[], left_over=["fc.bias"], misshapen=[], mistyped=[]).any
+        True
+    """
 
     missing: list[str]
     left_over: list[str]
@@ -178,7 +244,7 @@ def _values(checkpoint: Checkpoint, name: str, slot: Slot) -> np.ndarray:
         if not np.array_equal(values, stored):
             raise damaged(checkpoint.source, f"{name} has numbers too large for {values.dtype}")
         wrong = values[(values < 0) | (values >= slot.below)] if slot.below is not None else values[:0]
-        if wrong.size:
+        if slot.below is not None and wrong.size:
             raise damaged(
                 checkpoint.source, f"{name} chooses channel {wrong[0]}, and there are those from 0 to {slot.below - 1}"
             )

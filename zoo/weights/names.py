@@ -24,9 +24,12 @@ TRAINING = re.compile(r"loss|criterion|metric|accuracy|optimizer|scheduler|scale
 def plain_names(names: Iterable[str], source: str) -> dict[str, str]:
     """The names that tensors have in the network itself, each with its name in the file; counters are left out.
 
-        plain_names(["module._orig_mod.conv1.weight", "n_averaged"], "last.pth") -> {"conv1.weight": "module._orig...."}
-
     Raises ValueError where two tensors have one name.
+
+    Example:
+        >>> from zoo.weights.names import plain_names
+        >>> plain_names(["module._orig_mod.conv1.weight", "n_averaged"], "last.pth")
+        {'conv1.weight': 'module._orig_mod.conv1.weight'}
     """
     names_in_file: dict[str, str] = {}
     for name in names:
@@ -43,8 +46,10 @@ def modules(table: Mapping[str, Tensor], keys: Collection[str]) -> dict[str | No
     """The tensors of `table` by the module of a training script that they lie in, where that is called like one of
     `keys`; None has the others.
 
-        modules({"model.fc.bias": 1, "ema.module.fc.bias": 2}, ["ema"])
-        -> {None: {"model.fc.bias": 1}, "ema": {"module.fc.bias": 2}}
+    Example:
+        >>> from zoo.weights.names import modules
+        >>> modules({"model.fc.bias": 1, "ema.module.fc.bias": 2}, ["ema"])
+        {None: {'model.fc.bias': 1}, 'ema': {'module.fc.bias': 2}}
     """
     parts: dict[str | None, dict[str, Tensor]] = {}
     for name, tensor in table.items():
@@ -59,6 +64,14 @@ def modules(table: Mapping[str, Tensor], keys: Collection[str]) -> dict[str | No
 def is_beside_the_network(name: str, entry: Entry) -> bool:
     """Whether a tensor that no layer of a network wants is one number of a training script: a count, or a value of what
     is called a loss, a metric and the like. Other single values may be a layer's, as the slope of a PReLU is.
+
+    Example:
+        >>> from zoo.weights.checkpoint import Entry
+        >>> from zoo.weights.names import is_beside_the_network
+        >>> is_beside_the_network("best_acc", Entry((), "float32"))
+        True
+        >>> is_beside_the_network("act.weight", Entry((1,), "float32"))  # the slope of a PReLU
+        False
     """
     return entry.shape in ((), (1,)) and (entry.is_integer or TRAINING.search(name.lower()) is not None)
 

@@ -14,7 +14,9 @@ RUN_MODEL = "model.keras"  # in the folder of a run of train.py
 
 
 @contextlib.contextmanager
-def open_weights(source: str | os.PathLike, model: str | None = None, *, use_ema: bool = True) -> Iterator[Checkpoint]:
+def open_weights(
+    source: str | os.PathLike[str], model: str | None = None, *, use_ema: bool = True
+) -> Iterator[Checkpoint]:
     """Open a file by its path, the model of a run by its folder, or what is published under a tag such as
     "timm/resnext50_32x4d.a1h_in1k".
 
@@ -27,6 +29,16 @@ def open_weights(source: str | os.PathLike, model: str | None = None, *, use_ema
             tag, or one of another network, of which nothing is fetched.
         TypeError: `source` is neither a path nor a tag.
         ImportError: the file needs a package that is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> from zoo.weights.opening import open_weights
+        >>> images = keras.Input((8, 8, 4))
+        >>> path = tempfile.mkdtemp() + "/net.safetensors"
+        >>> zoo.save_torch(keras.Model(images, blocks.convolution(images, 8, 3, name="conv"), name="net"), path)
+        >>> with open_weights(path) as checkpoint:
+        ...     checkpoint.model, checkpoint.entries
+        ('net', {'conv.weight': Entry(shape=(8, 4, 3, 3), dtype='float32')})
     """
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(f"weights={source!r} is neither the path of a file nor a tag: give one of them, as a string.")
@@ -45,7 +57,16 @@ def open_weights(source: str | os.PathLike, model: str | None = None, *, use_ema
 
 
 def check_network(wanted: str | None, model: str | None, source: str) -> None:
-    """Raise ValueError where the weights are of another network: shapes do not tell all of them apart."""
+    """Raise ValueError where the weights are of another network: shapes do not tell all of them apart.
+
+    Example:
+        >>> from zoo.weights.opening import check_network
+        >>> check_network("resnet50", "resnet50", "resnet.pth")
+        >>> check_network("resnet50", "dpn68", "dpn.pth")
+        Traceback (most recent call last):
+            ...
+        ValueError: dpn.pth has weights of dpn68, and resnet50 is wanted: use zoo.create('dpn68', weights='dpn.pth').
+    """
     if wanted is not None and model not in (None, wanted):
         raise ValueError(f"{source} has weights of {model}, and {wanted} is wanted{creation(model, source)}.")
 

@@ -23,7 +23,16 @@ SOURCES = ("timm", "torchvision", "pytorchcv")
 
 @dataclass(frozen=True)
 class Published:
-    """One published checkpoint. Sizes are in pixels, accuracies in percent; None is what its publisher does not say."""
+    """One published checkpoint. Sizes are in pixels, accuracies in percent; None is what its publisher does not say.
+
+    Source: the files of timm, torchvision and pytorchcv that describe their weights.
+
+    Example:
+        >>> from zoo.weights.published import resolve
+        >>> published = resolve("torchvision/shufflenet_v2_x1_0.IMAGENET1K_V1")
+        >>> published.source, published.input_size, published.top1
+        ('torchvision', 224, 69.362)
+    """
 
     tag: str
     model: str  # the network of the zoo that it fits
@@ -76,13 +85,25 @@ def _all() -> dict[str, Published]:
 
 
 def tags(model: str | None = None) -> list[str]:
-    """Every tag, or those of one network; the best published accuracy comes first."""
+    """Every tag, or those of one network; the best published accuracy comes first.
+
+    Example:
+        >>> from zoo.weights.published import tags
+        >>> tags("shufflenet_v2_x1_0")
+        ['torchvision/shufflenet_v2_x1_0.IMAGENET1K_V1']
+    """
     known = [each for each in _all().values() if model in (None, each.model)]
     return [each.tag for each in sorted(known, key=lambda each: (-(each.top1 or 0), each.tag))]
 
 
 def resolve(tag: str) -> Published:
-    """The checkpoint of a tag. Raises ValueError, with the nearest tags, for an unknown one."""
+    """The checkpoint of a tag. Raises ValueError, with the nearest tags, for an unknown one.
+
+    Example:
+        >>> from zoo.weights.published import resolve
+        >>> resolve("timm/dpn68.mx_in1k").model
+        'dpn68'
+    """
     known = _all()
     if tag in known:
         return known[tag]
@@ -111,6 +132,21 @@ def fetch(published: Published) -> Path:
     Raises:
         DownloadError: the download failed, or the file is not the published one.
         ImportError: huggingface_hub is needed and not installed.
+
+    Example:
+        >>> import hashlib, os, pathlib, tempfile
+        >>> from unittest import mock
+        >>> from zoo.weights.published import Published, fetch
+        >>> cache = pathlib.Path(tempfile.mkdtemp())
+        >>> file = cache / "grouped-convolution-zoo" / "weights" / "torchvision" / "net.pth"  # fetched before
+        >>> file.parent.mkdir(parents=True)
+        >>> file.write_bytes(b"weights")
+        7
+        >>> settings = {"file": "net.pth", "sha256": hashlib.sha256(b"weights").hexdigest()}
+        >>> published = Published("torchvision/net", "net", "https://example.org/net.pth", **settings)
+        >>> with mock.patch.dict(os.environ, XDG_CACHE_HOME=str(cache)):
+        ...     fetch(published) == file
+        True
     """
     if published.source == "timm":
         return _from_hub(published)

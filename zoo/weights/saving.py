@@ -16,7 +16,7 @@ from zoo.weights.layout import names_of, setting, slots
 CONVOLUTIONAL_CLASSIFIERS = ("dpn",)
 
 
-def save_torch(model: keras.Model, path: str | os.PathLike) -> None:
+def save_torch(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Write the weights of `model` as `.safetensors`, with the names and layouts that its reference has.
 
     `timm.create_model(name, checkpoint_path=path)` loads the file, and so does `zoo.create(name, weights=path)`.
@@ -27,6 +27,14 @@ def save_torch(model: keras.Model, path: str | os.PathLike) -> None:
     Raises:
         ValueError: `path` does not end in .safetensors, or a weight has no counterpart in PyTorch, as quantised ones
             have none.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/lcnet.safetensors"
+        >>> model = zoo.create("lcnet_035", 10, (32, 32, 3))
+        >>> zoo.save_torch(model, path)
+        >>> zoo.create(weights=path, input_shape=(32, 32, 3)).output.shape
+        (None, 10)
     """
     from safetensors.numpy import save_file
 
@@ -67,5 +75,6 @@ def _unusual_settings(model: keras.Model) -> dict[str, float]:
 def _convolutional_classifier(name: str) -> str | None:
     """The name of the last layer where the reference of this network has a 1x1 convolution there."""
     config = named(name)
-    ends_so = config is not None and family_key(config) in CONVOLUTIONAL_CLASSIFIERS
-    return family_of(config).CLASSIFIER if ends_so else None
+    if config is None or family_key(config) not in CONVOLUTIONAL_CLASSIFIERS:
+        return None
+    return family_of(config).CLASSIFIER

@@ -1,7 +1,7 @@
 // Spatial convolution of one group, as matrix products.
 //
-// What an output sees of one row of the inputs lies in one piece there, and that of its right neighbour a stride
-// further on. So a tile of neighbouring outputs sums up one stretch for each row of the kernel, read in place from
+// What an output reads of one row of the inputs is contiguous there, and what its right neighbour reads begins a stride
+// further on. So a tile of neighbouring outputs sums up one segment for each row of the kernel, read in place from
 // rows that were copied as floats with the padding's zeros beside them.
 #include <algorithm>
 #include <vector>
@@ -11,30 +11,30 @@
 namespace blocks {
 namespace {
 
-constexpr int64_t kCopied = 1 << 15;  // floats of input rows that a piece has at most, or one row's window
-constexpr int kPositions = 128;       // whose gradients stay in the first-level cache
+constexpr int64_t kMaxCopied = 1 << 15;  // floats of a block's input rows, or of one row's window
+constexpr int kPositions = 128;  // whose gradients stay in the first-level cache
 
-const Parallel kAlone = {1, [](int64_t tasks, const std::function<void(int64_t)>& run) {
-                           for (int64_t task = 0; task < tasks; ++task) run(task);
-                         }};
+const Parallel kOneThread = {1, [](int64_t tasks, const std::function<void(int64_t)>& run) {
+                               for (int64_t task = 0; task < tasks; ++task) run(task);
+                             }};
 
-// Images are taken in pieces of a few rows of outputs.
-struct Pieces {
-  int wide, depth;    // floats of a row of the kernel, and of all of it, for one output
-  int64_t row, step;  // floats of a copied row, and from what one output sees of it to what the next does
-  int each, rows;     // pieces of an image, and output rows of a piece
+// Images are divided into blocks of a few rows of outputs.
+struct RowBlocks {
+  int row_depth, depth;  // floats of a row of the kernel, and of all of it, for one output
+  int64_t row, step;  // floats of a copied row, and from what one output reads of it to what the next does
+  int per_image, rows;  // blocks of an image, and output rows of a block
   int64_t count;
 
-  Pieces(const Spatial& s, int threads)
-      : wide(s.kernel_width * s.inputs),
-        depth(s.kernel_height * wide),
-        row(int64_t((s.out_width - 1) * s.stride_width + s.kernel_width) * s.inputs),
-        step(int64_t(s.stride_width) * s.inputs) {
-    const int64_t fit = (kCopied / row - s.kernel_height) / s.stride_height + 1;
+  RowBlocks(const Spatial& s, int threads)
+      : row_depth(s.kernel_width * s.in_channels_per_group),
+        depth(s.kernel_height * row_depth),
+        row(int64_t((s.out_width - 1) * s.stride_width + s.kernel_width) * s.in_channels_per_group),
+        step(int64_t(s.stride_width) * s.in_channels_per_group) {
+    const int64_t fit = (kMaxCopied / row - s.kernel_height) / s.stride_height + 1;
     const int64_t share = std::max<int64_t>(1, s.batch * s.out_height / (threads * 4));
     rows = int(std::max<int64_t>(1, std::min({fit, share, int64_t(s.out_height)})));
-    each = (s.out_height + rows - 1) / rows;
-    count = s.batch * each;
+    per_image = (s.out_height + rows - 1) / rows;
+    count = s.batch * per_image;
   }
 };
 
@@ -43,57 +43,134 @@ template <class From, class To>
 void copy(const From* from, int64_t count, To* to) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) store(to + i, load(from + i));
-  if (i < count) store_some(to + i, load_some(from + i, int(count - i)), int(count - i));
+  if (i < count) store_tail(to + i, load_tail(from + i, int(count - i)), int(count - i));
 }
 
-// One piece, its input rows copied into the calling thread's memory.
-struct Piece {
+// One block, its input rows copied into the calling thread's memory.
+struct RowBlock {
   const Spatial& s;
-  const Pieces& pieces;
+  const RowBlocks& blocks;
   int64_t image;
-  int top, bottom;    // rows of outputs
-  int lowest, above;  // rows of inputs that they meet: from `lowest` to before `above`
+  int top, bottom;  // rows of outputs
+  int first_row, end_row;  // rows of inputs that they read
   float* copied;
 
-  static int64_t floats(const Spatial& s, const Pieces& p) {
-    return ((p.rows - 1) * int64_t(s.stride_height) + s.kernel_height) * p.row;
+  static int64_t floats(const Spatial& s, const RowBlocks& blocks) {
+    return ((blocks.rows - 1) * int64_t(s.stride_height) + s.kernel_height) * blocks.row;
   }
 
   template <class T>
-  Piece(const Spatial& s_, const Pieces& p, const T* x, int64_t number, float* to)
-      : s(s_), pieces(p), image(number / p.each), top(int(number % p.each) * p.rows), copied(to) {
-    bottom = std::min(top + p.rows, s.out_height);
-    lowest = std::min(s.height, std::max(0, top * s.stride_height - s.top));
-    above = std::max(lowest, std::min(s.height, (bottom - 1) * s.stride_height - s.top + s.kernel_height));
-    const int64_t before = std::min(p.row, int64_t(s.left) * s.inputs);
-    const int64_t some = std::min(p.row - before, int64_t(s.width) * s.inputs);
-    for (int y = lowest; y < above; ++y, to += p.row) {
+  RowBlock(const Spatial& s_, const RowBlocks& blocks_, const T* x, int64_t number, float* to)
+      : s(s_),
+        blocks(blocks_),
+        image(number / blocks_.per_image),
+        top(int(number % blocks_.per_image) * blocks_.rows),
+        copied(to) {
+    bottom = std::min(top + blocks.rows, s.out_height);
+    first_row = std::min(s.height, std::max(0, top * s.stride_height - s.pad_top));
+    end_row = std::max(first_row, std::min(s.height, (bottom - 1) * s.stride_height - s.pad_top + s.kernel_height));
+    const int64_t before = std::min(blocks.row, int64_t(s.pad_left) * s.in_channels_per_group);
+    const int64_t inner = std::min(blocks.row - before, int64_t(s.width) * s.in_channels_per_group);
+    for (int y = first_row; y < end_row; ++y, to += blocks.row) {
       std::memset(to, 0, sizeof(float) * before);
-      copy(x + (image * s.height + y) * s.width * s.inputs, some, to + before);
-      std::memset(to + before + some, 0, sizeof(float) * (p.row - before - some));
+      copy(x + (image * s.height + y) * s.width * s.in_channels_per_group, inner, to + before);
+      std::memset(to + before + inner, 0, sizeof(float) * (blocks.row - before - inner));
     }
   }
 
-  // What output row y meets in row ky of the kernel; null where that is padding.
-  const float* met(int y, int ky) const {
-    const int at = y * s.stride_height + ky - s.top;
-    return at < lowest || at >= above ? nullptr : copied + (at - lowest) * pieces.row;
+  // What output row y reads with row ky of the kernel; null where that is padding.
+  const float* input_row(int y, int ky) const {
+    const int row = y * s.stride_height + ky - s.pad_top;
+    return row < first_row || row >= end_row ? nullptr : copied + (row - first_row) * blocks.row;
   }
 };
 
 // image += what the products hold of each pixel: those of output row `out_row`, (out_width, depth).
-void scatter(const Spatial& s, const Pieces& p, const float* products, int out_row, float* image) {
+void scatter(const Spatial& s, const RowBlocks& blocks, const float* products, int out_row, float* image) {
   for (int ky = 0; ky < s.kernel_height; ++ky) {
-    const int row = out_row * s.stride_height + ky - s.top;
+    const int row = out_row * s.stride_height + ky - s.pad_top;
     if (row < 0 || row >= s.height) continue;
     for (int c = 0; c < s.out_width; ++c) {
-      const int start = c * s.stride_width - s.left;
+      const int start = c * s.stride_width - s.pad_left;
       const int begin = std::max(0, -start), end = std::min(s.kernel_width, s.width - start);
-      const float* from = products + int64_t(c) * p.depth + ky * p.wide;
-      float* to = image + (int64_t(row) * s.width + start) * s.inputs;
-      for (int i = begin * s.inputs; i < end * s.inputs; i += kLanes) {
-        const int some = std::min(kLanes, end * s.inputs - i);
-        store_some(to + i, load_some(to + i, some) + load_some(from + i, some), some);
+      const float* from = products + int64_t(c) * blocks.depth + ky * blocks.row_depth;
+      float* to = image + (int64_t(row) * s.width + start) * s.in_channels_per_group;
+      for (int i = begin * s.in_channels_per_group; i < end * s.in_channels_per_group; i += kLanes) {
+        const int lanes = std::min(kLanes, end * s.in_channels_per_group - i);
+        store_tail(to + i, load_tail(to + i, lanes) + load_tail(from + i, lanes), lanes);
+      }
+    }
+  }
+}
+
+// The segments of a row of the kernel for output rows [top, bottom): those of their inputs that exist, and `b`, which
+// goes b_step further for each output row.
+void add_segments(const RowBlock& block, int ky, int top, int bottom, const float* b, int64_t b_step,
+                  std::vector<GemmSegment>& segments) {
+  for (int y = top; y < bottom; ++y)
+    if (const float* inputs = block.input_row(y, ky)) segments.push_back({inputs, b + (y - top) * b_step});
+}
+
+// Each output's gradients times all weights, added where the inputs are: for all strides and padding.
+template <class T>
+void input_gradient_by_scatter(const Spatial& s, const T* dy, const float* kernel, T* dx, const Parallel& parallel) {
+  const RowBlocks blocks(s, parallel.threads);
+  const int outputs = s.out_channels_per_group;
+  std::vector<float> transposed(int64_t(blocks.depth) * outputs);  // once, not at every product
+  for (int64_t k = 0; k < blocks.depth; ++k)
+    for (int64_t c = 0; c < outputs; ++c) transposed[c * blocks.depth + k] = kernel[k * outputs + c];
+  const int64_t size = int64_t(s.height) * s.width * s.in_channels_per_group, row = int64_t(s.out_width) * outputs;
+  const int rows_at_once = (kPositions + s.out_width - 1) / s.out_width;
+  parallel.run(s.batch, [&](int64_t image) {
+    float* products = scratch(0, rows_at_once * (int64_t(s.out_width) * blocks.depth + row) + size);
+    float* gradients = products + rows_at_once * int64_t(s.out_width) * blocks.depth;
+    float* sum = gradients + rows_at_once * row;
+    std::memset(sum, 0, sizeof(float) * size);
+    for (int begin = 0; begin < s.out_height; begin += rows_at_once) {
+      const int rows = std::min(rows_at_once, s.out_height - begin);
+      copy(dy + (image * s.out_height + begin) * row, rows * row, gradients);
+      pointwise<float>({int64_t(rows) * s.out_width, 1, outputs, blocks.depth}, gradients, transposed.data(), nullptr,
+                       nullptr, products, Activation::kNone, kOneThread);
+      for (int i = 0; i < rows; ++i)
+        scatter(s, blocks, products + int64_t(i) * s.out_width * blocks.depth, begin + i, sum);
+    }
+    copy(sum, size, dx + image * size);
+  });
+}
+
+// The kernel for the gradient of the inputs: turned by half a circle, inputs and outputs exchanged.
+std::vector<float> turned_kernel(const Spatial& s, const float* kernel, const Parallel& parallel) {
+  const int64_t taps = int64_t(s.kernel_height) * s.kernel_width;
+  const int64_t inputs = s.in_channels_per_group, outputs = s.out_channels_per_group;
+  std::vector<float> turned(taps * inputs * outputs);
+  parallel.run(taps, [&](int64_t tap) {
+    const float* from = kernel + (taps - 1 - tap) * inputs * outputs;
+    for (int64_t o = 0; o < outputs; ++o)
+      for (int64_t i = 0; i < inputs; ++i) turned[(tap * outputs + o) * inputs + i] = from[i * outputs + o];
+  });
+  return turned;
+}
+
+// totals (depth, width) += what output rows [top, bottom) of a block give.
+template <class T>
+void add_filter_gradient(const Spatial& s, const RowBlock& block, int top, int bottom, const T* dy, float* panel,
+                         std::vector<GemmSegment>& segments, float* totals, int64_t width) {
+  const RowBlocks& blocks = block.blocks;
+  const int outputs = s.out_channels_per_group, step = balanced_rows(blocks.row_depth);
+  const float* direct = outputs % kLanes ? nullptr : float_or_null(dy);  // else a copy of each panel
+  for (int c = 0; c < outputs; c += kTileColumns) {
+    if (!direct) pack(dy, int64_t(bottom - top) * s.out_width, outputs, outputs, 1, c, panel);
+    const float* b = direct ? direct + c : panel;
+    const int64_t b_step = direct ? outputs : kTileColumns;
+    for (int ky = 0; ky < s.kernel_height; ++ky) {
+      segments.clear();
+      add_segments(block, ky, top, bottom, b, s.out_width * b_step, segments);
+      if (segments.empty()) continue;
+      const GemmArgs args{segments.data(), int(segments.size()), s.out_width, 1, blocks.step, b_step};
+      for (int k = 0; k < blocks.row_depth; k += step) {
+        const int rows = std::min(step, blocks.row_depth - k);
+        const Tile tile = outputs - c > kLanes ? tile_of<2, true>(rows) : tile_of<1, true>(rows);
+        tile(args, k, totals + (int64_t(ky) * blocks.row_depth + k) * width + c, width);
       }
     }
   }
@@ -104,110 +181,80 @@ void scatter(const Spatial& s, const Pieces& p, const float* products, int out_r
 template <class T>
 void dense(const Spatial& s, const T* x, const float* kernel, const float* bias, const T* residual, T* y,
            Activation activation, const Parallel& parallel) {
-  const Pieces p(s, parallel.threads);
-  const int64_t panel_size = int64_t(p.depth) * kColumns;
-  const int count = panels(s.outputs);
+  const RowBlocks blocks(s, parallel.threads);
+  const Epilogue<T> epilogue{bias, residual, activation};
+  const int outputs = s.out_channels_per_group, count = num_panels(outputs);
+  const int64_t panel_size = int64_t(blocks.depth) * kTileColumns;
   float* packed = scratch(kShared, count * panel_size);
-  for (int i = 0; i < count; ++i) pack(kernel, p.depth, s.outputs, s.outputs, 1, i * kColumns, packed + i * panel_size);
-  parallel.run(p.count, [&](int64_t number) {
-    const Piece piece(s, p, x, number, scratch(0, Piece::floats(s, p)));
-    std::vector<Stretch> stretches(s.kernel_height);
+  for (int i = 0; i < count; ++i)
+    pack(kernel, blocks.depth, outputs, outputs, 1, i * kTileColumns, packed + i * panel_size);
+  parallel.run(blocks.count, [&](int64_t number) {
+    const RowBlock block(s, blocks, x, number, scratch(0, RowBlock::floats(s, blocks)));
+    std::vector<GemmSegment> segments;
     for (int i = 0; i < count; ++i)
-      for (int row = piece.top; row < piece.bottom; ++row) {
-        int some = 0;
-        for (int ky = 0; ky < s.kernel_height; ++ky)
-          if (const float* met = piece.met(row, ky))
-            stretches[some++] = {met, packed + i * panel_size + int64_t(ky) * p.wide * kColumns};
-        const int64_t start = (piece.image * s.out_height + row) * s.out_width * s.outputs;
-        rows_of_panel<T>({stretches.data(), some, p.wide, p.step, 1, kColumns},
-                         std::min(kColumns, s.outputs - i * kColumns), y + start + i * kColumns, s.outputs, s.out_width,
-                         {bias, residual ? residual + start : nullptr, s.outputs}, i * kColumns, activation);
+      for (int row = block.top; row < block.bottom; ++row) {
+        segments.clear();
+        for (int ky = 0; ky < s.kernel_height; ++ky) {
+          const float* weights = packed + i * panel_size + int64_t(ky) * blocks.row_depth * kTileColumns;
+          add_segments(block, ky, row, row + 1, weights, 0, segments);
+        }
+        const int64_t start = (block.image * s.out_height + row) * s.out_width * outputs;
+        rows_of_panel<T>({segments.data(), int(segments.size()), blocks.row_depth, blocks.step, 1, kTileColumns},
+                         std::min(kTileColumns, outputs - i * kTileColumns), y + start + i * kTileColumns, outputs,
+                         s.out_width, epilogue.shifted(start), i * kTileColumns);
       }
   });
 }
 
 template <class T>
 void dense_input_gradient(const Spatial& s, const T* dy, const float* kernel, T* dx, const Parallel& parallel) {
-  const int above = s.kernel_height - 1 - s.top, before = s.kernel_width - 1 - s.left;
+  const int pad_top = s.kernel_height - 1 - s.pad_top, pad_left = s.kernel_width - 1 - s.pad_left;
   const bool unstrided = s.stride_height == 1 && s.stride_width == 1;
-  if (unstrided && above >= 0 && before >= 0 && 2 * s.inputs >= kLanes) {  // a convolution like the forward one
-    const int64_t taps = int64_t(s.kernel_height) * s.kernel_width;
-    std::vector<float> turned(taps * s.inputs * s.outputs);
-    parallel.run(taps, [&](int64_t tap) {
-      const float* from = kernel + (taps - 1 - tap) * s.inputs * s.outputs;
-      for (int o = 0; o < s.outputs; ++o)
-        for (int i = 0; i < s.inputs; ++i)
-          turned[(tap * s.outputs + o) * s.inputs + i] = from[int64_t(i) * s.outputs + o];
-    });
-    return dense<T>({s.batch, s.out_height, s.out_width, 1, s.outputs, s.inputs, s.kernel_height, s.kernel_width, 1, 1,
-                     above, before, s.height, s.width},
-                    dy, turned.data(), nullptr, nullptr, dx, Activation::kNone, parallel);
-  }
-  const Pieces p(s, parallel.threads);
-  std::vector<float> transposed(int64_t(p.depth) * s.outputs);  // once, not at every product
-  for (int64_t k = 0; k < p.depth; ++k)
-    for (int64_t c = 0; c < s.outputs; ++c) transposed[c * p.depth + k] = kernel[k * s.outputs + c];
-  const int64_t size = int64_t(s.height) * s.width * s.inputs, row = int64_t(s.out_width) * s.outputs;
-  const int at_once = (kPositions + s.out_width - 1) / s.out_width;
-  parallel.run(s.batch, [&](int64_t image) {
-    float* products = scratch(0, at_once * (int64_t(s.out_width) * p.depth + row) + size);
-    float *room = products + at_once * int64_t(s.out_width) * p.depth, *sum = room + at_once * row;
-    std::memset(sum, 0, sizeof(float) * size);
-    for (int begin = 0; begin < s.out_height; begin += at_once) {
-      const int rows = std::min(at_once, s.out_height - begin);
-      copy(dy + (image * s.out_height + begin) * row, rows * row, room);
-      pointwise<float>({int64_t(rows) * s.out_width, 1, s.outputs, p.depth}, room, transposed.data(), nullptr, nullptr,
-                       products, Activation::kNone, kAlone);
-      for (int i = 0; i < rows; ++i) scatter(s, p, products + int64_t(i) * s.out_width * p.depth, begin + i, sum);
-    }
-    copy(sum, size, dx + image * size);
-  });
+  if (!unstrided || pad_top < 0 || pad_left < 0 || 2 * s.in_channels_per_group < kLanes)
+    return input_gradient_by_scatter(s, dy, kernel, dx, parallel);
+  const Spatial turned = {s.batch,
+                          s.out_height,
+                          s.out_width,
+                          1,
+                          s.out_channels_per_group,
+                          s.in_channels_per_group,
+                          s.kernel_height,
+                          s.kernel_width,
+                          1,
+                          1,
+                          pad_top,
+                          pad_left,
+                          s.height,
+                          s.width};
+  const std::vector<float> weights = turned_kernel(s, kernel, parallel);
+  dense<T>(turned, dy, weights.data(), nullptr, nullptr, dx, Activation::kNone, parallel);
 }
 
 template <class T>
 void dense_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_kernel, const Parallel& parallel) {
-  const Pieces p(s, parallel.threads);
-  const int64_t width = int64_t(panels(s.outputs)) * kColumns, size = p.depth * width;  // of the totals
-  const int64_t dy_row = int64_t(s.out_width) * s.outputs;
-  const int at_once = std::max(1, kPositions / s.out_width), step = even_rows(p.wide);
-  const int64_t tasks = std::max<int64_t>(1, std::min<int64_t>(parallel.threads, p.count));
+  const RowBlocks blocks(s, parallel.threads);
+  const int outputs = s.out_channels_per_group;
+  const int64_t width = int64_t(num_panels(outputs)) * kTileColumns, size = blocks.depth * width;  // of the totals
+  const int64_t dy_row = int64_t(s.out_width) * outputs;
+  const int rows_at_once = std::max(1, kPositions / s.out_width);
+  const int64_t tasks = std::max<int64_t>(1, std::min<int64_t>(parallel.threads, blocks.count));
   std::vector<float> totals(tasks * size);
   parallel.run(tasks, [&](int64_t task) {
-    float* total = totals.data() + task * size;
-    std::vector<Stretch> stretches(at_once);
-    float* panel = scratch(1, int64_t(at_once) * s.out_width * kColumns);
-    for (int64_t number = p.count * task / tasks; number < p.count * (task + 1) / tasks; ++number) {
-      const Piece piece(s, p, x, number, scratch(0, Piece::floats(s, p)));
-      for (int top = piece.top; top < piece.bottom; top += at_once) {
-        const int bottom = std::min(top + at_once, piece.bottom);
-        const T* gradients = dy + (piece.image * s.out_height + top) * dy_row;
-        const float* direct = s.outputs % kLanes ? nullptr : as_is(gradients);  // else a copy of each panel
-        for (int c = 0; c < s.outputs; c += kColumns) {
-          if (!direct) pack(gradients, int64_t(bottom - top) * s.out_width, s.outputs, s.outputs, 1, c, panel);
-          const float* from = direct ? direct + c : panel;
-          const int64_t from_row = direct ? s.outputs : kColumns;
-          for (int ky = 0; ky < s.kernel_height; ++ky) {
-            int some = 0;
-            for (int y = top; y < bottom; ++y)
-              if (const float* met = piece.met(y, ky))
-                stretches[some++] = {met, from + int64_t(y - top) * s.out_width * from_row};
-            const Sum sum{stretches.data(), some, s.out_width, 1, p.step, from_row};
-            for (int k = 0; k < p.wide && some; k += step) {
-              const int rows = std::min(step, p.wide - k);
-              (s.outputs - c > kLanes
-                   ? tile_of<2, true>
-                   : tile_of<1, true>)(rows)(sum, k, total + (int64_t(ky) * p.wide + k) * width + c, width);
-            }
-          }
-        }
-      }
+    std::vector<GemmSegment> segments;
+    float* panel = scratch(1, int64_t(rows_at_once) * s.out_width * kTileColumns);
+    for (int64_t number = blocks.count * task / tasks; number < blocks.count * (task + 1) / tasks; ++number) {
+      const RowBlock block(s, blocks, x, number, scratch(0, RowBlock::floats(s, blocks)));
+      for (int top = block.top; top < block.bottom; top += rows_at_once)
+        add_filter_gradient(s, block, top, std::min(top + rows_at_once, block.bottom),
+                            dy + (block.image * s.out_height + top) * dy_row, panel, segments,
+                            totals.data() + task * size, width);
     }
   });
-  for (int64_t k = 0; k < p.depth; ++k)
-    for (int64_t c = 0; c < s.outputs; ++c) {
+  for (int64_t k = 0; k < blocks.depth; ++k)
+    for (int64_t c = 0; c < outputs; ++c) {
       float sum = 0;
       for (int64_t task = 0; task < tasks; ++task) sum += totals[task * size + k * width + c];
-      d_kernel[k * s.outputs + c] = sum;
+      d_kernel[k * outputs + c] = sum;
     }
 }
 

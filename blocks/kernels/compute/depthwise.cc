@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "integers.h"
 #include "simd.h"
 #include "taps.h"
 
@@ -67,8 +68,8 @@ void tile(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_he
   const int count = std::min(J, end - j);
   const int64_t out_step = int64_t(line.out_step) * channels;
   out += (int64_t(line.first) + int64_t(j) * line.out_step) * channels;
-  for (int v = 0; v < vectors(channels); ++v) {
-    const int o = offset_of(v, channels);
+  for (int v = 0; v < num_vectors(channels); ++v) {
+    const int o = vector_offset(v, channels);
     // So little work that writing would have to wait for the memory.
     for (int i = 0; i < J; ++i) __builtin_prefetch(out + i * out_step + o, 1);
     const float* weights = line.weights + int64_t(v) * kernel_height * line.taps * kLanes;
@@ -77,14 +78,16 @@ void tile(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_he
 #pragma GCC unroll 8
     for (int i = 0; i < J; ++i) sums[i] = first;
     for (const auto& row : rows) {
-      const float* of_row = weights + int64_t(row.kernel_row) * line.taps * kLanes;
-      if (K) add_row<T, K ? K : 1, S, J, Edge>(row.pixels + start + o, channels, of_row, sums, valid);
-      else add_row_any<T, J>(row.pixels + start + o, channels, of_row, sums, line.taps, line.step, column, line.width);
+      const float* row_weights = weights + int64_t(row.kernel_row) * line.taps * kLanes;
+      if (K) add_row<T, K ? K : 1, S, J, Edge>(row.pixels + start + o, channels, row_weights, sums, valid);
+      else
+        add_row_any<T, J>(row.pixels + start + o, channels, row_weights, sums, line.taps, line.step, column,
+                          line.width);
     }
-    with_activation(activation, [&](auto act) {
+    with_activation(activation, [&](auto activation) {
 #pragma GCC unroll 8
       for (int i = 0; i < J; ++i)
-        if (i < count) store(out + i * out_step + o, activate<decltype(act)::value>(sums[i]));
+        if (i < count) store(out + i * out_step + o, activate<activation>(sums[i]));
     });
   }
 }
@@ -101,8 +104,8 @@ void tiles(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_h
 }
 
 template <class T, int K, int S>
-void sized(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_height, int channels, const float* bias,
-           Activation activation, T* out, int begin, int end) {
+void run_tiles(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_height, int channels,
+               const float* bias, Activation activation, T* out, int begin, int end) {
   // As few outputs as possible are computed beyond the end of the row.
   int best = 8;
   for (int width : {8, 7, 4})
@@ -118,19 +121,16 @@ using Unrolled = TapsList<Taps<1, 1>, Taps<2, 1>, Taps<3, 1>, Taps<4, 1>, Taps<5
 template <class T>
 void run(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_height, int channels, const float* bias,
          Activation activation, T* out, int begin, int end) {
-  auto go = [&](auto taps) {
+  auto run_known = [&](auto taps) {
     using Known = decltype(taps);
-    sized<T, Known::count, Known::stride>(line, rows, kernel_height, channels, bias, activation, out, begin, end);
+    run_tiles<T, Known::count, Known::stride>(line, rows, kernel_height, channels, bias, activation, out, begin, end);
   };
-  with_taps(Unrolled(), line.taps, line.step, go, [&] { go(Taps<0, 1>()); });
+  with_taps(Unrolled(), line.taps, line.step, run_known, [&] { run_known(Taps<0, 1>()); });
 }
-
-// The floor of a quotient with a positive divisor.
-int down(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
 // Copies of the weights, in the order in which the lines read them. `lines` gets its pointers.
 void pack_weights(const Depthwise& d, const float* kernel, std::vector<Line>& lines) {
-  const int count = vectors(d.channels);
+  const int count = num_vectors(d.channels);
   int64_t size = 0;
   for (const auto& line : lines) size += int64_t(count) * d.kernel_height * line.taps * kLanes;
   float* to = scratch(kShared, size);
@@ -139,28 +139,30 @@ void pack_weights(const Depthwise& d, const float* kernel, std::vector<Line>& li
     for (int v = 0; v < count; ++v)
       for (int ky = 0; ky < d.kernel_height; ++ky)
         for (int kx : line.columns) {
-          store(to, load(kernel + (int64_t(ky) * d.kernel_width + kx) * d.channels + offset_of(v, d.channels)));
+          store(to, load(kernel + (int64_t(ky) * d.kernel_width + kx) * d.channels + vector_offset(v, d.channels)));
           to += kLanes;
         }
   }
 }
 
-// Rows of the outputs, a few for each task; `meet` lists the source rows of one.
-template <class T, class Meet>
-void run_rows(const Depthwise& d, const std::vector<Line>& lines, int out_height, int64_t out_row, const float* bias,
-              Activation activation, T* out, const Parallel& parallel, Meet meet) {
+// Rows of the outputs, a few for each task; `list_source_rows` lists those that one reads.
+template <class T, class ListSourceRows>
+void convolve_rows(const Depthwise& d, const std::vector<Line>& lines, int out_height, int64_t out_row,
+                   const float* bias, Activation activation, T* out, const Parallel& parallel,
+                   ListSourceRows list_source_rows) {
   const int64_t rows = d.batch * out_height;
   const int64_t tasks = std::min<int64_t>(rows, parallel.threads * 4);
-  const int piece = lines.size() == 1 ? lines[0].count : 8;  // several lines write neighbouring pixels, in turn
+  const int columns_in_turn =
+      lines.size() == 1 ? lines[0].count : 8;  // several lines write neighbouring pixels, in turn
   parallel.run(tasks, [&](int64_t task) {
-    std::vector<SourceRow<T>> met;
+    std::vector<SourceRow<T>> source_rows;
     for (int64_t row = rows * task / tasks; row < rows * (task + 1) / tasks; ++row) {
-      met.clear();
-      meet(row / out_height, int(row % out_height), met);
-      for (int begin = 0; begin < lines[0].count; begin += piece)
+      source_rows.clear();
+      list_source_rows(row / out_height, int(row % out_height), source_rows);
+      for (int begin = 0; begin < lines[0].count; begin += columns_in_turn)
         for (const auto& line : lines)
-          run(line, met, d.kernel_height, d.channels, bias, activation, out + row * out_row, begin,
-              std::min(begin + piece, line.count));
+          run(line, source_rows, d.kernel_height, d.channels, bias, activation, out + row * out_row, begin,
+              std::min(begin + columns_in_turn, line.count));
     }
   });
 }
@@ -170,17 +172,18 @@ void run_rows(const Depthwise& d, const std::vector<Line>& lines, int out_height
 template <class T>
 void depthwise(const Depthwise& d, const T* x, const float* kernel, const float* bias, T* y, Activation activation,
                const Parallel& parallel) {
-  std::vector<Line> lines = {{d.out_width, 0, 1, d.stride_width, -d.left, d.kernel_width, d.width, nullptr, {}}};
+  std::vector<Line> lines = {{d.out_width, 0, 1, d.stride_width, -d.pad_left, d.kernel_width, d.width, nullptr, {}}};
   for (int kx = 0; kx < d.kernel_width; ++kx) lines[0].columns.push_back(kx);
   pack_weights(d, kernel, lines);
-  auto meet = [&](int64_t image, int out_y, std::vector<SourceRow<T>>& met) {
+  auto list_source_rows = [&](int64_t image, int out_y, std::vector<SourceRow<T>>& source_rows) {
     for (int ky = 0; ky < d.kernel_height; ++ky) {
-      const int in_y = out_y * d.stride_height + ky - d.top;
+      const int in_y = out_y * d.stride_height + ky - d.pad_top;
       if (in_y >= 0 && in_y < d.height)
-        met.push_back({x + (image * d.height + in_y) * d.width * int64_t(d.channels), ky});
+        source_rows.push_back({x + (image * d.height + in_y) * d.width * int64_t(d.channels), ky});
     }
   };
-  run_rows<T>(d, lines, d.out_height, d.out_width * int64_t(d.channels), bias, activation, y, parallel, meet);
+  convolve_rows<T>(d, lines, d.out_height, d.out_width * int64_t(d.channels), bias, activation, y, parallel,
+                   list_source_rows);
 }
 
 template <class T>
@@ -198,23 +201,25 @@ void depthwise_input_gradient(const Depthwise& d, const T* dy, const float* kern
                  nullptr,
                  {}};
     for (int kx = d.kernel_width - 1; kx >= 0; --kx) {
-      const int ahead = first + d.left - kx;
-      if (ahead - down(ahead, d.stride_width) * d.stride_width) continue;
-      if (line.columns.empty()) line.shift = down(ahead, d.stride_width);
+      const int dilated_column = first + d.pad_left - kx;
+      if (dilated_column - floor_div(dilated_column, d.stride_width) * d.stride_width) continue;
+      if (line.columns.empty()) line.shift = floor_div(dilated_column, d.stride_width);
       line.columns.push_back(kx);
     }
     line.taps = int(line.columns.size());
     lines.push_back(line);
   }
   pack_weights(d, kernel, lines);
-  auto meet = [&](int64_t image, int in_y, std::vector<SourceRow<T>>& met) {
+  auto list_source_rows = [&](int64_t image, int in_y, std::vector<SourceRow<T>>& source_rows) {
     for (int ky = 0; ky < d.kernel_height; ++ky) {
-      const int above = in_y + d.top - ky;
-      if (above >= 0 && above % d.stride_height == 0 && above / d.stride_height < d.out_height)
-        met.push_back({dy + (image * d.out_height + above / d.stride_height) * d.out_width * int64_t(d.channels), ky});
+      const int dilated_row = in_y + d.pad_top - ky;
+      if (dilated_row >= 0 && dilated_row % d.stride_height == 0 && dilated_row / d.stride_height < d.out_height)
+        source_rows.push_back(
+            {dy + (image * d.out_height + dilated_row / d.stride_height) * d.out_width * int64_t(d.channels), ky});
     }
   };
-  run_rows<T>(d, lines, d.height, d.width * int64_t(d.channels), nullptr, Activation::kNone, dx, parallel, meet);
+  convolve_rows<T>(d, lines, d.height, d.width * int64_t(d.channels), nullptr, Activation::kNone, dx, parallel,
+                   list_source_rows);
 }
 
 #define BLOCKS_INSTANTIATE(T)                                                                                          \

@@ -2,19 +2,16 @@
 #include <algorithm>
 #include <vector>
 
+#include "integers.h"
 #include "simd.h"
 
 namespace blocks {
 namespace {
 
-// floor and ceiling of a quotient with a positive divisor
-int down(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
-int up(int a, int b) { return -down(-a, b); }
-
-constexpr int kTogether = kLanes == 16 ? 3 : 1;  // rows of the kernel whose sums are in registers
+constexpr int kKernelRows = kLanes == 16 ? 3 : 1;  // rows of the kernel whose sums are in registers
 constexpr int kPositions = 4;                    // outputs that are summed at a time
 
-// The outputs of a row all of whose taps exist: gradients, and the inputs that R rows of the kernel meet.
+// The outputs of a row all of whose taps exist: gradients, and the inputs for R rows of the kernel.
 template <class T, int R>
 struct Inner {
   const T* gradients;
@@ -59,40 +56,40 @@ void add_inner(const Inner<T, R>& inner, Vec (&sums)[R][K]) {
   for (int i = 0; i < R * K; ++i) sums[i / K][i % K] = acc[i / K][i % K];
 }
 
-// A row of the kernel, and the row of inputs that it meets.
+// A row of the kernel, and the row of inputs that it is multiplied with.
 template <class T>
-struct Met {
+struct RowPair {
   int kernel_row;
   const T* inputs;
 };
 
 // total [kernel row][tap][vector][kLanes] += what one row of gradients and R rows of inputs give.
 template <class T, int K, int S, int R>
-void add_rows(const Depthwise& d, const Met<T>* met, const T* gradients, float* total) {
-  const int64_t channels = d.channels, between = int64_t(vectors(d.channels)) * kLanes;
-  const int first = std::min(d.out_width, std::max(0, up(d.left, d.stride_width)));
-  const int last = std::max(first, std::min(d.out_width, down(d.width - K + d.left, d.stride_width) + 1));
-  for (int v = 0; v < vectors(d.channels); ++v) {
-    const int o = offset_of(v, d.channels);
+void add_rows(const Depthwise& d, const RowPair<T>* pairs, const T* gradients, float* total) {
+  const int64_t channels = d.channels, between = int64_t(num_vectors(d.channels)) * kLanes;
+  const int first = std::min(d.out_width, std::max(0, ceil_div(d.pad_left, d.stride_width)));
+  const int last = std::max(first, std::min(d.out_width, floor_div(d.width - K + d.pad_left, d.stride_width) + 1));
+  for (int v = 0; v < num_vectors(d.channels); ++v) {
+    const int o = vector_offset(v, d.channels);
     Vec sums[R][K];
     for (int r = 0; r < R; ++r)
-      for (int t = 0; t < K; ++t) sums[r][t] = load(total + (met[r].kernel_row * K + t) * between + v * kLanes);
+      for (int t = 0; t < K; ++t) sums[r][t] = load(total + (pairs[r].kernel_row * K + t) * between + v * kLanes);
     Inner<T, R> inner = {gradients + first * channels + o, {}, channels, last - first, d.stride_width};
     for (int r = 0; r < R; ++r)
-      inner.inputs[r] = met[r].inputs + (int64_t(first) * d.stride_width - d.left) * channels + o;
+      inner.inputs[r] = pairs[r].inputs + (int64_t(first) * d.stride_width - d.pad_left) * channels + o;
     add_inner<T, K, S, R>(inner, sums);
     for (int j = 0; j < d.out_width; ++j) {
       if (j == first && first < last) j = last;  // those in between have been added
       if (j == d.out_width) break;
       const Vec gradient = load(gradients + j * channels + o);
       for (int t = 0; t < K; ++t) {
-        const int column = j * d.stride_width + t - d.left;
+        const int column = j * d.stride_width + t - d.pad_left;
         if (column < 0 || column >= d.width) continue;
-        for (int r = 0; r < R; ++r) sums[r][t] += gradient * load(met[r].inputs + column * channels + o);
+        for (int r = 0; r < R; ++r) sums[r][t] += gradient * load(pairs[r].inputs + column * channels + o);
       }
     }
     for (int r = 0; r < R; ++r)
-      for (int t = 0; t < K; ++t) store(total + (met[r].kernel_row * K + t) * between + v * kLanes, sums[r][t]);
+      for (int t = 0; t < K; ++t) store(total + (pairs[r].kernel_row * K + t) * between + v * kLanes, sums[r][t]);
   }
 }
 
@@ -100,18 +97,19 @@ void add_rows(const Depthwise& d, const Met<T>* met, const T* gradients, float* 
 template <class T, int K, int S>
 void add_all(const Depthwise& d, const T* x, const T* dy, float* total, int64_t begin, int64_t end) {
   const int64_t x_row = d.width * int64_t(d.channels), dy_row = d.out_width * int64_t(d.channels);
-  std::vector<Met<T>> met;
+  std::vector<RowPair<T>> pairs;
   for (int64_t row = begin; row < end; ++row) {
     const int64_t image = row / d.out_height;
-    const int top = int(row % d.out_height) * d.stride_height - d.top;
-    met.clear();
+    const int top = int(row % d.out_height) * d.stride_height - d.pad_top;
+    pairs.clear();
     for (int ky = 0; ky < d.kernel_height; ++ky)
-      if (top + ky >= 0 && top + ky < d.height) met.push_back({ky, x + (image * d.height + top + ky) * x_row});
+      if (top + ky >= 0 && top + ky < d.height) pairs.push_back({ky, x + (image * d.height + top + ky) * x_row});
     const T* gradients = dy + row * dy_row;
     size_t i = 0;
-    for (; i + kTogether <= met.size(); i += kTogether) add_rows<T, K, S, kTogether>(d, &met[i], gradients, total);
-    if (kTogether > 2 && i + 2 == met.size()) add_rows<T, K, S, 2>(d, &met[i], gradients, total), i += 2;
-    for (; i < met.size(); ++i) add_rows<T, K, S, 1>(d, &met[i], gradients, total);
+    for (; i + kKernelRows <= pairs.size(); i += kKernelRows)
+      add_rows<T, K, S, kKernelRows>(d, &pairs[i], gradients, total);
+    if (kKernelRows > 2 && i + 2 == pairs.size()) add_rows<T, K, S, 2>(d, &pairs[i], gradients, total), i += 2;
+    for (; i < pairs.size(); ++i) add_rows<T, K, S, 1>(d, &pairs[i], gradients, total);
   }
 }
 
@@ -144,7 +142,7 @@ void add_all(const Depthwise& d, const T* x, const T* dy, float* total, int64_t 
 template <class T>
 void depthwise_filter_gradient(const Depthwise& d, const T* x, const T* dy, float* d_kernel, const Parallel& parallel) {
   const int taps = d.kernel_height * d.kernel_width;
-  const int count = vectors(d.channels);
+  const int count = num_vectors(d.channels);
   const int64_t size = int64_t(taps) * count * kLanes;
   const int64_t rows = d.batch * d.out_height;
   const int64_t tasks = std::min<int64_t>(rows, parallel.threads * 4);
@@ -158,7 +156,7 @@ void depthwise_filter_gradient(const Depthwise& d, const T* x, const T* dy, floa
       Vec sum = {};
       for (int64_t task = 0; task < tasks; ++task)
         sum += load(parts + task * size + (int64_t(tap) * count + v) * kLanes);
-      store(d_kernel + int64_t(tap) * d.channels + offset_of(v, d.channels), sum);
+      store(d_kernel + int64_t(tap) * d.channels + vector_offset(v, d.channels), sum);
     }
   }
 }

@@ -6,32 +6,32 @@
 namespace blocks {
 namespace {
 
-constexpr int kTogether = 8;         // vectors that are summed up at a time, a row of the images after the other
-constexpr int64_t kPixels = 64;      // that are summed up before they join the rest, for the digits
+constexpr int kBlockVectors = 8;         // vectors that are summed up at a time, a row of the images after the other
+constexpr int64_t kBlockPixels = 64;      // that are summed up before they join the rest, for the digits
 
 // Calls run(image, first vector, how many) for all vectors of all images, in parallel.
 void each_block(const Gating& g, const Parallel& parallel, const std::function<void(int64_t, int, int)>& run) {
-  const int count = vectors(g.channels), blocks = (count + kTogether - 1) / kTogether;
+  const int count = num_vectors(g.channels), blocks = (count + kBlockVectors - 1) / kBlockVectors;
   parallel.run(g.batch * blocks, [&](int64_t task) {
-    const int first = int(task % blocks) * kTogether;
-    run(task / blocks, first, std::min(kTogether, count - first));
+    const int first = int(task % blocks) * kBlockVectors;
+    run(task / blocks, first, std::min(kBlockVectors, count - first));
   });
 }
 
 // The sums over an image's pixels of what term(offset of a vector among the image's entries) returns.
 template <class Term>
 void sums(const Gating& g, int first, int count, Vec* total, const Term& term) {
-  int offsets[kTogether];
+  int offsets[kBlockVectors];
   for (int v = 0; v < count; ++v) {
-    offsets[v] = offset_of(first + v, g.channels);
+    offsets[v] = vector_offset(first + v, g.channels);
     total[v] = Vec{};
   }
-  for (int64_t begin = 0; begin < g.pixels; begin += kPixels) {
-    Vec some[kTogether] = {};
-    const int64_t end = std::min(g.pixels, begin + kPixels);
+  for (int64_t begin = 0; begin < g.pixels; begin += kBlockPixels) {
+    Vec block[kBlockVectors] = {};
+    const int64_t end = std::min(g.pixels, begin + kBlockPixels);
     for (int64_t pixel = begin; pixel < end; ++pixel)
-      for (int v = 0; v < count; ++v) some[v] += term(pixel * g.channels + offsets[v], offsets[v]);
-    for (int v = 0; v < count; ++v) total[v] += some[v];
+      for (int v = 0; v < count; ++v) block[v] += term(pixel * g.channels + offsets[v], offsets[v]);
+    for (int v = 0; v < count; ++v) total[v] += block[v];
   }
 }
 
@@ -43,10 +43,10 @@ void image_means(const Gating& g, const T* x, T* means, const Parallel& parallel
   const Vec share = splat(g.pixels ? 1.0f / float(g.pixels) : std::numeric_limits<float>::quiet_NaN());
   each_block(g, parallel, [&](int64_t image, int first, int count) {
     const T* from = x + image * g.pixels * g.channels;
-    Vec total[kTogether];
+    Vec total[kBlockVectors];
     sums(g, first, count, total, [&](int64_t at, int) { return load(from + at); });
     for (int v = 0; v < count; ++v)
-      store(means + image * g.channels + offset_of(first + v, g.channels), total[v] * share);
+      store(means + image * g.channels + vector_offset(first + v, g.channels), total[v] * share);
   });
 }
 
@@ -62,7 +62,7 @@ void add_image_means_gradient(const Gating& g, const T* d_means, const T* dx, T*
       for (; channel + kLanes <= g.channels; channel += kLanes)
         store(to + channel, load(from + channel) + load(means + channel) * share);
       if (const int rest = g.channels - channel)
-        store_some(to + channel, load_some(from + channel, rest) + load_some(means + channel, rest) * share, rest);
+        store_tail(to + channel, load_tail(from + channel, rest) + load_tail(means + channel, rest) * share, rest);
     }
   });
 }
@@ -72,8 +72,8 @@ void gate(const Gating& g, const T* x, const T* gates, T* y, const Parallel& par
   const int64_t rows = g.batch * g.pixels, tasks = std::min<int64_t>(rows, parallel.threads * 4);
   parallel.run(tasks, [&](int64_t task) {
     for (int64_t row = rows * task / tasks; row < rows * (task + 1) / tasks; ++row)
-      for (int v = 0; v < vectors(g.channels); ++v) {
-        const int offset = offset_of(v, g.channels);
+      for (int v = 0; v < num_vectors(g.channels); ++v) {
+        const int offset = vector_offset(v, g.channels);
         const int64_t at = row * g.channels + offset;
         store(y + at, load(x + at) * load(gates + row / g.pixels * g.channels + offset));
       }
@@ -85,13 +85,14 @@ void gate_gradient(const Gating& g, const T* dy, const T* x, const T* gates, T* 
                    const Parallel& parallel) {
   each_block(g, parallel, [&](int64_t image, int first, int count) {
     const int64_t begin = image * g.pixels * g.channels;
-    Vec total[kTogether];
+    Vec total[kBlockVectors];
     sums(g, first, count, total, [&](int64_t at, int channel) {
       const Vec gradient = load(dy + begin + at);
       store(dx + begin + at, gradient * load(gates + image * g.channels + channel));
       return gradient * load(x + begin + at);
     });
-    for (int v = 0; v < count; ++v) store(d_gates + image * g.channels + offset_of(first + v, g.channels), total[v]);
+    for (int v = 0; v < count; ++v)
+      store(d_gates + image * g.channels + vector_offset(first + v, g.channels), total[v]);
   });
 }
 

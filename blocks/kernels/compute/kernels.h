@@ -16,7 +16,7 @@ struct bf16 {
 enum class Activation { kNone, kRelu, kRelu6, kHardSilu, kSilu };
 
 // The fewest channels that the kernels of norm.cc and depthwise.cc take: one vector of the target's.
-int fewest_channels();
+int min_channels();
 
 // Runs a function for each of `tasks` numbers, on `threads` threads.
 struct Parallel {
@@ -24,8 +24,8 @@ struct Parallel {
   std::function<void(int64_t tasks, const std::function<void(int64_t)>& run)> run;
 };
 
-// Memory of the calling thread, kept for its next use: fresh pages would cost more than the work in them. `slot`
-// tells buffers in use at once apart; kShared is the one that a thread lends to the tasks it starts.
+// Memory of the calling thread, kept for its next use: fresh pages would cost more than the work in them. Buffers in
+// use at the same time have different slots; kShared is for what the tasks that a thread starts read or write too.
 constexpr int kShared = 3;
 float* scratch(int slot, int64_t floats);
 
@@ -52,7 +52,7 @@ void norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, in
 struct Depthwise {
   int64_t batch;
   int height, width, channels;   // of the inputs
-  int kernel_height, kernel_width, stride_height, stride_width, top, left;
+  int kernel_height, kernel_width, stride_height, stride_width, pad_top, pad_left;
   int out_height, out_width;
 };
 
@@ -66,12 +66,12 @@ void depthwise_filter_gradient(const Depthwise& d, const T* x, const T* dy, floa
 
 // ---- spatial convolution in groups: spatial.cc, spatial_gradient.cc -----------------------------------------------
 
-// kernel (kh, kw, inputs, groups * outputs)
+// kernel (kh, kw, in_channels_per_group, groups * out_channels_per_group)
 struct Spatial {
   int64_t batch;
   int height, width;             // of the inputs
-  int groups, inputs, outputs;   // channels of one group
-  int kernel_height, kernel_width, stride_height, stride_width, top, left;
+  int groups, in_channels_per_group, out_channels_per_group;
+  int kernel_height, kernel_width, stride_height, stride_width, pad_top, pad_left;
   int out_height, out_width;
 };
 
@@ -95,10 +95,10 @@ void dense_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_k
 
 // ---- pointwise convolution: pointwise.cc --------------------------------------------------------------------------
 
-// x (rows, groups * inputs), kernel (inputs, groups * outputs), y (rows, groups * outputs).
+// x (rows, in_channels), kernel (in_channels_per_group, out_channels), y (rows, out_channels).
 struct Pointwise {
   int64_t rows;
-  int groups, inputs, outputs;   // channels of one group
+  int groups, in_channels_per_group, out_channels_per_group;
 };
 
 template <class T>
@@ -131,25 +131,25 @@ void gate_gradient(const Gating& g, const T* dy, const T* x, const T* gates, T* 
 
 // ---- pooling: pooling.cc ------------------------------------------------------------------------------------------
 
-constexpr int kWindowTaps = 256;  // of a window: a byte tells which
+constexpr int kMaxWindowTaps = 256;  // of a window: their index is a byte
 
 // Every window holds at least one pixel of the images.
 struct Pooling {
   int64_t batch;
   int height, width, channels;  // of the inputs
-  int window_height, window_width, stride_height, stride_width, top, left;
+  int window_height, window_width, stride_height, stride_width, pad_top, pad_left;
   int out_height, out_width;
 };
 
-// The maximum, and which tap of the window it was; what a window has at the tap that `where` says; or the average,
-// which counts what lies beside the images as zeros.
-enum class Pool { kMax, kPick, kAverage };
+// The maximum, and the index of its tap in the window; the value at that index; or the average, to which the padding
+// counts as zeros.
+enum class Pool { kMax, kGather, kAverage };
 
-// `where` (batch, out_height, out_width, channels) is written for maxima, read for picks, unused for averages.
+// `argmax` (batch, out_height, out_width, channels) is written for kMax, read for kGather, unused for kAverage.
 template <class T>
-void pool(const Pooling& p, Pool kind, const T* x, uint8_t* where, T* y, const Parallel& parallel);
+void pool(const Pooling& p, Pool kind, const T* x, uint8_t* argmax, T* y, const Parallel& parallel);
 template <class T>
-void pool_gradient(const Pooling& p, Pool kind, const T* dy, const uint8_t* where, T* dx, const Parallel& parallel);
+void pool_gradient(const Pooling& p, Pool kind, const T* dy, const uint8_t* argmax, T* dx, const Parallel& parallel);
 
 // ---- what only moves pixels and channels: shuffle.cc --------------------------------------------------------------
 
@@ -158,8 +158,8 @@ struct Sampling {
   int64_t batch;
   int height, width, stride_height, stride_width;
   int64_t pixel_bytes;
-  int out_height() const { return (height + stride_height - 1) / stride_height; }
-  int out_width() const { return (width + stride_width - 1) / stride_width; }
+  int out_height() const { return height ? (height - 1) / stride_height + 1 : 0; }
+  int out_width() const { return width ? (width - 1) / stride_width + 1 : 0; }
 };
 
 void subsample(const Sampling& s, const char* x, char* y, const Parallel& parallel);

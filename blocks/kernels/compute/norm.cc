@@ -10,19 +10,19 @@ namespace {
 constexpr int64_t kBlock = 128;  // rows summed in float before the sums go to double
 
 // Rows cut into equal tasks: enough of them that threads which others slow down don't hold up the rest.
-struct Rows {
-  int64_t tasks, size;
-  Rows(int64_t rows, int channels, const Parallel& parallel) {
-    int64_t least_rows = std::max<int64_t>(1, 16384 / channels);
-    tasks = std::max<int64_t>(1, std::min<int64_t>(parallel.threads * 4, rows / least_rows));
-    size = (rows + tasks - 1) / tasks;
+struct RowTasks {
+  int64_t count, rows;  // tasks, and rows of each
+  RowTasks(int64_t all_rows, int channels, const Parallel& parallel) {
+    const int64_t min_rows = std::max<int64_t>(1, 16384 / channels);
+    count = std::max<int64_t>(1, std::min<int64_t>(parallel.threads * 4, all_rows / min_rows));
+    rows = (all_rows + count - 1) / count;
   }
 };
 
 // Two sums over rows for each vector of channels, `terms(vector, row)` giving what is added.
 template <class Terms>
 void two_sums(int64_t begin, int64_t end, int channels, double* first, double* second, Terms terms) {
-  const int count = vectors(channels);
+  const int count = num_vectors(channels);
   float* sums = scratch(0, int64_t(count) * kLanes * 2);
   for (int64_t start = begin; start < end; start += kBlock) {
     std::memset(sums, 0, sizeof(float) * count * kLanes * 2);
@@ -49,7 +49,7 @@ void two_sums(int64_t begin, int64_t end, int channels, double* first, double* s
     for (int v = 0; v < count; ++v) {
       for (int lane = v * kLanes < channels - kLanes || channels % kLanes == 0 ? 0 : kLanes - channels % kLanes;
            lane < kLanes; ++lane) {
-        const int channel = offset_of(v, channels) + lane;
+        const int channel = vector_offset(v, channels) + lane;
         first[channel] += sums[v * 2 * kLanes + lane];
         second[channel] += sums[(v * 2 + 1) * kLanes + lane];
       }
@@ -57,17 +57,18 @@ void two_sums(int64_t begin, int64_t end, int channels, double* first, double* s
   }
 }
 
-// Runs two_sums in parallel and adds up what the tasks found.
+// Runs two_sums in parallel and adds up the sums of the tasks.
 template <class Terms>
 void all_sums(int64_t rows, int channels, const Parallel& parallel, std::vector<double>& sums, Terms terms) {
-  const Rows cut(rows, channels, parallel);
-  std::vector<double> parts(cut.tasks * 2 * channels, 0.0);
-  parallel.run(cut.tasks, [&](int64_t task) {
+  const RowTasks row_tasks(rows, channels, parallel);
+  std::vector<double> parts(row_tasks.count * 2 * channels, 0.0);
+  parallel.run(row_tasks.count, [&](int64_t task) {
     double* part = parts.data() + task * 2 * channels;
-    two_sums(task * cut.size, std::min(rows, (task + 1) * cut.size), channels, part, part + channels, terms);
+    two_sums(task * row_tasks.rows, std::min(rows, (task + 1) * row_tasks.rows), channels, part, part + channels,
+             terms);
   });
   sums.assign(2 * channels, 0.0);
-  for (int64_t task = 0; task < cut.tasks; ++task)
+  for (int64_t task = 0; task < row_tasks.count; ++task)
     for (int i = 0; i < 2 * channels; ++i) sums[i] += parts[task * 2 * channels + i];
 }
 
@@ -80,30 +81,30 @@ void moments(const T* x, int64_t rows, int channels, float* mean, float* varianc
   for (int c = 0; c < channels; ++c) shift[c] = scalar(x[c]);
   std::vector<double> sums;
   all_sums(rows, channels, parallel, sums, [&](int v, int64_t row, Vec& a, Vec& b) {
-    const int offset = offset_of(v, channels);
+    const int offset = vector_offset(v, channels);
     const Vec value = load(x + row * channels + offset) - load(shift.data() + offset);
     a += value;
     b += value * value;
   });
   for (int c = 0; c < channels; ++c) {
-    const double moved = sums[c] / rows;
-    mean[c] = float(shift[c] + moved);
-    variance[c] = float(std::max(0.0, sums[channels + c] / rows - moved * moved));
+    const double mean_difference = sums[c] / rows;
+    mean[c] = float(shift[c] + mean_difference);
+    variance[c] = float(std::max(0.0, sums[channels + c] / rows - mean_difference * mean_difference));
   }
 }
 
 template <class T>
 void affine(const T* x, const T* residual, T* y, int64_t rows, int channels, const float* scale, const float* offset,
             Activation activation, const Parallel& parallel) {
-  const Rows cut(rows, channels, parallel);
-  const int count = vectors(channels);
-  parallel.run(cut.tasks, [&](int64_t task) {
-    const int64_t end = std::min(rows, (task + 1) * cut.size);
+  const RowTasks row_tasks(rows, channels, parallel);
+  const int count = num_vectors(channels);
+  parallel.run(row_tasks.count, [&](int64_t task) {
+    const int64_t end = std::min(rows, (task + 1) * row_tasks.rows);
     with_activation(activation, [&](auto act) {
-      constexpr Activation A = decltype(act)::value;
-      for (int64_t row = task * cut.size; row < end; ++row) {
+      constexpr Activation A = act;
+      for (int64_t row = task * row_tasks.rows; row < end; ++row) {
         for (int v = 0; v < count; ++v) {
-          const int o = offset_of(v, channels);
+          const int o = vector_offset(v, channels);
           const int64_t at = row * channels + o;
           Vec z = load(x + at) * load(scale + o) + load(offset + o);
           if (residual) z += load(residual + at);
@@ -125,7 +126,7 @@ void norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, in
   }
   // The gradient before the activation: from z, computed again, or from y where z had a residual.
   auto inner = [&](auto act, int64_t at, int o, Vec value) {
-    constexpr Activation A = decltype(act)::value;
+    constexpr Activation A = act;
     const Vec gradient = load(dy + at);
     if (A == Activation::kNone) return gradient;
     return activate_gradient<A>(y ? load(y + at) : value * load(scale.data() + o) + load(offset.data() + o), gradient);
@@ -133,7 +134,7 @@ void norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, in
   std::vector<double> sums;
   with_activation(activation, [&](auto act) {
     all_sums(rows, channels, parallel, sums, [&](int v, int64_t row, Vec& a, Vec& b) {
-      const int o = offset_of(v, channels);
+      const int o = vector_offset(v, channels);
       const int64_t at = row * channels + o;
       const Vec value = load(x + at);
       const Vec g = inner(act, at, o, value);
@@ -147,14 +148,14 @@ void norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, in
     slope[c] = float(-sums[channels + c] * rstd[c] * rstd[c] / rows * scale[c]);
     level[c] = float(-sums[c] / rows * scale[c]);
   }
-  const Rows cut(rows, channels, parallel);
-  const int count = vectors(channels);
-  parallel.run(cut.tasks, [&](int64_t task) {
-    const int64_t end = std::min(rows, (task + 1) * cut.size);
+  const RowTasks row_tasks(rows, channels, parallel);
+  const int count = num_vectors(channels);
+  parallel.run(row_tasks.count, [&](int64_t task) {
+    const int64_t end = std::min(rows, (task + 1) * row_tasks.rows);
     with_activation(activation, [&](auto act) {
-      for (int64_t row = task * cut.size; row < end; ++row) {
+      for (int64_t row = task * row_tasks.rows; row < end; ++row) {
         for (int v = 0; v < count; ++v) {
-          const int o = offset_of(v, channels);
+          const int o = vector_offset(v, channels);
           const int64_t at = row * channels + o;
           const Vec value = load(x + at);
           const Vec g = inner(act, at, o, value);

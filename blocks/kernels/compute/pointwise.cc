@@ -6,99 +6,125 @@
 
 namespace blocks {
 
-int fewest_channels() { return kLanes; }
-
-float* scratch(int slot, int64_t floats) {
-  static thread_local std::vector<float> buffers[4];
-  auto& buffer = buffers[slot];
-  if (int64_t(buffer.size()) < floats + kLanes) buffer.resize(floats + kLanes);
-  const auto address = reinterpret_cast<uintptr_t>(buffer.data());
-  return reinterpret_cast<float*>((address + kLanes * 4 - 1) / (kLanes * 4) * (kLanes * 4));
-}
+int min_channels() { return kLanes; }
 
 namespace {
 
-// What a tile fetches while it sums up its rows: the rows of the next tile.
-Fetched next_rows(const float* a, int64_t a_row, int64_t rows) {
-  const int64_t tile = even_rows(rows) * a_row;
-  return Fetched(a + tile, kLine, tile * 4);
+// While a tile sums up its rows, it prefetches those of the next tile.
+TilePrefetch next_rows(const float* a, int64_t a_row, int64_t rows) {
+  const int64_t tile = balanced_rows(rows) * a_row;
+  return TilePrefetch(a + tile, kCacheLine, tile * 4);
 }
 
-// What a tile fetches where the rows are near already: its part of the next panel of weights.
-Fetched next_panel(const float* panel, int64_t depth, int64_t rows) {
-  const int64_t tiles = (rows + kRows - 1) / kRows, step = std::min<int64_t>(kLine, kColumns * 4 / tiles);
-  return Fetched(panel + depth * kColumns, step, depth * step);
+// Where the rows are near already, it prefetches its part of the next panel of weights.
+TilePrefetch next_panel(const float* panel, int64_t depth, int64_t rows) {
+  const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+  const int64_t step = std::min<int64_t>(kCacheLine, kTileColumns * 4 / tiles);
+  return TilePrefetch(panel + depth * kTileColumns, step, depth * step);
 }
+
+// One matrix (depth, columns) a group: entry (k, c) of group g's is data[g * group_stride + k * row_stride + c *
+// column_stride].
+struct Matrices {
+  const float* data;
+  int64_t group_stride, row_stride, column_stride;
+};
 
 // y (rows, groups * columns) = x (rows, groups * depth) times one matrix a group.
-// Entry (k, c) of group g's matrix is b[g * apart + k * down + c * across].
 template <class T>
-void products(int64_t rows, int groups, int depth, int columns, const T* x, const float* b, int64_t apart, int64_t down,
-              int64_t across, T* y, const float* bias, const T* residual, Activation activation,
-              const Parallel& parallel) {
-  const int64_t x_row = int64_t(groups) * depth, y_row = int64_t(groups) * columns;
-  const int count = panels(columns);
-  const int64_t panel_size = int64_t(depth) * kColumns;
-  const Epilogue<T> epilogue{bias, residual, y_row};
-  const bool ready = as_is(x) && !aliased(x_row);  // to be read in place
-  const int64_t a_row = ready ? x_row : padded_row(x_row);
-  const bool few_rows = rows * x_row < int64_t(groups) * depth * columns && rows * depth <= 4 * kNear;
-  if (few_rows) {
-    // The weights outweigh the images: a task packs some panels, a few at a time so that it reads long pieces of the
-    // weights' rows, and takes all images through them.
-    float* wide = ready ? nullptr : scratch(kShared, rows * a_row);
-    if (!ready) {
-      const int64_t tasks = std::min<int64_t>(rows, parallel.threads);
-      parallel.run(tasks, [&](int64_t task) {
-        const int64_t begin = rows * task / tasks;
-        widen(x + begin * x_row, rows * (task + 1) / tasks - begin, x_row, x_row, wide + begin * a_row, a_row);
-      });
-    }
-    const int some = std::max(1, std::min(4, groups * count / (parallel.threads * 2)));  // panels of a task
-    const int per_group = (count + some - 1) / some;
-    parallel.run(int64_t(groups) * per_group, [&](int64_t task) {
-      const int group = int(task / per_group), begin = int(task % per_group) * some;
-      const int end = std::min(count, begin + some);
-      float* panel = scratch(2, some * panel_size);
-      pack_several(b + group * apart, depth, columns, down, across, begin, end, panel);
-      const float* a = (ready ? as_is(x) : wide) + int64_t(group) * depth;
-      for (int i = begin; i < end; ++i) {
-        const Stretch stretch{a, panel + (i - begin) * panel_size};
-        const Fetched ahead = groups == 1 ? next_rows(a, a_row, rows) : Fetched();
-        rows_of_panel({&stretch, 1, depth, a_row, 1, kColumns, ahead}, std::min(kColumns, columns - i * kColumns),
-                      y + int64_t(group) * columns + i * kColumns, y_row, rows, epilogue,
-                      group * columns + i * kColumns, activation);
-      }
-    });
-    return;
+struct GroupedGemm {
+  int64_t rows;
+  int groups, depth, columns;
+  const T* x;
+  Matrices b;
+  Epilogue<T> epilogue;
+  T* y;
+
+  int64_t x_row() const { return int64_t(groups) * depth; }
+  int64_t y_row() const { return int64_t(groups) * columns; }
+  int64_t panel_size() const { return int64_t(depth) * kTileColumns; }
+  bool in_place() const { return float_or_null(x) && !aliased(x_row()); }  // whether tiles can read x itself
+  int64_t a_row() const { return in_place() ? x_row() : padded_row(x_row()); }
+
+  // Rows from `row` on, in one group's panel: those of a (its group's, a_row apart) times the packed panel.
+  void multiply(const float* a, const float* packed, TilePrefetch prefetch, int64_t row, int64_t count, int group,
+                int panel) const {
+    const GemmSegment segment{a, packed};
+    const int first = group * columns + panel * kTileColumns;
+    rows_of_panel({&segment, 1, depth, a_row(), 1, kTileColumns, prefetch},
+                  std::min(kTileColumns, columns - panel * kTileColumns), y + row * y_row() + first, y_row(), count,
+                  epilogue.shifted(row * y_row()), first);
   }
-  float* packed = scratch(kShared, int64_t(groups) * count * panel_size);
-  parallel.run(int64_t(groups) * count, [&](int64_t task) {
-    pack(b + (task / count) * apart, depth, columns, down, across, int(task % count) * kColumns,
-         packed + task * panel_size);
+};
+
+// Where the weights outweigh the images: a task packs some panels, a few at a time so that it reads long parts of the
+// weights' rows, and takes all images through them.
+template <class T>
+void multiply_panels(const GroupedGemm<T>& gemm, const Parallel& parallel) {
+  const int64_t rows = gemm.rows, x_row = gemm.x_row(), a_row = gemm.a_row();
+  const float* a = float_or_null(gemm.x);
+  if (!gemm.in_place()) {
+    float* wide = scratch(kShared, rows * a_row);
+    const int64_t tasks = std::min<int64_t>(rows, parallel.threads);
+    parallel.run(tasks, [&](int64_t task) {
+      const int64_t begin = rows * task / tasks;
+      widen(gemm.x + begin * x_row, rows * (task + 1) / tasks - begin, x_row, x_row, wide + begin * a_row, a_row);
+    });
+    a = wide;
+  }
+  const int count = num_panels(gemm.columns);
+  const int panels_of_task = std::max(1, std::min(4, gemm.groups * count / (parallel.threads * 2)));
+  const int tasks_of_group = (count + panels_of_task - 1) / panels_of_task;
+  parallel.run(int64_t(gemm.groups) * tasks_of_group, [&](int64_t task) {
+    const int group = int(task / tasks_of_group), begin = int(task % tasks_of_group) * panels_of_task;
+    const int end = std::min(count, begin + panels_of_task);
+    float* packed = scratch(2, panels_of_task * gemm.panel_size());
+    pack_several(gemm.b.data + group * gemm.b.group_stride, gemm.depth, gemm.columns, gemm.b.row_stride,
+                 gemm.b.column_stride, begin, end, packed);
+    const float* group_a = a + int64_t(group) * gemm.depth;
+    const TilePrefetch prefetch = gemm.groups == 1 ? next_rows(group_a, a_row, rows) : TilePrefetch();
+    for (int panel = begin; panel < end; ++panel)
+      gemm.multiply(group_a, packed + (panel - begin) * gemm.panel_size(), prefetch, 0, rows, group, panel);
   });
-  // Rows in chunks that stay in the cache while every panel passes over them.
-  int64_t chunk = std::max<int64_t>(kRows, kNear / 4 / x_row / kRows * kRows);
-  chunk = std::min(chunk, std::max<int64_t>(kRows, rows / (parallel.threads * 4) / kRows * kRows));
+}
+
+// Else all panels are packed first, and a task takes rows through them, in chunks that stay in the cache meanwhile.
+template <class T>
+void multiply_rows(const GroupedGemm<T>& gemm, const Parallel& parallel) {
+  const int64_t rows = gemm.rows, x_row = gemm.x_row(), a_row = gemm.a_row();
+  const int count = num_panels(gemm.columns);
+  float* packed = scratch(kShared, int64_t(gemm.groups) * count * gemm.panel_size());
+  parallel.run(int64_t(gemm.groups) * count, [&](int64_t task) {
+    pack(gemm.b.data + (task / count) * gemm.b.group_stride, gemm.depth, gemm.columns, gemm.b.row_stride,
+         gemm.b.column_stride, int(task % count) * kTileColumns, packed + task * gemm.panel_size());
+  });
+  int64_t chunk = std::max<int64_t>(kTileRows, kL2Floats / 4 / x_row / kTileRows * kTileRows);
+  chunk = std::min(chunk, std::max<int64_t>(kTileRows, rows / (parallel.threads * 4) / kTileRows * kTileRows));
   parallel.run((rows + chunk - 1) / chunk, [&](int64_t task) {
-    const int64_t begin = task * chunk, some = std::min(chunk, rows - begin);
-    const float* a = ready ? as_is(x) + begin * x_row : nullptr;
-    if (!ready) {
-      float* wide = scratch(1, some * a_row);
-      widen(x + begin * x_row, some, x_row, x_row, wide, a_row);
+    const int64_t begin = task * chunk, height = std::min(chunk, rows - begin);
+    const float* a = gemm.in_place() ? float_or_null(gemm.x) + begin * x_row : nullptr;
+    if (!a) {
+      float* wide = scratch(1, height * a_row);
+      widen(gemm.x + begin * x_row, height, x_row, x_row, wide, a_row);
       a = wide;
     }
-    const Epilogue<T> here{bias, residual ? residual + begin * y_row : nullptr, y_row};
-    for (int group = 0; group < groups; ++group)
+    for (int group = 0; group < gemm.groups; ++group)
       for (int panel = 0; panel < count; ++panel) {
-        const Stretch stretch{a + int64_t(group) * depth, packed + (int64_t(group) * count + panel) * panel_size};
-        const bool first = ready && groups == 1 && panel == 0;  // whose rows have not been copied, so not seen
-        const Fetched ahead = first ? next_rows(a, a_row, some) : next_panel(stretch.b, depth, some);
-        rows_of_panel({&stretch, 1, depth, a_row, 1, kColumns, ahead}, std::min(kColumns, columns - panel * kColumns),
-                      y + begin * y_row + int64_t(group) * columns + panel * kColumns, y_row, some, here,
-                      group * columns + panel * kColumns, activation);
+        const float* group_a = a + int64_t(group) * gemm.depth;
+        const float* b = packed + (int64_t(group) * count + panel) * gemm.panel_size();
+        // The first panel's rows have not been copied, so they are not in the cache.
+        const bool first = gemm.in_place() && gemm.groups == 1 && panel == 0;
+        gemm.multiply(group_a, b, first ? next_rows(group_a, a_row, height) : next_panel(b, gemm.depth, height), begin,
+                      height, group, panel);
       }
   });
+}
+
+template <class T>
+void multiply(const GroupedGemm<T>& gemm, const Parallel& parallel) {
+  const bool few_rows = gemm.rows * gemm.x_row() < gemm.y_row() * gemm.depth && gemm.rows * gemm.depth <= 4 * kL2Floats;
+  if (few_rows) multiply_panels(gemm, parallel);
+  else multiply_rows(gemm, parallel);
 }
 
 }  // namespace
@@ -106,14 +132,30 @@ void products(int64_t rows, int groups, int depth, int columns, const T* x, cons
 template <class T>
 void pointwise(const Pointwise& p, const T* x, const float* kernel, const float* bias, const T* residual, T* y,
                Activation activation, const Parallel& parallel) {
-  products(p.rows, p.groups, p.inputs, p.outputs, x, kernel, p.outputs, int64_t(p.groups) * p.outputs, 1, y, bias,
-           residual, activation, parallel);
+  const Matrices weights = {kernel, p.out_channels_per_group, int64_t(p.groups) * p.out_channels_per_group, 1};
+  multiply<T>({p.rows,
+               p.groups,
+               p.in_channels_per_group,
+               p.out_channels_per_group,
+               x,
+               weights,
+               {bias, residual, activation},
+               y},
+              parallel);
 }
 
 template <class T>
 void pointwise_input_gradient(const Pointwise& p, const T* dy, const float* kernel, T* dx, const Parallel& parallel) {
-  products<T>(p.rows, p.groups, p.outputs, p.inputs, dy, kernel, p.outputs, 1, int64_t(p.groups) * p.outputs, dx,
-              nullptr, nullptr, Activation::kNone, parallel);
+  const Matrices transposed = {kernel, p.out_channels_per_group, 1, int64_t(p.groups) * p.out_channels_per_group};
+  multiply<T>({p.rows,
+               p.groups,
+               p.out_channels_per_group,
+               p.in_channels_per_group,
+               dy,
+               transposed,
+               {nullptr, nullptr, Activation::kNone},
+               dx},
+              parallel);
 }
 
 #define BLOCKS_INSTANTIATE(T)                                                                                  \

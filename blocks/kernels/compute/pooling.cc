@@ -6,30 +6,30 @@ namespace {
 
 typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
 
-// Where the tap is the one that was picked, all bits; else none.
-inline Bits picked(const uint8_t* from, uint32_t tap) {
+// All bits in the lanes whose index is this tap; else none.
+inline Bits is_tap(const uint8_t* from, uint32_t tap) {
   Bytes bytes;
   std::memcpy(&bytes, from, sizeof bytes);
-  const Half wide = __builtin_convertvector(bytes, Half);  // in two steps, each of which is an instruction
+  const Bf16Bits wide = __builtin_convertvector(bytes, Bf16Bits);  // in two steps, each of which is an instruction
   return (Bits)(__builtin_convertvector(wide, Bits) == tap + Bits{});
 }
 
-inline Vec where_else(Bits mask, Vec yes, Vec no) { return (Vec)((mask & (Bits)yes) | (~mask & (Bits)no)); }
+inline Vec select(Bits mask, Vec yes, Vec no) { return (Vec)((mask & (Bits)yes) | (~mask & (Bits)no)); }
 
-// A pixel on the other side of a window: where its channels begin, and by which tap it is seen.
-struct Seen {
-  int64_t from;
-  uint32_t tap;
+// A pixel on the other side of a window: where its channels begin, and which tap it is.
+struct WindowTap {
+  int64_t offset;
+  uint32_t index;
 };
 
 // The images' pixels in the window of an output.
-int inputs_of(const Pooling& p, int64_t image, int row, int column, Seen* seen) {
-  const int top = row * p.stride_height - p.top, left = column * p.stride_width - p.left;
+int list_inputs(const Pooling& p, int64_t image, int row, int column, WindowTap* taps) {
+  const int top = row * p.stride_height - p.pad_top, left = column * p.stride_width - p.pad_left;
   const int bottom = std::min(p.window_height, p.height - top), right = std::min(p.window_width, p.width - left);
   int count = 0;
   for (int i = std::max(0, -top); i < bottom; ++i)
     for (int j = std::max(0, -left); j < right; ++j)
-      seen[count++] = {((image * p.height + top + i) * p.width + left + j) * p.channels,
+      taps[count++] = {((image * p.height + top + i) * p.width + left + j) * p.channels,
                        uint32_t(i * p.window_width + j)};
   return count;
 }
@@ -47,42 +47,42 @@ std::vector<Range> outputs_along(int size, int before, int window, int stride, i
 }
 
 // The outputs whose window holds a pixel of the images.
-int outputs_of(const Pooling& p, int64_t image, int row, int column, Range down, Range across, Seen* seen) {
+int list_outputs(const Pooling& p, int64_t image, int row, int column, Range down, Range across, WindowTap* taps) {
   int count = 0;
   for (int i = down.begin; i < down.end; ++i)
     for (int j = across.begin; j < across.end; ++j)
-      seen[count++] = {
-          ((image * p.out_height + i) * p.out_width + j) * p.channels,
-          uint32_t((row + p.top - i * p.stride_height) * p.window_width + column + p.left - j * p.stride_width)};
+      taps[count++] = {((image * p.out_height + i) * p.out_width + j) * p.channels,
+                       uint32_t((row + p.pad_top - i * p.stride_height) * p.window_width + column + p.pad_left -
+                                j * p.stride_width)};
   return count;
 }
 
 template <class T, Pool kPool>
-void pool_row(const Pooling& p, int64_t image, int row, const T* x, uint8_t* where, T* y) {
+void pool_row(const Pooling& p, int64_t image, int row, const T* x, uint8_t* argmax, T* y) {
   const Vec share = splat(1.0f / float(p.window_height * p.window_width));
-  Seen seen[kWindowTaps];
+  WindowTap taps[kMaxWindowTaps];
   for (int column = 0; column < p.out_width; ++column) {
-    const int count = inputs_of(p, image, row, column, seen);
+    const int count = list_inputs(p, image, row, column, taps);
     const int64_t to = ((image * p.out_height + row) * p.out_width + column) * p.channels;
-    for (int v = 0; v < vectors(p.channels); ++v) {
-      const int offset = offset_of(v, p.channels);
+    for (int v = 0; v < num_vectors(p.channels); ++v) {
+      const int offset = vector_offset(v, p.channels);
       Vec result = Vec{};
       Bits best{};
       for (int i = 0; i < count; ++i) {
-        const Vec value = load(x + seen[i].from + offset);
+        const Vec value = load(x + taps[i].offset + offset);
         if (kPool == Pool::kAverage) result += value;
-        if (kPool == Pool::kPick) result = where_else(picked(where + to + offset, seen[i].tap), value, result);
+        if (kPool == Pool::kGather) result = select(is_tap(argmax + to + offset, taps[i].index), value, result);
         if (kPool == Pool::kMax) {
           // The first of equal values, as elsewhere; what is not a number wins.
           const Bits better = i == 0 ? ~Bits{} : (Bits)(value > result) | (Bits)(value != value);
-          result = where_else(better, value, result);
-          best = (better & (seen[i].tap + Bits{})) | (~better & best);
+          result = select(better, value, result);
+          best = (better & (taps[i].index + Bits{})) | (~better & best);
         }
       }
       store(y + to + offset, kPool == Pool::kAverage ? result * share : result);
       if (kPool == Pool::kMax) {
         const Bytes bytes = __builtin_convertvector(best, Bytes);
-        std::memcpy(where + to + offset, &bytes, sizeof bytes);
+        std::memcpy(argmax + to + offset, &bytes, sizeof bytes);
       }
     }
   }
@@ -90,19 +90,19 @@ void pool_row(const Pooling& p, int64_t image, int row, const T* x, uint8_t* whe
 
 template <class T, bool kAverage>
 void gradient_row(const Pooling& p, int64_t image, int row, Range down, const std::vector<Range>& across, const T* dy,
-                  const uint8_t* where, T* dx) {
+                  const uint8_t* argmax, T* dx) {
   const Vec share = splat(1.0f / float(p.window_height * p.window_width));
-  Seen seen[kWindowTaps];
+  WindowTap taps[kMaxWindowTaps];
   for (int column = 0; column < p.width; ++column) {
-    const int count = outputs_of(p, image, row, column, down, across[column], seen);
+    const int count = list_outputs(p, image, row, column, down, across[column], taps);
     T* to = dx + ((image * p.height + row) * p.width + column) * p.channels;
-    for (int v = 0; v < vectors(p.channels); ++v) {
-      const int offset = offset_of(v, p.channels);
+    for (int v = 0; v < num_vectors(p.channels); ++v) {
+      const int offset = vector_offset(v, p.channels);
       Vec sum = Vec{};
       for (int i = 0; i < count; ++i) {
-        const int64_t from = seen[i].from + offset;
+        const int64_t from = taps[i].offset + offset;
         const Vec value = load(dy + from);
-        sum += kAverage ? value : (Vec)(picked(where + from, seen[i].tap) & (Bits)value);
+        sum += kAverage ? value : (Vec)(is_tap(argmax + from, taps[i].index) & (Bits)value);
       }
       store(to + offset, kAverage ? sum * share : sum);
     }
@@ -121,20 +121,20 @@ void each_row(const Pooling& p, int height, const Parallel& parallel, const std:
 }  // namespace
 
 template <class T>
-void pool(const Pooling& p, Pool kind, const T* x, uint8_t* where, T* y, const Parallel& parallel) {
-  const auto run = kind == Pool::kMax    ? pool_row<T, Pool::kMax>
-                   : kind == Pool::kPick ? pool_row<T, Pool::kPick>
-                                         : pool_row<T, Pool::kAverage>;
-  each_row(p, p.out_height, parallel, [&](int64_t image, int row) { run(p, image, row, x, where, y); });
+void pool(const Pooling& p, Pool kind, const T* x, uint8_t* argmax, T* y, const Parallel& parallel) {
+  const auto run = kind == Pool::kMax      ? pool_row<T, Pool::kMax>
+                   : kind == Pool::kGather ? pool_row<T, Pool::kGather>
+                                           : pool_row<T, Pool::kAverage>;
+  each_row(p, p.out_height, parallel, [&](int64_t image, int row) { run(p, image, row, x, argmax, y); });
 }
 
 template <class T>
-void pool_gradient(const Pooling& p, Pool kind, const T* dy, const uint8_t* where, T* dx, const Parallel& parallel) {
+void pool_gradient(const Pooling& p, Pool kind, const T* dy, const uint8_t* argmax, T* dx, const Parallel& parallel) {
   const auto run = kind == Pool::kAverage ? gradient_row<T, true> : gradient_row<T, false>;
-  const auto down = outputs_along(p.height, p.top, p.window_height, p.stride_height, p.out_height);
-  const auto across = outputs_along(p.width, p.left, p.window_width, p.stride_width, p.out_width);
+  const auto down = outputs_along(p.height, p.pad_top, p.window_height, p.stride_height, p.out_height);
+  const auto across = outputs_along(p.width, p.pad_left, p.window_width, p.stride_width, p.out_width);
   each_row(p, p.height, parallel,
-           [&](int64_t image, int row) { run(p, image, row, down[row], across, dy, where, dx); });
+           [&](int64_t image, int row) { run(p, image, row, down[row], across, dy, argmax, dx); });
 }
 
 #define BLOCKS_INSTANTIATE(T)                                                           \

@@ -1,72 +1,68 @@
-// Rows of a matrix product: tiles one after the other, with bias, residual and activation.
+// Rows of a matrix product: tiles one after the other, with their epilogue.
 #pragma once
 
 #include <algorithm>
 
+#include "epilogue.h"
 #include "tile.h"
 
 namespace blocks {
 
-template <class T>
-struct Epilogue {
-  const float* bias;
-  const T* residual;
-  int64_t residual_row;
-};
-
-// Writes a tile of `rows` x `columns` from its buffer: bias, residual, activation. Whole: columns fill V vectors.
+// Writes a tile of `rows` x `columns` from its buffer, with its epilogue. Whole: columns fill V vectors.
 template <class T, Activation A, int V, bool Whole>
-void finish(const float* buffer, int rows, int columns, T* y, int64_t y_row, const Epilogue<T>& e, int first) {
+void write_tile(const float* buffer, int rows, int columns, T* y, int64_t y_row, const Epilogue<T>& epilogue,
+                int first) {
   for (int r = 0; r < rows; ++r) {
     for (int v = 0; v < V; ++v) {
-      const int c = v * kLanes, some = Whole ? kLanes : std::min(kLanes, columns - c);
-      Vec z = load(buffer + r * kColumns + c);
-      if (e.bias) z += some == kLanes ? load(e.bias + first + c) : load_some(e.bias + first + c, some);
-      if (e.residual) {
-        const T* from = e.residual + r * e.residual_row + first + c;
-        z += some == kLanes ? load(from) : load_some(from, some);
+      const int c = v * kLanes, lanes = Whole ? kLanes : std::min(kLanes, columns - c);
+      Vec z = load(buffer + r * kTileColumns + c);
+      if (const float* bias = epilogue.bias)
+        z += lanes == kLanes ? load(bias + first + c) : load_tail(bias + first + c, lanes);
+      if (epilogue.residual) {
+        const T* from = epilogue.residual + r * y_row + first + c;
+        z += lanes == kLanes ? load(from) : load_tail(from, lanes);
       }
       z = activate<A>(z);
-      if (some == kLanes) store(y + r * y_row + c, z);
-      else store_some(y + r * y_row + c, z, some);
+      if (lanes == kLanes) store(y + r * y_row + c, z);
+      else store_tail(y + r * y_row + c, z, lanes);
     }
   }
 }
 
-// Rows of y = a * B for one panel of B, of V vectors.
+// Rows of y = a * B for one panel of B, of V vectors, whose first column is column `first` of all.
 template <class T, int V>
-void rows_of_panel(const Sum& sum, int columns, T* y, int64_t y_row, int64_t rows, const Epilogue<T>& e, int first,
-                   Activation activation) {
-  alignas(64) float buffer[kRows * kColumns];
-  const int step = even_rows(rows);
+void rows_of_panel(const GemmArgs& args, int columns, T* y, int64_t y_row, int64_t rows, const Epilogue<T>& epilogue,
+                   int first) {
+  alignas(64) float buffer[kTileRows * kTileColumns];
+  const int step = balanced_rows(rows);
   const bool whole = columns == V * kLanes;
-  float* out = as_is(y);
-  Sum of = sum;
-  const auto next = [&](int64_t row) -> const Sum& {
-    of.ahead.next = sum.ahead.next + row / step * sum.ahead.tile;
-    return of;
+  float* out = float_or_null(y);
+  GemmArgs tile_args = args;
+  const auto args_of = [&](int64_t row) -> const GemmArgs& {
+    tile_args.prefetch.address = args.prefetch.address + row / step * args.prefetch.tile_stride;
+    return tile_args;
   };
-  if (out && whole && activation == Activation::kNone && !e.bias && !e.residual) {
+  if (out && whole && epilogue.activation == Activation::kNone && !epilogue.bias && !epilogue.residual) {
     for (int64_t row = 0; row < rows; row += step)
-      tile_of<V, false>(int(std::min<int64_t>(step, rows - row)))(next(row), row * sum.row, out + row * y_row, y_row);
+      tile_of<V, false>(int(std::min<int64_t>(step, rows - row)))(args_of(row), row * args.a_row_stride,
+                                                                  out + row * y_row, y_row);
     return;
   }
-  with_activation(activation, [&](auto act) {
-    constexpr Activation A = decltype(act)::value;
+  with_activation(epilogue.activation, [&](auto activation) {
+    constexpr Activation A = activation;
     for (int64_t row = 0; row < rows; row += step) {
-      const int some = int(std::min<int64_t>(step, rows - row));
-      tile_of<V, false>(some)(next(row), row * sum.row, buffer, kColumns);
-      const Epilogue<T> here{e.bias, e.residual ? e.residual + row * e.residual_row : nullptr, e.residual_row};
-      (whole ? finish<T, A, V, true> : finish<T, A, V, false>)(buffer, some, columns, y + row * y_row, y_row, here,
-                                                               first);
+      const int count = int(std::min<int64_t>(step, rows - row));
+      tile_of<V, false>(count)(args_of(row), row * args.a_row_stride, buffer, kTileColumns);
+      (whole ? write_tile<T, A, V, true> : write_tile<T, A, V, false>)(buffer, count, columns, y + row * y_row, y_row,
+                                                                       epilogue.shifted(row * y_row), first);
     }
   });
 }
 
 template <class T>
-void rows_of_panel(const Sum& sum, int columns, T* y, int64_t y_row, int64_t rows, const Epilogue<T>& e, int first,
-                   Activation activation) {
-  (columns > kLanes ? rows_of_panel<T, 2> : rows_of_panel<T, 1>)(sum, columns, y, y_row, rows, e, first, activation);
+void rows_of_panel(const GemmArgs& args, int columns, T* y, int64_t y_row, int64_t rows, const Epilogue<T>& epilogue,
+                   int first) {
+  (columns > kLanes ? rows_of_panel<T, 2> : rows_of_panel<T, 1>)(args, columns, y, y_row, rows, epilogue, first);
 }
 
 }  // namespace blocks

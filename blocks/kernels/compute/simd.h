@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels.h"
 
@@ -15,24 +16,25 @@ namespace blocks {
 
 #if defined(__AVX512F__)
 constexpr int kLanes = 16;
-constexpr int kRows = 14;  // of a product's tile: 14 x 2 accumulators, two vectors and a broadcast fill 32 registers
+constexpr int kTileRows =
+    14;  // of a matrix product: 14 x 2 accumulators, two vectors and a broadcast fill 32 registers
 #elif defined(__AVX2__)
 constexpr int kLanes = 8;
-constexpr int kRows = 6;
+constexpr int kTileRows = 6;
 #else
 constexpr int kLanes = 4;
-constexpr int kRows = 6;
+constexpr int kTileRows = 6;
 #endif
 
-constexpr int64_t kLine = 64;  // bytes that a cache fetches at once
+constexpr int64_t kCacheLine = 64;  // bytes
 
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef uint32_t Bits __attribute__((vector_size(kLanes * 4)));
-typedef uint16_t Half __attribute__((vector_size(kLanes * 2)));
+typedef uint16_t Bf16Bits __attribute__((vector_size(kLanes * 2)));
 
 // Channels are taken kLanes at a time; the last vector of a row overlaps the one before it, so each has an offset.
-inline int vectors(int channels) { return (channels + kLanes - 1) / kLanes; }
-inline int offset_of(int vector, int channels) {
+inline int num_vectors(int channels) { return (channels + kLanes - 1) / kLanes; }
+inline int vector_offset(int vector, int channels) {
   return vector * kLanes < channels - kLanes ? vector * kLanes : channels - kLanes;
 }
 
@@ -44,27 +46,26 @@ inline Vec load(const float* from) {
   return value;
 }
 
-// From bfloat16.
-inline Vec widened(Half half) { return (Vec)(__builtin_convertvector(half, Bits) << 16); }
+inline Vec bf16_to_float(Bf16Bits bits) { return (Vec)(__builtin_convertvector(bits, Bits) << 16); }
 
 inline Vec load(const bf16* from) {
-  Half half;
-  std::memcpy(&half, from, sizeof half);
-  return widened(half);
+  Bf16Bits bits;
+  std::memcpy(&bits, from, sizeof bits);
+  return bf16_to_float(bits);
 }
 
 inline void store(float* to, Vec value) { std::memcpy(to, &value, sizeof value); }
 
 inline void store(bf16* to, Vec value) {
 #if defined(__AVX512BF16__) && defined(__AVX512VL__)
-  __m256bh half = _mm512_cvtneps_pbh((__m512)value);
-  std::memcpy(to, &half, sizeof half);
+  __m256bh rounded = _mm512_cvtneps_pbh((__m512)value);
+  std::memcpy(to, &rounded, sizeof rounded);
 #else
   Bits bits = (Bits)value;
   Bits even = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
   Bits result = ((bits & 0x7fffffff) > 0x7f800000) ? (bits >> 16) | 0x40 : even;  // not a number stays one
-  Half half = __builtin_convertvector(result, Half);
-  std::memcpy(to, &half, sizeof half);
+  Bf16Bits rounded = __builtin_convertvector(result, Bf16Bits);
+  std::memcpy(to, &rounded, sizeof rounded);
 #endif
 }
 
@@ -102,43 +103,43 @@ inline float scalar(bf16 value) {
   return result;
 }
 
-// Fewer than kLanes values.
+// The first `count` values, fewer than kLanes: the tail of a row.
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
-inline Vec load_some(const float* from, int count) {
+inline Vec load_tail(const float* from, int count) {
   return (Vec)_mm512_maskz_loadu_ps(__mmask16((1u << count) - 1), from);
 }
-inline Vec load_some(const bf16* from, int count) {
-  return widened((Half)_mm256_maskz_loadu_epi16(__mmask16((1u << count) - 1), from));
+inline Vec load_tail(const bf16* from, int count) {
+  return bf16_to_float((Bf16Bits)_mm256_maskz_loadu_epi16(__mmask16((1u << count) - 1), from));
 }
-inline void store_some(float* to, Vec value, int count) {
+inline void store_tail(float* to, Vec value, int count) {
   _mm512_mask_storeu_ps(to, __mmask16((1u << count) - 1), (__m512)value);
 }
-inline void store_some(bf16* to, Vec value, int count) {
+inline void store_tail(bf16* to, Vec value, int count) {
   bf16 buffer[kLanes];
   store(buffer, value);
   _mm256_mask_storeu_epi16(to, __mmask16((1u << count) - 1), _mm256_loadu_si256((const __m256i*)buffer));
 }
 #else
 template <class T>
-inline Vec load_some(const T* from, int count) {
+inline Vec load_tail(const T* from, int count) {
   T buffer[kLanes] = {};
   std::memcpy(buffer, from, count * sizeof(T));
   return load(buffer);
 }
 template <class T>
-inline void store_some(T* to, Vec value, int count) {
+inline void store_tail(T* to, Vec value, int count) {
   T buffer[kLanes];
   store(buffer, value);
   std::memcpy(to, buffer, count * sizeof(T));
 }
 #endif
 
-inline Vec least(Vec a, Vec b) { return a < b ? a : b; }
-inline Vec most(Vec a, Vec b) { return a < b ? b : a; }
+inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
+inline Vec max(Vec a, Vec b) { return a < b ? b : a; }
 
 // e^x, to 2 units in the last place, from 2^n * e^r with r in [-ln2 / 2, ln2 / 2] and Taylor's series of degree 6.
 inline Vec exponential(Vec x) {
-  x = least(most(x, splat(-87.0f)), splat(88.0f));
+  x = min(max(x, splat(-87.0f)), splat(88.0f));
   Vec scaled = x * 1.44269504f;
   Vec whole = (scaled + 12582912.0f) - 12582912.0f;  // 1.5 * 2^23 rounds to the nearest integer
   Vec rest = x - whole * 0.693359375f + whole * 2.12194440e-4f;
@@ -189,20 +190,15 @@ inline Vec activate_gradient(Vec z, Vec gradient) {
   return gradient;
 }
 
-// Calls `body` with the activation as a type, so that it is compiled into the loop.
-template <Activation A>
-struct Fixed {
-  static constexpr Activation value = A;
-};
-
+// Calls `body` with the activation as a constant of the compiler's, so that it is compiled into the loop.
 template <class Body>
 inline void with_activation(Activation activation, Body body) {
   switch (activation) {
-    case Activation::kNone: return body(Fixed<Activation::kNone>());
-    case Activation::kRelu: return body(Fixed<Activation::kRelu>());
-    case Activation::kRelu6: return body(Fixed<Activation::kRelu6>());
-    case Activation::kHardSilu: return body(Fixed<Activation::kHardSilu>());
-    case Activation::kSilu: return body(Fixed<Activation::kSilu>());
+    case Activation::kNone: return body(std::integral_constant<Activation, Activation::kNone>());
+    case Activation::kRelu: return body(std::integral_constant<Activation, Activation::kRelu>());
+    case Activation::kRelu6: return body(std::integral_constant<Activation, Activation::kRelu6>());
+    case Activation::kHardSilu: return body(std::integral_constant<Activation, Activation::kHardSilu>());
+    case Activation::kSilu: return body(std::integral_constant<Activation, Activation::kSilu>());
   }
 }
 

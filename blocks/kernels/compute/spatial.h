@@ -1,4 +1,4 @@
-// What spatial.cc and spatial_gradient.cc share: which channels a vector holds, staging, and writing outputs.
+// What spatial.cc and spatial_gradient.cc share: which channels a vector holds, staging, and the order of the work.
 #pragma once
 
 #include <algorithm>
@@ -9,15 +9,17 @@
 namespace blocks {
 
 // Whether a vector spans several groups, or one channel each of several depthwise ones.
-inline bool spreads(const Spatial& s) {
-  return s.inputs == s.outputs && kLanes % s.inputs == 0 && s.inputs <= 8 && s.groups * s.inputs >= kLanes;
+inline bool spans_groups(const Spatial& s) {
+  return s.in_channels_per_group == s.out_channels_per_group && kLanes % s.in_channels_per_group == 0 &&
+         s.in_channels_per_group <= 8 && s.groups * s.in_channels_per_group >= kLanes;
 }
 
 // A group's channels are taken a vector at a time; the last vector overlaps the one before it, or is not full.
-inline int vectors_of_group(int channels) { return vectors(channels); }
-inline int offset_in_group(int vector, int channels) { return channels <= kLanes ? 0 : offset_of(vector, channels); }
+inline int offset_in_group(int vector, int channels) {
+  return channels <= kLanes ? 0 : vector_offset(vector, channels);
+}
 
-// Rows of images as floats, for some blocks of channels, with the padding's zeros written out. Row r lies in place
+// A ring of rows of images as floats, for some blocks of channels, with the padding's zeros written out. Row r is at
 // r modulo `rows`, and a row of zeros behind them. Of each block `depth` channels are staged: a group's, or the kLanes
 // of a vector. A pixel has whole vectors of them.
 struct Staged {
@@ -27,34 +29,34 @@ struct Staged {
   int64_t row_size, block_size;
   float* start;
 
-  Staged(int slot, int depth_, int before_, int columns_, int rows_, int most_blocks, int64_t most_floats)
-      : depth(depth_), pixel(vectors(depth_) * kLanes), before(before_), columns(columns_), rows(rows_) {
+  Staged(int slot, int depth_, int before_, int columns_, int rows_, int max_blocks, int64_t max_floats)
+      : depth(depth_), pixel(num_vectors(depth_) * kLanes), before(before_), columns(columns_), rows(rows_) {
     row_size = int64_t(columns) * pixel + kLanes;
     block_size = (rows + 1) * row_size;
-    blocks = int(std::max<int64_t>(1, std::min<int64_t>(most_blocks, most_floats / block_size)));
+    blocks = int(std::max<int64_t>(1, std::min<int64_t>(max_blocks, max_floats / block_size)));
     start = scratch(slot, blocks * block_size);
     std::memset(start, 0, sizeof(float) * blocks * block_size);
   }
 
   const float* block(int number) const { return start + number * block_size; }  // counted from the first one staged
-  int row(int number) const { return int(number % rows * row_size); }           // from the block's start
-  int zeros() const { return int(rows * row_size); }
+  int row_offset(int number) const { return int(number % rows * row_size); }    // from the block's start
+  int zeros_offset() const { return int(rows * row_size); }
 
   // Stages row `number`, at `from`, for `count` blocks from the `first` on.
-  template <bool Spread, class T>
+  template <bool MultiGroup, class T>
   void fill(const T* from, int number, int width, int channels, int first, int count) {
-    const int some = std::min(width, columns - before);  // the rest is not needed
+    const int pixels = std::min(width, columns - before);  // the rest is not needed
     float* to = start + number % rows * row_size + before * pixel;
     for (int i = 0; i < count; ++i, to += block_size) {
-      const T* of = from + (Spread ? offset_of(first + i, channels) : (first + i) * depth);
+      const T* block = from + (MultiGroup ? vector_offset(first + i, channels) : (first + i) * depth);
       for (int c = 0; c < depth; c += kLanes) {
         const int lanes = std::min(kLanes, depth - c);
         if (lanes == kLanes)
 #pragma GCC unroll 4
-          for (int x = 0; x < some; ++x) store(to + c + x * pixel, load(of + c + int64_t(x) * channels));
+          for (int x = 0; x < pixels; ++x) store(to + c + x * pixel, load(block + c + int64_t(x) * channels));
         else
-          for (int x = 0; x < some; ++x)
-            store_some(to + c + x * pixel, load_some(of + c + int64_t(x) * channels, lanes), lanes);
+          for (int x = 0; x < pixels; ++x)
+            store_tail(to + c + x * pixel, load_tail(block + c + int64_t(x) * channels, lanes), lanes);
       }
     }
   }
@@ -65,18 +67,19 @@ struct Step {
   int64_t image;
   int block, blocks;
   int top, bottom;
-  bool fresh;  // no row of this image and these blocks was staged before
+  bool first_of_image;  // no row of this image and these blocks was staged before
 };
 
-// For rows [begin, end) of all images and blocks [first, last), `span` rows and `at_once` blocks at a time.
-inline std::vector<Step> steps_of(int64_t begin, int64_t end, int height, int span, int first, int last, int at_once) {
+// For rows [begin, end) of all images and blocks [first, last), `span` rows and `max_blocks` blocks at a time.
+inline std::vector<Step> steps_of(int64_t begin, int64_t end, int height, int span, int first, int last,
+                                  int max_blocks) {
   std::vector<Step> steps;
   for (int64_t row = begin; row < end;) {
     const int64_t image = row / height;
     const int from = int(row % height), to = int(std::min<int64_t>(height, from + end - row));
-    for (int block = first; block < last; block += at_once)
+    for (int block = first; block < last; block += max_blocks)
       for (int top = from; top < to; top += span)
-        steps.push_back({image, block, std::min(at_once, last - block), top, std::min(top + span, to), top == from});
+        steps.push_back({image, block, std::min(max_blocks, last - block), top, std::min(top + span, to), top == from});
     row += to - from;
   }
   return steps;

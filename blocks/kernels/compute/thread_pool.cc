@@ -1,4 +1,4 @@
-// Threads that wait for the next kernel's work without going to sleep at once.
+// A pool of threads that spin for a while before they sleep.
 #include "thread_pool.h"
 
 #include <algorithm>
@@ -12,9 +12,10 @@
 namespace blocks {
 namespace {
 
-// How long a helper looks for work before it sleeps: first without a break, then letting other threads go first. Where
-// many virtual machines share a processor, one that sleeps between two kernels may wait long for its turn.
-constexpr auto kEager = std::chrono::microseconds(30), kPatient = std::chrono::microseconds(1000);
+// How long a worker looks for work before it sleeps, in all, and how much of it without yielding the core to other
+// threads. Where many virtual machines share a processor, one that sleeps between two kernels may wait long for its
+// turn.
+constexpr auto kSpinTime = std::chrono::microseconds(1000), kTimeBeforeYielding = std::chrono::microseconds(30);
 
 inline void pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -27,7 +28,7 @@ inline void pause() {
 struct Job {
   int64_t tasks;
   const std::function<void(int64_t)>* run;
-  int places;                     // helpers that may still join
+  int open_slots;  // workers that may still join
   std::atomic<int64_t> next{0};
 
   void work() {
@@ -36,22 +37,18 @@ struct Job {
 };
 
 // One for the process, never destroyed: its threads may outlive every static object.
-class Team {
+class ThreadPool {
  public:
-  // Returns false where another call has the team.
-  bool run(int helpers, int64_t tasks, const std::function<void(int64_t)>& work) {
-    std::unique_lock<std::mutex> mine(busy_, std::try_to_lock);
-    if (!mine.owns_lock()) return false;
-    for (; hired_ < helpers; ++hired_) try {
-        std::thread([this] { help(); }).detach();
-      } catch (const std::system_error&) {
-        break;  // the system has no more threads: those that there are do the work
-      }
-    Job job{tasks, &work, helpers};
+  // Returns false where another call has the pool.
+  bool run(int workers, int64_t tasks, const std::function<void(int64_t)>& work) {
+    std::unique_lock<std::mutex> ownership(busy_, std::try_to_lock);
+    if (!ownership.owns_lock()) return false;
+    start_workers(workers);
+    Job job{tasks, &work, workers};
     {
       std::lock_guard<std::mutex> lock(state_);
       job_.store(&job);
-      round_.fetch_add(1);
+      generation_.fetch_add(1);
       if (sleeping_ > 0) wake_.notify_all();
     }
     job.work();
@@ -64,17 +61,25 @@ class Team {
   }
 
  private:
-  void help() {
-    int64_t seen = 0;
+  void start_workers(int count) {
+    for (; num_workers_ < count; ++num_workers_) try {
+        std::thread([this] { worker_loop(); }).detach();
+      } catch (const std::system_error&) {
+        return;  // the system has no more threads: those that there are do the work
+      }
+  }
+
+  void worker_loop() {
+    int64_t last_generation = 0;
     for (;;) {
-      await(seen);
-      seen = round_.load();
+      wait_for_generation_after(last_generation);
+      last_generation = generation_.load();
       Job* job;
       {
         std::lock_guard<std::mutex> lock(state_);
         job = job_.load();
-        if (!job || job->places == 0) continue;
-        --job->places;
+        if (!job || job->open_slots == 0) continue;
+        --job->open_slots;
         active_.fetch_add(1);
       }
       job->work();
@@ -82,36 +87,35 @@ class Team {
     }
   }
 
-  // Until a round after `seen` has begun.
-  void await(int64_t seen) {
+  void wait_for_generation_after(int64_t last) {
     const auto begin = std::chrono::steady_clock::now();
-    for (std::chrono::steady_clock::duration passed{}; passed < kPatient;
+    for (std::chrono::steady_clock::duration passed{}; passed < kSpinTime;
          passed = std::chrono::steady_clock::now() - begin) {
-      if (passed > kEager) std::this_thread::yield();
+      if (passed > kTimeBeforeYielding) std::this_thread::yield();
       for (int i = 0; i < 32; ++i) {
-        if (round_.load() != seen) return;
+        if (generation_.load() != last) return;
         pause();
       }
     }
     std::unique_lock<std::mutex> lock(state_);
     ++sleeping_;
-    wake_.wait(lock, [&] { return round_.load() != seen; });
+    wake_.wait(lock, [&] { return generation_.load() != last; });
     --sleeping_;
   }
 
   std::mutex busy_, state_;
   std::condition_variable wake_;
   std::atomic<Job*> job_{nullptr};
-  std::atomic<int64_t> round_{0};
+  std::atomic<int64_t> generation_{0};  // of jobs
   std::atomic<int> active_{0};
-  int hired_ = 0, sleeping_ = 0;
+  int num_workers_ = 0, sleeping_ = 0;
 };
 
 }  // namespace
 
-bool run_in_team(int threads, int64_t tasks, const std::function<void(int64_t)>& run) {
-  static Team* team = new Team;
-  return team->run(int(std::min<int64_t>(threads, tasks)) - 1, tasks, run);
+bool try_parallel_for(int threads, int64_t tasks, const std::function<void(int64_t)>& run) {
+  static ThreadPool* pool = new ThreadPool;
+  return pool->run(int(std::min<int64_t>(threads, tasks)) - 1, tasks, run);
 }
 
 }  // namespace blocks

@@ -1,4 +1,4 @@
-// Threads that wait for the next kernel's work without going to sleep at once.
+// A pool of threads that spin for a while before they sleep.
 #pragma once
 
 #include <cstdint>
@@ -6,11 +6,11 @@
 
 namespace blocks {
 
-// Runs `run` for each of `tasks` numbers on the calling thread and, up to `threads` in all, on others.
+// Runs `run` for each of `tasks` numbers on the calling thread and, up to `threads` in all, on the pool's workers.
 //
-// Waking a sleeping thread takes longer than many a layer, and in a network one kernel follows the next. So a helper
-// that has found nothing to do looks for a while before it sleeps. The result is false, and nothing has been run,
-// where another call has the helpers. The caller never waits for a helper that has not begun.
-bool run_in_team(int threads, int64_t tasks, const std::function<void(int64_t)>& run);
+// Waking a sleeping thread takes longer than many a layer, and in a network one kernel follows the next. So a worker
+// without work spins for a while before it sleeps. The result is false, and nothing has been run, where another call
+// has the workers. The caller never waits for a worker that has not begun.
+bool try_parallel_for(int threads, int64_t tasks, const std::function<void(int64_t)>& run);
 
 }  // namespace blocks

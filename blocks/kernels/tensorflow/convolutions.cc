@@ -9,9 +9,11 @@ class DepthwiseOp : public OpKernel {
  public:
   explicit DepthwiseOp(OpKernelConstruction* c) : OpKernel(c) {
     OP_REQUIRES_OK(c, c->GetAttr("strides", &strides_));
-    OP_REQUIRES_OK(c, c->GetAttr("margins", &margins_));
-    OP_REQUIRES(c, strides_.size() == 2 && margins_.size() == 4 && strides_[0] > 0 && strides_[1] > 0,
-                InvalidArgument("strides are (height, width) and margins (top, bottom, left, right)"));
+    OP_REQUIRES_OK(c, c->GetAttr("explicit_padding", &explicit_padding_));
+    OP_REQUIRES(c, strides_.size() == 2 && explicit_padding_.size() == 4 && strides_[0] > 0 && strides_[1] > 0,
+                InvalidArgument("strides are (height, width) and explicit_padding (top, bottom, left, right)"));
+    for (int amount : explicit_padding_)
+      OP_REQUIRES(c, amount >= 0, InvalidArgument("explicit_padding is not negative, got ", amount));
   }
 
  protected:
@@ -32,17 +34,18 @@ class DepthwiseOp : public OpKernel {
          int(kernel.dim_size(1)),
          strides_[0],
          strides_[1],
-         margins_[0],
-         margins_[2],
+         explicit_padding_[0],
+         explicit_padding_[2],
          0,
          0};
-    d.out_height = int(windows_along(d.height, margins_[0], margins_[1], d.kernel_height, d.stride_height));
-    d.out_width = int(windows_along(d.width, margins_[2], margins_[3], d.kernel_width, d.stride_width));
-    if (!d.out_height || !d.out_width) c->CtxFailure(InvalidArgument("the images are smaller than the kernel"));
+    set_windows(c, "kernel", x.dim_size(1), explicit_padding_[0], explicit_padding_[1], d.kernel_height,
+                d.stride_height, d.out_height);
+    set_windows(c, "kernel", x.dim_size(2), explicit_padding_[2], explicit_padding_[3], d.kernel_width, d.stride_width,
+                d.out_width);
     return c->status().ok();
   }
   TensorShape outputs(const Depthwise& d) { return TensorShape({d.batch, d.out_height, d.out_width, d.channels}); }
-  std::vector<int32_t> strides_, margins_;
+  std::vector<int32_t> strides_, explicit_padding_;
 };
 
 template <class T>
@@ -120,7 +123,7 @@ class PointwiseForward : public OpKernel {
   void Compute(OpKernelContext* c) override {  // x, kernel, no or one bias, no or one residual
     Pointwise p;
     if (!pointwise_of(c, c->input(0).shape(), c->input(1).shape(), p)) return;
-    const int64_t outputs = int64_t(p.groups) * p.outputs;
+    const int64_t outputs = int64_t(p.groups) * p.out_channels_per_group;
     if (biases_) check_vector(c, 2, outputs);
     const TensorShape shape = with_channels(c->input(0).shape(), outputs);
     const bool residual = has_residual(c, 2 + biases_);
@@ -148,7 +151,7 @@ class PointwiseInputGrad : public OpKernel {
     const TensorShape shape = with_channels(c->input(0).shape(), c->input(1).dim_size(2) * groups_);
     Pointwise p;
     if (!pointwise_of(c, shape, c->input(1).shape(), p)) return;
-    OP_REQUIRES(c, channels_of(c->input(0).shape()) == int64_t(p.groups) * p.outputs,
+    OP_REQUIRES(c, channels_of(c->input(0).shape()) == int64_t(p.groups) * p.out_channels_per_group,
                 InvalidArgument("gradients of a wrong shape"));
     auto* dx = out<T>(c, 0, shape);
     if (dx && p.rows) pointwise_input_gradient(p, in<T>(c, 0), in<float>(c, 1), dx, parallel_of(c));

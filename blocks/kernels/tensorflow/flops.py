@@ -6,57 +6,61 @@ activations. Gradients of convolutions count as the convolution itself, strided 
 """
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from blocks.kernels.tensorflow.internals import OpStats, RegisterStatistics, tensor_shape_from_node_def_name
 
+Statistics: TypeAlias = Callable[[Any, Any], OpStats]  # of a graph and one of its nodes
 
-def _shape(graph, name: str) -> list[int]:
+
+def _shape(graph: Any, name: str) -> list[int]:
     shape = tensor_shape_from_node_def_name(graph, name)
     shape.assert_is_fully_defined()  # the profiler counts nothing for a node of unknown shape
     return shape.as_list()
 
 
-def _entries(graph, name: str) -> int:
+def _entries(graph: Any, name: str) -> int:
     return math.prod(_shape(graph, name))
 
 
-def _convolution(graph, node):
+def _convolution(graph: Any, node: Any) -> OpStats:
     height, width, channels, _ = _shape(graph, node.input[1])
     additions = len(node.input) - 2  # biases and residuals
     return OpStats("flops", _entries(graph, node.name) * (2 * height * width * channels + additions))
 
 
-def _input_gradient(graph, node):
+def _input_gradient(graph: Any, node: Any) -> OpStats:
     height, width, channels, _ = _shape(graph, node.input[1])
     return OpStats("flops", 2 * _entries(graph, node.input[0]) * height * width * channels)
 
 
-def _filter_gradient(graph, node):
+def _filter_gradient(graph: Any, node: Any) -> OpStats:
     height, width, channels, _ = _shape(graph, node.name)
     return OpStats("flops", 2 * _entries(graph, node.input[1]) * height * width * channels)
 
 
-def _residual(inputs: int):
+def _residual(inputs: int) -> Statistics:
     """Of an operation with so many inputs, and one more where a residual is added."""
 
-    def count(graph, node):
+    def count(graph: Any, node: Any) -> OpStats:
         return OpStats("flops", _entries(graph, node.input[0]) if len(node.input) > inputs else 0)
 
     return count
 
 
-def _first_input(times: int):
-    def count(graph, node):
+def _first_input(times: int) -> Statistics:
+    def count(graph: Any, node: Any) -> OpStats:
         return OpStats("flops", times * _entries(graph, node.input[0]))
 
     return count
 
 
-def _pool(graph, node):
+def _pool(graph: Any, node: Any) -> OpStats:
     return OpStats("flops", _entries(graph, node.name) * math.prod(node.attr["window"].list.i))
 
 
-def _pool_gradient(graph, node):
+def _pool_gradient(graph: Any, node: Any) -> OpStats:
     taps = math.prod(node.attr["window"].list.i) if node.attr["average"].b else 1
     return OpStats("flops", taps * _entries(graph, node.input[0]))
 

@@ -1,12 +1,15 @@
 """Gradients of the kernels' operations, and of those gradients. Imported once the library is loaded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
 from blocks.kernels.build import library
 
-ACTIVATIONS = {
+Gradients: TypeAlias = Sequence[tf.Tensor | None]  # one for each input of an operation; None has none
+
+ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "": tf.identity,
     "relu": tf.nn.relu,
     "relu6": tf.nn.relu6,
@@ -15,7 +18,7 @@ ACTIVATIONS = {
 }
 
 
-def activation_gradient(name: str, inputs, gradient):
+def activation_gradient(name: str, inputs: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
     """Gradient of activation `name` at `inputs` (any shape), times `gradient`, in TensorFlow's own operations."""
     with tf.GradientTape() as tape:
         tape.watch(inputs)
@@ -23,20 +26,20 @@ def activation_gradient(name: str, inputs, gradient):
     return tape.gradient(outputs, inputs, gradient)
 
 
-def _name(op) -> str:
+def _name(op: tf.Operation) -> str:
     return op.get_attr("activation").decode()
 
 
-def _geometry(op) -> dict:
-    return {"strides": list(op.get_attr("strides")), "margins": list(op.get_attr("margins"))}
+def _geometry(op: tf.Operation) -> dict[str, list[int]]:
+    return {"strides": list(op.get_attr("strides")), "explicit_padding": list(op.get_attr("explicit_padding"))}
 
 
-def _sum(gradient):
+def _sum(gradient: tf.Tensor) -> tf.Tensor:
     """Gradient of a bias, float32: the sum over all axes but the last."""
     return tf.reduce_sum(tf.cast(gradient, tf.float32), axis=list(range(len(gradient.shape) - 1)))
 
 
-def _both(op, of_inputs: Callable, of_kernel: Callable) -> list:
+def _both(op: tf.Operation, of_inputs: Callable[[], tf.Tensor], of_kernel: Callable[[], tf.Tensor]) -> Gradients:
     """The gradients of a convolution's inputs and kernel; one that is not requested may be None.
 
     TensorFlow left alone follows the inputs' gradients down to the first layer and sums up the kernels' after that;
@@ -51,22 +54,22 @@ def _both(op, of_inputs: Callable, of_kernel: Callable) -> list:
 
 
 @tf.RegisterGradient("BlocksTogether")
-def _(_op, *gradients):
+def _(_op: tf.Operation, *gradients: tf.Tensor) -> Gradients:
     return gradients
 
 
 @tf.RegisterGradient("BlocksAtLeastOne")
-def _(op, gradient, _count):
+def _(op: tf.Operation, gradient: tf.Tensor, _count: tf.Tensor) -> Gradients:
     return library().blocks_first(gradient, op.outputs[1])
 
 
 @tf.RegisterGradient("BlocksFirst")
-def _(_op, gradient):
+def _(_op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     return [library().blocks_at_least_one(gradient).y, None]
 
 
 @tf.RegisterGradient("BlocksDepthwise")
-def _(op, gradient):
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     inputs, kernel, *bias = op.inputs
     if _name(op):
         linear = library().blocks_depthwise(inputs, kernel, bias, **_geometry(op))
@@ -80,7 +83,7 @@ def _(op, gradient):
 
 
 @tf.RegisterGradient("BlocksDepthwiseInputGrad")
-def _(op, gradient):
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     outputs, kernel, _shape = op.inputs
     d_outputs = library().blocks_depthwise(gradient, kernel, [], **_geometry(op))
     d_kernel = library().blocks_depthwise_filter_grad(gradient, outputs, tf.shape(kernel), **_geometry(op))
@@ -88,14 +91,14 @@ def _(op, gradient):
 
 
 @tf.RegisterGradient("BlocksDepthwiseFilterGrad")
-def _(op, gradient):
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     inputs, outputs, _shape = op.inputs
     d_inputs = library().blocks_depthwise_input_grad(outputs, gradient, tf.shape(inputs), **_geometry(op))
     return [d_inputs, library().blocks_depthwise(inputs, gradient, [], **_geometry(op)), None]
 
 
 @tf.RegisterGradient("BlocksSpatial")
-def _(op, gradient):
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     inputs, kernel, *more = op.inputs
     biases = op.get_attr("biases")
     if _name(op):
@@ -114,7 +117,7 @@ def _(op, gradient):
 
 
 @tf.RegisterGradient("BlocksSpatialInputGrad")
-def _(op, gradient):
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     outputs, kernel, _shape = op.inputs
     d_outputs = library().blocks_spatial(gradient, kernel, [], [], **_geometry(op))
     d_kernel = library().blocks_spatial_filter_grad(gradient, outputs, tf.shape(kernel), **_geometry(op))
@@ -122,14 +125,14 @@ def _(op, gradient):
 
 
 @tf.RegisterGradient("BlocksSpatialFilterGrad")
-def _(op, gradient):
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     inputs, outputs, _shape = op.inputs
     d_inputs = library().blocks_spatial_input_grad(outputs, gradient, tf.shape(inputs), **_geometry(op))
     return [d_inputs, library().blocks_spatial(inputs, gradient, [], [], **_geometry(op)), None]
 
 
 @tf.RegisterGradient("BlocksPointwise")
-def _(op, gradient):
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     inputs, kernel, *more = op.inputs
     biases = op.get_attr("biases")
     if _name(op):
@@ -149,58 +152,58 @@ def _(op, gradient):
 
 
 @tf.RegisterGradient("BlocksPointwiseInputGrad")
-def _(op, gradient):
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     outputs, kernel = op.inputs
     d_kernel = library().blocks_pointwise_filter_grad(gradient, outputs, groups=op.get_attr("groups"))
     return [library().blocks_pointwise(gradient, kernel, [], []), d_kernel]
 
 
 @tf.RegisterGradient("BlocksPointwiseFilterGrad")
-def _(op, gradient):
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     inputs, outputs = op.inputs
     d_inputs = library().blocks_pointwise_input_grad(outputs, gradient, groups=op.get_attr("groups"))
     return [d_inputs, library().blocks_pointwise(inputs, gradient, [], [])]
 
 
 @tf.RegisterGradient("BlocksSubsample")
-def _(op, gradient):
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     strides = list(op.get_attr("strides"))
     return library().blocks_subsample_grad(gradient, tf.shape(op.inputs[0]), strides=strides)
 
 
 @tf.RegisterGradient("BlocksSubsampleGrad")
-def _(op, gradient):
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     return [library().blocks_subsample(gradient, strides=list(op.get_attr("strides"))), None]
 
 
 @tf.RegisterGradient("BlocksShuffle")
-def _(op, *gradients):
+def _(op: tf.Operation, *gradients: tf.Tensor) -> Gradients:
     sizes = [part.shape[-1] for part in op.inputs]
     return library().blocks_unshuffle(list(gradients), N=len(sizes), groups=op.get_attr("groups"), sizes=sizes)
 
 
 @tf.RegisterGradient("BlocksUnshuffle")
-def _(op, *gradients):
+def _(op: tf.Operation, *gradients: tf.Tensor) -> Gradients:
     return library().blocks_shuffle(list(gradients), M=len(op.inputs), groups=op.get_attr("groups"))
 
 
 @tf.RegisterGradient("BlocksImageMeans")
-def _(_op, d_means, d_images):
+def _(_op: tf.Operation, d_means: tf.Tensor, d_images: tf.Tensor) -> Gradients:
     return library().blocks_image_means_grad(d_means, d_images)
 
 
 @tf.RegisterGradient("BlocksImageMeansGrad")
-def _(_op, gradient):
+def _(_op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     return list(library().blocks_image_means(gradient))
 
 
 @tf.RegisterGradient("BlocksGate")
-def _(op, gradient):
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     return list(library().blocks_gate_grad(gradient, *op.inputs))
 
 
 @tf.RegisterGradient("BlocksGateGrad")
-def _(op, d_d_inputs, d_d_gates):
+def _(op: tf.Operation, d_d_inputs: tf.Tensor, d_d_gates: tf.Tensor) -> Gradients:
     gradient, inputs, gates = op.inputs
     return [
         library().blocks_gate(d_d_inputs, gates) + library().blocks_gate(inputs, d_d_gates),
@@ -209,31 +212,31 @@ def _(op, d_d_inputs, d_d_gates):
     ]
 
 
-def _window(op) -> dict:
+def _window(op: tf.Operation) -> dict[str, Any]:
     return {"average": op.get_attr("average"), "window": list(op.get_attr("window")), **_geometry(op)}
 
 
 @tf.RegisterGradient("BlocksPool")
-def _(op, gradient, _where):
+def _(op: tf.Operation, gradient: tf.Tensor, _argmax: tf.Tensor) -> Gradients:
     return library().blocks_pool_grad(gradient, op.outputs[1], tf.shape(op.inputs[0]), **_window(op))
 
 
-@tf.RegisterGradient("BlocksPoolPick")
-def _(op, gradient):
-    inputs, where = op.inputs
-    return [library().blocks_pool_grad(gradient, where, tf.shape(inputs), **_window(op)), None]
+@tf.RegisterGradient("BlocksPoolGather")
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
+    inputs, argmax = op.inputs
+    return [library().blocks_pool_grad(gradient, argmax, tf.shape(inputs), **_window(op)), None]
 
 
 @tf.RegisterGradient("BlocksPoolGrad")
-def _(op, gradient):
-    where, window = op.inputs[1], _window(op)
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
+    argmax, window = op.inputs[1], _window(op)
     if window["average"]:
         return [library().blocks_pool(gradient, **window)[0], None, None]
-    return [library().blocks_pool_pick(gradient, where, **window), None, None]
+    return [library().blocks_pool_gather(gradient, argmax, **window), None, None]
 
 
 @tf.RegisterGradient("BlocksAffine")
-def _(op, gradient):
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     inputs, scale, offset, *residual = op.inputs
     wide = tf.cast(inputs, tf.float32)
     if _name(op):
@@ -245,7 +248,7 @@ def _(op, gradient):
 
 
 @tf.RegisterGradient("BlocksNormTrain")
-def _(op, gradient, *_statistics):
+def _(op: tf.Operation, gradient: tf.Tensor, *_statistics: tf.Tensor) -> Gradients:
     inputs, gamma, beta, _mean, _variance, *residual = op.inputs
     name = _name(op)
     outputs = [op.outputs[0]] if residual and name else []
@@ -265,7 +268,9 @@ def _(op, gradient, *_statistics):
 
 
 @tf.RegisterGradient("BlocksNormTrainGrad")
-def _(op, d_d_inputs, d_d_gamma, d_d_beta, d_d_residual):
+def _(
+    op: tf.Operation, d_d_inputs: tf.Tensor, d_d_gamma: tf.Tensor, d_d_beta: tf.Tensor, d_d_residual: tf.Tensor
+) -> Gradients:
     """Through the plain formulas (Ioffe and Szegedy 2015, section 3): second derivatives are rare."""
     gradient, inputs, gamma, beta, _mean, _rstd, *outputs = op.inputs
     watched = [gradient, inputs, gamma, beta]

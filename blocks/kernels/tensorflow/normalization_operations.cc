@@ -177,17 +177,17 @@ class GateGrad : public OpKernel {
   }
 };
 
-class FewestChannels : public OpKernel {
+class MinChannels : public OpKernel {
  public:
   using OpKernel::OpKernel;
   void Compute(OpKernelContext* c) override {
     Tensor* channels = nullptr;
     OP_REQUIRES_OK(c, c->allocate_output(0, TensorShape({}), &channels));
-    *static_cast<int32_t*>(channels->data()) = fewest_channels();
+    *static_cast<int32_t*>(channels->data()) = min_channels();
   }
 };
 
-REGISTER_KERNEL_BUILDER(Name("BlocksFewestChannels").Device(tensorflow::DEVICE_CPU), FewestChannels);
+REGISTER_KERNEL_BUILDER(Name("BlocksMinChannels").Device(tensorflow::DEVICE_CPU), MinChannels);
 BLOCKS_KERNEL("BlocksImageMeans", ImageMeans)
 BLOCKS_KERNEL("BlocksImageMeansGrad", ImageMeansGrad)
 BLOCKS_KERNEL("BlocksGate", Gate)

@@ -61,7 +61,7 @@ inline tensorflow::thread::ThreadPool::SchedulingParams one_at_a_time() {
 }
 #pragma GCC diagnostic pop
 
-// As many threads as TensorFlow computes with: the team's, or TensorFlow's where another call has the team.
+// As many threads as TensorFlow computes with: those of our pool, or TensorFlow's where another call has the pool.
 inline Parallel parallel_of(OpKernelContext* context) {
   auto* workers = context->device()->tensorflow_cpu_worker_threads();
   const int threads = workers->num_threads;
@@ -71,7 +71,7 @@ inline Parallel parallel_of(OpKernelContext* context) {
               for (int64_t task = 0; task < tasks; ++task) run(task);
               return;
             }
-            if (run_in_team(threads, tasks, run)) return;
+            if (try_parallel_for(threads, tasks, run)) return;
             pool->ParallelFor(tasks, one_at_a_time(), [&run](int64_t begin, int64_t end) {
               for (int64_t task = begin; task < end; ++task) run(task);
             });
@@ -89,15 +89,26 @@ inline Activation activation_of(OpKernelConstruction* context) {
   return Activation::kNone;
 }
 
+// Sets how many windows an axis has. Where there is one, the stride has no meaning and becomes 1: however large it was,
+// the kernels' multiples of it are small.
+inline void set_windows(OpKernelContext* context, const char* window, int64_t size, int before, int after, int taps,
+                        int& stride, int& count) {
+  int64_t windows = 0;
+  if (auto status = windows_along(window, size, before, after, taps, stride, &windows); !status.ok())
+    return context->CtxFailure(status);
+  count = int(windows);
+  if (count == 1) stride = 1;
+}
+
 inline void check_vector(OpKernelContext* context, int index, int64_t channels) {
   OP_REQUIRES(context, context->input(index).NumElements() == channels,
               InvalidArgument("input ", index, " has ", context->input(index).NumElements(), " entries for ", channels,
                               " channels"));
 }
 
-inline void check_channels(OpKernelContext* context, int64_t channels, int64_t fewest = fewest_channels()) {
-  OP_REQUIRES(context, channels >= fewest,
-              InvalidArgument("this kernel takes ", fewest, " channels or more, got ", channels));
+inline void check_channels(OpKernelContext* context, int64_t channels, int64_t minimum = min_channels()) {
+  OP_REQUIRES(context, channels >= minimum,
+              InvalidArgument("this kernel takes ", minimum, " channels or more, got ", channels));
 }
 
 // The last axis' size; 0, of which no kernel makes anything, for a scalar.

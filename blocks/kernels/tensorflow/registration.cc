@@ -17,7 +17,7 @@ using tensorflow::shape_inference::ShapeHandle;
 
 constexpr char kActivations[] = "activation: {'', 'relu', 'relu6', 'hard_silu', 'silu'} = ''";
 
-// Dimensions may only be asked of shapes that have them: these come first.
+// Dimensions can only be read from shapes that have them: these checks come first.
 absl::Status has_rank(InferenceContext* c, int input, int rank) {
   ShapeHandle shape;
   return c->WithRank(c->input(input), rank, &shape);
@@ -35,10 +35,10 @@ absl::Status strides_of(InferenceContext* c, std::vector<int32_t>* strides) {
   return absl::InvalidArgumentError("strides are (height, width), and positive");
 }
 
-absl::Status margins_of(InferenceContext* c, std::vector<int32_t>* margins) {
-  TF_RETURN_IF_ERROR(c->GetAttr("margins", margins));
-  if (margins->size() == 4) return absl::OkStatus();
-  return absl::InvalidArgumentError("margins are (top, bottom, left, right)");
+absl::Status explicit_padding_of(InferenceContext* c, std::vector<int32_t>* explicit_padding) {
+  TF_RETURN_IF_ERROR(c->GetAttr("explicit_padding", explicit_padding));
+  if (explicit_padding->size() == 4) return absl::OkStatus();
+  return absl::InvalidArgumentError("explicit_padding is (top, bottom, left, right)");
 }
 
 absl::Status like_first(InferenceContext* c) {
@@ -83,9 +83,9 @@ absl::Status norm_gradient_shape(InferenceContext* c) {
 }
 
 absl::Status spatial_shape(InferenceContext* c) {
-  std::vector<int32_t> strides, margins;
+  std::vector<int32_t> strides, explicit_padding;
   TF_RETURN_IF_ERROR(strides_of(c, &strides));
-  TF_RETURN_IF_ERROR(margins_of(c, &margins));
+  TF_RETURN_IF_ERROR(explicit_padding_of(c, &explicit_padding));
   TF_RETURN_IF_ERROR(has_rank(c, 0, 4));
   TF_RETURN_IF_ERROR(has_rank(c, 1, 4));
   DimensionHandle sizes[2];
@@ -93,9 +93,9 @@ absl::Status spatial_shape(InferenceContext* c) {
     const DimensionHandle size = c->Dim(c->input(0), axis + 1), taps = c->Dim(c->input(1), axis);
     sizes[axis] = c->UnknownDim();
     if (!c->ValueKnown(size) || !c->ValueKnown(taps)) continue;
-    const int64_t count =
-        windows_along(c->Value(size), margins[axis * 2], margins[axis * 2 + 1], c->Value(taps), strides[axis]);
-    if (!count) return absl::InvalidArgumentError("the images are smaller than the kernel");
+    int64_t count;
+    TF_RETURN_IF_ERROR(windows_along("kernel", c->Value(size), explicit_padding[axis * 2],
+                                     explicit_padding[axis * 2 + 1], c->Value(taps), strides[axis], &count));
     sizes[axis] = c->MakeDim(count);
   }
   c->set_output(0, c->MakeShape({c->Dim(c->input(0), 0), sizes[0], sizes[1], c->Dim(c->input(1), 3)}));
@@ -117,7 +117,7 @@ absl::Status last_axis(InferenceContext* c, DimensionHandle channels) {
   return absl::OkStatus();
 }
 
-// Of an open batch nothing is lost; one of 0 becomes 1, and what is made of one image may have come of none.
+// A dynamic batch stays one; one of 0 becomes 1, and the result of one image may be that of none.
 absl::Status at_least_one_shape(InferenceContext* c) {
   TF_RETURN_IF_ERROR(has_axis(c, 0));
   c->set_output(1, c->Scalar());
@@ -177,20 +177,20 @@ absl::Status subsample_shape(InferenceContext* c) {
 
 absl::Status pool_shape(InferenceContext* c) {
   bool average;
-  std::vector<int32_t> window, strides, margins;
+  std::vector<int32_t> window, strides, explicit_padding;
   TF_RETURN_IF_ERROR(c->GetAttr("average", &average));
   TF_RETURN_IF_ERROR(c->GetAttr("window", &window));
   if (window.size() != 2) return absl::InvalidArgumentError("windows are (height, width)");
   TF_RETURN_IF_ERROR(strides_of(c, &strides));
-  TF_RETURN_IF_ERROR(margins_of(c, &margins));
+  TF_RETURN_IF_ERROR(explicit_padding_of(c, &explicit_padding));
   TF_RETURN_IF_ERROR(has_rank(c, 0, 4));
   std::vector<DimensionHandle> sizes(4);
   for (int axis = 0; axis < 4; ++axis) sizes[axis] = c->Dim(c->input(0), axis);
   for (int axis = 0; axis < 2; ++axis) {
     if (!c->ValueKnown(sizes[axis + 1])) continue;
-    const int64_t count =
-        windows_along(c->Value(sizes[axis + 1]), margins[axis * 2], margins[axis * 2 + 1], window[axis], strides[axis]);
-    if (!count) return absl::InvalidArgumentError("the images are smaller than the window");
+    int64_t count;
+    TF_RETURN_IF_ERROR(windows_along("window", c->Value(sizes[axis + 1]), explicit_padding[axis * 2],
+                                     explicit_padding[axis * 2 + 1], window[axis], strides[axis], &count));
     sizes[axis + 1] = c->MakeDim(count);
   }
   c->set_output(0, c->MakeShape(sizes));
@@ -227,7 +227,7 @@ absl::Status unshuffle_shape(InferenceContext* c) {
 constexpr char kTypes[] = "T: {float, bfloat16}";
 
 #define BLOCKS_SPATIAL(NAME) \
-  REGISTER_OP(NAME).Attr(kTypes).Attr("strides: list(int) >= 2").Attr("margins: list(int) >= 4")
+  REGISTER_OP(NAME).Attr(kTypes).Attr("strides: list(int) >= 2").Attr("explicit_padding: list(int) >= 4")
 
 REGISTER_OP("BlocksSubsample").Attr(kTypes).Attr("strides: list(int) >= 2").Input("x: T").Output("y: T")
     .SetShapeFn(subsample_shape);
@@ -239,9 +239,9 @@ REGISTER_OP("BlocksUnshuffle").Attr(kTypes).Attr("N: int >= 1").Attr("M: int >= 
     .Attr("sizes: list(int)").Input("pieces: M * T").Output("parts: N * T").SetShapeFn(unshuffle_shape);
 #define BLOCKS_POOL(NAME) BLOCKS_SPATIAL(NAME).Attr("average: bool").Attr("window: list(int) >= 2")
 
-BLOCKS_POOL("BlocksPool").Input("x: T").Output("y: T").Output("where: uint8").SetShapeFn(pool_shape);
-BLOCKS_POOL("BlocksPoolPick").Input("x: T").Input("where: uint8").Output("y: T").SetShapeFn(pool_shape);
-BLOCKS_POOL("BlocksPoolGrad").Input("dy: T").Input("where: uint8").Input("shape: int32").Output("dx: T")
+BLOCKS_POOL("BlocksPool").Input("x: T").Output("y: T").Output("argmax: uint8").SetShapeFn(pool_shape);
+BLOCKS_POOL("BlocksPoolGather").Input("x: T").Input("argmax: uint8").Output("y: T").SetShapeFn(pool_shape);
+BLOCKS_POOL("BlocksPoolGrad").Input("dy: T").Input("argmax: uint8").Input("shape: int32").Output("dx: T")
     .SetShapeFn(from_shape_input);
 REGISTER_OP("BlocksImageMeans").Attr(kTypes).Input("x: T").Output("means: T").Output("x_too: T")
     .SetShapeFn(image_means_shape);
@@ -256,7 +256,7 @@ REGISTER_OP("BlocksAtLeastOne").Attr("T: {half, bfloat16, float, double}").Input
     .Output("count: int64").SetShapeFn(at_least_one_shape);
 REGISTER_OP("BlocksFirst").Attr("T: {half, bfloat16, float, double}").Input("x: T").Input("count: int64")
     .Output("y: T").SetShapeFn(first_shape);
-REGISTER_OP("BlocksFewestChannels").Output("channels: int32").SetShapeFn(tensorflow::shape_inference::ScalarShape);
+REGISTER_OP("BlocksMinChannels").Output("channels: int32").SetShapeFn(tensorflow::shape_inference::ScalarShape);
 REGISTER_OP("BlocksNormTrain").Attr(kTypes).Attr("N: int >= 0").Attr("epsilon: float").Attr("rate: float").Attr(kActivations)
     .Input("x: T").Input("gamma: float").Input("beta: float").Input("running_mean: float")
     .Input("running_variance: float").Input("residual: N * T")

@@ -145,15 +145,15 @@ class PoolOp : public OpKernel {
     OP_REQUIRES_OK(c, c->GetAttr("average", &average_));
     OP_REQUIRES_OK(c, c->GetAttr("window", &window_));
     OP_REQUIRES_OK(c, c->GetAttr("strides", &strides_));
-    OP_REQUIRES_OK(c, c->GetAttr("margins", &margins_));
+    OP_REQUIRES_OK(c, c->GetAttr("explicit_padding", &explicit_padding_));
     OP_REQUIRES(
         c,
-        window_.size() == 2 && strides_.size() == 2 && margins_.size() == 4 && strides_[0] > 0 && strides_[1] > 0 &&
-            window_[0] > 0 && window_[1] > 0 && int64_t(window_[0]) * window_[1] <= kWindowTaps,
-        InvalidArgument("windows are (height, width) of ", kWindowTaps, " taps at most, strides (height, width)"));
+        window_.size() == 2 && strides_.size() == 2 && explicit_padding_.size() == 4 && strides_[0] > 0 &&
+            strides_[1] > 0 && window_[0] > 0 && window_[1] > 0 && int64_t(window_[0]) * window_[1] <= kMaxWindowTaps,
+        InvalidArgument("windows are (height, width) of ", kMaxWindowTaps, " taps at most, strides (height, width)"));
     for (int side = 0; side < 4; ++side)
-      OP_REQUIRES(c, margins_[side] >= 0 && margins_[side] < window_[side / 2],
-                  InvalidArgument("margins (top, bottom, left, right) are smaller than the window"));
+      OP_REQUIRES(c, explicit_padding_[side] >= 0 && explicit_padding_[side] < window_[side / 2],
+                  InvalidArgument("explicit_padding (top, bottom, left, right) is smaller than the window"));
   }
 
  protected:
@@ -163,21 +163,22 @@ class PoolOp : public OpKernel {
       return false;
     }
     check_channels(c, x.dim_size(3));
-    p = {x.dim_size(0), int(x.dim_size(1)), int(x.dim_size(2)), int(x.dim_size(3)), window_[0], window_[1],
-         strides_[0],   strides_[1],        margins_[0],        margins_[2],        0,          0};
-    p.out_height = int(windows_along(p.height, margins_[0], margins_[1], window_[0], strides_[0]));
-    p.out_width = int(windows_along(p.width, margins_[2], margins_[3], window_[1], strides_[1]));
-    if (!p.out_height || !p.out_width) c->CtxFailure(InvalidArgument("the images are smaller than the window"));
+    p = {x.dim_size(0), int(x.dim_size(1)), int(x.dim_size(2)),   int(x.dim_size(3)),   window_[0], window_[1],
+         strides_[0],   strides_[1],        explicit_padding_[0], explicit_padding_[2], 0,          0};
+    set_windows(c, "window", x.dim_size(1), explicit_padding_[0], explicit_padding_[1], p.window_height,
+                p.stride_height, p.out_height);
+    set_windows(c, "window", x.dim_size(2), explicit_padding_[2], explicit_padding_[3], p.window_width, p.stride_width,
+                p.out_width);
     if (!average_ && (p.height == 0 || p.width == 0))
       c->CtxFailure(
           InvalidArgument("the maximum of a window without a pixel is not defined, got images of ", x.DebugString()));
     return c->status().ok();
   }
   TensorShape outputs(const Pooling& p) { return TensorShape({p.batch, p.out_height, p.out_width, p.channels}); }
-  // One byte an output, but for averages.
-  TensorShape taps(const Pooling& p) { return average_ ? TensorShape({0}) : outputs(p); }
+  // One byte an output; none for averages.
+  TensorShape argmax_shape(const Pooling& p) { return average_ ? TensorShape({0}) : outputs(p); }
   bool average_;
-  std::vector<int32_t> window_, strides_, margins_;
+  std::vector<int32_t> window_, strides_, explicit_padding_;
 };
 
 template <class T>
@@ -188,25 +189,25 @@ class PoolForward : public PoolOp {
     Pooling p;
     if (!geometry(c, c->input(0).shape(), p)) return;
     auto* y = out<T>(c, 0, outputs(p));
-    Tensor* where = nullptr;
-    OP_REQUIRES_OK(c, c->allocate_output(1, taps(p), &where));
+    Tensor* argmax = nullptr;
+    OP_REQUIRES_OK(c, c->allocate_output(1, argmax_shape(p), &argmax));
     if (c->status().ok() && p.batch)
-      pool(p, average_ ? Pool::kAverage : Pool::kMax, in<T>(c, 0), static_cast<uint8_t*>(where->data()), y,
+      pool(p, average_ ? Pool::kAverage : Pool::kMax, in<T>(c, 0), static_cast<uint8_t*>(argmax->data()), y,
            parallel_of(c));
   }
 };
 
 template <class T>
-class PoolPick : public PoolOp {
+class PoolGather : public PoolOp {
  public:
   using PoolOp::PoolOp;
-  void Compute(OpKernelContext* c) override {  // x, where
+  void Compute(OpKernelContext* c) override {  // x, argmax
     Pooling p;
     if (!geometry(c, c->input(0).shape(), p)) return;
-    OP_REQUIRES(c, !average_ && c->input(1).shape() == outputs(p), InvalidArgument("picks of a wrong shape"));
+    OP_REQUIRES(c, !average_ && c->input(1).shape() == outputs(p), InvalidArgument("indices of a wrong shape"));
     auto* y = out<T>(c, 0, outputs(p));
     if (c->status().ok() && p.batch)
-      pool(p, Pool::kPick, in<T>(c, 0), static_cast<uint8_t*>(c->input(1).data()), y, parallel_of(c));
+      pool(p, Pool::kGather, in<T>(c, 0), static_cast<uint8_t*>(c->input(1).data()), y, parallel_of(c));
   }
 };
 
@@ -214,11 +215,11 @@ template <class T>
 class PoolGrad : public PoolOp {
  public:
   using PoolOp::PoolOp;
-  void Compute(OpKernelContext* c) override {  // dy, where, shape of x
+  void Compute(OpKernelContext* c) override {  // dy, argmax, shape of x
     TensorShape shape;
     Pooling p;
     if (!shape_input(c, shape) || !geometry(c, shape, p)) return;
-    OP_REQUIRES(c, c->input(0).shape() == outputs(p) && c->input(1).shape() == taps(p),
+    OP_REQUIRES(c, c->input(0).shape() == outputs(p) && c->input(1).shape() == argmax_shape(p),
                 InvalidArgument("gradients of a wrong shape"));
     auto* dx = out<T>(c, 0, shape);
     if (c->status().ok() && shape.num_elements())
@@ -242,7 +243,7 @@ BLOCKS_BATCH(Eigen::bfloat16)
 BLOCKS_BATCH(float)
 BLOCKS_BATCH(double)
 BLOCKS_KERNEL("BlocksPool", PoolForward)
-BLOCKS_KERNEL("BlocksPoolPick", PoolPick)
+BLOCKS_KERNEL("BlocksPoolGather", PoolGather)
 BLOCKS_KERNEL("BlocksPoolGrad", PoolGrad)
 
 }  // namespace

@@ -9,10 +9,11 @@ class SpatialOp : public OpKernel {
  public:
   explicit SpatialOp(OpKernelConstruction* c) : OpKernel(c) {
     OP_REQUIRES_OK(c, c->GetAttr("strides", &strides_));
-    OP_REQUIRES_OK(c, c->GetAttr("margins", &margins_));
-    OP_REQUIRES(c, strides_.size() == 2 && margins_.size() == 4 && strides_[0] > 0 && strides_[1] > 0,
-                InvalidArgument("strides are (height, width) and margins (top, bottom, left, right)"));
-    for (int margin : margins_) OP_REQUIRES(c, margin >= 0, InvalidArgument("margins are not negative"));
+    OP_REQUIRES_OK(c, c->GetAttr("explicit_padding", &explicit_padding_));
+    OP_REQUIRES(c, strides_.size() == 2 && explicit_padding_.size() == 4 && strides_[0] > 0 && strides_[1] > 0,
+                InvalidArgument("strides are (height, width) and explicit_padding (top, bottom, left, right)"));
+    for (int amount : explicit_padding_)
+      OP_REQUIRES(c, amount >= 0, InvalidArgument("explicit_padding is not negative, got ", amount));
   }
 
  protected:
@@ -39,19 +40,20 @@ class SpatialOp : public OpKernel {
          int(kernel.dim_size(1)),
          strides_[0],
          strides_[1],
-         margins_[0],
-         margins_[2],
+         explicit_padding_[0],
+         explicit_padding_[2],
          0,
          0};
-    s.out_height = int(windows_along(s.height, margins_[0], margins_[1], s.kernel_height, s.stride_height));
-    s.out_width = int(windows_along(s.width, margins_[2], margins_[3], s.kernel_width, s.stride_width));
-    if (!s.out_height || !s.out_width) c->CtxFailure(InvalidArgument("the images are smaller than the kernel"));
+    set_windows(c, "kernel", x.dim_size(1), explicit_padding_[0], explicit_padding_[1], s.kernel_height,
+                s.stride_height, s.out_height);
+    set_windows(c, "kernel", x.dim_size(2), explicit_padding_[2], explicit_padding_[3], s.kernel_width, s.stride_width,
+                s.out_width);
     return c->status().ok();
   }
   TensorShape outputs(const Spatial& s) {
-    return TensorShape({s.batch, s.out_height, s.out_width, int64_t(s.groups) * s.outputs});
+    return TensorShape({s.batch, s.out_height, s.out_width, int64_t(s.groups) * s.out_channels_per_group});
   }
-  std::vector<int32_t> strides_, margins_;
+  std::vector<int32_t> strides_, explicit_padding_;
 };
 
 template <class T>
@@ -65,7 +67,7 @@ class SpatialForward : public SpatialOp {
   void Compute(OpKernelContext* c) override {  // x, kernel, no or one bias, no or one residual
     Spatial s;
     if (!geometry(c, c->input(0).shape(), c->input(1).shape(), s)) return;
-    if (biases_) check_vector(c, 2, int64_t(s.groups) * s.outputs);
+    if (biases_) check_vector(c, 2, int64_t(s.groups) * s.out_channels_per_group);
     const bool residual = has_residual(c, 2 + biases_);
     OP_REQUIRES(c, !residual || c->input(2 + biases_).shape() == outputs(s),
                 InvalidArgument("the residual's shape is not that of the outputs"));

@@ -7,7 +7,19 @@ from blocks.ops.tensorflow.graph import behind_convolution
 from blocks.ops.tensorflow.runtime import exporting, fits, kernels
 
 
-def fused_normalize(inputs, scale, offset, mean, variance, *, epsilon, rate, training, activation=None, residual=None):
+def fused_normalize(
+    inputs: tf.Tensor,
+    scale: tf.Tensor,
+    offset: tf.Tensor,
+    mean: tf.Tensor,
+    variance: tf.Tensor,
+    *,
+    epsilon: float,
+    rate: float,
+    training: bool | None,
+    activation: str | None = None,
+    residual: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
     """activation(batch normalisation of `inputs` + residual), inputs (B, H, W, C), the statistics (C,) in float32.
 
     Returns the outputs and, when training, mean and (unbiased) variance moved towards the batch's by `rate`; None

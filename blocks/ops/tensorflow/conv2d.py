@@ -1,6 +1,8 @@
 """Grouped 2-D convolution under TensorFlow: its implementations, in TensorFlow's operations and in ours."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -20,17 +22,17 @@ from blocks.ops.tensorflow.runtime import (
 
 
 def convolve(
-    inputs,
-    kernel,
-    strides,
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    strides: tuple[int, ...],
     padding: Padding,
-    dilation,
+    dilation: tuple[int, ...],
     *,
-    bias=None,
+    bias: tf.Tensor | None = None,
     activation: str | None = None,
-    residual=None,
+    residual: tf.Tensor | None = None,
     implementation: str | None = None,
-):
+) -> tf.Tensor:
     """activation(grouped convolution of `inputs` + bias + residual).
 
     Args:
@@ -58,8 +60,8 @@ def convolve(
         in_channels_per_group=inner,
         out_channels_per_group=filters // groups,
         kernel_size=(height, width),
-        strides=tuple(strides),
-        dilation=tuple(dilation) if (height, width) != (1, 1) else (1, 1),
+        strides=(strides[0], strides[1]),
+        dilation=(dilation[0], dilation[1]) if (height, width) != (1, 1) else (1, 1),
         positions=None if None in sizes else -(-sizes[0] // strides[0]) * -(-sizes[1] // strides[1]),
         onednn=native_gradients(inputs.dtype.name),
         xla=in_xla(),
@@ -81,14 +83,14 @@ def convolve(
     if name == "custom_op":
         return by_custom_op(operations, spec, inputs, kernel, padding, bias, activation, residual)
 
-    def compute(images, *added):
+    def compute(images: tf.Tensor, *added: tf.Tensor) -> tf.Tensor:
         outputs = convolution(name, spec, images, kernel, padding)
         return tf.cast(epilogue(outputs, bias, activation, *(added or (None,))), images.dtype)
 
     return never_empty(compute, *(images for images in (inputs, residual) if images is not None))
 
 
-def convolution(name: str, spec: ConvSpec, inputs, kernel, padding: Padding):
+def convolution(name: str, spec: ConvSpec, inputs: tf.Tensor, kernel: tf.Tensor, padding: Padding) -> tf.Tensor:
     """Convolution of `inputs` (B, H, W, C) with `kernel` (kh, kw, C / groups, filters) with implementation `name`.
 
     Of the inputs' type; float32 with "float32".
@@ -119,7 +121,16 @@ def convolution(name: str, spec: ConvSpec, inputs, kernel, padding: Padding):
     raise AssertionError(name)  # check_implementation lets nothing else through
 
 
-def by_custom_op(operations, spec: ConvSpec, inputs, kernel, padding: Padding, bias, activation, residual):
+def by_custom_op(
+    operations: Any,
+    spec: ConvSpec,
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    padding: Padding,
+    bias: tf.Tensor | None,
+    activation: str | None,
+    residual: tf.Tensor | None,
+) -> tf.Tensor:
     """The whole of `convolve` in one of our custom operations, which fuse what their kernels support."""
     kernel = tf.cast(kernel, tf.float32)  # weights stay as exact as they are stored
     biases = [] if bias is None else [tf.cast(bias, tf.float32)]
@@ -132,7 +143,8 @@ def by_custom_op(operations, spec: ConvSpec, inputs, kernel, padding: Padding, b
         outputs = operations.blocks_pointwise(inputs, kernel, biases, residuals, activation=fused)
         return epilogue(outputs, None, None if fused else activation, None)
     sides = sides_of(padding, inputs.shape[1:3], spec.kernel_size, spec.strides, spec.dilation)
-    geometry = {"strides": spec.strides, "margins": (*sides[0], *sides[1])}
+    assert sides is not None  # `convolve` found them before it came here
+    geometry = {"strides": spec.strides, "explicit_padding": (*sides[0], *sides[1])}
     if not spec.depthwise:
         outputs = operations.blocks_spatial(inputs, kernel, biases, residuals, activation=fused, **geometry)
         return epilogue(outputs, None, None if fused else activation, None)
@@ -142,7 +154,7 @@ def by_custom_op(operations, spec: ConvSpec, inputs, kernel, padding: Padding, b
     return epilogue(outputs, None, None if fused else activation, residual)
 
 
-def apply_padding(inputs, spec: ConvSpec, padding: Padding):
+def apply_padding(inputs: tf.Tensor, spec: ConvSpec, padding: Padding) -> tuple[tf.Tensor, str]:
     """`inputs` padded as far as needed, and the name of TensorFlow's padding that does the rest.
 
     Explicit padding would keep oneDNN from taking the gradient.
@@ -160,7 +172,7 @@ def apply_padding(inputs, spec: ConvSpec, padding: Padding):
     return tf.pad(inputs, ((0, 0), *padding, (0, 0))), "VALID"
 
 
-def _split(spec: ConvSpec, inputs, kernel, padding: str):
+def _split(spec: ConvSpec, inputs: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
     """One convolution a group, concatenated."""
     if spec.device == "CPU" and not spec.onednn:
         kernel, spec = dilate_kernel(kernel, spec.dilation), dataclasses.replace(spec, dilation=(1, 1))
@@ -169,7 +181,7 @@ def _split(spec: ConvSpec, inputs, kernel, padding: str):
     return tf.concat(convolved, axis=-1)
 
 
-def dilate_kernel(kernel, dilation):
+def dilate_kernel(kernel: tf.Tensor, dilation: tuple[int, ...]) -> tf.Tensor:
     """`kernel` with the zeros between its taps written out: Eigen has no gradient of a dilated convolution."""
     for axis, step in enumerate(dilation):
         if step > 1 and kernel.shape[axis] > 1:
@@ -179,14 +191,15 @@ def dilate_kernel(kernel, dilation):
     return kernel
 
 
-def _depthwise(spec: ConvSpec, inputs, kernel, padding: str):
+def _depthwise(spec: ConvSpec, inputs: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
     depthwise = tf.reshape(kernel, (*spec.kernel_size, spec.groups, spec.out_channels_per_group))
     return tf.nn.depthwise_conv2d(inputs, depthwise, (1, *spec.strides, 1), padding, dilations=spec.dilation)
 
 
-def _taps(spec: ConvSpec, inputs, kernel, padding: str):
+def _taps(spec: ConvSpec, inputs: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
     """A sum over the kernel's taps of shifted inputs times one matrix a group: what XLA makes one loop of."""
     sides = sides_of(padding.lower(), inputs.shape[1:3], spec.kernel_size, spec.strides, spec.dilation)
+    assert sides is not None  # the sizes are known, or `unsupported_reason` has one
     inputs = tf.pad(inputs, ((0, 0), *sides, (0, 0)))
     spans = [
         size - (taps - 1) * dilation
@@ -201,7 +214,7 @@ def _taps(spec: ConvSpec, inputs, kernel, padding: str):
     return total
 
 
-def _one_tap(spec: ConvSpec, window, weights):
+def _one_tap(spec: ConvSpec, window: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """`window` (B, H, W, C) times `weights` (C / groups, filters), group by group."""
     if spec.depthwise and spec.out_channels_per_group == 1:
         return window * weights[0]
@@ -212,7 +225,7 @@ def _one_tap(spec: ConvSpec, window, weights):
     return tf.reshape(outputs, tf.concat([sizes, (weights.shape[-1],)], 0))
 
 
-def _matmul(inputs, kernel):
+def _matmul(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """A dense 1x1 convolution as a matrix product over all positions."""
     sizes, channels = tf.unstack(tf.shape(inputs)[:3]), inputs.shape[-1]
     outputs = tf.matmul(tf.reshape(inputs, (-1, channels)), tf.reshape(kernel, (channels, -1)))
@@ -222,11 +235,13 @@ def _matmul(inputs, kernel):
 
 
 @tf.custom_gradient
-def _hybrid(inputs, kernel):
+def _hybrid(
+    inputs: tf.Tensor, kernel: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
     """A dense 1x1 convolution whose filter gradient is a matrix product: oneDNN's own is slow in bfloat16."""
     outputs = tf.nn.conv2d(inputs, kernel, 1, "VALID")
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows = tf.reshape(inputs, (-1, inputs.shape[-1]))
         d_kernel = tf.matmul(rows, tf.reshape(upstream, (-1, kernel.shape[-1])), transpose_a=True)
         d_inputs = tf.nn.conv2d(upstream, tf.transpose(kernel, (0, 1, 3, 2)), 1, "VALID")

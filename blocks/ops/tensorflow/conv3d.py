@@ -16,7 +16,15 @@ from blocks.ops.tensorflow.runtime import device_kind, in_xla, native_gradients
 SPLIT_CHANNELS = 16
 
 
-def convolve(inputs, kernel, strides, padding: Padding, dilation, *, implementation: str | None = None):
+def convolve(
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    strides: tuple[int, ...],
+    padding: Padding,
+    dilation: tuple[int, ...],
+    *,
+    implementation: str | None = None,
+) -> tf.Tensor:
     """Grouped 3-D convolution of `inputs` (B, D, H, W, C) with `kernel` (kd, kh, kw, C / groups, filters).
 
     Args:
@@ -50,7 +58,9 @@ def convolve(inputs, kernel, strides, padding: Padding, dilation, *, implementat
     return never_empty(lambda volumes: _split_convolve(volumes, kernel, *geometry), inputs)
 
 
-def _by_frames(inputs, kernel, strides, padding: Padding, dilation):
+def _by_frames(
+    inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, ...], padding: Padding, dilation: tuple[int, ...]
+) -> tf.Tensor:
     """A sum over the kernel's planes of 2-D convolutions of all frames, shifted along the depth.
 
     With a stride of s the frames lie in s phases, number p in phase p modulo s, and a plane sees those of one phase.
@@ -76,12 +86,14 @@ def _by_frames(inputs, kernel, strides, padding: Padding, dilation):
     return tf.add_n(sums)
 
 
-def _sizes(images) -> list:
+def _sizes(images: tf.Tensor) -> list[int | tf.Tensor]:
     """The sizes of all axes but the batch: integers, and tensors where they are dynamic."""
     return [size if size is not None else tf.shape(images)[axis] for axis, size in enumerate(images.shape)][1:]
 
 
-def _split_convolve(inputs, kernel, strides, padding: str, dilation, parts: int):
+def _split_convolve(
+    inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, ...], padding: str, dilation: tuple[int, ...], parts: int
+) -> tf.Tensor:
     """One convolution for each of `parts` slices of the channels."""
     if parts == 1:
         return tf.nn.conv3d(inputs, kernel, strides, padding, dilations=dilation)
@@ -89,7 +101,13 @@ def _split_convolve(inputs, kernel, strides, padding: str, dilation, parts: int)
     return tf.concat([tf.nn.conv3d(part, own, strides, padding, dilations=dilation) for part, own in pairs], axis=-1)
 
 
-def _apply_padding(inputs, kernel_size, strides, padding: Padding, dilation):
+def _apply_padding(
+    inputs: tf.Tensor,
+    kernel_size: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: Padding,
+    dilation: tuple[int, ...],
+) -> tuple[tf.Tensor, str]:
     """`inputs` padded as far as needed, and the name of TensorFlow's padding that does the rest."""
     if isinstance(padding, str):
         return inputs, padding.upper()

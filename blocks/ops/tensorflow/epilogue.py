@@ -7,7 +7,7 @@ import tensorflow as tf
 FUSED = ("relu", "relu6", "hard_silu", "silu")
 
 
-def _hard_sigmoid(inputs):
+def _hard_sigmoid(inputs: tf.Tensor) -> tf.Tensor:
     return tf.nn.relu6(inputs + tf.constant([3.0], inputs.dtype)) / tf.constant([6.0], inputs.dtype)
 
 
@@ -15,7 +15,9 @@ def _hard_sigmoid(inputs):
 ACTIVATIONS = {"hard_sigmoid": _hard_sigmoid, "hard_silu": lambda inputs: inputs * _hard_sigmoid(inputs)}
 
 
-def epilogue(outputs, bias, activation: str | None, residual):
+def epilogue(
+    outputs: tf.Tensor, bias: tf.Tensor | None, activation: str | None, residual: tf.Tensor | None
+) -> tf.Tensor:
     """activation(outputs + bias + residual) in TensorFlow's operations; its graph optimiser fuses them where it can."""
     if bias is not None:
         outputs = tf.nn.bias_add(outputs, tf.cast(bias, outputs.dtype))

@@ -5,7 +5,7 @@ import tensorflow as tf
 from blocks.ops.tensorflow.runtime import fits, kernels
 
 
-def image_mean(inputs) -> tuple:
+def image_mean(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Mean of `inputs` (B, H, W, C) over the image, (B, 1, 1, C), and the inputs, to be used from here on."""
     operations = kernels()
     if fits(operations, inputs):
@@ -13,7 +13,7 @@ def image_mean(inputs) -> tuple:
     return tf.reduce_mean(inputs, axis=(1, 2), keepdims=True), inputs
 
 
-def gate(inputs, gates):
+def gate(inputs: tf.Tensor, gates: tf.Tensor) -> tf.Tensor:
     """`inputs` (B, H, W, C) times `gates` (B, 1, 1, C)."""
     operations = kernels()
     return operations.blocks_gate(inputs, gates) if fits(operations, inputs) else inputs * gates

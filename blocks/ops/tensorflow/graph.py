@@ -3,12 +3,12 @@
 import tensorflow as tf
 
 
-def behind_convolution(tensor) -> bool:
+def behind_convolution(tensor: tf.Tensor) -> bool:
     """Whether the graph being traced shows a convolution, into which converters fold a normalisation of `tensor`."""
     return not tf.executing_eagerly() and tensor.op.type in ("Conv2D", "DepthwiseConv2dNative", "BiasAdd")
 
 
-def from_relu(tensor) -> bool:
+def from_relu(tensor: tf.Tensor) -> bool:
     """Whether the graph being traced shows that no value of `tensor` is below zero."""
     if tf.executing_eagerly():
         return False

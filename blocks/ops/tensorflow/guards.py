@@ -1,12 +1,14 @@
 """Inputs that TensorFlow's operations answer wrongly or not at all: images smaller than a window, empty batches."""
 
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
 
 from blocks.ops.geometry import Padding
 from blocks.ops.tensorflow.runtime import device_kind, exporting, in_xla, kernels
 
 
-def checked_sizes(images, extents, padding: Padding, first: int = 1):
+def checked_sizes(images: tf.Tensor, extents: Sequence[int], padding: Padding, first: int = 1) -> tf.Tensor:
     """`images`, those of dynamic size once they turn out as large as a window: TensorFlow makes none of smaller ones.
 
     `extents` are those of the window, dilation included, over the axes from number `first` on. The graph raises
@@ -16,7 +18,7 @@ def checked_sizes(images, extents, padding: Padding, first: int = 1):
     if padding == "same" or None not in sizes or in_xla() or exporting():
         return images
     checks = []
-    sides = ((0, 0),) * len(extents) if padding == "valid" else padding
+    sides = ((0, 0),) * len(extents) if isinstance(padding, str) else padding
     for axis, (size, extent, axis_padding) in enumerate(zip(sizes, extents, sides, strict=True), start=first):
         min_size = extent - sum(axis_padding)
         if size is None and min_size > 1:
@@ -27,7 +29,7 @@ def checked_sizes(images, extents, padding: Padding, first: int = 1):
         return tf.identity(images) if checks else images
 
 
-def never_empty(compute, *images):
+def never_empty(compute: Callable[..., tf.Tensor], *images: tf.Tensor) -> tf.Tensor:
     """`compute(*images)`, images (B, ..., C), which never sees a batch of none: it gets an image of zeros then.
 
     TensorFlow's convolutions on oneDNN return their inputs for an empty batch, and for the gradient of the weights what
@@ -38,14 +40,14 @@ def never_empty(compute, *images):
         return compute(*images)
     operations = kernels()
     if batch is None and operations:
-        filled, counts = zip(*map(operations.blocks_at_least_one, images), strict=True)
-        return operations.blocks_first(compute(*filled), counts[0])
+        batches, counts = zip(*map(operations.blocks_at_least_one, images), strict=True)
+        return operations.blocks_first(compute(*batches), counts[0])
     count = tf.shape(images[0])[0] if batch is None else batch
     rest = [(0, 0)] * (len(images[0].shape) - 1)
     filled = [tf.pad(each, ((0, tf.cast(tf.equal(count, 0), tf.int32)), *rest)) for each in images]
     for each, own in zip(filled, images, strict=True):
         each.set_shape((None if batch is None else 1, *own.shape[1:]))
-    filled = compute(*filled)
-    outputs = tf.slice(filled, (0,) * len(filled.shape), (count, *[-1] * len(rest)))
-    outputs.set_shape((batch, *filled.shape[1:]))
+    computed = compute(*filled)
+    outputs = tf.slice(computed, (0,) * len(computed.shape), (count, *[-1] * len(rest)))
+    outputs.set_shape((batch, *computed.shape[1:]))
     return outputs

@@ -5,11 +5,11 @@ import tensorflow as tf
 from blocks.ops.tensorflow.runtime import exporting
 
 
-def has_operation(inputs, size: int) -> bool:
+def has_operation(inputs: tf.Tensor, size: int) -> bool:
     """Whether it is to be used: it takes float32 images (B, H, W, C) and windows of odd size."""
     return exporting() and inputs.dtype == tf.float32 and len(inputs.shape) == 4 and size % 2 == 1
 
 
-def normalize(inputs, size: int, k: float, alpha: float, beta: float):
+def normalize(inputs: tf.Tensor, size: int, k: float, alpha: float, beta: float) -> tf.Tensor:
     """`blocks.ops.local_response_norm.local_response_normalization` of `inputs` (B, H, W, C)."""
     return tf.nn.lrn(inputs, size // 2, k, alpha / size, beta)

@@ -1,5 +1,7 @@
 """Pooling under TensorFlow: by our kernels, and padded for other runtimes."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from blocks.ops.geometry import Padding, sides_of
@@ -7,7 +9,9 @@ from blocks.ops.tensorflow.graph import from_relu
 from blocks.ops.tensorflow.runtime import exporting, fits, kernels
 
 
-def pool_by_kernel(mode: str, inputs, window, strides, padding: Padding):
+def pool_by_kernel(
+    mode: str, inputs: tf.Tensor, window: tuple[int, ...], strides: tuple[int, ...], padding: Padding
+) -> tf.Tensor | None:
     """What `PaddedPooling2D` computes of `inputs` (B, H, W, C), by our kernels; None where they do not support it."""
     operations = kernels()
     if not fits(operations, inputs):
@@ -20,10 +24,12 @@ def pool_by_kernel(mode: str, inputs, window, strides, padding: Padding):
     average, explicit_padding = mode == "average", (*sides[0], *sides[1])
     if average and padding == "same" and any(explicit_padding):
         return None  # which leaves padding out of the average
-    return operations.blocks_pool(inputs, average=average, window=window, strides=strides, margins=explicit_padding).y
+    return operations.blocks_pool(
+        inputs, average=average, window=window, strides=strides, explicit_padding=explicit_padding
+    ).y
 
 
-def pad_for_max(inputs, paddings, window):
+def pad_for_max(inputs: tf.Tensor, paddings: Sequence[Sequence[int]], window: Sequence[int]) -> tf.Tensor:
     """`inputs` padded so that no maximum over `window` changes: by -inf, in exported graphs by values in their range.
 
     The scale of int8 is taken from all values, and -inf as padding would leave one level for all others. Behind a ReLU

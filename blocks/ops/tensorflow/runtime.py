@@ -1,6 +1,7 @@
 """What operations run on, and are traced for: device, oneDNN, XLA, our kernels, an export."""
 
 import functools
+from typing import Any
 
 import tensorflow as tf
 
@@ -53,7 +54,7 @@ def exporting() -> bool:
     return is_exportable(tracing=not tf.executing_eagerly())
 
 
-def kernels():
+def kernels() -> Any:
     """The operations of our kernels, where they can be used now; else None."""
     if device_kind() != "CPU" or in_xla() or exporting() or library() is None:
         return None
@@ -67,10 +68,10 @@ def kernels():
 def fewest_channels() -> int:
     """The fewest channels that the depthwise and normalisation kernels take."""
     with tf.init_scope():
-        return int(library().blocks_fewest_channels())
+        return int(library().blocks_min_channels())
 
 
-def fits(operations, inputs) -> bool:
+def fits(operations: Any, inputs: tf.Tensor) -> bool:
     """Whether `operations`, our kernels, are there and those of whole images take `inputs` (B, H, W, C)."""
     known = operations is not None and inputs.dtype in (tf.float32, tf.bfloat16)
     return known and inputs.shape[-1] >= fewest_channels()

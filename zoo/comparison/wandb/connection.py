@@ -34,13 +34,34 @@ LONGEST_REASON = 200  # characters of what a server says
 
 
 @dataclass(frozen=True)
-class Connection:
+class Server:
+    """A server of W&B's, and what becomes of its errors."""
+
+    address: str
+    timeout: int  # seconds
+    secrets: tuple[str | None, ...] = field(repr=False)  # what no line may show
+
+    @contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Turns whatever goes wrong in the body into a UserError of one sentence, which holds no API key.
+
+        Args:
+            what: what the server is asked for, e.g. "reading lab/zoo".
+        """
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:  # the client raises its own types, ValueError, KeyError of an odd answer, ...
+            text = _sentence(error, what, self)
+            raise UserError(printable(redact(text, self.secrets))) from None
+
+
+@dataclass(frozen=True)
+class Connection(Server):
     """W&B's client, logged in."""
 
     api: wandb.Api
-    server: str  # its address
-    timeout: int  # seconds
-    secrets: tuple[str | None, ...] = field(repr=False)  # what no line may show
 
     def project(self, text: str) -> tuple[str, str]:
         """Entity and project of "ENTITY/PROJECT", or of "PROJECT" in the entity that the API key belongs to.
@@ -54,7 +75,7 @@ class Connection:
                 entity = self.api.default_entity
         if not entity:
             raise UserError(
-                f"{self.server} has no default entity for this API key: name the project as ENTITY/{project}."
+                f"{self.address} has no default entity for this API key: name the project as ENTITY/{project}."
             )
         return entity, project
 
@@ -75,24 +96,9 @@ class Connection:
                 if "Could not find project" not in str(error):
                     raise
                 raise UserError(
-                    f"There is no project {where} on {self.server} that this API key may read: check both names, or log"
-                    f" a run there with `python train.py tracking.entity={entity} tracking.project={project}`."
+                    f"There is no project {where} on {self.address} that this API key may read: check both names, or "
+                    f"log a run there with `python train.py tracking.entity={entity} tracking.project={project}`."
                 ) from None
-
-    @contextmanager
-    def doing(self, what: str) -> Iterator[None]:
-        """Turns whatever goes wrong in the body into a UserError of one sentence, which holds no API key.
-
-        Args:
-            what: what the server is asked for, e.g. "reading lab/zoo".
-        """
-        try:
-            yield
-        except UserError:
-            raise
-        except Exception as error:  # the client raises its own types, ValueError, KeyError of an odd answer, ...
-            text = _sentence(error, what, self)
-            raise UserError(printable(redact(text, self.secrets))) from None
 
 
 def split_project(text: str) -> tuple[str | None, str]:
@@ -146,10 +152,9 @@ def connect() -> Connection:
             raise UserError(f"{settings.base_url} needs an API key: set one with `wandb login` or WANDB_API_KEY.")
     except wandb.errors.AuthenticationError as error:
         raise UserError(f"The API key of W&B is malformed: {redact(_short(error))}.") from None
-    unconnected = Connection(None, settings.base_url, timeout, (settings.api_key,))
-    with unconnected.doing("logging in"):
+    with Server(settings.base_url, timeout, (settings.api_key,)).doing("logging in"):
         api = wandb.Api(timeout=timeout)
-    return Connection(api, settings.base_url, timeout, (settings.api_key, api.api_key))
+    return Connection(settings.base_url, timeout, (settings.api_key, api.api_key), api)
 
 
 @contextmanager
@@ -174,27 +179,26 @@ def _timeout() -> int:
     return int(text)
 
 
-def _sentence(error: BaseException, what: str, connection: Connection) -> str:
+def _sentence(error: BaseException, what: str, server: Server) -> str:
     """What went wrong: the reasons lie in the errors that the client wraps one into the other."""
-    server, timeout = connection.server, connection.timeout
+    address, timeout = server.address, server.timeout
     errors = _causes(error)
     cause, status = errors[-1], http_status(error)
     text, reason = " ".join(map(str, errors)), _short(cause)
     is_odd = status in (403, 404) or "looking for beginning of value" in text  # as the client says of an answer in HTML
-    if is_odd and (other := somebody_else(ask(server, connection.secrets[0], min(timeout, ANSWER_SECONDS)))):
-        return f"{server} cannot be reached ({what}): {other}; check WANDB_BASE_URL and the proxy's settings."
+    if is_odd and (other := somebody_else(ask(address, server.secrets[0], min(timeout, ANSWER_SECONDS)))):
+        return f"{address} cannot be reached ({what}): {other}; check WANDB_BASE_URL and the proxy's settings."
     if status in (401, 403, 404):
-        return (
-            f"{server} refuses {what} (HTTP {status}: {reason}): check the API key and the names of entity and project."
-        )
+        hint = "check the API key and the names of entity and project"
+        return f"{address} refuses {what} (HTTP {status}: {reason}): {hint}."
     if re.search("respond in time|deadline exceeded|timeout|timed out", text, re.IGNORECASE):
-        return f"{server} did not answer within {timeout} s ({what}); WANDB_HTTP_TIMEOUT sets another time."
+        return f"{address} did not answer within {timeout} s ({what}); WANDB_HTTP_TIMEOUT sets another time."
     if status:
-        return f"{server} answers HTTP {status} ({what}); try again later."
+        return f"{address} answers HTTP {status} ({what}); try again later."
     if network := re.search(NETWORK, str(cause)) or re.search(NETWORK, text):
-        return f"{server} cannot be reached ({what}): {network[0]}."
+        return f"{address} cannot be reached ({what}): {network[0]}."
     kind = "" if str(cause) else f"{type(cause).__name__}: "
-    return f"{server}: {what} failed ({kind}{reason})."
+    return f"{address}: {what} failed ({kind}{reason})."
 
 
 def _causes(error: BaseException) -> list[BaseException]:

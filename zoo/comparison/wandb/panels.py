@@ -8,7 +8,7 @@ which are named here with their columns, see `zoo.tracking.panels`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo import metrics
 from zoo.comparison.configuration import determining, differing
@@ -16,7 +16,7 @@ from zoo.comparison.runs import Run, family, groups
 from zoo.metrics import COSTS, METRICS
 
 if TYPE_CHECKING:
-    from wandb_workspaces.reports.v2 import Panel
+    from wandb_workspaces.reports.v2.interface import PanelTypes
 
 # W&B keeps the table of a chart `KEY` (`wandb.plot_table`, `wandb.plot.bar`) under KEY_table.
 CONFUSION_TABLE = f"{metrics.CONFUSION}_table"
@@ -42,7 +42,7 @@ def titled(key: str) -> str:
     return f"{title[0].upper()}{title[1:]}"
 
 
-def scatters(accuracy: str) -> list[Panel]:
+def scatters(accuracy: str) -> list[PanelTypes]:
     """Accuracy against each cost, a point for each run."""
     import wandb_workspaces.reports.v2 as wr
 
@@ -58,7 +58,7 @@ def scatters(accuracy: str) -> list[Panel]:
     ]
 
 
-def curves(runs: int) -> list[Panel]:
+def curves(runs: int) -> list[PanelTypes]:
     """Learning curves, each against the epoch and against the wall time."""
     import wandb_workspaces.reports.v2 as wr
 
@@ -76,7 +76,7 @@ def curves(runs: int) -> list[Panel]:
     ]
 
 
-def bars(metric: str, runs: int) -> list[Panel]:
+def bars(metric: str, runs: int) -> list[PanelTypes]:
     """The metric that is ranked by, and each cost, a bar for each run or group of runs."""
     import wandb_workspaces.reports.v2 as wr
 
@@ -87,7 +87,7 @@ def bars(metric: str, runs: int) -> list[Panel]:
     ]
 
 
-def classes() -> list[Panel]:
+def classes() -> list[PanelTypes]:
     """Confusion matrix and accuracy of each class."""
     import wandb_workspaces.reports.v2 as wr
 
@@ -107,26 +107,26 @@ def classes() -> list[Panel]:
     ]
 
 
-def _table_of(key: str) -> dict:
+def _table_of(key: str) -> dict[str, Any]:
     """A chart's query for the table of each run, with the run's id and name beside it."""
     return {"summaryTable": {"tableKey": key}, "id": {}, "name": {}}
 
 
-def tables() -> list[Panel]:
+def tables() -> list[PanelTypes]:
     """The worst mistakes with their images, and the layers of the networks."""
     import wandb_workspaces.reports.v2 as wr
 
     return [wr.WeavePanelSummaryTable(table_name=key) for key in TABLES]
 
 
-def differences() -> list[Panel]:
+def differences() -> list[PanelTypes]:
     """What the configurations of the runs do not have in common."""
     import wandb_workspaces.reports.v2 as wr
 
     return [wr.RunComparer(diff_only="split")]
 
 
-def laid_out(panels: Sequence[Panel], across: int) -> list[Panel]:
+def laid_out(panels: Sequence[Any], across: int) -> list[Any]:
     """The panels of a report's grid, `across` in a row."""
     width = WIDE // across
     for index, panel in enumerate(panels):

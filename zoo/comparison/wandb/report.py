@@ -18,7 +18,8 @@ from zoo.comparison.wandb import panels
 from zoo.metrics import METRICS
 
 if TYPE_CHECKING:
-    from wandb_workspaces.reports.v2 import Panel, PanelGrid, Report
+    from wandb_workspaces.reports.v2 import PanelGrid, Report
+    from wandb_workspaces.reports.v2.interface import PanelTypes
 
 LISTED = 8  # names in one sentence
 
@@ -39,7 +40,7 @@ def report_spec(
     rows = ranked(runs, metric)
     accuracy, count, grouping = accuracy_of(metric), len(ids), panels.grouped_by(runs)
 
-    def grid(drawn: list[Panel], across: int, grouped: bool) -> PanelGrid:
+    def grid(drawn: list[PanelTypes], across: int, grouped: bool) -> PanelGrid:
         runset = wr.Runset(
             entity=entity,
             project=project,
@@ -64,7 +65,7 @@ def report_spec(
             wr.MarkdownBlock(markdown_table(rows, metric)),
             wr.H2("Pareto fronts"),
             wr.P(f"What no other row of its data set beats in {METRICS[accuracy].title} and in the cost at once:"),
-            wr.UnorderedList(_fronts(rows) or ["No run has both figures yet."]),
+            wr.UnorderedList([*_fronts(rows)] or ["No run has both figures yet."]),
             wr.H2("Accuracy against cost"),
             grid(panels.scatters(accuracy), across=3, grouped=False),
             wr.H2("Learning curves"),
@@ -97,7 +98,7 @@ def markdown_table(rows: Sequence[Row], metric: str) -> str:
 
 def _compared(runs: Sequence[Run], rows: Sequence[Row], metric: str, moment: datetime) -> str:
     """What is compared, in a few sentences. W&B shows a paragraph as it is, so it needs no escapes."""
-    families, datasets = _names(map(family, runs)), _names(map(dataset, runs))
+    families, datasets = _names(list(map(family, runs))), _names(list(map(dataset, runs)))
     unfinished = sum(run.status != "finished" for run in runs)
     better = "higher" if METRICS[metric].higher_is_better else "lower"
     return (

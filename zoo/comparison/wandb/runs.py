@@ -79,7 +79,7 @@ def read_project(project: str, say: Say) -> list[Run]:
     if not runs:
         why = f"none of its {len(project_runs)} runs can be compared" if project_runs else "it is empty"
         raise UserError(
-            f"There is no run to compare in {where} on {connection.server}, for {why};"
+            f"There is no run to compare in {where} on {connection.address}, for {why};"
             f" `python train.py tracking.entity={entity} tracking.project={name}` logs one there."
         )
     return runs

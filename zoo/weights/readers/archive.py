@@ -17,7 +17,19 @@ ARCHIVE_ERRORS = (
 
 
 def check_size(path: Path, source: str) -> None:
-    """Raise ValueError for an archive, as PyTorch's own files are, that claims to unpack to far more than its size."""
+    """Raise ValueError for an archive, as PyTorch's own files are, that claims to unpack to far more than its size.
+
+    Example:
+        >>> import pathlib, tempfile, zipfile
+        >>> from zoo.weights.readers.archive import check_size
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "net.zip"
+        >>> with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        ...     archive.writestr("zeros", bytes(10**7))
+        >>> check_size(path, "net.zip")
+        Traceback (most recent call last):
+            ...
+        ValueError: net.zip cannot be read as a file of weights: it would unpack to over 20 times its size.
+    """
     try:
         if not zipfile.is_zipfile(path):
             return
@@ -37,6 +49,16 @@ def unpacked(path: Path, source: str, choose: Callable[[list[str]], str], name: 
         choose: takes the names of the members and returns one, or raises ValueError for why there is none.
 
     Raises ValueError for an archive that is damaged.
+
+    Example:
+        >>> import pathlib, tempfile, zipfile
+        >>> from zoo.weights.readers.archive import unpacked
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "net.zip"
+        >>> with zipfile.ZipFile(path, "w") as archive:
+        ...     archive.writestr("inner/weights", b"1, 2, 3")
+        >>> with unpacked(path, "net.zip", choose=lambda members: members[0], name="net.pth") as file:
+        ...     file.name, file.read_bytes()
+        ('net.pth', b'1, 2, 3')
     """
     check_size(path, source)
     with tempfile.TemporaryDirectory() as folder:

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -28,6 +29,16 @@ def open_keras_model(path: Path, source: str) -> Iterator[Checkpoint]:
     """The weights in a `.keras`; of the model's configuration what it says of itself is read, and no object is made.
 
     Raises ValueError for a file that is damaged or has none, and for a quantised model.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from zoo.weights.readers.keras import open_keras_model
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "net.keras"
+        >>> images = keras.Input((8, 8, 4))
+        >>> keras.Model(images, blocks.convolution(images, 8, 3, name="conv")).save(path)
+        >>> with open_keras_model(path, "net.keras") as checkpoint:
+        ...     checkpoint.image_shape, checkpoint.entries["conv.0"].shape
+        ((8, 8, 4), (3, 3, 4, 8))
     """
     check_size(path, source)
     try:
@@ -56,7 +67,7 @@ def open_keras_model(path: Path, source: str) -> Iterator[Checkpoint]:
         )
 
 
-def _quantizations(config) -> Iterator[str]:
+def _quantizations(config: Any) -> Iterator[str]:
     """How layers are quantised: the mode of every type policy that has one, as "int8", in the JSON of a model."""
     if isinstance(config, dict):
         settings = config.get("config")
@@ -74,7 +85,18 @@ def _weights_member(members: list[str]) -> str:
 
 @contextlib.contextmanager
 def open_keras_file(path: Path, source: str) -> Iterator[Checkpoint]:
-    """Raises ValueError for a file that is damaged, or that refers to other files."""
+    """The weights in a `.weights.h5`. Raises ValueError for a file that is damaged, or that refers to other files.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from zoo.weights.readers.keras import open_keras_file
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "net.weights.h5"
+        >>> images = keras.Input((8, 8, 4))
+        >>> keras.Model(images, blocks.convolution(images, 8, 3, name="conv")).save_weights(path)
+        >>> with open_keras_file(path, "net.weights.h5") as checkpoint:
+        ...     checkpoint.read("conv.0").shape
+        (3, 3, 4, 8)
+    """
     import h5py
 
     try:
@@ -98,7 +120,7 @@ def open_keras_file(path: Path, source: str) -> Iterator[Checkpoint]:
         yield Checkpoint(source, entries, read, of_keras=True)
 
 
-def _weights(group, h5py) -> Iterator[tuple]:
+def _weights(group: Any, h5py: Any) -> Iterator[tuple[Any, ...]]:
     """Name, as `zoo.weights.layout.keras_slots` has it, and dataset of every weight below `group`."""
     for key in group:
         if not isinstance(group.get(key, getlink=True), h5py.HardLink):
@@ -116,5 +138,5 @@ def _weights(group, h5py) -> Iterator[tuple]:
             yield f"{group.attrs['name']}.{key}", child
 
 
-def _dtype(dataset) -> str:
+def _dtype(dataset: Any) -> str:
     return "bfloat16" if dataset.attrs.get("dtype") == "bfloat16" else dataset.dtype.name

@@ -22,6 +22,18 @@ DTYPES = {
 def open_safetensors(path: Path, source: str) -> Iterator[Checkpoint]:
     """The library checks the header. The values are read from the open file, for which it maps the whole file into
     memory: that would count twice while a network fills, and end the process where the file shrinks meanwhile.
+
+    Raises ValueError for a file that is damaged, or two tensors of one name.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from safetensors.numpy import save_file
+        >>> from zoo.weights.readers.safetensors import open_safetensors
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "net.safetensors"
+        >>> save_file({"module.fc.bias": np.ones(3, "float32")}, path)
+        >>> with open_safetensors(path, "net.safetensors") as checkpoint:
+        ...     checkpoint.entries, checkpoint.read("fc.bias")
+        ({'fc.bias': Entry(shape=(3,), dtype='float32')}, array([1., 1., 1.], dtype=float32))
     """
     from safetensors import SafetensorError, safe_open
 

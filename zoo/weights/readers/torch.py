@@ -7,8 +7,9 @@ import contextlib
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from zoo.weights.checkpoint import Checkpoint, Entry, damaged
 from zoo.weights.names import modules, plain_names
@@ -62,20 +63,20 @@ TYPES = ("builtins.int", "builtins.float", "builtins.str", "builtins.bool", "bui
 class PassedOver:
     """In the place of an object that is no weight: it takes whatever would have made that, and keeps nothing."""
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         return super().__new__(cls)
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         pass
 
 
 class EmptyDictionary:
     """In the place of a kind of dictionary: calling this gives a plain one."""
 
-    def __new__(cls, *args):
+    def __new__(cls, *args: Any) -> Any:
         return {}
 
 
@@ -107,7 +108,7 @@ def open_torch_file(path: Path, source: str, use_ema: bool = True) -> Iterator[C
             raise damaged(source, _why(str(error) or type(error).__name__)) from error
         tensors = _tensors(content, source, use_ema, torch)
 
-        def read(name: str):
+        def read(name: str) -> Any:
             tensor = tensors[name].detach()
             return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
@@ -118,10 +119,10 @@ def open_torch_file(path: Path, source: str, use_ema: bool = True) -> Iterator[C
         yield Checkpoint(source, entries, read)
 
 
-def _harmless() -> list[tuple]:
+def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """What `torch.load` may meet beside tensors, and what it takes in the place of it."""
     data = (*PYTHON_DATA, *NUMPY_DATA, *OMEGACONF_DATA, *TYPES)
-    return [(PassedOver, name) for name in data] + [(EmptyDictionary, name) for name in DICTIONARIES]
+    return [*((PassedOver, name) for name in data), *((EmptyDictionary, name) for name in DICTIONARIES)]
 
 
 def _why(message: str) -> str:
@@ -155,7 +156,7 @@ def _sole_member(members: list[str]) -> str:
     return members[0]
 
 
-def _tensors(content, source: str, use_ema: bool, torch) -> dict:
+def _tensors(content: Any, source: str, use_ema: bool, torch: Any) -> dict[str, Any]:
     """The tensors of what a file holds, by their names in the network itself."""
     tables = dict(_tables(content, torch))
     if not tables:
@@ -179,11 +180,11 @@ def _tensors(content, source: str, use_ema: bool, torch) -> dict:
     return {plain: table[name] for plain, name in plain_names(table, source).items()}
 
 
-def _tables(content, torch, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict]]:
+def _tables(content: Any, torch: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """Tables of tensors, without what else lies in them, under the keys that lead there."""
     if not isinstance(content, Mapping):
         return
-    nested = []
+    nested: list[tuple[tuple[str, ...], dict[str, Any]]] = []
     for key in (*AVERAGED, *TRAINED) if len(keys) < DEEPEST else ():
         nested += _tables(content.get(key), torch, (*keys, key))
     tensors = {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
@@ -196,7 +197,7 @@ def _tables(content, torch, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[
             yield ((*keys, module) if module else keys), weights
 
 
-def _described(content) -> str:
+def _described(content: Any) -> str:
     """What a file holds that is no table of tensors, and the keys that it has."""
     if not isinstance(content, Mapping) or not content:
         return f"a {type(content).__name__}"
@@ -210,6 +211,6 @@ def _place(keys: tuple[str, ...]) -> str:
     return ".".join(keys) or "the top"
 
 
-def _is_state(name, tensor) -> bool:
+def _is_state(name: str, tensor: Any) -> bool:
     """Whether it is a number, or a random generator's state: the name of a weight has a layer in it, and a dot."""
     return "." not in str(name) and (tensor.numel() == 1 or not tensor.is_floating_point())

@@ -1,6 +1,6 @@
-"""The parent's end: worker processes, one for each side of a comparison, asked in turn.
+"""The parent's end: worker processes, one for each contender of a comparison, asked one at a time.
 
-Each side has a process and a framework of its own; only one works at a time, and the others sleep.
+Each has its own process and framework; while one works, the others sleep.
 """
 
 import json
@@ -18,29 +18,29 @@ ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}  # for a worker th
 # network. Left alone it may hand the pages back and fetch them again with every call: PyTorch's took up to 3.5 times as
 # long.
 KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(16 << 30)}
-PAUSE = 0.3  # seconds between turns: the thread pools of the side that has just worked stop spinning
-PATIENCE = 1800.0  # seconds to wait for one answer; compiling a network takes minutes
+PAUSE = 0.3  # seconds before another contender is asked: the thread pools of the last one stop spinning
+ANSWER_TIMEOUT = 1800.0  # seconds to wait for one answer; compiling a network takes minutes
 
 
-class SideError(RuntimeError):
-    """A side cannot do what it was asked: one sentence."""
+class ContenderError(RuntimeError):
+    """A contender cannot do what it was asked: one sentence."""
 
 
-class RequestError(SideError):
+class RequestError(ContenderError):
     """One request failed; the process lives, and can be asked for something else."""
 
 
-class Side:
+class Contender:
     """A worker process.
 
     Args:
-        name: of the side, as in the tables.
+        name: of the contender, as in the tables.
         script: the worker's file in this folder.
         python: the interpreter that has its framework.
         environment: variables that it gets in addition.
 
     Raises:
-        SideError: the interpreter does not exist. Whether the framework loads is known after `greeting`.
+        ContenderError: the interpreter does not exist. Whether the framework loads is known after `greeting`.
     """
 
     def __init__(self, name: str, script: str, python: str, environment: Mapping[str, str] | None = None) -> None:
@@ -60,42 +60,42 @@ class Side:
             )
         except OSError as error:
             self._log.close()
-            sentence = f"The side {name!r} did not start: {python!r} is no Python interpreter ({error.strerror})."
-            raise SideError(sentence) from None
+            sentence = f"The contender {name!r} did not start: {python!r} is no Python interpreter ({error.strerror})."
+            raise ContenderError(sentence) from None
 
     def greeting(self) -> dict:
-        """What the worker says once its framework is loaded. Raises SideError where it does not load."""
-        return self._answer(PATIENCE)
+        """What the worker says once its framework is loaded. Raises ContenderError where it does not load."""
+        return self._answer(ANSWER_TIMEOUT)
 
-    def ask(self, do: str, patience: float = PATIENCE, **arguments) -> dict:
-        """The answer to one request; waits at most `patience` seconds. Raises SideError."""
+    def ask(self, do: str, timeout: float = ANSWER_TIMEOUT, **arguments) -> dict:
+        """The answer to one request; waits at most `timeout` seconds. Raises ContenderError."""
         try:
             self._process.stdin.write(json.dumps({"do": do, "arguments": arguments}) + "\n")
             self._process.stdin.flush()
         except (BrokenPipeError, ValueError):
-            raise SideError(self._died()) from None
-        return self._answer(patience)
+            raise ContenderError(self._died()) from None
+        return self._answer(timeout)
 
-    def _answer(self, patience: float) -> dict:
-        ready, _, _ = select.select([self._process.stdout], [], [], patience)
+    def _answer(self, timeout: float) -> dict:
+        ready, _, _ = select.select([self._process.stdout], [], [], timeout)
         if not ready:
             self._process.kill()
-            raise SideError(f"The side {self.name!r} gave no answer in {patience:g} s and was ended.")
+            raise ContenderError(f"The contender {self.name!r} gave no answer in {timeout:g} s and was ended.")
         line = self._process.stdout.readline()
         if not line:
-            raise SideError(self._died())
+            raise ContenderError(self._died())
         content = json.loads(line)
         if "error" in content:
-            raise RequestError(f"The side {self.name!r} failed: {content['error']}")
+            raise RequestError(f"The contender {self.name!r} failed: {content['error']}")
         return content["answer"]
 
     def _died(self) -> str:
         code = self._process.wait()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
         self._log.seek(0)
-        said = [line.strip() for line in self._log if line.strip()]
-        last = f"; it last said: {said[-1]}" if said else ""
-        return f"The process of the side {self.name!r} {how}{last}"
+        lines = [line.strip() for line in self._log if line.strip()]
+        last = f"; it last said: {lines[-1]}" if lines else ""
+        return f"The process of the contender {self.name!r} {how}{last}"
 
     def close(self) -> None:
         """End the process, which stops when its input closes."""
@@ -109,40 +109,40 @@ class Side:
         self._log.close()
 
 
-class Sides:
-    """Several sides at once; one that fails is noted with its sentence and takes no further part.
+class Contenders:
+    """Several contenders at once; one that fails is noted with its sentence and takes no further part.
 
     `greetings` holds what each said when it had loaded, `failures` the sentence of each that failed.
     """
 
     def __init__(self) -> None:
-        self.running: dict[str, Side] = {}
+        self.running: dict[str, Contender] = {}
         self.greetings: dict[str, dict] = {}
         self.failures: dict[str, str] = {}
         self._started: dict[str, tuple] = {}
         self._last: str | None = None
 
-    def __enter__(self) -> "Sides":
+    def __enter__(self) -> "Contenders":
         return self
 
     def __exit__(self, *reason) -> None:
-        for side in self.running.values():
-            side.close()
+        for contender in self.running.values():
+            contender.close()
 
     def start(self, name: str, script: str, python: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start a side; it loads while others are started."""
+        """Start a contender; it loads while others are started."""
         self._started[name] = (script, python, environment)
         try:
-            self.running[name] = Side(name, script, python, environment)
-        except SideError as error:
+            self.running[name] = Contender(name, script, python, environment)
+        except ContenderError as error:
             self.fail(name, str(error))
 
     def wait(self) -> None:
-        """Wait until every side has loaded its framework or failed to."""
+        """Wait until every contender has loaded its framework or failed to."""
         for name in set(self.running) - set(self.greetings):
             try:
                 self.greetings[name] = self.running[name].greeting()
-            except SideError as error:
+            except ContenderError as error:
                 self.fail(name, str(error))
 
     def revive(self) -> None:
@@ -153,18 +153,18 @@ class Sides:
         self.wait()
 
     def fail(self, name: str, sentence: str) -> None:
-        """Take a side out; the tables print the sentence."""
+        """Take a contender out; the tables print the sentence."""
         self.failures[name] = sentence
         if name in self.running:
             self.running.pop(name).close()
 
     def ask(self, name: str, do: str, **arguments) -> dict:
-        """One request to one side, after a pause where another side was asked before.
+        """One request to one contender, after a pause where another contender was asked before.
 
-        Raises RequestError where it fails, and SideError where the side is dead, now or before.
+        Raises RequestError where it fails, and ContenderError where the contender is dead, now or before.
         """
         if name in self.failures:
-            raise SideError(self.failures[name])
+            raise ContenderError(self.failures[name])
         if name != self._last:
             time.sleep(PAUSE)
         self._last = name
@@ -172,14 +172,14 @@ class Sides:
             return self.running[name].ask(do, **arguments)
         except RequestError:
             raise
-        except SideError as error:
+        except ContenderError as error:
             self.fail(name, str(error))
             raise
 
-    def turn(self, name: str, do: str, **arguments) -> dict | None:
-        """As `ask`, for a side that is not wanted any more after any failure: None, now and from then on."""
+    def ask_or_drop(self, name: str, do: str, **arguments) -> dict | None:
+        """As `ask`; after any failure the contender takes no further part: None, now and from then on."""
         try:
             return self.ask(name, do, **arguments)
-        except SideError as error:
+        except ContenderError as error:
             self.fail(name, str(error))
             return None

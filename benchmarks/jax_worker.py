@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import SupportsFloat
 
 os.environ["KERAS_BACKEND"] = "jax"
-# Other sides share the GPU, so JAX must not take three quarters of its memory beforehand.
+# Other contenders share the GPU, so JAX must not take three quarters of its memory beforehand.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 from worker import Steps, serve
@@ -43,24 +43,24 @@ def device_peak_mb() -> float | None:
     return statistics["peak_bytes_in_use"] / 1e6 if statistics else None
 
 
-def network(side: str, model: str, mode: str, precision: str, batch: int, size: int):
+def network(contender: str, model: str, mode: str, precision: str, batch: int, size: int):
     """A step of `model`, and a function that says what it costs.
 
     Args:
-        side: "zoo".
+        contender: "zoo".
         mode: "train", a step of SGD with momentum, whose loss comes back; "infer", the sum of the logits.
         precision: "float32", or "bfloat16" or "float16" by Keras's mixed policies.
 
     Raises:
-        ValueError: for another side.
+        ValueError: for another contender.
     """
     import jax
     import keras
 
     import zoo
 
-    if side != "zoo":
-        raise ValueError(f"Keras on JAX does not do the side {side!r}")
+    if contender != "zoo":
+        raise ValueError(f"Keras on JAX does not offer the contender {contender!r}")
     keras.config.set_dtype_policy(POLICIES[precision])
     keras.utils.set_random_seed(0)
     built = zoo.create(model, CLASSES, (size, size, 3))
@@ -110,7 +110,7 @@ def training(model, images, labels, precision: str) -> Callable[[], SupportsFloa
 
 
 def inference(model, images) -> Callable[[], SupportsFloat]:
-    """The sum of the logits, so that a step ends with one number on every side."""
+    """The sum of the logits, so that a step ends with one number for every contender."""
     import jax
 
     weights = [variable.value for variable in model.trainable_variables]

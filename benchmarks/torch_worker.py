@@ -28,13 +28,13 @@ def load() -> tuple[dict, dict]:
     return commands, {"versions": f"torch {torch.__version__}", "gpu": gpu}
 
 
-def network(side: str, model: str, mode: str, precision: str, batch: int, size: int):
+def network(contender: str, model: str, mode: str, precision: str, batch: int, size: int):
     """A step of `model` on the GPU where PyTorch sees one, and a function that says what it costs.
 
     Images are channels last.
 
     Args:
-        side: "torch", the modules as they come, or "compile", through torch.compile.
+        contender: "torch", the modules as they come, or "compile", through torch.compile.
         mode: "train", a step of SGD with momentum, whose loss comes back; "infer", the sum of the logits.
         precision: "float32", or "bfloat16" or "float16" by autocast.
     """
@@ -48,7 +48,7 @@ def network(side: str, model: str, mode: str, precision: str, batch: int, size: 
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True  # JAX's default
     torch.manual_seed(0)
     built = create(model).to(device=device, memory_format=torch.channels_last).train(mode == "train")
-    run = torch.compile(built) if side == "compile" else built
+    run = torch.compile(built) if contender == "compile" else built
     images = torch.randn(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 1000, (batch,), device=device)
     step = training(built, run, images, labels, precision) if mode == "train" else inference(run, images, precision)
@@ -59,8 +59,8 @@ def autocast(images, precision: str):
     """PyTorch's mixed precision for the device that `images` are on."""
     import torch
 
-    kind = torch.float16 if precision == "float16" else torch.bfloat16
-    return torch.autocast(images.device.type, kind, enabled=precision != "float32")
+    dtype = torch.float16 if precision == "float16" else torch.bfloat16
+    return torch.autocast(images.device.type, dtype, enabled=precision != "float32")
 
 
 def training(model, run, images, labels, precision: str) -> Callable[[], SupportsFloat]:
@@ -83,7 +83,7 @@ def training(model, run, images, labels, precision: str) -> Callable[[], Support
 
 
 def inference(run, images, precision: str) -> Callable[[], SupportsFloat]:
-    """The sum of the logits, so that a step ends with one number on every side."""
+    """The sum of the logits, so that a step ends with one number for every contender."""
     import torch
 
     def step():

@@ -37,16 +37,16 @@ def load() -> tuple[dict, dict]:
     return commands, {"versions": versions, "implementations": NAMES}
 
 
-def network(steps: Steps, side: str, model: str, mode: str, precision: str, batch: int, size: int) -> dict:
+def network(steps: Steps, contender: str, model: str, mode: str, precision: str, batch: int, size: int) -> dict:
     """Build a step of `model` and take the first ones; what they took, and what the network costs.
 
     Args:
-        side: "zoo", "keras" (the same on stock layers) or "applications" (keras.applications).
+        contender: "zoo", "keras" (the same on stock layers) or "applications" (keras.applications).
         mode: "train", a step of SGD with momentum, whose loss comes back; "infer", the sum of the logits.
         precision: "float32", or "bfloat16", which is Keras's policy mixed_bfloat16.
 
     Raises:
-        ValueError: for a network that the side does not have.
+        ValueError: for a network that the contender does not have.
     """
     import keras
     import tensorflow as tf
@@ -59,29 +59,29 @@ def network(steps: Steps, side: str, model: str, mode: str, precision: str, batc
     images = tf.random.stateless_normal((batch, *shape), (0, 1))
     labels = tf.random.stateless_uniform((batch,), (0, 2), maxval=CLASSES, dtype=tf.int32)
     # What a clone is made of is neither on its clock nor in its memory.
-    originals = [zoo.create(model, CLASSES, shape)] if side == "keras" else []
+    originals = [zoo.create(model, CLASSES, shape)] if contender == "keras" else []
 
     def build():
-        built = create(side, model, shape, originals)
+        built = create(contender, model, shape, originals)
         if mode == "train":
-            step = training(built, optimizer(side), images, labels)
+            step = training(built, optimizer(contender), images, labels)
         else:
             # As the zoo runs a network for inference: normalisations folded into the convolutions.
-            step = inference(zoo.fuse(built) if side == "zoo" else built, images)
-        return step, lambda: facts(side, built)
+            step = inference(zoo.fuse(built) if contender == "zoo" else built, images)
+        return step, lambda: facts(contender, built)
 
     return steps.begin(build)
 
 
-def create(side: str, model: str, shape: tuple[int, int, int], originals: list):
-    """The Keras model of one side, with random weights and raw logits; "keras" clones the last of `originals`."""
+def create(contender: str, model: str, shape: tuple[int, int, int], originals: list):
+    """The Keras model of one contender, with random weights and raw logits; "keras" clones the last of `originals`."""
     import keras
 
     import zoo
 
-    if side == "zoo":
+    if contender == "zoo":
         return zoo.create(model, CLASSES, shape)
-    if side == "keras":
+    if contender == "keras":
         from stock_keras import clone
 
         return clone(originals.pop())
@@ -92,13 +92,13 @@ def create(side: str, model: str, shape: tuple[int, int, int], originals: list):
     return make(input_shape=shape, weights=None, classes=CLASSES, classifier_activation=None, **arguments)
 
 
-def optimizer(side: str):
+def optimizer(contender: str):
     """SGD with momentum: the zoo's own, or Keras's."""
     import keras
 
     from zoo.training.optimizers import MomentumSGD
 
-    return (MomentumSGD if side == "zoo" else keras.optimizers.SGD)(LEARNING_RATE, MOMENTUM)
+    return (MomentumSGD if contender == "zoo" else keras.optimizers.SGD)(LEARNING_RATE, MOMENTUM)
 
 
 def training(model, optimizer, images, labels) -> Callable[[], SupportsFloat]:
@@ -121,7 +121,7 @@ def training(model, optimizer, images, labels) -> Callable[[], SupportsFloat]:
 
 
 def inference(model, images) -> Callable[[], SupportsFloat]:
-    """The sum of the logits, so that a step ends with one number on every side."""
+    """The sum of the logits, so that a step ends with one number for every contender."""
     import tensorflow as tf
 
     @tf.function(jit_compile=False)
@@ -131,12 +131,12 @@ def inference(model, images) -> Callable[[], SupportsFloat]:
     return lambda: step(images)
 
 
-def facts(side: str, model) -> dict:
+def facts(contender: str, model) -> dict:
     """Parameters; for ours also the multiply-accumulates and activations of one image."""
     import zoo
 
     parameters = sum(int(weight.shape.num_elements()) for weight in model.trainable_variables)
-    if side != "zoo":
+    if contender != "zoo":
         return {"parameters": parameters}
     profile = zoo.profile(model)
     return {"parameters": parameters, "macs": profile.macs, "activations": profile.activations}
