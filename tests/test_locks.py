@@ -16,7 +16,7 @@ from zoo.locks import only_process
 from zoo.weights.download import DownloadError, download
 
 HOLD = """
-import os, pathlib, sys, time
+import os, pathlib, sys, time, filelock
 from zoo.locks import only_process
 os.seteuid(int(sys.argv[3]))
 with only_process(pathlib.Path(sys.argv[1]), "holds"):
