@@ -13,10 +13,10 @@ from blocks.ops.tensorflow.guards import checked_sizes, never_empty
 from blocks.ops.tensorflow.runtime import (
     device_kind,
     exporting,
-    min_channels,
     in_xla,
     kernels,
     matrix_units,
+    min_channels,
     native_gradients,
 )
 
