@@ -67,8 +67,8 @@ def check_implementation(name: str | None) -> None:
         >>> check_implementation("split")
     """
     if name is not None and name not in NAMES and name not in ALIASES:
-        near = difflib.get_close_matches(str(name), NAMES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        near = difflib.get_close_matches(str(name), (*NAMES, *ALIASES), n=1)
+        hint = f" Did you mean {ALIASES.get(near[0], near[0])!r}?" if near else ""
         raise ValueError(
             f"implementation={name!r} is not known.{hint} Allowed: None, which chooses, or {', '.join(NAMES)}."
         )
