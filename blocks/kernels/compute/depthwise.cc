@@ -26,16 +26,18 @@ struct SourceRow {
   int kernel_row;
 };
 
-// sums[j] += the taps of one row, for J outputs. `valid` has a bit for each column that exists; all do if !Edge.
+// sums[j] += the taps of one row, for J outputs; the first one's first tap is at `start`, which may be before the row.
+// `valid` has a bit for each column that exists; all do if !Edge.
 template <class T, int K, int S, int J, bool Edge>
-inline void add_row(const T* from, int64_t channels, const float* weights, Vec (&sums)[J], uint64_t valid) {
+inline void add_row(const T* row, int64_t start, int64_t channels, const float* weights, Vec (&sums)[J],
+                    uint64_t valid) {
   Vec taps[K];
 #pragma GCC unroll 8
   for (int t = 0; t < K; ++t) taps[t] = load(weights + t * kLanes);
 #pragma GCC unroll 32
   for (int p = 0; p < (J - 1) * S + K; ++p) {
     if (Edge && !(valid >> p & 1)) continue;
-    const Vec value = load(from + p * channels);
+    const Vec value = load(row + (start + p * channels));
 #pragma GCC unroll 8
     for (int t = 0; t < K; ++t)
       if (p >= t && (p - t) % S == 0 && (p - t) / S < J) sums[(p - t) / S] += value * taps[t];
@@ -44,14 +46,14 @@ inline void add_row(const T* from, int64_t channels, const float* weights, Vec (
 
 // The same for any number of taps and any step.
 template <class T, int J>
-inline void add_row_any(const T* from, int64_t channels, const float* weights, Vec (&sums)[J], int taps, int step,
-                        int column, int width) {
+inline void add_row_any(const T* row, int64_t start, int64_t channels, const float* weights, Vec (&sums)[J], int taps,
+                        int step, int column, int width) {
   for (int t = 0; t < taps; ++t) {
     const Vec weight = load(weights + t * kLanes);
 #pragma GCC unroll 8
     for (int j = 0; j < J; ++j) {
       const int p = j * step + t;
-      if (column + p >= 0 && column + p < width) sums[j] += load(from + p * channels) * weight;
+      if (column + p >= 0 && column + p < width) sums[j] += load(row + (start + p * channels)) * weight;
     }
   }
 }
@@ -79,10 +81,9 @@ void tile(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_he
     for (int i = 0; i < J; ++i) sums[i] = first;
     for (const auto& row : rows) {
       const float* row_weights = weights + int64_t(row.kernel_row) * line.taps * kLanes;
-      if (K) add_row<T, K ? K : 1, S, J, Edge>(row.pixels + start + o, channels, row_weights, sums, valid);
+      if (K) add_row<T, K ? K : 1, S, J, Edge>(row.pixels, start + o, channels, row_weights, sums, valid);
       else
-        add_row_any<T, J>(row.pixels + start + o, channels, row_weights, sums, line.taps, line.step, column,
-                          line.width);
+        add_row_any<T, J>(row.pixels, start + o, channels, row_weights, sums, line.taps, line.step, column, line.width);
     }
     with_activation(activation, [&](auto activation) {
 #pragma GCC unroll 8

@@ -46,6 +46,7 @@ struct Staged {
   template <bool MultiGroup, class T>
   void fill(const T* from, int number, int width, int channels, int first, int count) {
     const int pixels = std::min(width, columns - before);  // the rest is not needed
+    if (pixels <= 0) return;
     float* to = start + number % rows * row_size + before * pixel;
     for (int i = 0; i < count; ++i, to += block_size) {
       const T* block = from + (MultiGroup ? vector_offset(first + i, channels) : (first + i) * depth);
