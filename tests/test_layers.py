@@ -235,7 +235,7 @@ def test_a_model_with_a_residual_saves_and_loads(tmp_path):
     (lambda: GroupedConv2D(8, 3, padding="smae"), 'Did you mean "same"?'),
     (lambda: GroupedConv2D(8, 3, padding="causal"), "padding='causal' is not allowed"),
     (lambda: GroupedConv2D(8, 3, implementation="splti"), "implementation='splti' is not known. Did you mean 'split'?"),
-    (lambda: GroupedConv2D(8, 3, implementation="kernels"), "implementation='kernels' is not known. Did you mean 'custom_op'?"),
+    (lambda: GroupedConv2D(8, 3, implementation="kernels"), "is not known. Did you mean 'custom_op'?"),
     (lambda: GroupedConv2D(8, 3)(IMAGES, IMAGES), "of shape (2, 9, 10, 8) cannot be added to outputs of (2, 7, 8, 8)"),
     (lambda: GroupedConv2D(8, 1)(IMAGES, IMAGES[..., :1]), "residual of shape (2, 9, 10, 1) cannot be added"),
     (lambda: GroupedConv2D(8, 3)(*[keras.KerasTensor((None, 9, None, 8))] * 2), "outputs of (None, 7, None, 8)"),
