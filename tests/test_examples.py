@@ -22,7 +22,7 @@ from zoo.registry import FAMILIES, config_class
 
 ASSUMED = {"np": np, "keras": keras, "blocks": blocks, "zoo": zoo}
 # Modules that users and authors of families import names from, beside what `blocks` and `zoo` export; of a package, all
-# of its own but what belongs to one backend.
+# of its own but what belongs to one backend, or stands for private names of a library.
 MODULES = (
     *("blocks.composites", "blocks.families", "blocks.layers", "blocks.ops"),
     *("zoo.backbone", "zoo.checks", "zoo.complexity", "zoo.costs", "zoo.exporting", "zoo.factory", "zoo.folding"),
@@ -43,7 +43,8 @@ def modules() -> list:
     packages = [module for module in opened if module.__name__.startswith("blocks.") and hasattr(module, "__path__")]
     for package in packages:
         inside = pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
-        opened += [importlib.import_module(each.name) for each in inside if not each.ispkg]
+        names = [each.name for each in inside if not each.ispkg and not each.name.endswith("_internals")]
+        opened += [importlib.import_module(name) for name in names]
     return opened
 
 

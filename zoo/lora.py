@@ -26,7 +26,16 @@ def is_adapted(layer: keras.Layer) -> bool:
 
 
 def stored_kernel(layer: keras.Layer) -> keras.Variable:
-    """The kernel as it is stored, without the product: `layer.kernel` is the sum of both. An embedding: its table."""
+    """The kernel as it is stored, without the product: `layer.kernel` is the sum of both. An embedding: its table.
+
+    Example:
+        >>> from zoo.lora import stored_kernel
+        >>> layer = blocks.Dense(10)
+        >>> layer.build((None, 64))
+        >>> layer.enable_lora(rank=4)
+        >>> tuple(stored_kernel(layer).shape)
+        (64, 10)
+    """
     return next(each for each in layer.weights if each.name in ("kernel", "embeddings"))
 
 

@@ -2,10 +2,9 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import keras
 
 from zoo import tensorflow_process
 from zoo.commands.arguments import COUNT, SIZE, complete_groups, complete_network, network
@@ -23,6 +22,9 @@ from zoo.commands.output import (
 from zoo.costs import image_size
 from zoo.errors import UserError
 from zoo.registry import variant
+
+if TYPE_CHECKING:
+    import keras
 
 REPEATS = 10
 COLUMNS = (
@@ -110,7 +112,7 @@ def profile(
 
 def _build(
     name: str, groups: int | None, shape: tuple[int, int, int], classes: int | None, fused: bool, timed: bool
-) -> keras.Model:
+) -> "keras.Model":
     """The network; with weights of zeros where it is not going to be timed."""
     tensorflow_process.prepare()
     import tensorflow as tf
@@ -133,7 +135,7 @@ def model_size(shape: tuple[int, int, int], classes: int | None) -> str:
 
 
 def _measured(
-    model: keras.Model, batch: int, repeats: int, tell: Callable[[str], None]
+    model: "keras.Model", batch: int, repeats: int, tell: Callable[[str], None]
 ) -> tuple[list[dict[str, Any]], float | None]:
     """A row for every layer, and the seconds of the whole network; no times without repeats."""
     import tensorflow as tf
