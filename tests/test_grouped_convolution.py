@@ -1,5 +1,6 @@
 """The grouped convolution against its definition: values and gradients."""
 
+import functools
 import itertools
 
 import keras
@@ -21,15 +22,24 @@ KERNELS = ((1, 1), (3, 3), (2, 5))
 GROUPS = (1, 2, 4, CHANNELS)
 
 
-def compare(strides, dilation, padding, kernel_size, groups, dtype, tolerance):
+@functools.cache
+def defined(strides, dilation, padding, kernel_size, groups):
+    """Images and kernel that float32 can hold, and what the definition makes of them in float64, with gradients."""
     draw = np.random.default_rng(0)
-    images = draw.standard_normal((2, 11, 14, CHANNELS)).astype(dtype)
-    kernel = draw.standard_normal((*kernel_size, CHANNELS // groups, FILTERS)).astype(dtype)
-    actual = values_and_gradients(lambda x, w: grouped_convolution(x, w, strides, padding, dilation), images, kernel)
+    images = draw.standard_normal((2, 11, 14, CHANNELS), "float32")
+    kernel = draw.standard_normal((*kernel_size, CHANNELS // groups, FILTERS), "float32")
     expected = values_and_gradients(
         lambda x, w: definition.grouped_convolution(x, w, strides, padding, dilation),
         images.astype("float64"),
         kernel.astype("float64"),
+    )
+    return images, kernel, expected
+
+
+def compare(strides, dilation, padding, kernel_size, groups, dtype, tolerance):
+    images, kernel, expected = defined(strides, dilation, padding, kernel_size, groups)
+    actual = values_and_gradients(
+        lambda x, w: grouped_convolution(x, w, strides, padding, dilation), images.astype(dtype), kernel.astype(dtype)
     )
     for ours, plain in zip(actual, expected, strict=True):
         assert ours.dtype == dtype
