@@ -51,8 +51,14 @@ def test_without_features_only_they_mean_nothing():
     assert "give features_only=True with it" in refusal(lambda: zoo.create("mobilenetv2_035", out_indices=(1,)))
 
 
-@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "shufflenet_v2_x0_5"])
-@pytest.mark.parametrize("kind", ["weights.safetensors", "model.weights.h5", "model.keras"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("mobilenetv3_small_050", "weights.safetensors"),
+        ("mobilenetv3_small_050", "model.weights.h5"),
+        ("shufflenet_v2_x0_5", "model.keras"),
+    ],
+)
 def test_weights_of_the_whole_network_fill_a_part_of_it(name, kind, tmp_path):
     """Layers behind the last map are not there; tensors that are of no layer of the network are refused still."""
     whole = zoo.create(name, 3, SHAPE)

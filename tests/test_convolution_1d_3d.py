@@ -73,8 +73,9 @@ def test_small_groups_are_convolved_frame_by_frame(groups, channels):
     )
 
 
-@pytest.mark.parametrize("rank", [1, 3])
-@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize(
+    ("rank", "xla"), [(1, False), (3, False), (1, True), pytest.param(3, True, marks=pytest.mark.heavy)]
+)
 def test_graphs_of_open_size(rank, xla):
     """Batch and sizes are not known when the function is traced; XLA compiles it for those of the call."""
     kernel = draw(*(3,) * rank, 2, 8)

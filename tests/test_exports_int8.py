@@ -48,7 +48,7 @@ def check_quantized(name: str, path) -> None:
     assert np.abs(outputs - expected).max() < 0.5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("key", ["resnext", "shufflenet_v2"])
+@pytest.mark.parametrize("key", ["resnext", pytest.param("shufflenet_v2", marks=pytest.mark.heavy)])
 def test_families_with_a_pool_behind_padding(key, tmp_path):
     check_quantized(smallest(key), tmp_path / "model.tflite")
 

@@ -43,7 +43,16 @@ SMALLEST = {
 }
 # What they are made of is in the others: inverted residuals with excitation and without, normalisations behind every
 # convolution; test_reparameterization.py merges RepVGG's branches.
-HEAVY = {"efficientnet_b0", "mnasnet_small", "spnasnet_100", "xception41", "repvgg_a0"}
+HEAVY = {
+    "efficientnet_b0",
+    "mnasnet_small",
+    "spnasnet_100",
+    "xception41",
+    "repvgg_a0",
+    "mobileone_s1",
+    "igcv3_wd4",
+    "mixnet_s",
+}
 # Normalisations that precede a convolution and follow none: their names, how many, and the reason given.
 STAY = {
     # What begins a block is a concatenation whose parts the next block adds to and appends to, or the pooled stem.

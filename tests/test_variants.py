@@ -36,8 +36,8 @@ def smallest_of_each_family() -> list[str]:
 SMALLEST = smallest_of_each_family()
 # Beside the smallest: ShuffleNet v1 with groups, which shuffles channels, and CIFAR's other cardinality.
 COUNTED = {*SMALLEST, "shufflenet_g3_wd4", "resnext20_16x4d_cifar10"}
-# Inverted residuals, as of MobileNet v2 and v3 and MixNet, which have every kind of layer of theirs.
-LIKE_OTHERS = {"efficientnet_b0", "mnasnet_small", "spnasnet_100"}
+# Inverted residuals, as of MobileNet v2 and v3 and ShuffleNet; branches, as of RepVGG.
+LIKE_OTHERS = {"efficientnet_b0", "mnasnet_small", "spnasnet_100", "mixnet_s", "igcv3_wd4", "mobileone_s1"}
 OTHERS = [name for name in NAMES if name not in SMALLEST]
 
 
