@@ -101,7 +101,7 @@ def test_images_of_open_size_and_any_channels(name):
         assert model(np.ones((1, height, width, 2), "float32")).shape == (1, 3)
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.parametrize("name", marked(SMALLEST, float("inf"), among={*SMALLEST} - LIKE_OTHERS))
 def test_feature_maps_halve_from_stem_to_head(name):
     """The maps of a backbone, each half the size of the one before it, but where the paper's strides are others."""
     strides = [info.stride for info in zoo.feature_info(name)]
