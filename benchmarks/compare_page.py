@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from helpers import run_directories  # noqa: E402
-from helpers.chromium import opened, show  # noqa: E402
+from helpers.chromium import open_browser, show  # noqa: E402
 
 DRAWN = "return performance.getEntriesByName('zoo:drawn')[0].startTime"
 
@@ -61,7 +61,7 @@ def measure(folder: Path, runs: int, epochs: int, rounds: int) -> None:
     print(f"page: {path.stat().st_size / 1e6:.2f} MB")
     for number in range(1, rounds + 1):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-            browsers = opened(Path(profile))
+            browsers = open_browser(Path(profile))
             browser = next(browsers)
             show(browser, path.as_uri())
             print(f"first charts drawn after {browser.execute_script(DRAWN) / 1000:.2f} s (round {number})")

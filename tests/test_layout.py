@@ -112,6 +112,33 @@ def test_every_folder_is_a_package_that_git_and_ruff_see():
         assert not ignored, f"{place} is ignored: {ignored}"
 
 
+def names_in(path: Path) -> set[str]:
+    """What a file defines or imports, at its top or further inside."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    return names
+
+
+def test_what_is_imported_is_there():
+    """Benchmarks too, which no other test runs: a function that is renamed is renamed wherever it is called."""
+    own = MODULES | {
+        name.partition(".")[2]: path for name, path in MODULES.items() if name.startswith(("tests.", "benchmarks."))
+    }
+    names = {path: names_in(path) for path in set(own.values())}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module in own and "__getattr__" not in names[own[node.module]]:
+                submodules = {name.rpartition(".")[2] for name in own if name.rpartition(".")[0] == node.module}
+                missing = {alias.name for alias in node.names} - names[own[node.module]] - submodules
+                assert not missing, f"{path.relative_to(ROOT)} imports {missing} from {node.module}"
+
+
 def test_no_circle_of_files():
     graph = {module: imports(path) & MODULES.keys() - {module} for module, path in MODULES.items()}
     assert list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
