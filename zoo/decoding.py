@@ -103,7 +103,7 @@ def upright_shape(stored: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
     return tf.where(_turns(turned)[0], tf.gather(stored, (1, 0, 2)), stored)
 
 
-def stored_window(window: tuple[int, ...], stored: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
+def stored_window(window: tf.Tensor, stored: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
     """Where a window (top, left, height, width) of the upright image lies in the stored one, of shape `stored`.
 
     Example:

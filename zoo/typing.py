@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import Field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:  # importing blocks imports Keras
     from blocks.typing import Shape, Tensor
@@ -54,6 +54,3 @@ class Family(Protocol[Config]):
 
     def head(self, config: Config, features: Tensor) -> Tensor:
         """The vector (B, D) that the classifier sees, from the last feature map."""
-
-
-JSON: TypeAlias = dict[str, Any]  # an object of a JSON file

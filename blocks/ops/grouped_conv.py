@@ -3,7 +3,7 @@
 import itertools
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import keras
 from keras import ops
@@ -60,7 +60,7 @@ def grouped_convolution(
         (2, 8, 8, 8)
     """
     uneven = isinstance(kernel, (tuple, list))
-    kernels = [ops.convert_to_tensor(each) for each in (kernel if isinstance(kernel, (tuple, list)) else (kernel,))]
+    kernels = [ops.convert_to_tensor(each) for each in (cast(Sequence[Tensor], kernel) if uneven else (kernel,))]
     inputs = inputs if hasattr(inputs, "shape") else ops.convert_to_tensor(inputs)
     inputs = real(inputs, kernels[0].dtype if keras.backend.is_float_dtype(kernels[0].dtype) else keras.config.floatx())
     rank = len(inputs.shape) - 2

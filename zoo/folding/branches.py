@@ -15,7 +15,6 @@ from keras import layers
 import blocks
 from blocks.ops.geometry import sides_of
 from zoo.folding.linear import Linear, grouped, statistics
-from zoo.typing import Tensor
 
 MERGEABLE = (blocks.GroupedConv2D, layers.Conv2D, layers.DepthwiseConv2D)
 SHARED = ("filters", "groups", "strides", "data_format", "dtype")  # what branches must have in common
@@ -105,6 +104,6 @@ def _identity(per_group: int, channels: int) -> np.ndarray:
     return kernel
 
 
-def _plain(value: Tensor) -> Any:
+def _plain(value: Any) -> Any:
     """Lists, which a configuration read from a file has, as tuples."""
     return tuple(value) if isinstance(value, list) else value

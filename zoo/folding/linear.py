@@ -17,7 +17,6 @@ from keras import layers
 import blocks
 from blocks.layers.layer_scale import LayerScale
 from zoo.lora import FACTORS, is_adapted, merged_kernel
-from zoo.typing import Tensor
 
 GROUPED = {1: blocks.GroupedConv1D, 2: blocks.GroupedConv2D, 3: blocks.GroupedConv3D}
 TAKES_RESIDUAL = tuple(GROUPED.values())
@@ -163,7 +162,7 @@ def float64(variable: keras.Variable) -> np.ndarray:
     return keras.ops.convert_to_numpy(variable).astype("float64")
 
 
-def _bare(key: str, value: Tensor) -> Any:
+def _bare(key: str, value: Any) -> Any:
     """An argument of the layer, without what concerns training only."""
     if key.endswith("_initializer"):
         return "zeros"

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zoo.errors import UserError
 from zoo.training.files import write_text
+from zoo.training.settings import as_dict
 from zoo.training.signals import complete, interrupt, signal_of, stop_on_signals
 from zoo.training.start import checked, start
 
@@ -47,7 +48,7 @@ def start_apart(
     with tempfile.TemporaryDirectory(prefix="zoo-run-") as folder:
         outcome = Path(folder, "outcome.json")
         request = {
-            "config": OmegaConf.to_container(cfg, resolve=True),
+            "config": as_dict(cfg),
             "directory": str(Path(directory).resolve()),
             "sweep_id": sweep_id,
             "swept": list(swept),
