@@ -138,8 +138,8 @@ def grouped_convolutions(model: keras.Model) -> int:
         >>> grouped_convolutions(zoo.create("resnext50_32x4d", 10, (32, 32, 3)))
         16
     """
-    count = 0
-    for node in nodes_of(graph_of(model)):
+    graph, count = graph_of(model), 0
+    for node in [] if graph is None else nodes_of(graph):
         layer = node.operation
         if isinstance(layer, keras.Model) and graph_of(layer) is not None:
             count += grouped_convolutions(layer)

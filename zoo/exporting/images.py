@@ -121,12 +121,18 @@ def _unbatched(parts: Iterable[Any], specification: Any) -> Iterator[tuple[np.nd
         if images.ndim == len(specification.shape) - 1:
             images, labels = images[None], None if labels is None else np.asarray(labels)[None]
         _check(images, specification)
-        labels = [None] * len(images) if labels is None else np.asarray(labels)
-        if getattr(labels, "ndim", 1) == 2:  # one-hot, or a column of labels
-            labels = labels.argmax(1) if labels.shape[1] > 1 else labels[:, 0]
-        if len(labels) != len(images):
-            raise ValueError(f"images= has {len(images)} images and {len(labels)} labels: give one for each.")
-        yield from zip(images.astype(specification.dtype, copy=False), labels, strict=True)
+        images = images.astype(specification.dtype, copy=False)
+        yield from zip(images, [None] * len(images) if labels is None else _classes(labels, len(images)), strict=True)
+
+
+def _classes(labels: Any, number: int) -> np.ndarray:
+    """(B,) of such labels, a column of them, or one-hot ones (B, classes)."""
+    labels = np.asarray(labels)
+    if labels.ndim == 2:
+        labels = labels.argmax(1) if labels.shape[1] > 1 else labels[:, 0]
+    if labels.shape != (number,):
+        raise ValueError(f"images= has {number} images and labels of shape {labels.shape}: give one for each.")
+    return labels
 
 
 def _check(images: np.ndarray, specification: Any) -> None:
@@ -161,6 +167,7 @@ def _from_folder(
     numbers = {name: number for number, name in enumerate(class_names or ())}
     labels = [numbers.get(path.relative_to(root).parts[0]) for path in paths]
     samples = [[prepare(_decoded(path))] for path in paths]
+    _check(samples[0][0][None], specifications[0])
     return Samples(samples, None if None in labels else labels)  # type: ignore[arg-type]  # none of them is None
 
 

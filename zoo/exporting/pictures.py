@@ -17,9 +17,10 @@ def prepared(pictures: Any, config: DataConfig) -> Any:
         >>> prepared(np.zeros((1, 9, 7, 3), "uint8"), DataConfig(size=(2, 4), mean=(0.5,), std=(0.5,))).shape
         (1, 2, 4, 3)
     """
-    sides = tuple(transforms.resized_side(side, config.crop_pct) for side in config.size)
+    height, width = (transforms.resized_side(length, config.crop_pct) for length in config.size)
+    side = (height, width)
     fill = [round(255 * value) for value in config.mean]
-    levels = transforms.resize_and_crop(pictures, config.size, sides, config.interpolation, config.crop_mode, fill)
+    levels = transforms.resize_and_crop(pictures, config.size, side, config.interpolation, config.crop_mode, fill)
     return transforms.normalise(levels, config.mean, config.std)
 
 
@@ -64,8 +65,8 @@ class Pictures(keras.layers.Layer):
         super().__init__(name=name, dtype="float32", trainable=False)
         if config.interpolation not in ("bilinear", "bicubic"):
             raise ValueError(
-                f"interpolation={config.interpolation!r} cannot be inside a file, for other runtimes lack the float64 that "
-                "it computes in: use bilinear or bicubic."
+                f"interpolation={config.interpolation!r} cannot be inside a file, for other runtimes lack the float64 "
+                "that it computes in: use bilinear or bicubic."
             )
         self.config = config
 

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo.exporting import saved_model_process
 from zoo.data_config import KEY
+from zoo.exporting import saved_model_process
 from zoo.exporting.formats import PROPERTIES, Batch, ExportError, Format, Outcome, Task
 
 EXTRA_ASSETS = "assets.extra"  # where TensorFlow lets files of others lie in a SavedModel

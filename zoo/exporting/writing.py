@@ -24,7 +24,6 @@ from zoo.exporting.report import Report
 from zoo.exporting.verification import accuracy, compare, computed
 
 
-
 @dataclass(frozen=True)
 class Request:
     """The arguments of `zoo.export` that say what is written."""
