@@ -49,7 +49,7 @@ def grouped_convolutions(path: Path) -> int:
         for operator in graph.operators:
             if codes[operator.opcodeIndex] in (depthwise, plain):
                 channels, kernel = (list(graph.tensors[index].shape) for index in operator.inputs[:2])
-                count += channels[-1] > (1 if codes[operator.opcodeIndex] == depthwise else kernel[-1])
+                count += int(channels[-1] > (1 if codes[operator.opcodeIndex] == depthwise else kernel[-1]))
     return count
 
 
