@@ -249,8 +249,13 @@ def test_mixed_precision_is_written_in_float32(tmp_path):
     assert onnx(tmp_path / "net.onnx")[0].get_outputs()[0].type == "tensor(float)"
 
 
-@pytest.mark.parametrize("name", ["onnx", "litert-int8"])
-@pytest.mark.parametrize("channels, size", [(3, (16, 16)), (1, (16, 24))])
+@pytest.mark.parametrize("name, channels, size", [
+    ("onnx", 1, (16, 24)),
+    ("litert-int8", 3, (16, 16)),
+    pytest.param("onnx", 3, (16, 16), marks=pytest.mark.heavy),
+    pytest.param("litert-int8", 1, (16, 24), marks=pytest.mark.heavy),
+    pytest.param("litert-dynamic", 3, (16, 16), marks=pytest.mark.heavy),
+])  # fmt: skip
 def test_pictures_go_in_and_are_prepared_exactly(name, channels, size, tmp_path):
     """Within an int8 file too, where 8 bits would leave nothing of the sums."""
     config = DataConfig(size=size, mean=(0.5,), std=(0.25,), channels=channels, crop_pct=0.875)

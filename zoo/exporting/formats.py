@@ -123,6 +123,8 @@ class Format(ABC):
     bounds: beyond which a file is refused.
     calibrated: whether `write` needs images. opsets: which it can be written in, where it has such.
 
+    Raises ImportError (`check_installed`) where a package is missing.
+
     Example:
         >>> from zoo.exporting import FORMATS
         >>> FORMATS["onnx"].suffix, FORMATS["litert-int8"].calibrated
