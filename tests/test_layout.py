@@ -50,6 +50,7 @@ FLOORS = (
     ("zoo.tracking",),
     ("zoo.training",),
     ("zoo.comparison",),
+    ("zoo.prediction",),
     ("zoo.commands",),
     ("zoo.__main__", "train"),
 )
