@@ -36,6 +36,7 @@ FLOORS = (
         "zoo.complexity",
         "zoo.decoding",
         "zoo.lora",
+        "zoo.pictures",
         "zoo.pillow_decoding",
         "zoo.tensorflow_process",
         "zoo.timing",

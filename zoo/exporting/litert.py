@@ -1,0 +1,191 @@
+"""LiteRT, once called TensorFlow Lite: a file for phones and small machines, in float32 or quantised."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from zoo.exporting.formats import PROPERTIES, Batch, Bounds, ExportError, Format, Outcome, Task
+from zoo.exporting.saved_model_process import median_seconds
+
+SIGNATURE = "serving_default"
+
+
+class LiteRT(Format):
+    """A file in float32; its metadata are metadata buffers of the FlatBuffer, named as the properties.
+
+    Example:
+        >>> from zoo.exporting.litert import LiteRT
+        >>> LiteRT().bounds.difference
+        0.0001
+    """
+
+    name = "litert"
+    suffix = ".tflite"
+    runtimes = ("ai_edge_litert",)
+
+    def settings(self, task: Task) -> dict[str, Any]:
+        """What TensorFlow's converter is told beside the model: attributes of `tf.lite.TFLiteConverter`."""
+        return {}
+
+    def write(self, task: Task, path: Path) -> None:
+        from tensorflow.lite.tools import flatbuffer_utils
+
+        settings = self.settings(task)
+        task.model.export(path, format="litert", input_signature=task.signature, verbose=False, **settings)
+        file = flatbuffer_utils.read_model(path)
+        lacking = sorted({code.customCode.decode() for code in file.operatorCodes if code.customCode})
+        if lacking:
+            raise ExportError(f"LiteRT lacks the operations {', '.join(lacking)}.")
+        for name, text in task.properties.items():
+            _add_metadata(file, name, text)
+        flatbuffer_utils.write_model(file, path)
+
+    def run(
+        self, path: Path, inputs: Sequence[str], outputs: Sequence[str], batches: Sequence[Batch], threads: int
+    ) -> Outcome:
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(str(path), num_threads=threads)
+        sources, targets = _places(interpreter, inputs, outputs)
+        results = []
+        for batch in [*batches, batches[0]]:
+            _load(interpreter, sources, batch)
+            interpreter.invoke()
+            results.append([interpreter.get_tensor(index) for index in targets])
+        return Outcome(results[:-1], median_seconds(interpreter.invoke), _grouped(path))
+
+    def properties(self, path: Path) -> dict[str, str]:
+        from tensorflow.lite.tools import flatbuffer_utils
+
+        if path.read_bytes()[4:8] != b"TFL3":
+            raise ValueError(f"{path} is not a LiteRT file.")
+        file = flatbuffer_utils.read_model(path)
+        entries = {_text(entry.name): file.buffers[entry.buffer].data for entry in file.metadata or []}
+        return {name: bytes(entries[name]).decode("utf-8") for name in PROPERTIES if name in entries}
+
+
+class LiteRTFloat16(LiteRT):
+    """Weights in half precision, which the runtime turns into float32: half the size.
+
+    Weights are rounded by up to 2^-11 of themselves, which a network adds up over its layers: within 1 % of the largest
+    output.
+
+    Example:
+        >>> from zoo.exporting.litert import LiteRTFloat16
+        >>> LiteRTFloat16().bounds.difference
+        0.01
+    """
+
+    name = "litert-fp16"
+    bounds: ClassVar[Bounds] = Bounds(difference=1e-2)
+
+    def settings(self, task: Task) -> dict[str, Any]:
+        import tensorflow as tf
+
+        return {"optimizations": [tf.lite.Optimize.DEFAULT], "target_spec": {"supported_types": [tf.float16]}}
+
+
+class LiteRTDynamic(LiteRT):
+    """Weights of int8, one scale a filter; activations are quantised as they come, where a kernel can: a quarter.
+
+    Rounding to 8 bits is no rounding error of float32 that a largest difference could bound. A file is refused where
+    the cosine between its outputs and the model's is below 0.99, as comparisons of quantised networks commonly take it,
+    or where it does not tell images apart as the model does.
+
+    Example:
+        >>> from zoo.exporting.litert import LiteRTDynamic
+        >>> LiteRTDynamic().bounds.cosine
+        0.99
+    """
+
+    name = "litert-dynamic"
+    bounds: ClassVar[Bounds] = Bounds(cosine=0.99, correlation=0.5)
+
+    def settings(self, task: Task) -> dict[str, Any]:
+        import tensorflow as tf
+
+        return {"optimizations": [tf.lite.Optimize.DEFAULT]}
+
+
+class LiteRTInt8(LiteRT):
+    """Weights and activations of int8, with scales from images of calibration; inputs and outputs stay float32.
+
+    Activations have one scale a tensor, so that the error is larger than of `LiteRTDynamic`: the cosine must be 0.95. A
+    network that does not tell images apart any more, as one with a padding of -3.4e38 in it, has a high one
+    nevertheless; its correlation over the images is 0.
+
+    Source: Jacob et al. 2018, Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+    Inference, arXiv:1712.05877.
+
+    Example:
+        >>> from zoo.exporting.litert import LiteRTInt8
+        >>> LiteRTInt8().calibrated
+        True
+    """
+
+    name = "litert-int8"
+    bounds: ClassVar[Bounds] = Bounds(cosine=0.95, correlation=0.5)
+    calibrated = True
+
+    def settings(self, task: Task) -> dict[str, Any]:
+        import tensorflow as tf
+
+        def images() -> Iterator[dict[str, Any]]:
+            for batch in task.calibration:
+                yield dict(zip(task.inputs, batch, strict=True))
+
+        return {
+            "optimizations": [tf.lite.Optimize.DEFAULT],
+            "representative_dataset": images,
+            "target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]},
+        }
+
+
+def _places(interpreter: Any, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Indices of the tensors of these names; whoever holds the runner cannot resize them."""
+    runner = interpreter.get_signature_runner(SIGNATURE)
+    sources, targets = runner.get_input_details(), runner.get_output_details()
+    return [sources[name]["index"] for name in inputs], [targets[name]["index"] for name in outputs]
+
+
+def _load(interpreter: Any, sources: Sequence[int], batch: Batch) -> None:
+    """Set the inputs, and their sizes where these are others than before."""
+    sizes = {each["index"]: tuple(each["shape"]) for each in interpreter.get_input_details()}
+    for index, array in zip(sources, batch, strict=True):
+        if sizes[index] != array.shape:
+            interpreter.resize_tensor_input(index, array.shape)
+    interpreter.allocate_tensors()
+    for index, array in zip(sources, batch, strict=True):
+        interpreter.set_tensor(index, array)
+
+
+def _add_metadata(file: Any, name: str, text: str) -> None:
+    """Put a text into a FlatBuffer, as a metadata entry of this name."""
+    from tensorflow.lite.tools.flatbuffer_utils import schema_fb
+
+    entry, buffer = schema_fb.MetadataT(), schema_fb.BufferT()
+    buffer.data = text.encode("utf-8")
+    entry.name, entry.buffer = name, len(file.buffers)
+    file.buffers.append(buffer)
+    file.metadata = [*(file.metadata or []), entry]
+
+
+def _text(name: Any) -> str:
+    return name.decode("utf-8") if isinstance(name, bytes) else name
+
+
+def _grouped(path: Path) -> int:
+    """Convolutions of more than one group."""
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    file = flatbuffer_utils.read_model(path)
+    operators = flatbuffer_utils.schema_fb.BuiltinOperator
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in file.operatorCodes]
+    count = 0
+    for graph in file.subgraphs:
+        for operator in graph.operators:
+            code = codes[operator.opcodeIndex]
+            if code in (operators.DEPTHWISE_CONV_2D, operators.CONV_2D):
+                channels, kernel = (list(graph.tensors[index].shape) for index in operator.inputs[:2])
+                count += channels[-1] > (1 if code == operators.DEPTHWISE_CONV_2D else kernel[-1])
+    return count
