@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from zoo import tensorflow_process
 from zoo.commands.arguments import COUNT, SIZE, Name, offered
 from zoo.commands.output import Column, console, form_of, form_options, write_csv, write_json, write_table, write_text
 from zoo.comparison.runs import printable
@@ -129,7 +130,7 @@ def predict(
         raise UserError(f"There is nothing to predict: {'; '.join(f'{name}: {why}' for name, why in missing[:3])}.")
     errors: dict[str, str | None] = dict(missing)
     results: list[Result] = []
-    with console(error=True).status(f"Opening {printable(source)}") as status:
+    with tensorflow_process.quiet(), console(error=True).status(f"Opening {printable(source)}") as status:
         network, config = open_network(source, {key: value for key, value in given.items() if value is not None}, _say)
         for result in results_of(network, config, listing.paths, top, batch, max_pixels):
             status.update(f"{len(results) + 1:,} of {len(listing.paths):,} pictures")
@@ -148,12 +149,14 @@ def _say(text: str) -> None:
 
 def _names(path: Path) -> tuple[str, ...]:
     """The names in a file, one a line. Raises UserError for what is no such file."""
-    if path.stat().st_size > LARGEST_FILE:
-        raise UserError(f"{path} has over {LARGEST_FILE:,} bytes, and names of classes have less.")
     try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise UserError(f"{path} has over {LARGEST_FILE:,} bytes, and names of classes have less.")
         lines = path.read_text(encoding="utf-8").rstrip().splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text in UTF-8: its byte {error.start} is not.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     empty = [number for number, line in enumerate(lines, start=1) if not line.strip()]
     if empty or not lines:
         raise UserError(f"{path} names no class {f'in line {empty[0]}' if empty else 'at all'}: give one name a line.")

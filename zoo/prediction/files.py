@@ -5,7 +5,8 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from zoo.datasets.folders import SYSTEM_FOLDERS, counted, image_suffixes
+from zoo.datasets.folders import SYSTEM_FOLDERS, counted
+from zoo.pictures import image_suffixes
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ def list_pictures(names: Iterable[str]) -> Listing:
         if os.path.lexists(name):
             matches = [name]
         elif glob.has_magic(name):
-            matches = sorted(glob.glob(name, recursive=True))
+            # Of "none/**" glob gives the folder that is not there.
+            matches = sorted(filter(os.path.lexists, glob.glob(name, recursive=True)))
         else:
             matches = []
         pictures = [path for match in matches for path in _pictures(match, notes)]

@@ -155,7 +155,7 @@ def _from_options(network: Network, given: Mapping[str, Any]) -> DataConfig:
     missing = [option for key, option in options.items() if key not in values]
     if missing:
         raise UserError(
-            f"{network.name} does not say how it sees pictures: give {', '.join(missing)} as it was trained with; "
+            f"{network.name} does not say how it sees pictures: give {', '.join(missing)}, as it was trained; "
             "--classes FILE names its classes."
         )
     values.setdefault("crop_pct", 1.0)

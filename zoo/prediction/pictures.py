@@ -12,7 +12,7 @@ import numpy as np
 
 from zoo import pillow_decoding, transforms
 from zoo.data_config import DataConfig
-from zoo.datasets.folders import NOT_DECODED
+from zoo.pictures import NOT_DECODED
 
 COLOUR = "it has colour, and the network takes grey pictures (channels=1)"
 

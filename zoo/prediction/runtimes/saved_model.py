@@ -7,10 +7,9 @@ import numpy as np
 from zoo import tensorflow_process
 from zoo.data_config import KEY
 from zoo.errors import UserError
+from zoo.exporting.savedmodel import SavedModel
 from zoo.prediction.network import Network, check_input
 
-FILE = "saved_model.pb"
-EXTRA_ASSETS = "assets.extra"  # where TensorFlow lets files of others lie in a SavedModel
 SIGNATURE = "serving_default"
 
 
@@ -36,6 +35,5 @@ def open_saved_model(path: Path) -> Network:
         return outputs.numpy()
 
     call.loaded = loaded  # type: ignore[attr-defined]  # its variables live as long as it does
-    metadata = path / EXTRA_ASSETS / KEY
-    config = metadata.read_text(encoding="utf-8") if metadata.is_file() else None
+    config = SavedModel().properties(path).get(KEY)
     return Network(str(path), shape, call, takes_levels=spec.dtype.is_integer, config=config)
