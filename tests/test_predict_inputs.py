@@ -113,7 +113,16 @@ def test_the_limit_of_pixels_is_the_users(file, tmp_path, capsys):
 
 
 def test_files_folders_and_patterns(file, tmp_path, capsys, monkeypatch):
-    names = ["a/2.png", "a/10.PNG", "a/deep/er/x.jpg", "b/[1].png", ".hidden/h.png", "a/.h.png", "a/notes.txt"]
+    names = [
+        "a/2.png",
+        "a/10.PNG",
+        "a/deep/er/x.jpg",
+        "b/[1].png",
+        ".hidden/h.png",
+        "a/.h.png",
+        "a/notes.txt",
+        "c/y.gif",
+    ]
     for name in names:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +130,7 @@ def test_files_folders_and_patterns(file, tmp_path, capsys, monkeypatch):
             path.write_text("notes")
         else:
             Image.new("RGB", (16, 16), "red").save(path)
-    (tmp_path / "a" / "up").symlink_to(tmp_path / "a")
+    (tmp_path / "c" / "up").symlink_to(tmp_path / "c")
     (tmp_path / "b" / "linked").symlink_to(tmp_path / "a" / "deep")
     monkeypatch.chdir(tmp_path)
 
@@ -140,6 +149,7 @@ def test_files_folders_and_patterns(file, tmp_path, capsys, monkeypatch):
     assert listed("a/d*/**/*.jpg") == listed("a/deep/*/x.*") == ["a/deep/er/x.jpg"]
     assert listed("b/[1].png") == ["b/[1].png"], "a file of that name goes before the pattern"
     assert listed("b/[[]1].png", "a/2.png") == ["b/[1].png", "a/2.png"]
+    assert listed("c", "c/y.gif") == ["c/y.gif"]
     assert listed("b") == ["b/[1].png", "b/linked/er/x.jpg"]
 
 
