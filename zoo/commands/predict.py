@@ -50,8 +50,8 @@ NUMBERS = Numbers()
 
 
 def complete_source(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Tags of published weights, and the shell's own names of files."""
-    return [*(offered(tags(), incomplete) if incomplete else ()), CompletionItem(incomplete, type="file")]
+    """Tags of published weights; where none begins so, the shell's own names of files."""
+    return (incomplete and offered(tags(), incomplete)) or [CompletionItem(incomplete, type="file")]
 
 
 @click.command(
@@ -120,7 +120,6 @@ def predict(
     }
     from zoo.prediction.files import list_pictures
     from zoo.prediction.opening import open_network
-    from zoo.prediction.predicting import predict as results_of
 
     listing = list_pictures(pictures)
     for note in listing.notes:
@@ -132,6 +131,8 @@ def predict(
     results: list[Result] = []
     with tensorflow_process.quiet(), console(error=True).status(f"Opening {printable(source)}") as status:
         network, config = open_network(source, {key: value for key, value in given.items() if value is not None}, _say)
+        from zoo.prediction.predicting import predict as results_of  # imports NumPy
+
         for result in results_of(network, config, listing.paths, top, batch, max_pixels):
             status.update(f"{len(results) + 1:,} of {len(listing.paths):,} pictures")
             results.append(result)

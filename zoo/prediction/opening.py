@@ -1,9 +1,11 @@
 """What a network on the command line is: published weights, a training run, or a file; and how it sees pictures."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.comparison.reading import read_run
 from zoo.comparison.runs import Run
@@ -11,13 +13,15 @@ from zoo.data_config import DataConfig
 from zoo.datasets.config import DatasetConfig, data_config
 from zoo.errors import UserError
 from zoo.metrics import RESULT_FILE
-from zoo.prediction.network import Network
 from zoo.registry import variants
-from zoo.weights.opening import RUN_MODEL
+from zoo.training.run_directory import MODEL_FILE
 from zoo.weights.published import resolve, tags
 
+if TYPE_CHECKING:
+    from zoo.prediction.network import Network
+
 SAVED_MODEL = "saved_model.pb"
-KINDS = f"a training run (a folder with {RUN_MODEL}), a .keras, .onnx or .tflite file, or the folder of a SavedModel"
+KINDS = f"a training run (a folder with {MODEL_FILE}), a .keras, .onnx or .tflite file, or the folder of a SavedModel"
 EMBEDDING = 768  # outputs of CLIP's image towers, which are no classes
 RECORDED = ("image_size", "channels", "mean", "std", "resize_method", "crop_fraction")  # of a data set, by a run
 Say = Callable[[str], None]
@@ -74,18 +78,18 @@ def _published(tag: str, given: Mapping[str, Any]) -> tuple[Network, DataConfig]
 def _from_file(path: Path, given: Mapping[str, Any], say: Say) -> tuple[Network, DataConfig]:
     name = path.name.lower()
     config: DataConfig | None = None
-    if path.is_dir() and (path / RUN_MODEL).is_file():
+    if path.is_dir() and (path / MODEL_FILE).is_file():
         config = _of_run(path, say)
-        network = _keras(path / RUN_MODEL)
+        network = _keras(path / MODEL_FILE)
     elif path.is_dir() and (path / SAVED_MODEL).is_file():
         from zoo.prediction.runtimes.saved_model import open_saved_model
 
         network = open_saved_model(path)
     elif path.is_dir():
-        raise UserError(f"{path} is a folder without {RUN_MODEL} or {SAVED_MODEL}: give {KINDS}.")
+        raise UserError(f"{path} is a folder without {MODEL_FILE} or {SAVED_MODEL}: give {KINDS}.")
     elif name.endswith(".keras"):
         config = DataConfig.from_keras(path)
-        if config is None and path.name == RUN_MODEL and (path.parent / RESULT_FILE).is_file():
+        if config is None and path.name == MODEL_FILE and (path.parent / RESULT_FILE).is_file():
             config = _of_run(path.parent, say)
         network = _keras(path)
     elif name.endswith(".onnx"):
@@ -116,14 +120,14 @@ def _keras(path: Path) -> Network:
 
 def _of_run(folder: Path, say: Say) -> DataConfig | None:
     """What the model of a run says; where it has been saved anew by another program, what the run's record says."""
-    config = DataConfig.from_keras(folder / RUN_MODEL)
+    config = DataConfig.from_keras(folder / MODEL_FILE)
     if config is not None or not (folder / RESULT_FILE).is_file():
         return config
     run = read_run(folder, say)
     config = None if run is None else _recorded(run)
     if config is not None:
         names = "its classes" if config.class_names else "it names no classes"
-        say(f"{folder / RUN_MODEL} does not say how it sees pictures: taken from {RESULT_FILE}, {names} too.")
+        say(f"{folder / MODEL_FILE} does not say how it sees pictures: taken from {RESULT_FILE}, {names} too.")
     return config
 
 

@@ -1,6 +1,5 @@
 """Pictures through a network, batch by batch: what can be read is predicted, what cannot is named."""
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from zoo.errors import UserError
 from zoo.prediction import MAX_PIXELS
 from zoo.prediction.network import Network, Prediction, ranked
 from zoo.prediction.pictures import PictureError, pixel_limit, prepare, read
+
+THREADS = 4  # pictures that are read at once: of MAX_PIXELS each takes 1.6 GB
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def predict(
 
     Raises UserError where the network fails, or has other classes than `config` names.
     """
-    with pixel_limit(largest), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with pixel_limit(largest), ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(paths), batch):
             some = paths[start : start + batch]
             images = list(pool.map(lambda path: _prepared(path, config), some))
