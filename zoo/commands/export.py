@@ -10,7 +10,7 @@ from zoo import tensorflow_process
 from zoo.commands.arguments import COUNT, SIZE, Name, complete_name
 from zoo.commands.output import form_of, form_options, write_csv, write_fields, write_json
 from zoo.errors import UserError
-from zoo.exporting import FORMATS, format_of
+from zoo.exporting import FORMATS, Report, format_of
 
 SUFFIXES = ", ".join(f"{name} ({each.suffix or 'a folder'})" for name, each in FORMATS.items())
 
@@ -28,9 +28,7 @@ of equal classes), top1 and model_top1 (accuracy, where the images have labels).
 """
 )
 @click.argument("source", metavar="NAME|RUN|FILE", shell_complete=complete_name)
-@click.option(
-    "--format", "format_name", type=Name("format", FORMATS), required=True, metavar="FORMAT", help="See below."
-)
+@click.option("--format", "chosen", type=Name("format", FORMATS), metavar="FORMAT", help="[default: by --output]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="[default: the model's name]")
 @click.option("--weights", metavar="TAG|FILE", help="Of the network NAME; without, they are random.")
 @click.option("--size", type=SIZE, metavar="SIZE|HxW", help="Pixels of the network's images. [default: its weights']")
@@ -76,37 +74,23 @@ def export(
     if chosen is None and output is None:
         raise UserError(f"Give --format, one of {', '.join(FORMATS)}, or --output with the ending of one.")
     format_name = chosen or format_of(Path(output or ""))
-    tensorflow_process.prepare()
-    from zoo.commands.export_source import load
-
-    def say(text: str) -> None:
-        click.echo(text, err=True)
-
-    loaded = load(source, weights, size, data_config)
-    images: Any = calibrate
-    config = loaded.config
-    if config is None and (with_preprocessing or calibrate):
-        config = loaded.assumed(say)
-    if calibrate is None and loaded.dataset is not None:
-        images = _validation(loaded.dataset, with_preprocessing, FORMATS[format_name].calibrated, say)
-    if images is None and FORMATS[format_name].calibrated:
-        raise UserError(f"--format {format_name} is calibrated on pictures: give --calibrate FOLDER, some hundred.")
-    import zoo
-
-    target = output or Path(_default_name(loaded.model.name, format_name))
     with tensorflow_process.quiet():
-        report = zoo.export(
-            loaded.model,
-            target,
-            format_name,
-            fold=not no_fold,
-            batch=batch,
-            opset=opset,
-            preprocessing=with_preprocessing,
-            softmax=softmax,
-            config=config,
-            images=images,
-            threads=threads,
+        report = _exported(
+            source,
+            weights,
+            size,
+            data_config,
+            calibrate,
+            target=output,
+            format=format_name,
+            options={
+                "fold": not no_fold,
+                "batch": batch,
+                "opset": opset,
+                "preprocessing": with_preprocessing,
+                "softmax": softmax,
+                "threads": threads,
+            },
         )
     if form == "json":
         write_json(report.plain())
@@ -114,6 +98,36 @@ def export(
         write_csv([asdict(report)])
     else:
         write_fields(report.fields())
+
+
+def _exported(
+    source: str,
+    weights: str | None,
+    size: tuple[int, int] | None,
+    data_config: Path | None,
+    calibrate: str | None,
+    target: Path | None,
+    format: str,
+    options: dict[str, Any],
+) -> Report:
+    tensorflow_process.prepare()
+    import zoo
+    from zoo.commands.export_source import load
+
+    loaded, raw = load(source, weights, size, data_config), options["preprocessing"]
+    config, images, needed = loaded.config, calibrate, FORMATS[format].calibrated
+    if config is None and (raw or calibrate):
+        config = loaded.assumed(_say)
+    if calibrate is None and loaded.dataset is not None:
+        images = _validation(loaded.dataset, raw, needed)
+    if images is None and needed:
+        raise UserError(f"--format {format} is calibrated on pictures: give --calibrate FOLDER, some hundred.")
+    target = target or Path(_default_name(loaded.model.name, format))
+    return zoo.export(loaded.model, target, format, config=config, images=images, **options)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _default_name(model: str, format_name: str) -> str:
@@ -124,7 +138,7 @@ def _default_name(model: str, format_name: str) -> str:
     return f"{model}{f'-{kind}' if kind else '' if suffix or not alone else f'-{format_name}'}{suffix}"
 
 
-def _validation(dataset: Any, raw: bool, needed: bool, say: Any) -> Any:
+def _validation(dataset: Any, raw: bool, needed: bool) -> Any:
     """The validation images of a run; None, and a line on why, where they are not there and not needed."""
     from zoo.datasets.validation import validation_images
     from zoo.exporting.images import MOST
@@ -134,5 +148,5 @@ def _validation(dataset: Any, raw: bool, needed: bool, say: Any) -> Any:
     except (UserError, ValueError, OSError) as error:
         if needed:
             raise UserError(f"The run's validation images cannot be read, give --calibrate FOLDER: {error}") from error
-        say(f"The run's validation images cannot be read, random ones are compared: {error}")
+        _say(f"The run's validation images cannot be read, random ones are compared: {error}")
         return None

@@ -41,6 +41,8 @@ class Task:
     properties: some of PROPERTIES -> text, which the file keeps as metadata.
     calibration: batches that stand for all that the file will see; none for formats that are not calibrated.
     opset: of ONNX; None is the converter's own.
+    parts: where preprocessing is inside and the format is calibrated, preprocessing and the network as tasks of their
+        own, the latter with the calibration.
 
     Example:
         >>> from zoo.exporting.formats import Task
@@ -56,6 +58,7 @@ class Task:
     properties: Mapping[str, str] = field(default_factory=dict)
     calibration: Sequence[Batch] = ()
     opset: int | None = None
+    parts: Sequence[Task] = ()
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.exporting.formats import PROPERTIES, Batch, Format, Outcome, Task
+from zoo.exporting.formats import PROPERTIES, Batch, ExportError, Format, Outcome, Task
 from zoo.exporting.saved_model_process import median_seconds
 
 IMAGE_AXES = ("batch", "height", "width", "channels")
 FIRST_OPSET = 13  # the first whose operators take axes as inputs, as the converter's rewriting leaves them
+XLA_CALL = "StatefulPartitionedCall"
+XLA = "TensorFlow calls what XLA compiles: Keras's grouped convolutions, which fold=True and `blocks.convert` replace"
 
 
 class Onnx(Format):
@@ -37,6 +39,10 @@ class Onnx(Format):
         task.model.export(path, format="onnx", input_signature=task.signature, opset_version=task.opset, verbose=False)
         file = onnx.load(path)
         _finish(file.graph, task.outputs)
+        lacking = sorted({node.op_type for node in file.graph.node if not onnx.defs.has(node.op_type, node.domain)})
+        if lacking:
+            why = f", as which {XLA}" if XLA_CALL in lacking else ""
+            raise ExportError(f"ONNX lacks the operations {', '.join(lacking)}{why}.")
         onnx.helper.set_model_props(file, dict(task.properties))
         onnx.save(file, path)
 

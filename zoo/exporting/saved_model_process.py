@@ -1,4 +1,4 @@
-"""A SavedModel in a process of TensorFlow alone: what it computes, how fast, and its grouped convolutions.
+"""A SavedModel in a process of TensorFlow alone: what it computes, and how fast.
 
 Run as a script by `zoo.exporting.savedmodel`, with Python's -I: of the project, nothing can be imported here. One line
 of JSON comes on standard input; the outputs go to the file that it names.
@@ -27,26 +27,6 @@ def median_seconds(call: Callable[[], object]) -> float:
     return statistics.median(times)
 
 
-def grouped(function) -> int:  # type: ignore[no-untyped-def]  # a concrete function, whose class TensorFlow hides
-    """Convolutions of more than one group in a traced function and those that it calls."""
-    graphs, seen, count = [function.graph], set(), 0
-    while graphs:
-        graph = graphs.pop()
-        for operation in graph.get_operations():
-            if operation.type == "DepthwiseConv2dNative":
-                count += operation.inputs[1].shape[2] != 1
-            elif operation.type in ("Conv2D", "Conv3D"):
-                last = operation.get_attr("data_format").endswith(b"C")
-                channels = operation.inputs[0].shape[-1 if last else 1]
-                count += channels is not None and channels != operation.inputs[1].shape[-2]
-            for key in ("f", "body", "cond", "then_branch", "else_branch"):
-                name = operation.node_def.attr[key].func.name if key in operation.node_def.attr else ""
-                if name and name not in seen:
-                    seen.add(name)
-                    graphs.append(graph._get_function(name).graph)
-    return count
-
-
 def main() -> None:
     request = json.loads(sys.stdin.readline())
     sys.path += request["packages"]  # where TensorFlow lies, if -I has left that out
@@ -57,7 +37,7 @@ def main() -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(request["threads"])
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    serving = tf.saved_model.load(request["path"]).signatures["serving_default"]
+    serving = tf.saved_model.load(request["path"]).signatures[request["signature"]]
     with np.load(request["inputs"], allow_pickle=False) as arrays:
         batches = [
             {name: tf.constant(arrays[f"{batch}.{place}"]) for place, name in enumerate(request["input_names"])}
@@ -69,7 +49,7 @@ def main() -> None:
         for place, name in enumerate(request["output_names"]):
             outputs[f"{number}.{place}"] = results[name].numpy()
     seconds = median_seconds(lambda: [value.numpy() for value in serving(**batches[0]).values()])
-    np.savez(request["outputs"], seconds=seconds, grouped=grouped(serving), **outputs)
+    np.savez(request["outputs"], seconds=seconds, **outputs)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from zoo.data_config import KEY
 from zoo.exporting import saved_model_process
 from zoo.exporting.formats import PROPERTIES, Batch, ExportError, Format, Outcome, Task
 
+SIGNATURE = "serving_default"
 EXTRA_ASSETS = "assets.extra"  # where TensorFlow lets files of others lie in a SavedModel
 
 
@@ -49,6 +51,7 @@ class SavedModel(Format):
             np.savez(given, allow_pickle=False, **arrays)
             request = {
                 "path": str(path.resolve()),
+                "signature": SIGNATURE,
                 "inputs": str(given),
                 "outputs": str(computed),
                 "input_names": list(inputs),
@@ -70,7 +73,7 @@ class SavedModel(Format):
                 return Outcome(
                     [[results[f"{number}.{place}"] for place in range(len(outputs))] for number in range(len(batches))],
                     float(results["seconds"]),
-                    int(results["grouped"]),
+                    _grouped(path),
                 )
 
     def properties(self, path: Path) -> dict[str, str]:
@@ -79,6 +82,44 @@ class SavedModel(Format):
         folder = path / EXTRA_ASSETS
         files = {name: folder / _file(name) for name in PROPERTIES}
         return {name: file.read_text(encoding="utf-8") for name, file in files.items() if file.is_file()}
+
+
+def _grouped(path: Path) -> int:
+    """Convolutions of more than one group that a call of the signature computes."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as Proto
+
+    content = Proto.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0]
+    functions = {each.signature.name: each for each in content.graph_def.library.function}
+    (target, *_) = content.signature_def[SIGNATURE].outputs.values()
+    (call,) = (node for node in content.graph_def.node if node.name == target.name.partition(":")[0])
+    count, pending = 0, [call.attr["f"].func.name]
+    while pending:
+        function = functions[pending.pop()]
+        shapes = _shapes(function)
+        for node in function.node_def:
+            if node.op in ("DepthwiseConv2dNative", "Conv2D", "Conv3D"):
+                images, kernel = (shapes(name) for name in node.input[:2])
+                first = node.attr["data_format"].s.startswith(b"NC")
+                channels = images[1 if first else -1]
+                count += channels > (1 if node.op.startswith("Depthwise") else kernel[-2])
+            pending += [value.func.name for value in node.attr.values() if value.func.name in functions]
+    return count
+
+
+def _shapes(function: Any) -> Callable[[str], list[int]]:
+    """The shape of an input of a node in the function, as TensorFlow notes it beside the node that computes it."""
+    nodes = {node.name: node.attr["_output_shapes"].list.shape for node in function.node_def}
+    arguments = {
+        each.name: function.arg_attr[place].attr["_output_shapes"].list.shape
+        for place, each in enumerate(function.signature.input_arg)
+    }
+
+    def shape(name: str) -> list[int]:
+        node, *place = name.split(":")
+        known = nodes.get(node) or arguments[node]
+        return [axis.size for axis in known[int(place[-1]) if place else 0].dim]
+
+    return shape
 
 
 def _file(name: str) -> str:

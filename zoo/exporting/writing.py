@@ -49,21 +49,15 @@ def write(model: keras.Model, target: Path, chosen: Format, request: Request) ->
     fused, notes = assembly.fused_or_not(plain) if request.fold else (plain, [])
     layer, config = _preprocessing(model, request)
     reference = assembly.assemble(plain, layer, softmax=request.softmax)
-    whole, signature, inputs, outputs = assembly.named(
-        assembly.assemble(fused, layer, softmax=request.softmax), request.batch
-    )
-    specifications = keras.tree.flatten(signature)
+    whole = assembly.assemble(fused, layer, softmax=request.softmax)
+    task = replace(_task(whole, request), properties=_properties(config))
+    specifications = keras.tree.flatten(task.signature)
     samples = _samples(chosen, request, specifications, layer, config)
-    calibration = (samples or drawn(specifications)).spread(CALIBRATION).batches(request.batch or 1)
-    task = Task(
-        whole,
-        signature,
-        tuple(inputs),
-        tuple(outputs),
-        _properties(config),
-        [arrays for arrays, _ in calibration] if chosen.calibrated else (),
-        request.opset,
-    )
+    if chosen.calibrated and samples is not None:
+        batches = [arrays for arrays, _ in samples.spread(CALIBRATION).batches(request.batch or 1)]
+        task = replace(task, calibration=batches)
+        if layer is not None:
+            task = replace(task, parts=_parts(layer, whole, fused, task, request))
     with _aside(target) as complete:
         _write(chosen, task, complete)
         report = Report(
@@ -79,6 +73,22 @@ def write(model: keras.Model, target: Path, chosen: Format, request: Request) ->
             report = _verified(report, chosen, task, complete, reference, compared, request)
             report = replace(report, drawn=samples is None)
     return report
+
+
+def _task(model: keras.Model, request: Request) -> Task:
+    whole, signature, inputs, outputs = assembly.named(model, request.batch)
+    return Task(whole, signature, tuple(inputs), tuple(outputs), opset=request.opset)
+
+
+def _parts(
+    layer: keras.Layer, whole: keras.Model, network: keras.Model, task: Task, request: Request
+) -> tuple[Task, Task]:
+    """Preprocessing and the network behind it as tasks of their own."""
+    pictures = whole.inputs[0]
+    front = keras.Model(pictures, layer(pictures), name=layer.name)
+    rest = assembly.assemble(network, softmax=request.softmax)
+    calibration = [[np.asarray(layer(*batch))] for batch in task.calibration]
+    return _task(front, request), replace(_task(rest, request), calibration=calibration)
 
 
 def _preprocessing(model: keras.Model, request: Request) -> tuple[keras.Layer | None, DataConfig | None]:
@@ -166,6 +176,7 @@ def _write(chosen: Format, task: Task, path: Path) -> None:
         with exportable(), warnings.catch_warnings():
             # Of TensorFlow, which calibrates with an interpreter that it no longer wants others to use.
             warnings.filterwarnings("ignore", "(?s).*tf.lite.Interpreter is deprecated", UserWarning)
+            warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)  # of Keras beside tf2onnx
             chosen.write(task, path)
     except (ExportError, OSError, MemoryError, ImportError):
         raise
