@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import signal
 import struct
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,7 +17,9 @@ from PIL import Image
 import zoo
 from helpers.file_server import serve
 from helpers.prediction import CLASSES, DATASET, check_same, evaluated, expected_config, network, table, write_pictures
+from helpers.processes import process_environment
 from helpers.run_directories import result, write_run
+from helpers.terminal import Terminal
 from zoo.__main__ import run
 from zoo.data_config import DataConfig
 from zoo.weights.published import resolve
@@ -282,3 +286,17 @@ def test_published_weights_through_the_hub(tmp_path, monkeypatch, capsys, pictur
         assert each["picture"] == path and each["predictions"][0]["index"] == int(outputs.argmax())
         assert each["predictions"][0]["name"] == published.class_names[int(outputs.argmax())]
     assert (document["source"], document["license"]) == (tag, published.licence)
+
+
+def test_ctrl_c_ends_with_one_line(file, tmp_path):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "a.png")
+    for number in range(3000):
+        (tmp_path / f"{number}.png").symlink_to("a.png")
+    command = [sys.executable, "-m", "zoo", "predict", str(file), str(tmp_path), "--batch", "1", "--json"]
+    terminal = Terminal(command, tmp_path, process_environment(TERM="xterm"))
+    terminal.read(until=" of 3,001 pictures", seconds=60)
+    terminal.type(b"\x03")
+    terminal.read()
+    assert terminal.process.wait(20) in (130, -signal.SIGINT)
+    assert "Stopped by Ctrl-C." in terminal.shown and "Traceback" not in terminal.shown
+    assert "predictions" not in terminal.shown
