@@ -3,7 +3,7 @@
 Seen in Keras 3.14 and 3.15; `tests/test_internals.py` says what another version lacks.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -43,6 +43,54 @@ def mark_called(model: keras.Model) -> None:
 def sublayers(layer: keras.Layer, include_self: bool = True) -> Iterable[keras.Layer]:
     """`layer` and all layers inside it, however deep: only models have a public `layers`, of the first level."""
     return layer._flatten_layers(include_self=include_self)
+
+
+def own_sublayers(layer: keras.Layer) -> list[keras.Layer]:
+    """The layers that `layer` itself holds, of the first level."""
+    return list(layer._layers)
+
+
+def rebuilt(model: keras.Model, arguments: tuple[Any, ...], partners: Mapping[Any, Any]) -> keras.Model:
+    """A model of the class of `model` from inputs and outputs or, of a Sequential one, from layers.
+
+    A class of the user's own may have another constructor: that is passed by, its attributes are copied, and layers
+    and tensors in them exchanged for their `partners`.
+    """
+    kind = type(model)
+    base: Any = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
+    if kind.__module__.startswith("keras.src."):
+        return base(*arguments, name=model.name)
+    if base is keras.Model:  # behind its class there is another, without a public name
+        base = next(each for each in kind.__mro__ if each.__name__ == "Functional")
+    new = kind.__new__(kind)
+    base.__init__(new, *arguments, name=model.name)
+    new._auto_config = model._auto_config
+
+    def exchanged(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: exchanged(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [exchanged(each) for each in value]
+        if isinstance(value, tuple) and not hasattr(value, "_fields"):
+            return tuple(exchanged(each) for each in value)
+        known = isinstance(value, (keras.Operation, keras.KerasTensor))
+        return partners.get(value, value) if known else value
+
+    for name, value in vars(model).items():
+        if name not in vars(new) and not name.startswith("_compile"):
+            setattr(new, name, exchanged(value))
+    return new
+
+
+def own_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """The weights of a layer without those of its sublayers, which `layer.weights` has too; in order of creation."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def exchange_sublayer(holder: keras.Layer, old: keras.Layer, new: keras.Layer) -> None:
+    """Put `new` in the place of `old` among the layers of `holder`: behind a change of its attribute both are there."""
+    if any(layer is old for layer in holder._layers):
+        holder._tracker.replace_tracked_value("layers", old, new)
 
 
 def lambda_output_shape(layer: keras.layers.Lambda) -> Any:
