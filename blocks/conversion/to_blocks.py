@@ -50,7 +50,7 @@ class ToBlocks:
         """One layer for another."""
         kind = type(layer)
         if kind is layers.BatchNormalization:
-            return Replacement(configured(BatchNormalization, layer))
+            return Replacement(configured(BatchNormalization, layer, unbiased_variance=False))
         if kind in CONVOLUTIONS:
             return Replacement(configured(CONVOLUTIONS[kind], layer))
         stock = next((each for each in EXCHANGED if isinstance(layer, each)), None)
@@ -70,7 +70,7 @@ def _with_activation(calls: Calls, norm: Any) -> Joined | None:
     layer = isinstance(behind, keras.Layer)
     if layer and (behind.compute_dtype != norm.compute_dtype or _regularized(behind)) or _regularized(norm):
         return None
-    new = configured(BatchNormalization, norm, activation=named_activation(activation))
+    new = configured(BatchNormalization, norm, unbiased_variance=False, activation=named_activation(activation))
     return Joined(behind, norm, {norm: Replacement(new), behind: Replacement(_absorbed(behind) if layer else None)})
 
 

@@ -3,7 +3,8 @@
 Seen in Keras 3.14 and 3.15; `tests/test_internals.py` says what another version lacks.
 """
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -113,6 +114,38 @@ def adam_moments(optimizer: keras.optimizers.Adam, variable: keras.Variable) -> 
     """First and second moment of a variable: `optimizer.variables`, which is public, has them without their owners."""
     index = variable_index(optimizer, variable)
     return optimizer._momentums[index], optimizer._velocities[index]
+
+
+@contextlib.contextmanager
+def unlocked(layer: keras.Layer) -> Iterator[None]:
+    """Within this context `layer`, which is built, may be given weights, as Keras's own `enable_lora` gives it some."""
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        layer._tracker.lock()
+
+
+def untrack(layer: keras.Layer, variable: keras.Variable) -> None:
+    """Let `variable` be no weight of `layer` any more. To delete the attribute, which is public, collects garbage."""
+    layer._untrack_variable(variable)
+
+
+def mark_quantized(layer: keras.Layer) -> None:
+    """Let Keras know that `layer` is quantised, so that it refuses to quantise it once more."""
+    layer._is_quantized = True
+
+
+def refused_mode(layer: keras.Layer, message: str) -> Exception:
+    """What a layer raises that cannot be quantised so: `model.quantize` warns with `message`, and goes on."""
+    error = layer._quantization_mode_error(None)
+    error.args = (message,)
+    return error
+
+
+def check_number_of_weights(layer: keras.Layer, store: Any) -> None:
+    """Raise ValueError, in Keras's words, unless `store` has as many weights as `layer`."""
+    layer._check_load_own_variables(store)
 
 
 class DottedName(LayerMixin):
