@@ -33,6 +33,8 @@ def convert(model: keras.Model, report: bool = False) -> keras.Model | tuple[ker
     nested models nested. A compiled model is compiled, with the state of its optimizer. A functional model whose class
     is your own keeps the class; its `get_config` then describes stock layers, so what is saved of it loads as those.
 
+    A `.weights.h5` file names the classes of layers: load one of the stock model before, and save one from `restore`.
+
     A subclassed model is copied by its configuration, and the layers that its attributes hold are exchanged, directly
     or in lists and dictionaries; nothing is joined there. What stays as it was is in the report, with the reason, and
     in a warning.

@@ -55,7 +55,7 @@ def exchange_inside(
         if not isinstance(new, keras.Model) and child.built:
             new.build_from_config(child.get_build_config())
             transfer(child, new)
-            copy_trainable(child, new, {})
+            copy_trainable([(child, new)])
         for each in holders:
             exchange_sublayer(each, child, new)
             _exchange_attributes(each, child, new)

@@ -13,7 +13,7 @@ from blocks.conversion.inside import exchange_inside
 from blocks.conversion.replacement import Direction, Replacement
 from blocks.conversion.report import ConversionReport
 from blocks.conversion.state import copy_compilation, copy_trainable
-from blocks.ops.keras_internals import graph_of, rebuilt, sublayers
+from blocks.ops.keras_internals import graph_of, own_sublayers, rebuilt, sublayers
 
 
 class Conversion:
@@ -32,12 +32,14 @@ class Conversion:
         self.name = name
         self.report = ConversionReport()
         self._replacements: dict[keras.Operation, Replacement] = {}  # of all operations that were met
+        self._graphs: set[keras.Model] = set()  # those among them that were run through
+        self._finished: set[keras.Layer] = set()
         self._path: list[str] = []  # the models and layers that hold what is at hand
 
     def run(self, model: keras.Model) -> keras.Model:
         """The new model, with the weights and flags of the old one, compiled if that is."""
         new = self._model(model)
-        copy_trainable(model, new, {old: each.layer for old, each in self._replacements.items() if each.layer})
+        copy_trainable(self._pairs(model, new))
         reason = copy_compilation(model, new)
         if reason is not None:
             self.report.left["compile()"] = reason
@@ -45,8 +47,20 @@ class Conversion:
 
     def _model(self, model: keras.Model) -> keras.Model:
         if is_graph(model) or type(model) is keras.Sequential:
+            self._graphs.add(model)
             return self._sequential(model) if isinstance(model, keras.Sequential) else self._functional(model)
         return self._code(model)
+
+    def _pairs(self, old: keras.Layer, new: keras.Layer) -> Iterator[tuple[keras.Layer, keras.Layer]]:
+        """Old and new layers, holders before what they hold."""
+        yield old, new
+        if isinstance(old, keras.Model) and old in self._graphs:
+            partners = [(layer, self._replacements[layer].layer) for layer in old.layers if layer in self._replacements]
+        else:
+            partners = list(zip(own_sublayers(old), own_sublayers(new), strict=False))
+        for layer, partner in partners:
+            if isinstance(partner, keras.Layer):
+                yield from self._pairs(layer, partner)
 
     @contextmanager
     def _within(self, name: str) -> Iterator[None]:
@@ -69,7 +83,7 @@ class Conversion:
                 elif new.layer is not None:
                     self._exchanged(self._shown(old), old, new)
 
-    def _exchanged(self, shown: str, old: keras.Layer, new: Replacement) -> None:
+    def _exchanged(self, shown: str, old: keras.Operation, new: Replacement) -> None:
         kinds = [type(each).__name__ for each in (*new.before, new.layer, *new.behind) if isinstance(each, keras.Layer)]
         if kinds == [type(old).__name__]:  # of the same name, from the other package
             kinds[0] += " of blocks" if self.name == "convert" else " of Keras"
@@ -96,6 +110,7 @@ class Conversion:
 
     def _functional(self, model: keras.Model) -> keras.Model:
         graph = graph_of(model)
+        assert graph is not None  # `is_graph` says so
         calls = Calls(graph)
         self._join(calls)
         tensors: dict[Any, Any] = {}
@@ -133,15 +148,13 @@ class Conversion:
     def _finish(self, old: keras.Layer) -> None:
         """Fill the layer that took the place of `old`, and exchange what is inside it."""
         new = self._replacements[old].layer
-        if new is None or isinstance(old, keras.Model) or not old.built:
+        if not isinstance(new, keras.Layer) or isinstance(old, keras.Model) or not old.built or old in self._finished:
             return
+        self._finished.add(old)
         if not new.built:
             new.build_from_config(old.get_build_config())
-        if type(new) is not type(old):
-            transfer(old, new)
-            return
         transfer(old, new)
-        if any(True for _ in sublayers(new, include_self=False)):
+        if type(new) is type(old) and own_sublayers(new):
             with self._within(old.name):
                 self._inside(new)
 
@@ -162,6 +175,7 @@ class Conversion:
                 return self._model(layer)
         new = self.direction.exchanged(layer, None)
         if isinstance(new, Replacement):
+            assert isinstance(new.layer, keras.Layer)
             return new.layer if new.alone else f"{type(layer).__name__} becomes several layers, and an attribute is one"
         return new
 
@@ -178,7 +192,7 @@ class Conversion:
                 f"{model.name} cannot be copied: {type(model).__name__} makes other layers from its get_config() and "
                 "get_build_config() than it has."
             ) from error
-        copy_trainable(model, new, {})
+        copy_trainable(zip(sublayers(model), sublayers(new), strict=True))
         self._inside(new)
         return new
 
@@ -194,14 +208,15 @@ def _called(replacement: Replacement, node: Any, tensors: dict[Any, Any]) -> Any
     def mapped(value: Any) -> Any:
         return tensors[value] if isinstance(value, keras.KerasTensor) else value
 
-    if type(replacement.layer) is type(node.operation):
+    new: Any = replacement.layer
+    if type(new) is type(node.operation):
         args, kwargs = keras.tree.map_structure(mapped, (node.arguments.args, node.arguments.kwargs))
-        return replacement.layer(*args, **kwargs)
+        return new(*args, **kwargs)
     inputs, extra = keras.tree.map_structure(mapped, extra_arguments(node))
     residual = extra.pop("residual", None) if replacement.adds else None
     for each in replacement.before:
         inputs = each(inputs)
-    outputs = inputs if replacement.layer is None else replacement.layer(inputs, **extra)
+    outputs = inputs if new is None else new(inputs, **extra)
     if residual is not None:
         outputs = layers.Add(name=f"{node.operation.name}_add", dtype=outputs.dtype)([outputs, residual])
     for each in replacement.behind:

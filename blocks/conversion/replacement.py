@@ -16,7 +16,6 @@ class Replacement:
     layer: has the weights of the old one; None where the neighbours compute all of it.
     before, behind: layers, or functions of a tensor that only a graph can hold.
     adds: whether a residual that the old layer was called with is added by an `Add` layer.
-    kind: what the report calls the new layer.
 
     Example:
         >>> from blocks.conversion.replacement import Replacement
@@ -24,7 +23,7 @@ class Replacement:
         False
     """
 
-    layer: keras.Layer | None
+    layer: keras.Operation | None
     before: tuple[Callable[[Any], Any], ...] = ()
     behind: tuple[Callable[[Any], Any], ...] = ()
     adds: bool = False
@@ -40,7 +39,7 @@ class Joined:
     """Two neighbours of which one, the `absorbed`, is computed by the other, `by`; and what takes their places."""
 
     absorbed: keras.Operation
-    by: keras.Layer
+    by: keras.Operation
     replacements: dict[keras.Operation, Replacement]
 
 

@@ -32,6 +32,4 @@ class ConversionReport:
         if self.left:
             layer, reason = next(iter(self.left.items()))
             count = f"{len(self.left)} layers stay as they are" if len(self.left) > 1 else "One layer stays as it is"
-            warnings.warn(
-                f"{model}: {count}, as {layer}: {reason}. report=True lists all.", UserWarning, stacklevel=4
-            )
+            warnings.warn(f"{model}: {count}, as {layer}: {reason}. report=True lists all.", UserWarning, stacklevel=4)

@@ -1,39 +1,32 @@
 """What a model has beside its layers and weights: which of them are trained, and how it is compiled."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import keras
 
-from blocks.ops.keras_internals import own_variables, sublayers
+from blocks.ops.keras_internals import own_variables
 
 
-def copy_trainable(old: keras.Layer, new: keras.Layer, partners: Mapping[keras.Operation, keras.Operation]) -> None:
-    """Make the layers and weights of `new` trainable where those of `old` are.
+def copy_trainable(pairs: Iterable[tuple[keras.Layer, keras.Layer]]) -> None:
+    """Make new layers and their weights trainable where the old ones are.
 
     Args:
-        partners: of the layers of `old` those of `new`; for the layers inside those the order tells.
+        pairs: old and new layers, holders before what they hold: a holder's flag sets all of that.
 
     Example:
         >>> from blocks.conversion.state import copy_trainable
         >>> frozen, layer = keras.layers.Dense(2, trainable=False), keras.layers.Dense(2)
-        >>> copy_trainable(frozen, layer, {})
+        >>> copy_trainable([(frozen, layer)])
         >>> layer.trainable
         False
     """
-    pairs = [(old, new)]
-    if partners:
-        pairs += [(each, partners[each]) for each in sublayers(old, include_self=False) if each in partners]
-    for one, other in list(pairs):
-        if type(one) is type(other) and not isinstance(one, keras.Model):
-            pairs += list(zip(sublayers(one, False), sublayers(other, False), strict=False))
-    if not partners:
-        pairs = list(zip(sublayers(old), sublayers(new), strict=True))
-    for source, target in pairs:  # holders before what they hold: a holder's flag sets all of them
-        if target.trainable != source.trainable:
-            target.trainable = source.trainable
-    for source, target in pairs:
-        flags = {variable.name: variable.trainable for variable in own_variables(source)}
-        for variable in own_variables(target):
+    pairs = list(pairs)
+    for old, new in pairs:
+        if new.trainable != old.trainable:
+            new.trainable = old.trainable
+    for old, new in pairs:
+        flags = {variable.name: variable.trainable for variable in own_variables(old)}
+        for variable in own_variables(new):
             if variable.trainable != flags.get(variable.name, variable.trainable):
                 variable.trainable = flags[variable.name]
 

@@ -68,7 +68,7 @@ def _with_activation(calls: Calls, norm: Any) -> Joined | None:
     if activation is None or named_activation(activation) in (None, "linear"):
         return None
     layer = isinstance(behind, keras.Layer)
-    if layer and (behind.compute_dtype != norm.compute_dtype or _regularized(behind)) or _regularized(norm):
+    if (layer and (behind.compute_dtype != norm.compute_dtype or _regularized(behind))) or _regularized(norm):
         return None
     new = configured(BatchNormalization, norm, unbiased_variance=False, activation=named_activation(activation))
     return Joined(behind, norm, {norm: Replacement(new), behind: Replacement(_absorbed(behind) if layer else None)})
@@ -79,7 +79,7 @@ def _with_padding(calls: Calls, padding: Any) -> Joined | None:
     if type(padding) not in ZERO_PADDINGS or _regularized(padding):
         return None
     behind = calls.sole_consumer(padding)
-    if not isinstance(behind, (*CONVOLUTIONS, *POOLINGS)) or behind.padding != "valid":
+    if type(behind) not in {*CONVOLUTIONS, *POOLINGS} or behind.padding != "valid":
         return None
     if behind.data_format != padding.data_format or behind.compute_dtype != padding.compute_dtype:
         return None
@@ -128,6 +128,7 @@ def _zeros_are_neutral(
 def _absorbed(layer: keras.Layer) -> keras.Layer:
     """What keeps the place and the name of a layer that a neighbour computes."""
     original = keras.saving.serialize_keras_object(layer)
+    original.pop("build_config", None)  # it is built where it is put
     return AbsorbedLayer(original, name=layer.name, dtype=layer.dtype_policy, trainable=layer.trainable)
 
 

@@ -56,7 +56,7 @@ class ToKeras:
             if by is None or any("residual" in arguments for arguments in calls.arguments(by)):
                 continue
             plain = _without(by)
-            if isinstance(plain, keras.Layer):
+            if isinstance(plain, keras.Operation):
                 pairs.append(Joined(operation, by, {operation: Replacement(original), by: Replacement(plain)}))
         return pairs
 
@@ -154,7 +154,7 @@ def _same_padding(layer: Any, original: Any) -> bool:
     return layer.padding == ((tuple(original.padding),) if len(layer.strides) == 1 else original.padding)
 
 
-def _without(layer: Any) -> keras.Layer | str | None:
+def _without(layer: Any) -> keras.Operation | str | None:
     """The stock layer without what it absorbed; or why there is none."""
     if type(layer) is BatchNormalization:
         return _norm(layer)

@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.activations import named_activation
+from blocks.ops.arguments import known_channels
 from blocks.ops.geometry import Padding, output_shape, padding_of
 from blocks.ops.grouped_conv import convolve_group_runs
 from blocks.ops.keras_internals import DottedName
@@ -58,7 +59,7 @@ class _DepthwiseConv(DottedName, RealInputs, _Depthwise):
         return self.activation(outputs) if name is None else outputs
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        channels = input_shape[-1 if self.data_format == "channels_last" else 1]
+        channels = known_channels(input_shape, -1 if self.data_format == "channels_last" else 1, self.name)
         return self._output_shape(input_shape, channels * self.depth_multiplier)
 
     @property
