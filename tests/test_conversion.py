@@ -473,6 +473,12 @@ def test_a_compiled_model_goes_on_where_it_was():
         np.testing.assert_allclose(mine, its, atol=1e-3 * np.abs(its).max() + 1e-5)
 
 
+def test_dropouts_drop_the_same():
+    images = keras.Input((8, 8, 4))
+    model = keras.Model(images, layers.Dropout(0.5)(layers.Conv2D(4, 1)(images)))
+    check_same_outputs(blocks.convert(model), model, images_of(model), training=True)
+
+
 def test_a_loss_that_cannot_be_made_again_is_said():
     model = keras.Sequential([keras.Input((8, 8, 4)), layers.Conv2D(2, 3)])
     model.compile("sgd", lambda true, predicted: keras.ops.mean(predicted))

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import keras
 from keras import layers
 
-from blocks.ops.keras_internals import graph_of, lambda_output_shape, own_variables, sublayers
+from blocks.ops.keras_internals import graph_of, lambda_output_shape, own_variables, random_states, sublayers
 
 Kind = TypeVar("Kind", bound=keras.Operation)
 
@@ -73,7 +73,8 @@ def copy_operation(operation: Any) -> keras.Operation:
 
 
 def transfer(old: keras.Layer, new: keras.Layer) -> None:
-    """Copy the state of a layer and its sublayers: variables, statistics, the factors of LoRA, vocabularies.
+    """Copy the state of a layer and its sublayers: variables, statistics, the factors of LoRA, vocabularies, and the
+    random states, so that dropouts drop the same.
 
     Example:
         >>> from blocks.conversion.copying import transfer
@@ -97,6 +98,8 @@ def _transfer_own(source: keras.Layer, target: keras.Layer) -> None:
         store: dict[str, Any] = {}
         source.save_own_variables(store)
         target.load_own_variables({key: keras.ops.convert_to_numpy(value) for key, value in store.items()})
+    for state, value in zip(random_states(target), random_states(source), strict=True):
+        state.assign(value)
     if hasattr(source, "save_assets"):
         with tempfile.TemporaryDirectory() as folder:
             source.save_assets(folder)

@@ -46,6 +46,11 @@ def sublayers(layer: keras.Layer, include_self: bool = True) -> Iterable[keras.L
     return layer._flatten_layers(include_self=include_self)
 
 
+def random_states(layer: keras.Layer) -> list[keras.Variable]:
+    """The states of the random generators that a layer, such as a dropout, has."""
+    return [generator.state for generator in layer._seed_generators]
+
+
 def own_sublayers(layer: keras.Layer) -> list[keras.Layer]:
     """The layers that `layer` itself holds, of the first level."""
     return list(layer._layers)
