@@ -41,11 +41,10 @@ class LowRankAdaptation(LayerMixin):
 
         Raises ValueError for a rank that is no integer of at least 1, or an alpha that is no finite number.
         """
-        self.lora_enabled = False
-        self.lora_rank = None if rank is None else positive(rank, "lora_rank")
+        rank = None if rank is None else positive(rank, "lora_rank")
         if alpha is not None and (isinstance(alpha, (bool, str)) or not math.isfinite(alpha)):
             raise ValueError(f"lora_alpha={alpha!r} is not allowed: give a number, or None for that of the rank.")
-        self.lora_alpha = self.lora_rank if alpha is None else alpha
+        self.lora_enabled, self.lora_rank, self.lora_alpha = False, rank, rank if alpha is None else alpha
 
     def enable_lora(
         self,
@@ -87,18 +86,18 @@ class LowRankAdaptation(LayerMixin):
                 f"{self.name} has uneven groups and {len(self.stored_kernels)} kernels: LoRA adapts layers of one "
                 "kernel, whose groups are all equal."
             )
-        self.set_lora(rank, lora_alpha)
         kernel = self.stored_kernels[0]
         factors = {
-            "lora_kernel_a": ((*kernel.shape[:-1], rank), a_initializer),
-            "lora_kernel_b": ((rank, kernel.shape[-1]), b_initializer),
+            "lora_kernel_a": ((*kernel.shape[:-1], rank), keras.initializers.get(a_initializer)),
+            "lora_kernel_b": ((rank, kernel.shape[-1]), keras.initializers.get(b_initializer)),
         }
+        self.set_lora(rank, lora_alpha)
         with unlocked(self):
             for name, (shape, initializer) in factors.items():
                 factor = self.add_weight(
                     name=name,
                     shape=shape,
-                    initializer=keras.initializers.get(initializer),
+                    initializer=initializer,
                     regularizer=self.kernel_regularizer,
                     dtype="float32",  # small steps would vanish in half precision
                     autocast=False,

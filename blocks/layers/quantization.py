@@ -66,7 +66,14 @@ def rounded_to_levels(inputs: Tensor, quantizer: Any) -> Tensor:
 
     @ops.custom_gradient
     def straight_through(values: Tensor) -> tuple[Tensor, Callable[..., Any]]:
-        levels, scale = quantizer(values, axis=axes)
+        if type(quantizer) is keras.quantizers.AbsMaxQuantizer:
+            # Its own computation, but for a batch without examples, whose maximum Keras refuses to take.
+            low, high = quantizer.value_range
+            largest = ops.max(ops.abs(values), axis=axes, keepdims=True, initial=0)
+            scale = ops.divide(high, largest + quantizer.epsilon)
+            levels = ops.clip(ops.round(values * scale), low, high)
+        else:
+            levels, scale = quantizer(values, axis=axes)
 
         def gradient(*args: Any, upstream: Any = None) -> Any:
             return args[0] if upstream is None else upstream
@@ -139,9 +146,9 @@ class Int8Quantization(LayerMixin):
                 f"{self.name} is a {type(self).__name__}, which may compute something else than the layer that it "
                 "extends: type_check=False quantises its kernels nevertheless.",
             )
-        self.quantization_config = config
         kernels = self.stored_kernels
         quantised = [quantize_kernel(kernel, getattr(config, "weight_quantizer", None)) for kernel in kernels]
+        self.quantization_config = config
         for kernel in kernels:
             untrack(self, kernel)
         self.quantized_build([tuple(kernel.shape) for kernel in kernels], mode)

@@ -124,6 +124,8 @@ def _plain(
     dtype = keras.backend.result_type(inputs.dtype, "float32")
     wide = ops.cast(inputs, dtype)
     running_mean, running_variance = mean, variance
+    mean, variance = ops.cast(mean, dtype), ops.cast(variance, dtype)
+    gamma, beta = (None if each is None else ops.cast(each, dtype) for each in (gamma, beta))
     if training:
         axes = [index for index in range(len(inputs.shape)) if index != axis % len(inputs.shape)]
         count = _positions(inputs, axes, dtype)
@@ -133,13 +135,14 @@ def _plain(
         moments = ops.reshape(own_mean, own_variance.shape), own_variance
         # An empty batch has none; the running statistics stay then.
         mean, variance = (
-            ops.where(count > 0, batch_moment, ops.cast(running, dtype))
+            ops.where(count > 0, batch_moment, running)
             for batch_moment, running in zip(moments, (mean, variance), strict=True)
         )
     outputs = ops.batch_normalization(wide, mean, variance, axis, offset=beta, scale=gamma, epsilon=epsilon)
     if training:
         estimate = variance * count / ops.maximum(count - 1.0, 1.0) if unbiased else variance
-        keep = ops.cast(ops.where(count > 0, momentum, 1.0), running_mean.dtype)
+        # In the statistics' own type: from a plain number 0.9 would be that of float32.
+        keep = ops.where(count > 0, *(ops.convert_to_tensor(each, running_mean.dtype) for each in (momentum, 1.0)))
         mean = running_mean * keep + ops.cast(mean, running_mean.dtype) * (1.0 - keep)
         variance = running_variance * keep + ops.cast(estimate, running_variance.dtype) * (1.0 - keep)
     outputs = ops.cast(outputs, inputs.dtype)

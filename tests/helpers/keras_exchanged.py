@@ -1,7 +1,7 @@
 """A plugin of pytest (`-p helpers.keras_exchanged`) under which Keras's own tests of its layers test ours.
 
-Keras's test files are in its wheel. They take layers from `keras.src.layers` when they are imported, some as arguments of
-a decorator, so ours are put there before.
+Keras's test files are in its wheel. They take layers from `keras.src.layers` when they are imported, some as arguments
+of a decorator, so ours are put there before.
 """
 
 import keras
