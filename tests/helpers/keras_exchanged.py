@@ -22,6 +22,8 @@ EXCHANGED = {
     "Conv1D": blocks.GroupedConv1D,
     "Conv2D": blocks.GroupedConv2D,
     "Conv3D": blocks.GroupedConv3D,
+    **{name: getattr(blocks, name) for name in ("DepthwiseConv1D", "DepthwiseConv2D")},
+    **{name: getattr(blocks, name) for name in ("SeparableConv1D", "SeparableConv2D")},
     "BatchNormalization": BatchNormalization,
 }
 
