@@ -30,6 +30,7 @@ MODULES = (
     *("zoo.models.description", "zoo.models.inverted_residual_table", "zoo.models.residual"),
     *(f"zoo.weights.{name}" for name in ("checkpoint", "download", "layout", "loading", "names", "opening")),
     *("zoo.weights.published", "zoo.weights.saving", "zoo.decoding", "zoo.errors", "zoo.timing"),
+    *("zoo.data_config", "zoo.pillow_decoding"),
     *("zoo.datasets.augment", "zoo.datasets.config", "zoo.datasets.digits", "zoo.datasets.folders"),
     *("zoo.weights.readers.archive", "zoo.weights.readers.keras", "zoo.weights.readers.safetensors"),
     *("zoo.datasets.identity", "zoo.datasets.sizes", "zoo.tracking.config"),

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from helpers.processes import process_environment
+from zoo.data_config import DataConfig
 from zoo.training.epochs import DivergedError
 from zoo.training.files import RecordError, replacing, write_text
 from zoo.training.saving import save_model
+
+EXPECTED = DataConfig(size=(8, 8), mean=(0.5,), std=(0.5,), channels=1)
 
 
 @pytest.fixture
@@ -53,14 +56,15 @@ def test_a_program_killed_while_it_writes(tmp_path):
 
 def test_a_disk_that_is_full_while_the_model_is_saved(tmp_path, model):
     path = tmp_path / "model.keras"
-    save_model(model, path)
+    save_model(model, path, EXPECTED)
+    assert DataConfig.from_keras(path) == EXPECTED
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # the kernel then refuses what is longer
     try:
         with pytest.raises(RecordError, match=r"^Cannot write .*model.keras: File too large; .*hydra.run.dir=PATH.$"):
-            save_model(model, path)
+            save_model(model, path, EXPECTED)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
@@ -70,10 +74,10 @@ def test_a_disk_that_is_full_while_the_model_is_saved(tmp_path, model):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_no_numbers_replace_no_model(tmp_path, model, value):
     path = tmp_path / "model.keras"
-    save_model(model, path)
+    save_model(model, path, EXPECTED)
     before = path.read_bytes()
     model.weights[-1].assign(np.full(600, value))
     with pytest.raises(DivergedError, match="NaN or infinite, and model.keras is not written: lower recipe.learning"):
-        save_model(model, path)
+        save_model(model, path, EXPECTED)
     assert path.read_bytes() == before
     keras.models.load_model(path)

@@ -8,8 +8,9 @@ from PIL import Image
 
 from helpers.pictures import PLAIN, picture
 from zoo import transforms
+from zoo.data_config import INTERPOLATIONS
 from zoo.datasets import augment
-from zoo.datasets.config import RESIZE_METHODS, DatasetConfig
+from zoo.datasets.config import DatasetConfig
 from zoo.input_pipeline import Preprocessing
 
 FILTERS = {
@@ -63,7 +64,7 @@ def test_training_and_preprocessing_equal_torchvision_on_pillow(size, side, inte
         np.testing.assert_array_equal(np.round(layer(image).numpy() * 255), square(image).numpy(), str(shape))
 
 
-@pytest.mark.parametrize("interpolation", RESIZE_METHODS)
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_interpolation_of_the_configuration_is_pillows(interpolation, channels):
     square = in_graph(config_of(24, 0.9, interpolation, channels))
@@ -74,7 +75,7 @@ def test_every_interpolation_of_the_configuration_is_pillows(interpolation, chan
         np.testing.assert_array_equal(square(image), expected, str((height, width)))
 
 
-@pytest.mark.parametrize("interpolation", RESIZE_METHODS)
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_sums_of_half_a_level_are_rounded_as_pillow_rounds_them(interpolation):
     """Sides whose ratio is simple, where many sums are halves but for the rounding of Pillow's weights to 22 bits."""
     shapes = [
@@ -94,7 +95,7 @@ def test_sums_of_half_a_level_are_rounded_as_pillow_rounds_them(interpolation):
         np.testing.assert_array_equal(levels, expected, str((height, width, size)))
 
 
-@pytest.mark.parametrize("interpolation", RESIZE_METHODS)
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_a_random_box_is_resized_as_pillow_does(interpolation):
     """A box of the whole picture, so that only the resizing is left of the augmentation."""
     image = picture(45, 30)
@@ -148,7 +149,7 @@ def test_nan_stays_in_its_picture_and_is_not_hidden():
 
 
 def test_what_is_not_known_is_refused():
-    assert transforms.INTERPOLATIONS == RESIZE_METHODS == tuple(FILTERS)
+    assert tuple(FILTERS) == INTERPOLATIONS
     for wrong in ({"interpolation": "lanczos"}, {"crop_mode": "middle"}):
         with pytest.raises(ValueError, match="is not known: use"):
             transforms.resize_and_crop(picture(8, 8)[None], 4, 4, **wrong)

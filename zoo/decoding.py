@@ -5,6 +5,8 @@ import io
 import numpy as np
 import tensorflow as tf
 
+from zoo import pillow_decoding
+
 ORIENTATION = 0x0112  # tag of EXIF
 BY_PILLOW = 0  # in place of an orientation
 METADATA = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # where a PNG may note its orientation
@@ -37,7 +39,7 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
     turned = orientation(encoded)
     image = tf.cond(
         turned == BY_PILLOW,
-        lambda: tf.numpy_function(_pillow, [encoded], tf.uint8, stateful=False),
+        lambda: tf.numpy_function(pillow_decoding.decode, [encoded], tf.uint8, stateful=False),
         lambda: upright(_tensorflow(encoded), turned),
     )
     return tf.ensure_shape(image, (None, None, 3))
@@ -144,22 +146,6 @@ def _orientation(encoded: bytes) -> np.int32:
             if image.format in ("JPEG", "MPO") and encoded.endswith(b"\xff\xd9"):
                 turned = image.getexif().get(ORIENTATION, 1)
                 return np.int32(turned if turned in range(1, 9) else 1)
-    except Exception:  # Pillow's readers raise many kinds; `_pillow` meets the same and reports it
+    except Exception:  # Pillow's readers raise many kinds; `pillow_decoding.decode` meets the same and reports it
         pass
     return np.int32(BY_PILLOW)
-
-
-def _pillow(encoded: bytes) -> np.ndarray:
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(io.BytesIO(encoded)) as stored:
-            image = ImageOps.exif_transpose(stored)
-            if image.mode.startswith("I;16") or (image.mode == "I" and stored.format in ("PNG", "PPM")):
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            elif image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return np.array(image.convert("RGB"))
-    except Exception as error:  # Pillow's readers raise many kinds, which TensorFlow would not tell apart
-        raise ValueError(f"Pillow cannot read the picture: {error}") from error

@@ -1,7 +1,10 @@
 """What a program of ours asks of TensorFlow before it is imported."""
 
+import contextlib
 import logging
 import os
+import sys
+from collections.abc import Iterator
 
 
 def prepare() -> None:
@@ -13,3 +16,24 @@ def prepare() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS tells there of every file that it opens
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what TensorFlow's and LiteRT's own code write to standard error, past Python, off the terminal."""
+    try:
+        terminal = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    python = sys.stderr
+    try:
+        with open(os.devnull, "w") as nowhere, os.fdopen(os.dup(terminal), "w", buffering=1) as messages:
+            if python is sys.__stderr__:
+                sys.stderr = messages
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        sys.stderr = python

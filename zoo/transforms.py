@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from keras import ops
 
+from zoo.data_config import CROP_MODES, INTERPOLATIONS
 from zoo.typing import Tensor
 
-CROP_MODES = ("center", "squash", "border")
-INTERPOLATIONS = ("bilinear", "bicubic", "area", "nearest")
 PRECISION_BITS = 22  # of Pillow's weights
 LOW_BITS = 7  # of these: the other 15 and a level's 8 bits make sums of at most 24 bits, which float32 holds exactly
 Length: TypeAlias = Any  # pixels of an axis: a number or, where it is dynamic, a scalar of TensorFlow's
@@ -33,8 +31,8 @@ def resized_side(size: int, crop: float) -> int:
 
 def resize_and_crop(
     images: Tensor,
-    size: int,
-    side: int,
+    size: int | tuple[int, int],
+    side: int | tuple[int, int],
     interpolation: str = "bilinear",
     crop_mode: str = "center",
     fill: float | Sequence[float] = 0,
@@ -45,15 +43,16 @@ def resize_and_crop(
     over the height, each time rounded to whole levels and clipped to 0..255, as in Pillow up to 12. (Pillow 13 starts
     with the height where a picture shrinks clearly more in that direction.) Whole levels give exactly Pillow's, for
     its weights of 22 bits are computed, and summed up, without rounding. Works eagerly, in tf.data and in exported
-    graphs; where H and W are known, the weights are constants. "area" and "nearest" compute in float64, which LiteRT
-    lacks.
+    graphs, and on arrays of NumPy, which give such, without Keras; where H and W are known, the weights are constants.
+    "area" and "nearest" compute in float64, which LiteRT lacks.
 
     Args:
-        size: pixels of the square that comes out.
-        side: pixels that the side named by `crop_mode` is resized to.
+        size: pixels of the square that comes out, or its (height, width).
+        side: pixels that the side named by `crop_mode` is resized to, for a rectangle those of both.
         interpolation: "bilinear", "bicubic" (Keys, a = -0.5), "area" (Pillow's BOX) or "nearest".
         crop_mode: "center" resizes the shorter side and cuts the square from the middle; "squash" resizes both sides,
-            whatever the shape; "border" resizes the longer side and surrounds the picture with `fill`, C levels.
+            whatever the shape; "border" resizes the longer side and surrounds the picture with `fill`, C levels. Of a
+            rectangle these sides are those that cover it, and that fit into it.
 
     Raises ValueError for another interpolation or crop mode.
 
@@ -70,18 +69,19 @@ def resize_and_crop(
     for name, allowed in ((interpolation, INTERPOLATIONS), (crop_mode, CROP_MODES)):
         if name not in allowed:
             raise ValueError(f"{name!r} is not known: use {', '.join(allowed)}.")
-    x = images if _is_tensorflow(images) else ops.convert_to_tensor(images)
+    x = images if _is_tensorflow(images) or isinstance(images, np.ndarray) else _keras().convert_to_tensor(images)
     xp, (height, width) = _operations(x), _shape(x)[1:3]
-    rows, columns = _resized(height, width, side, crop_mode)
+    (crop_height, crop_width), sides = (each if isinstance(each, tuple) else (each, each) for each in (size, side))
+    rows, columns = _resized(height, width, sides, crop_mode)
     kind = "float32" if "float" in str(x.dtype) else "uint8"
-    x = _resample(xp.transpose(x, (2, 3, 0, 1)), width, columns, size, interpolation)
-    x = _resample(xp.transpose(x, (3, 2, 0, 1)), height, rows, size, interpolation)
+    x = _resample(xp.transpose(x, (2, 3, 0, 1)), width, columns, crop_width, interpolation)
+    x = _resample(xp.transpose(x, (3, 2, 0, 1)), height, rows, crop_height, interpolation)
     x = xp.transpose(x, (1, 0, 2, 3))
     if crop_mode == "border":
-        inside_rows, inside_columns = (_inside(after, size) for after in (rows, columns))
-        inside = xp.reshape(inside_rows, (size, 1, 1)) & xp.reshape(inside_columns, (1, size, 1))
-        x = xp.where(inside, x, xp.cast(fill, "float32"))
-    return xp.cast(x, kind)
+        inside_rows, inside_columns = _inside(rows, crop_height), _inside(columns, crop_width)
+        inside = xp.reshape(inside_rows, (crop_height, 1, 1)) & xp.reshape(inside_columns, (1, crop_width, 1))
+        x = xp.where(inside, x, np.asarray(fill, "float32"))
+    return _cast(x, kind)
 
 
 def normalise(levels: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
@@ -103,6 +103,14 @@ def _is_tensorflow(x: Tensor) -> bool:
 
 
 @functools.cache
+def _keras() -> Any:
+    """Keras's operations: not imported for what is NumPy's alone."""
+    from keras import ops
+
+    return ops
+
+
+@functools.cache
 def _tensorflow() -> Any:
     """What is used here of TensorFlow, under numpy's names: in tf.data it computes whatever Keras's backend is."""
     import tensorflow as tf
@@ -118,7 +126,7 @@ def _operations(*arrays: Any) -> Any:
     """numpy where all are numbers or numpy's arrays, so that what follows from them is constant in a graph."""
     if all(isinstance(x, (int, np.generic, np.ndarray)) for x in arrays):
         return np
-    return _tensorflow() if any(_is_tensorflow(x) for x in arrays) else ops
+    return _tensorflow() if any(_is_tensorflow(x) for x in arrays) else _keras()
 
 
 def _cast(x: Tensor, dtype: str) -> Any:
@@ -135,17 +143,27 @@ def _shape(x: Tensor) -> tuple[Any, ...]:
     return tuple(length if known is None else known for length, known in zip(lengths, x.shape, strict=True))
 
 
-def _resized(height: Length, width: Length, side: int, crop_mode: str) -> Any:
+def _resized(height: Length, width: Length, sides: tuple[int, int], crop_mode: str) -> Any:
     """(height, width) of the whole picture once it is resized, at least 1."""
-    xp = _operations(height, width)
     if crop_mode == "squash":
-        return side, side
+        return sides
+    by_height, by_width = sides[0] * width, sides[1] * height  # of the two scales, on a common denominator
     if crop_mode == "center":  # in whole numbers: the longer side is rounded down
-        shorter = xp.minimum(height, width)
-        return tuple(length * side // shorter for length in (height, width))
-    longer = _cast(xp.maximum(height, width), "float32")
-    sides = (xp.round(_cast(length, "float32") * side / longer) for length in (height, width))
-    return tuple(xp.maximum(_cast(length, "int32"), 1) for length in sides)
+        takes_height = by_height >= by_width
+        rows, columns = height * sides[1] // width, width * sides[0] // height
+    else:
+        takes_height = by_height <= by_width
+        rows, columns = _rounded(height, sides[1], width), _rounded(width, sides[0], height)
+    xp = _operations(height, width)
+    if xp is np:
+        return (sides[0], columns) if takes_height else (rows, sides[1])
+    return xp.where(takes_height, sides[0], rows), xp.where(takes_height, columns, sides[1])
+
+
+def _rounded(length: Length, side: int, other: Length) -> Any:
+    """length * side / other, at least 1."""
+    xp = _operations(length, other)
+    return xp.maximum(_cast(xp.round(_cast(length, "float32") * side / _cast(other, "float32")), "int32"), 1)
 
 
 def _crop_positions(after: Length, crop_size: int, count: int) -> Any:
@@ -169,7 +187,7 @@ def _resample(x: Tensor, before: Length, after: Length, crop_size: int, interpol
     xp = _operations(x)
     pixels, weights = _windows(before, after, crop_size, interpolation)
     blocks = weights.shape[0]
-    windows = xp.cast(xp.take(x, pixels, axis=0), "float32")
+    windows = _cast(xp.take(x, pixels, axis=0), "float32")
     windows = xp.reshape(windows, (blocks, _shape(pixels)[1], -1))
     xw = _operations(weights)
     high = xw.floor(weights * 2.0**-LOW_BITS + 0.5)

@@ -5,13 +5,14 @@ Imports neither TensorFlow nor TFDS nor NumPy, so composing and checking a confi
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
+from zoo.data_config import INTERPOLATIONS, LARGEST_SIDE, DataConfig
+
 SOURCES = ("tfds", "image_folder", "synthetic")
 DIGITS = {"train": 1437, "validation": 360}  # images of the splits of dataset=digits, before they are prepared
-LARGEST = 4096  # pixels; beyond, one image takes gigabytes of activations
-RESIZE_METHODS = ("bilinear", "bicubic", "area", "nearest")  # those of zoo.transforms; "area" is Pillow's BOX
 
 
 @dataclass
@@ -65,6 +66,35 @@ class DatasetConfig:
     shuffle_buffer: int = 4096
     synthetic_train_size: int = 1024
     synthetic_validation_size: int = 256
+
+
+def data_config(
+    config: DatasetConfig, class_names: Sequence[str] | None = None, source: str | None = None
+) -> DataConfig:
+    """How a network that was trained on this data set expects pictures: as those that it was evaluated on.
+
+    Args:
+        class_names: those that the data set has, in the order of its labels.
+        source: what the weights are, the name of the run for instance.
+
+    Raises ValueError for values that `check` refuses.
+
+    Example:
+        >>> from zoo.datasets.config import DatasetConfig, data_config
+        >>> config = data_config(DatasetConfig(image_size=32, resize_method="area"), ("cat", "dog"))
+        >>> config.size, config.channels, config.interpolation, config.class_names
+        ((32, 32), 1, 'area', ('cat', 'dog'))
+    """
+    return DataConfig(
+        size=(config.image_size, config.image_size),
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+        channels=config.channels,
+        interpolation=config.resize_method,
+        crop_pct=config.crop_fraction,
+        class_names=None if class_names is None else tuple(class_names),
+        source=source,
+    )
 
 
 def check(config: DatasetConfig) -> None:
@@ -129,8 +159,8 @@ def _check_sizes(config: DatasetConfig) -> None:
     for key in ("image_size", "shuffle_buffer", "synthetic_train_size", "synthetic_validation_size"):
         if getattr(config, key) < 1:
             raise ValueError(f"dataset.{key}={getattr(config, key)} must be at least 1.")
-    if config.image_size > LARGEST:
-        raise ValueError(f"dataset.image_size={config.image_size} must be at most {LARGEST} pixels.")
+    if config.image_size > LARGEST_SIDE:
+        raise ValueError(f"dataset.image_size={config.image_size} must be at most {LARGEST_SIDE} pixels.")
     if config.num_classes is not None and config.num_classes < 2:
         raise ValueError(
             f"dataset.num_classes={config.num_classes} must be at least 2, or null to read it from the data set."
@@ -166,7 +196,7 @@ def _check_normalisation(config: DatasetConfig) -> None:
 
 
 def _check_augmentation(config: DatasetConfig) -> None:
-    _one_of("resize_method", config.resize_method, RESIZE_METHODS)
+    _one_of("resize_method", config.resize_method, INTERPOLATIONS)
     if not 0 < config.crop_fraction <= 1:
         raise ValueError(
             f"dataset.crop_fraction={config.crop_fraction} must be above 0 and at most 1 (1 keeps the whole "

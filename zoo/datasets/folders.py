@@ -10,16 +10,15 @@ import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from zoo.datasets.config import DatasetConfig
+from zoo.pictures import image_suffixes
 
 FOLDER_ALIASES = {"validation": ("validation", "val", "valid")}
 LAYOUT = "Expected dataset.data_dir/train/CLASS/*.jpg (or .png, ...) and dataset.data_dir/validation/CLASS/*.jpg."
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")  # of archives and file servers, hidden as those with a dot
-NOT_DECODED = ("EPS", "MPEG")  # Pillow needs Ghostscript for the one and decodes nothing of the other
 # Why something is left out.
 HIDDEN, OTHER, OUTSIDE = "hidden", "no suffix of an image format", "outside of the classes' folders"
 EMPTY, LOOP = "folder without images", "link to a folder that it lies in"
@@ -153,26 +152,6 @@ def listed(names: Sequence[str]) -> str:
         'cat, dog'
     """
     return ", ".join(map(shown, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
-
-
-@cache
-def image_suffixes() -> frozenset[str]:
-    """In small letters, with the dot: of all formats that Pillow decodes.
-
-    Example:
-        >>> from zoo.datasets.folders import image_suffixes
-        >>> {".jpg", ".png", ".webp"} <= image_suffixes()
-        True
-    """
-    from PIL import Image, ImageFile
-
-    suffixes = Image.registered_extensions()
-    decoded = {
-        name
-        for name, (factory, _) in Image.OPEN.items()
-        if not (isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)) and name not in NOT_DECODED
-    }
-    return frozenset(suffix for suffix, name in suffixes.items() if name in decoded or name == "MPO")  # MPO is a JPEG
 
 
 def _entries_of_splits(root: Path, data_dir: str) -> dict[str, list[os.DirEntry[str]]]:

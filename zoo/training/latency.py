@@ -5,7 +5,7 @@ from functools import partial
 import keras
 import numpy as np
 
-from blocks.layers.initializers import without_random_numbers
+from zoo.exporting.precision import in_float32
 from zoo.folding import fuse
 from zoo.timing import call_seconds, least_seconds
 
@@ -35,20 +35,3 @@ def latency_seconds(model: keras.Model) -> float:
     clock = partial(call_seconds, lambda: call(image).numpy())
     (seconds,) = least_seconds([clock], most, warm_up=WARM_UP, budget=REPEATS_SECONDS, fewest=fewest)
     return seconds
-
-
-def in_float32(model: keras.Model) -> keras.Model:
-    """`model`, or where a layer of it computes in another precision a copy that computes in float32."""
-    if all(layer.compute_dtype == "float32" for layer in model.layers):
-        return model
-    with without_random_numbers():
-        copy = keras.models.clone_model(model, clone_function=_layer_in_float32)
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def _layer_in_float32(layer: keras.Operation) -> keras.Operation:
-    config = layer.get_config()
-    if isinstance(layer, keras.Layer):  # other operations compute in what they are given
-        config["dtype"] = "float32"
-    return type(layer).from_config(config)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from zoo import environment, hardware, metrics
 from zoo.complexity import LayerCost, Profile, profile_layers
+from zoo.datasets.config import data_config
 from zoo.datasets.folders import ImageFolder
 from zoo.datasets.identity import data_identity
 from zoo.datasets.pipeline import Data
@@ -139,6 +140,8 @@ def _log_cost(tracker: Tracker, cost: Profile, layers: list[LayerCost]) -> None:
 def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker) -> Fitted:
     """Train, and write the model and the figures of the training; after an error too, but not one that diverged."""
     path = run.directory / MODEL_FILE
+    trained_on = f"{run.settings.model.name} on {run.settings.dataset.name}"
+    expected = data_config(run.settings.dataset, data.class_names, trained_on)  # of pictures, by `zoo predict`
     # Around the training too, which signals do stop: none falls between its end and the saving.
     with deferred(f"Saving {MODEL_FILE}") as stop:
         try:
@@ -147,9 +150,9 @@ def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker) ->
         except DivergedError:
             raise
         except (Exception, SystemExit):  # the latter is Rich's, for a pipe that nobody reads any more
-            save_after_error(model, path, run.screen)
+            save_after_error(model, path, expected, run.screen)
             raise
-        save_model(model, path)
+        save_model(model, path, expected)
         run.record.add(
             {
                 **training_facts(fitted.epochs.rows),

@@ -7,13 +7,14 @@ import keras
 import numpy as np
 from rich.console import Console
 
+from zoo.data_config import DataConfig
 from zoo.tracking.tracker import first_line
 from zoo.training.epochs import REMEDIES, DivergedError
 from zoo.training.files import replacing
 
 
-def save_model(model: keras.Model, path: Path) -> None:
-    """Write the model, if it has learnt anything; a file that is there is whole.
+def save_model(model: keras.Model, path: Path, data_config: DataConfig) -> None:
+    """Write the model, if it has learnt anything, with what it expects of pictures; a file that is there is whole.
 
     Raises:
         DivergedError: a weight is NaN or infinite; nothing is written.
@@ -28,14 +29,15 @@ def save_model(model: keras.Model, path: Path) -> None:
         # or the loaded model warns of the structure at every call.
         inputs, outputs = (each[0] if len(each) == 1 else each for each in (model.inputs, model.outputs))
         keras.Model(inputs, outputs, name=model.name).save(part)
+        data_config.add_to_keras(part)
 
 
-def save_after_error(model: keras.Model, path: Path, screen: Console) -> None:
+def save_after_error(model: keras.Model, path: Path, data_config: DataConfig, screen: Console) -> None:
     """Save after an error, which is raised whether this succeeds or not."""
     if model.optimizer.iterations == 0:
         return
     try:
-        save_model(model, path)
+        save_model(model, path, data_config)
         line = f"The model so far is in {path.name}."
     except Exception as error:
         line = f"The model so far could not be saved: {first_line(error)}."

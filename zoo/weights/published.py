@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from zoo.checks import close_matches
+from zoo.data_config import DataConfig
 from zoo.weights.download import DownloadError, cache_folder, digest, download, unpack
 
 SOURCES = ("timm", "torchvision", "pytorchcv")
@@ -71,6 +72,30 @@ class Published:
         if self.sha1:
             return f"SHA-1 {self.sha1}"
         return "the SHA-256 that the Hub gives for the file" if self.source == "timm" else "none published"
+
+    def data_config(self, test: bool = False) -> DataConfig:
+        """What the network expects of its images, as `zoo.preprocessing` computes it; the names of its classes too.
+
+        Args:
+            test: the size and the crop that its publisher tested with, where these are others.
+
+        Example:
+            >>> from zoo.weights.published import resolve
+            >>> config = resolve("timm/resnext50_32x4d.a1h_in1k").data_config()
+            >>> config.size, config.interpolation, config.crop_pct, config.license
+            ((224, 224), 'bicubic', 0.95, 'apache-2.0')
+        """
+        size = (test and self.test_size) or self.input_size
+        return DataConfig(
+            size=(size, size),
+            mean=self.mean,
+            std=self.std,
+            interpolation=self.interpolation,
+            crop_pct=(test and self.test_crop) or self.crop,
+            crop_mode=self.crop_mode,
+            license=self.licence,
+            source=self.tag,
+        )
 
 
 @functools.cache

@@ -8,10 +8,11 @@ FUSED = ("relu", "relu6", "hard_silu", "silu")
 
 
 def _hard_sigmoid(inputs: tf.Tensor) -> tf.Tensor:
-    return tf.nn.relu6(inputs + tf.constant([3.0], inputs.dtype)) / tf.constant([6.0], inputs.dtype)
+    return tf.nn.relu6(inputs + tf.constant([[3.0]], inputs.dtype)) / tf.constant([[6.0]], inputs.dtype)
 
 
-# Keras's, with constants of one axis: over a scalar tf2onnx stops, and leaves a transposition at every convolution.
+# Keras's, with constants of two axes: over a scalar tf2onnx stops, and leaves a transposition at every convolution; one
+# of one axis or of four TensorFlow takes for a residual sum, which its oneDNN convolution then cannot add.
 ACTIVATIONS = {"hard_sigmoid": _hard_sigmoid, "hard_silu": lambda inputs: inputs * _hard_sigmoid(inputs)}
 
 

@@ -1,0 +1,113 @@
+"""ONNX: a file for ONNX Runtime and many others."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo.exporting.formats import PROPERTIES, Batch, ExportError, Format, Outcome, Task
+from zoo.exporting.saved_model_process import median_seconds
+
+IMAGE_AXES = ("batch", "height", "width", "channels")
+FIRST_OPSET = 13  # the first whose operators take axes as inputs, as the converter's rewriting leaves them
+XLA_CALL = "StatefulPartitionedCall"
+XLA = "TensorFlow calls what XLA compiles: Keras's grouped convolutions, which fold=True and `blocks.convert` replace"
+
+
+class Onnx(Format):
+    """A file; its metadata are its `metadata_props`.
+
+    Example:
+        >>> from zoo.exporting.onnx import Onnx
+        >>> 17 in Onnx().opsets()
+        True
+    """
+
+    name = "onnx"
+    suffix = ".onnx"
+    packages = ("onnx", "tf2onnx")
+    runtimes = ("onnxruntime",)
+
+    def opsets(self) -> range:
+        from tf2onnx.constants import OPSET_TO_IR_VERSION
+
+        return range(FIRST_OPSET, max(OPSET_TO_IR_VERSION) + 1)
+
+    def write(self, task: Task, path: Path) -> None:
+        import onnx
+
+        task.model.export(path, format="onnx", input_signature=task.signature, opset_version=task.opset, verbose=False)
+        file = onnx.load(path)
+        _finish(file.graph, task.outputs)
+        lacking = sorted({node.op_type for node in file.graph.node if not onnx.defs.has(node.op_type, node.domain)})
+        if lacking:
+            why = f", as which {XLA}" if XLA_CALL in lacking else ""
+            raise ExportError(f"ONNX lacks the operations {', '.join(lacking)}{why}.")
+        onnx.helper.set_model_props(file, dict(task.properties))
+        onnx.save(file, path)
+
+    def run(
+        self, path: Path, inputs: Sequence[str], outputs: Sequence[str], batches: Sequence[Batch], threads: int
+    ) -> Outcome:
+        import onnx
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+
+        def call(batch: Batch) -> list[Any]:
+            return session.run(list(outputs), dict(zip(inputs, batch, strict=True)))
+
+        results = [call(batch) for batch in batches]
+        return Outcome(results, median_seconds(lambda: call(batches[0])), _grouped(onnx.load(path).graph))
+
+    def properties(self, path: Path) -> dict[str, str]:
+        import onnx
+        from google.protobuf.message import DecodeError
+
+        try:
+            file = onnx.load(path, load_external_data=False)
+        except DecodeError as error:
+            raise ValueError(f"{path} is not an ONNX file, or a damaged one.") from error
+        return {entry.key: entry.value for entry in file.metadata_props if entry.key in PROPERTIES}
+
+
+def _grouped(graph: Any) -> int:
+    """Convolutions of more than one group."""
+    groups = [attribute.i for node in graph.node if node.op_type == "Conv" for attribute in node.attribute
+              if attribute.name == "group"]  # fmt: skip
+    return sum(each > 1 for each in groups)
+
+
+def _finish(graph: Any, outputs: Sequence[str]) -> None:
+    """Put the outputs in this order, name the open axes, and have no operation that ONNX lacks."""
+    _replace_erfc(graph)
+    by_name = {value.name: value for value in graph.output}
+    del graph.output[:]
+    graph.output.extend(by_name[name] for name in outputs)
+    inputs = {value.name for value in graph.input}
+    for value in itertools.chain(graph.input, graph.output):
+        axes = value.type.tensor_type.shape.dim
+        names = IMAGE_AXES if len(axes) == 4 and value.name in inputs else ("batch",)
+        for axis, name in zip(axes, names, strict=False):
+            if not axis.HasField("dim_value"):
+                axis.dim_param = name
+
+
+def _replace_erfc(graph: Any) -> None:
+    """1 - erf(x) for the complementary error function, TensorFlow's way to GELU, which ONNX does not have."""
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    nodes, one = [], f"{graph.name}_one"
+    for node in graph.node:
+        if node.op_type == "Erfc":
+            error = f"{node.output[0]}_erf"
+            nodes += [helper.make_node("Erf", node.input, [error]), helper.make_node("Sub", [one, error], node.output)]
+        else:
+            nodes.append(node)
+    if len(nodes) > len(graph.node):
+        graph.initializer.append(numpy_helper.from_array(np.ones((), "float32"), one))
+        del graph.node[:]
+        graph.node.extend(nodes)
