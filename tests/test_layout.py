@@ -52,6 +52,7 @@ FLOORS = (
     ("zoo.tracking",),
     ("zoo.training",),
     ("zoo.comparison",),
+    ("zoo.prediction",),
     ("zoo.commands",),
     ("zoo.__main__", "train"),
 )
