@@ -137,7 +137,7 @@ def test_a_file_that_tells_no_images_apart_is_refused():
     """Its outputs may be near, where all outputs of the model are: a padding of -3.4e38, quantised, gave such files."""
     expected = [[np.array([10.0, 11.0 + 0.01 * place])] for place in range(8)]
     same = compare([[np.array([10.0, 11.0])]] * 8, expected)
-    assert same.cosine > 0.9999 and same.difference < 0.01 and same.correlation == 0
+    assert same.cosine > 0.9999 and same.difference < 0.01 and same.variation == 0
     assert "do not tell images apart" in same.beyond(FORMATS["litert-int8"].bounds)
     noisy = [[array + 0.002 * (-1) ** place] for place, (array,) in enumerate(expected)]
     assert compare(noisy, expected).beyond(FORMATS["litert-int8"].bounds) is None

@@ -20,6 +20,7 @@ FLOORS = (
     ("blocks.layers",),
     ("blocks.composites",),
     ("blocks.families",),
+    ("blocks.conversion",),
     ("blocks",),
     (
         "zoo.checks",

@@ -86,8 +86,8 @@ class Bounds:
 
     difference: the largest one, as a share of the largest output; None sets no bound.
     cosine: of the two outputs for an image, the mean over images.
-    correlation: of what is left of the outputs once their mean over the images is taken off; 0 where a file gives the
-        same for every image, however near that is to the model's outputs.
+    variation: of the outputs over the images, as a share of the model's; 0 where a file gives the same for every image,
+        however near that is to the model's outputs.
 
     Example:
         >>> from zoo.exporting.formats import Bounds
@@ -97,7 +97,7 @@ class Bounds:
 
     difference: float | None = None
     cosine: float = -1.0
-    correlation: float = -1.0
+    variation: float = 0.0
 
 
 class Format(ABC):

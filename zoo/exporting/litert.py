@@ -98,7 +98,7 @@ class LiteRTDynamic(LiteRT):
     """
 
     name = "litert-dynamic"
-    bounds: ClassVar[Bounds] = Bounds(cosine=0.95, correlation=0.5)
+    bounds: ClassVar[Bounds] = Bounds(cosine=0.95, variation=0.1)
 
     def settings(self, task: Task) -> dict[str, Any]:
         import tensorflow as tf
@@ -111,8 +111,8 @@ class LiteRTInt8(LiteRT):
 
     Activations have one scale a tensor, so that the error is larger than of `LiteRTDynamic`: networks with hard_silu
     reach cosines of 0.95 after little training, at the accuracy of the model. The cosine must be 0.8. A network that
-    does not tell images apart any more, as one with a padding of -3.4e38 in it, may have a high one; its correlation
-    over the images is 0. Preprocessing is kept in float32, for its sums are of 24 bits.
+    does not tell images apart any more, as one with a padding of -3.4e38 in it, may have a high one; its outputs
+    do not vary over the images. Preprocessing is kept in float32, for its sums are of 24 bits.
 
     Source: Jacob et al. 2018, Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference, arXiv:1712.05877.
@@ -124,7 +124,7 @@ class LiteRTInt8(LiteRT):
     """
 
     name = "litert-int8"
-    bounds: ClassVar[Bounds] = Bounds(cosine=0.8, correlation=0.5)
+    bounds: ClassVar[Bounds] = Bounds(cosine=0.8, variation=0.1)
     calibrated = True
 
     def convert(self, task: Task, path: Path) -> None:

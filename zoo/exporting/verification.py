@@ -30,7 +30,7 @@ class Comparison:
 
     difference: float
     cosine: float
-    correlation: float
+    variation: float
     agreement: float | None
 
     def beyond(self, bounds: Bounds) -> str | None:
@@ -40,10 +40,10 @@ class Comparison:
             return f"they differ by {self.difference:.2g} of the largest output, and {most}"
         if not self.cosine >= bounds.cosine:
             return f"their cosine similarity is {self.cosine:.3f}, and {bounds.cosine:g} is the least for this format"
-        if not self.correlation >= bounds.correlation:
+        if not self.variation >= bounds.variation:
+            least = f"and {bounds.variation:g} is the least"
             return (
-                f"they do not tell images apart as the model does: their correlation over the images is "
-                f"{self.correlation:.3f}, and {bounds.correlation:g} is the least"
+                f"they do not tell images apart: they vary {self.variation:.3f} times as much as the model's, {least}"
             )
         return None
 
@@ -69,20 +69,20 @@ def compare(actual: Outputs, expected: Outputs) -> Comparison:
 
 
 def _compare(actual: list[np.ndarray], expected: list[np.ndarray]) -> tuple[float, float, float]:
-    """Difference, cosine and correlation of one output."""
+    """Difference, cosine and variation of one output."""
     if any(ours.shape != theirs.shape for ours, theirs in zip(actual, expected, strict=True)):
         return np.inf, 0.0, 0.0
     ours, theirs = ([each.astype("float64").ravel() for each in arrays] for arrays in (actual, expected))
     largest = max(np.abs(each).max(initial=0) for each in theirs)
     difference = max(np.abs(a - b).max(initial=0) for a, b in zip(ours, theirs, strict=True))
     cosine = float(np.mean([_cosine(a, b) for a, b in zip(ours, theirs, strict=True)]))
-    correlation = 1.0
+    variation = 1.0
     if len(ours) > 1 and len({each.size for each in theirs}) == 1:
         varied = np.stack(theirs) - np.mean(theirs, axis=0)
         if np.abs(varied).max() > 1e-6 * largest:  # else the model itself says the same of all images
-            correlation = _cosine((np.stack(ours) - np.mean(ours, axis=0)).ravel(), varied.ravel())
+            variation = float(np.linalg.norm(np.stack(ours) - np.mean(ours, axis=0)) / np.linalg.norm(varied))
     share = difference / largest if largest else (0.0 if difference == 0 else np.inf)
-    return float(share), cosine, correlation
+    return float(share), cosine, variation
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:

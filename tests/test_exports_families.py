@@ -1,0 +1,65 @@
+"""The smallest network of every family in every runtime: outputs, grouped operators, and the accuracy of int8."""
+
+import keras
+import pytest
+from sklearn.datasets import load_digits
+
+import zoo
+import zoo.exporting
+from helpers.randomized import randomized
+from zoo.registry import FAMILIES, family
+
+SIZE = 64
+QUICK = {"onnx": ("regnet",), "litert": ("ghostnet",), "savedmodel": (), "litert-int8": ("shufflenet_v2",)}
+
+
+def smallest(key: str) -> str:
+    """The network of a family with the fewest multiply-accumulates."""
+    from zoo.costs import costs
+
+    return min(family(key).VARIANTS, key=lambda name: costs(name).macs)
+
+
+def cases(*formats: str) -> list:
+    """Every format with every family; most of them take long together."""
+    return [
+        pytest.param(name, key, marks=[] if key in QUICK[name] else pytest.mark.heavy)
+        for name in formats
+        for key in sorted(FAMILIES)
+    ]
+
+
+@pytest.mark.parametrize("name, key", cases("onnx", "litert", "savedmodel"))
+def test_every_family_computes_the_same_elsewhere(name, key, tmp_path):
+    model = randomized(zoo.create(smallest(key), 10, (SIZE, SIZE, 3)))
+    path = tmp_path / f"net{zoo.exporting.FORMATS[name].suffix}"
+    report = zoo.export(model, path, name)
+    assert report.difference < 1e-4
+    assert report.grouped_convolutions == report.model_grouped_convolutions > 0 and not report.notes
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Images (N, 8, 8, 1) and labels: to train on, and to validate on."""
+    data = load_digits()
+    images = ((data.images[..., None] / 16 - 0.3) / 0.4).astype("float32")
+    return images[:1437], data.target[:1437], images[1437:], data.target[1437:]
+
+
+@pytest.mark.parametrize("name, key", cases("litert-int8"))
+def test_int8_keeps_the_accuracy(name, key, digits, tmp_path):
+    """Within one point, on the validation images of the handwritten digits, which it is calibrated on."""
+    keras.utils.set_random_seed(0)
+    train, labels, validation, truth = digits
+    if key in ("alexnet", "condensenet", "xception"):  # whose networks need more than 8 pixels
+        train, validation = (images.repeat(8, 1).repeat(8, 2) for images in (train, validation))
+    model = zoo.create(smallest(key), 10, train.shape[1:], small_stem=train.shape[1] < SIZE)
+    steps = 15 * (len(train) // 32)
+    model.compile(
+        keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(2e-3, steps)),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    model.fit(train, labels, epochs=15, verbose=0)
+    report = zoo.export(model, tmp_path / "net.tflite", name, images=(validation, truth))
+    assert report.model_top1 > 0.85 and report.top1 >= report.model_top1 - 0.01, report
