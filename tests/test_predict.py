@@ -77,7 +77,7 @@ def test_json_names_the_classes(files, pictures, capsys):
 
 def test_the_table_is_for_people(files, pictures, capsys):
     lines = predicted(capsys, files["onnx"], *pictures[:2], "--top", "9").splitlines()
-    assert lines[0].split() == ["picture", "class", "index", "%"] and lines[-1] == "pets."
+    assert lines[0].split() == ["picture", "class", "index", "%"] and lines[-1] == "Network: pets."
     assert len(lines) == 1 + 2 * 3 + 2 and lines[1].startswith(pictures[0]) and lines[2].startswith(" ")
 
 
@@ -156,6 +156,27 @@ def test_a_keras_model_of_somebody_else(pictures, tmp_path, capsys):
     for path, row in zip(pictures, expected, strict=True):
         np.testing.assert_allclose(found[path][0]["probability"], row.max(), rtol=1e-5)
         assert found[path][0]["index"] == row.argmax() and found[path][0]["name"] is None
+
+
+def test_a_model_that_takes_levels_needs_no_options(pictures, tmp_path, capsys):
+    """Its preprocessing lies inside: of pictures of one size, or of all."""
+    inner = network()
+    levels = keras.Input((None, None, 3), dtype="uint8")
+    resized = keras.layers.Resizing(16, 16)(keras.ops.cast(levels, "float32"))
+    anysize = keras.Model(levels, inner(resized / 255))
+    fixed = keras.Sequential([keras.Input((20, 34, 3), dtype="uint8"), anysize])
+    for model in (anysize, fixed):
+        model.save(tmp_path / "levels.keras")
+        code = run(["predict", str(tmp_path / "levels.keras"), *pictures, "--csv", "--top", "1"])
+        out, err = capsys.readouterr()
+        suits = [path for path in pictures if model is anysize or path.endswith("0.jpg")]
+        assert (code, len(err.splitlines())) == (int(model is fixed), len(pictures) - len(suits))
+        assert model is anysize or "pixels, and the network resizes none: it takes 20 x 34 (height, width)." in err
+        for path, ((index, _),) in table(out).items():
+            with Image.open(path) as image:
+                if image.mode == "RGB" and not image.getexif():
+                    assert index == np.argmax(anysize(np.asarray(image)[None])), path
+        assert list(table(out)) == suits
 
 
 def test_channels_first_and_rectangles(pictures, tmp_path, capsys):
