@@ -7,6 +7,7 @@ The examples of all docstrings can be pasted into a Python prompt after `import 
 """
 
 from blocks.composites import conv_norm, convolution, global_average, normalization, squeeze_excite
+from blocks.conversion import ConversionReport, convert, restore
 from blocks.families.condensenet import condensenet_unit
 from blocks.families.convnext import convnext_block
 from blocks.families.dpn import dual_path_block
@@ -24,9 +25,11 @@ from blocks.families.resnext import resnext_block
 from blocks.families.selective_kernel import selective_kernel, sk_block
 from blocks.families.shufflenet import shufflenet_v1_unit, shufflenet_v2_unit
 from blocks.families.xception import preactivated_xception_module, xception_module
+from blocks.layers.absorbed import AbsorbedLayer
 from blocks.layers.batch_norm import BatchNormalization
 from blocks.layers.channel_selection import ChannelSelection
 from blocks.layers.channel_shuffle import ChannelShuffle
+from blocks.layers.depthwise_conv import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
 from blocks.layers.dotted_names import Dense, LayerNormalization
 from blocks.layers.grouped_conv import GroupedConv1D, GroupedConv2D, GroupedConv3D
 from blocks.layers.layer_scale import LayerScale
@@ -43,12 +46,16 @@ from blocks.ops.grouped_conv import grouped_convolution
 _install_former_paths()
 
 __all__ = [
+    "AbsorbedLayer",
     "AdaptiveAveragePooling2D",
     "BatchNormalization",
     "ChannelGate",
     "ChannelSelection",
     "ChannelShuffle",
+    "ConversionReport",
     "Dense",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
     "DepthwiseSeparableConv2D",
     "GroupedConv1D",
     "GroupedConv2D",
@@ -59,8 +66,11 @@ __all__ = [
     "LocalResponseNormalization",
     "PaddedPooling2D",
     "ResizeLike",
+    "SeparableConv1D",
+    "SeparableConv2D",
     "condensenet_unit",
     "conv_norm",
+    "convert",
     "convnext_block",
     "convolution",
     "dfc_attention",
@@ -88,6 +98,7 @@ __all__ = [
     "resnet_shortcut",
     "resnet_stem",
     "resnext_block",
+    "restore",
     "selective_kernel",
     "shufflenet_v1_unit",
     "shufflenet_v2_unit",

@@ -50,7 +50,19 @@ def families():
     return keras.Model(pictures, x)
 
 
-MODELS = {make.__name__: make for make in (volumes, images, families)}
+def quantised():
+    """int8 kernels, with and without quantised inputs; Keras's running variance."""
+    x = pictures = keras.Input((6, 6, 8), name="pictures")
+    x = blocks.GroupedConv2D(8, 3, padding="same", groups=2, activation="relu", name="conv")(x)
+    x = blocks.BatchNormalization(unbiased_variance=False)(x)
+    x = blocks.GroupedConv2D(6, 3, groups=(2, 2, 4), name="uneven")(x)
+    model = keras.Model(pictures, x)
+    model.get_layer("conv").quantize("int8")
+    model.get_layer("uneven").quantize(config=keras.quantizers.Int8QuantizationConfig(activation_quantizer=None))
+    return model
+
+
+MODELS = {make.__name__: make for make in (volumes, images, families, quantised)}
 
 
 def train(model: keras.Model, inputs, targets) -> list[np.ndarray]:
@@ -67,8 +79,9 @@ def folder(tmp_path_factory):
     for name, make in MODELS.items():
         model = make()
         for weight in model.weights:
-            low, high = (0.5, 1.5) if weight.name.endswith("variance") else (-0.3, 0.3)
-            weight.assign(draw.uniform(low, high, weight.shape))
+            if weight.dtype == "float32" and weight.name != "kernel_scale":
+                low, high = (0.5, 1.5) if weight.name.endswith("variance") else (-0.3, 0.3)
+                weight.assign(draw.uniform(low, high, weight.shape))
         model.save(path / f"{name}.keras")
         inputs = draw.standard_normal((4, *model.input_shape[1:])).astype("float32")
         outputs = keras.ops.convert_to_numpy(model(inputs))
@@ -76,7 +89,12 @@ def folder(tmp_path_factory):
         after = train(model, inputs, np.ones_like(outputs))
         changed = [not np.array_equal(*pair) for pair in zip(before, after, strict=True)]
         # Offsets may stand still: the mean that the next normalisation subtracts takes some of them away.
-        learns = [change for change, weight in zip(changed, model.weights, strict=True) if weight.name != "beta"]
+        still = ("beta", "kernel_scale")
+        learns = [
+            change
+            for change, weight in zip(changed, model.weights, strict=True)
+            if weight.name not in still and weight.dtype == "float32"
+        ]
         assert all(learns)
         arrays = {f"weight{index}": value for index, value in enumerate(after)}
         np.savez(path / f"{name}.npz", inputs=inputs, outputs=outputs, **arrays)
@@ -103,6 +121,7 @@ def compare(folder: Path) -> None:
         assert model.output_shape[1:] == outputs.shape[1:]
         for index, weight in enumerate(train(model, expected["inputs"], np.ones_like(outputs))):
             close(weight, expected[f"weight{index}"], f"{model.weights[index].path} of {name}")
+    compare_lora()
     try:
         blocks.GroupedConv2D(8, 3, implementation="merge")
     except ValueError as error:
@@ -110,6 +129,20 @@ def compare(folder: Path) -> None:
     else:
         raise AssertionError("an implementation of TensorFlow's was taken")
     print("the same under", keras.backend.backend())
+
+
+def compare_lora() -> None:
+    """A convolution that LoRA adapts, beside Keras's own: both learn their factors, and keep the kernel."""
+    inputs, trained = np.random.default_rng(1).standard_normal((2, 6, 6, 8)).astype("float32"), []
+    for kind in (blocks.GroupedConv2D, keras.layers.Conv2D):
+        # PyTorch refuses dots in the names of Keras's own layers.
+        name = "layer1.conv" if kind is blocks.GroupedConv2D else "conv"
+        layer = kind(8, 3, groups=2, kernel_initializer=keras.initializers.GlorotUniform(0), name=name)
+        model = keras.Sequential([keras.Input((6, 6, 8)), layer])
+        layer.enable_lora(2, 4, "ones", keras.initializers.RandomUniform(seed=1))
+        trained.append([keras.ops.convert_to_numpy(model(inputs)), *train(model, inputs, np.ones((2, 4, 4, 8)))])
+    for ours, theirs in zip(*trained, strict=True):
+        close(ours, theirs, "a layer that LoRA adapts")
 
 
 def close(actual: np.ndarray, expected: np.ndarray, what: str) -> None:

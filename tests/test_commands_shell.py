@@ -57,6 +57,7 @@ def on_terminal(columns: int, *arguments: str, **variables: str) -> str:
 @pytest.mark.parametrize("arguments", [
     ["--help"], ["--version"], ["list"], ["list", "--json"], ["info", "resnext50_32x4d"], ["info", "resnext"],
     ["info", "timm/resnext50_32x4d.a1h_in1k", "--csv"], ["completion", "fish"], ["profile", "--help"],
+    ["predict", "--help"], ["predict", "resnext50_32x4", "/dev/null"],
     ["profile", "resnext50_32x4"], ["profile", "mobilenetv2_100", "--groups", "7"], ["lst"],
 ], ids=" ".join)  # fmt: skip
 def test_what_needs_no_tensorflow_imports_nothing_slow(arguments):
@@ -154,12 +155,15 @@ def test_without_a_home_and_with_an_ascii_locale():
 
 
 COMPLETED = [
-    ("zoo ", ["list", "info", "profile", "compare", "completion"]),
+    ("zoo ", ["list", "info", "profile", "export", "compare", "predict", "completion"]),
     ("zoo li", ["list"]),
     ("zoo info mobilenetv2_1", ["mobilenetv2_100", "mobilenetv2_110d", "mobilenetv2_120d", "mobilenetv2_140"]),
     ("zoo info mobilenet_v", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3", "mobilenet_v4"]),
     ("zoo profile mobilenet_v", []),
     ("zoo info torchvision/resnet101.", ["torchvision/resnet101.IMAGENET1K_V1", "torchvision/resnet101.IMAGENET1K_V2"]),
+    ("zoo predict pytorchcv/shufflenet_g1_w1", ["pytorchcv/shufflenet_g1_w1"]),
+    ("zoo predict outp", ["file,outp"]),
+    ("zoo predict x y --crop-mode ", ["center", "squash", "border"]),
     ("zoo list --sort ", ["macs", "name", "parameters", "top1"]),
     ("zoo list --family mobilenet_v", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3", "mobilenet_v4"]),
     ("zoo profile --fu", ["--fused"]),

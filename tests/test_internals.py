@@ -30,6 +30,10 @@ ATTRIBUTES = (
     (lambda: small().outputs[0], "_keras_history"),
     (lambda: layers.Layer, "_flatten_layers"),
     (lambda: layers.Layer, "_track_variable"),
+    (lambda: layers.Layer, "_untrack_variable"),
+    (lambda: layers.Layer, "_quantization_mode_error"),
+    (lambda: layers.Layer, "_check_load_own_variables"),
+    (lambda: layers.Dense(2), "_tracker"),
     (lambda: layers.Lambda(abs), "_output_shape"),
     (lambda: keras.Variable(0.0), "_path"),
     (lambda: keras.Optimizer, "_get_variable_index"),
@@ -95,6 +99,44 @@ def test_the_moments_of_adam_and_sgd_belong_to_the_variable():
     mean, square = keras_internals.adam_moments(adam, first)
     np.testing.assert_allclose(mean, 0.1, rtol=1e-6)  # 1 - beta_1, and 1 - beta_2
     np.testing.assert_allclose(square, 0.001, rtol=1e-4)
+
+
+def test_a_built_layer_is_given_weights_and_loses_them():
+    layer = layers.Dense(3)
+    layer.build((None, 4))
+    with pytest.raises(ValueError, match="cannot add new elements of state"):
+        layer.add_weight(shape=())
+    with keras_internals.unlocked(layer):
+        extra = layer.add_weight(shape=(), name="extra")
+    assert [each.name for each in layer.weights] == ["kernel", "bias", "extra"]
+    keras_internals.untrack(layer, extra)
+    assert [each.name for each in layer.weights] == ["kernel", "bias"]
+
+
+def test_a_layer_that_is_marked_is_not_quantised_once_more():
+    layer = layers.Dense(3)
+    layer.build((None, 4))
+    keras_internals.mark_quantized(layer)
+    with pytest.raises(ValueError, match="is already quantized"):
+        layer.quantize("int8")
+
+
+def test_a_model_passes_over_a_layer_that_refuses_a_mode():
+    class Refusing(layers.Dense):
+        def quantize(self, mode=None, type_check=True, config=None):
+            raise keras_internals.refused_mode(self, f"{mode} is not for me")
+
+    model = keras.Sequential([keras.Input((4,)), Refusing(3)])
+    with pytest.warns(UserWarning, match="int8 is not for me"):
+        model.quantize("int8")
+
+
+def test_another_number_of_weights_is_refused():
+    layer = layers.Dense(3)
+    layer.build((None, 4))
+    keras_internals.check_number_of_weights(layer, {"0": 0, "1": 0})
+    with pytest.raises(ValueError, match="expected 2 variables"):
+        keras_internals.check_number_of_weights(layer, {"0": 0})
 
 
 def test_the_output_shape_of_a_lambda_is_what_was_given():

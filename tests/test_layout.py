@@ -20,6 +20,7 @@ FLOORS = (
     ("blocks.layers",),
     ("blocks.composites",),
     ("blocks.families",),
+    ("blocks.conversion",),
     ("blocks",),
     (
         "zoo.checks",
@@ -51,6 +52,7 @@ FLOORS = (
     ("zoo.tracking",),
     ("zoo.training",),
     ("zoo.comparison",),
+    ("zoo.prediction",),
     ("zoo.commands",),
     ("zoo.__main__", "train"),
 )

@@ -86,6 +86,20 @@ def test_of_published_weights_it_is_what_preprocessing_does():
             assert config.crop_pct == layer.crop and config.source == tag
 
 
+def test_published_classifiers_name_their_classes_where_they_are_known():
+    counts = {len(resolve(tag).class_names) for tag in tags() if resolve(tag).num_classes == 1000}
+    assert counts == {1000}
+    names = resolve("timm/resnext50_32x4d.a1h_in1k").class_names
+    # https://image-net.org, in the order of the WordNet numbers, as torchvision's categories are
+    known = {0: "tench", 134: "crane", 207: "golden retriever", 340: "zebra", 517: "crane", 817: "sports car"}
+    assert all(names[index].startswith(name) for index, name in known.items()) and "toilet tissue" in names[999]
+    for tag in tags():
+        names = resolve(tag).class_names
+        assert names is None or len(names) == resolve(tag).num_classes, tag
+    assert resolve("pytorchcv/resnext29_32x4d_cifar10").class_names[9] == "truck"
+    assert resolve("timm/convnext_tiny.fb_in22k").class_names is None
+
+
 def test_of_a_data_set_it_is_the_evaluations():
     config = DatasetConfig(image_size=28, channels=3, mean=[0.3], std=[0.4], resize_method="area", crop_fraction=0.9)
     expected = DataConfig((28, 28), (0.3,), (0.4,), 3, "area", 0.9, "center", ("a", "b"), source="run")

@@ -110,7 +110,7 @@ def test_profile_counts_what_is_computed(adapted):
 @pytest.mark.parametrize("mode", ["int8", "int4"])
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 def test_the_classifier_is_quantised(mode, tmp_path):
-    """Keras quantises dense layers alone, by the class; what it says of others of ours it says of its own Conv2D."""
+    """As Keras quantises a dense layer of its own."""
     model = zoo.create(NAME, 100, SHAPE)
     draw = np.random.default_rng(3)
     for weight in model.weights:
@@ -119,7 +119,7 @@ def test_the_classifier_is_quantised(mode, tmp_path):
     reference = keras.Sequential([keras.Input((256,)), keras.layers.Dense(100)])
     reference.set_weights(model.get_layer("classifier").get_weights())
     vector = keras.Model(model.input, model.get_layer("classifier").input)(IMAGES)
-    model.quantize(mode)
+    model.quantize(mode, filters="classifier")
     reference.quantize(mode)
     assert model.get_layer("classifier").quantization_mode == mode
     quantised = keras.ops.convert_to_numpy(model(IMAGES))
@@ -139,7 +139,7 @@ def test_quantised_weights_have_no_place_in_a_file(adapted, tmp_path):
     model, _ = adapted
     plain = tmp_path / "weights.safetensors"
     zoo.save_torch(model, plain)
-    model.quantize("int8")
+    model.quantize("int8", filters="classifier")
     expected = "classifier of mobilenetv1_025 is quantised to int8, which a file of weights has no place for"
     assert refusal(lambda: zoo.save_torch(model, tmp_path / "other.safetensors")).startswith(expected)
     assert refusal(lambda: zoo.load_weights(model, plain)).startswith(expected)
@@ -150,9 +150,9 @@ def test_quantised_weights_have_no_place_in_a_file(adapted, tmp_path):
     assert [each.name for each in tmp_path.glob("*.safetensors")] == [plain.name]
 
 
-def test_a_network_without_dense_layers_says_that_nothing_was_quantised():
-    with pytest.warns(UserWarning, match="GroupedConv2D does not have a `quantize` method"):
-        zoo.create(NAME, 0, SHAPE).quantize("int8")
+def test_a_network_of_which_nothing_is_quantised_says_so():
+    with pytest.warns(UserWarning, match="mode='int4' is not allowed for .* \\(GroupedConv2D\\): give 'int8'"):
+        zoo.create(NAME, 0, SHAPE).quantize("int4")
 
 
 def test_a_subclass_of_the_dense_layer_is_refused_as_one_of_keras_is():

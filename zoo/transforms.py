@@ -187,14 +187,22 @@ def _resample(x: Tensor, before: Length, after: Length, crop_size: int, interpol
     xp = _operations(x)
     pixels, weights = _windows(before, after, crop_size, interpolation)
     blocks = weights.shape[0]
-    windows = _cast(xp.take(x, pixels, axis=0), "float32")
-    windows = xp.reshape(windows, (blocks, _shape(pixels)[1], -1))
+    x = np.ascontiguousarray(x) if xp is np else x  # or np.take copies it each time
     xw = _operations(weights)
     high = xw.floor(weights * 2.0**-LOW_BITS + 0.5)
     low = weights * 2.0**-LOW_BITS - high
-    sums = xp.matmul(high, windows) + xp.floor(xp.matmul(low, windows))
-    levels = xp.clip(xp.floor(sums * 2.0 ** (LOW_BITS - PRECISION_BITS) + 0.5), 0, 255)
-    return xp.reshape(levels, (blocks * BLOCK, *_shape(x)[1:]))[:crop_size]
+
+    def levels(pixels: Tensor, high: Tensor, low: Tensor) -> Any:
+        windows = _cast(xp.take(x, pixels, axis=0), "float32")
+        windows = xp.reshape(windows, (*_shape(high)[:-2], _shape(pixels)[-1], -1))
+        sums = xp.matmul(high, windows) + xp.floor(xp.matmul(low, windows))
+        return xp.clip(xp.floor(sums * 2.0 ** (LOW_BITS - PRECISION_BITS) + 0.5), 0, 255)
+
+    if xp is np:  # one block at a time: all windows of a large picture have several times its size
+        every = np.concatenate([levels(*block) for block in zip(pixels, high, low, strict=True)])
+    else:
+        every = levels(pixels, high, low)
+    return xp.reshape(every, (blocks * BLOCK, *_shape(x)[1:]))[:crop_size]
 
 
 def _windows(before: Length, after: Length, crop_size: int, interpolation: str) -> Any:

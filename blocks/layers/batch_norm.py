@@ -14,19 +14,21 @@ from blocks.typing import Activation, Tensor
 
 @keras.saving.register_keras_serializable(package="blocks")
 class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` with its activation, in one kernel, with the running variance of PyTorch.
+    """`keras.layers.BatchNormalization` with its activation, in one kernel, and PyTorch's or Keras's running variance.
 
     Same arguments, weights and outputs as Keras's layer, and:
     - `activation` is applied last, and a `residual` is added before it: activation(normalised + residual). One
       kernel does all of it, in training too.
     - Under TensorFlow, 4-D inputs normalised over their last axis go through fused kernels (float32, bfloat16,
       float16).
-    - On every path the running variance is moved towards the unbiased estimate of the batch's variance (divided
-      by n - 1), as PyTorch's is; an empty batch leaves the statistics as they are. With a mask, `renorm` or
-      `synchronized`, Keras's own computation runs, biased variance included.
+    - The running variance is moved towards the unbiased estimate of the batch's variance (divided by n - 1), as
+      PyTorch's is, or towards the variance itself, as Keras's; an empty batch leaves the statistics as they are. With
+      a mask, `renorm` or `synchronized`, Keras's own computation runs, biased variance included.
 
     Args:
         activation: Keras's name ("relu", "relu6", "hard_silu", ...) or a callable; None is none.
+        unbiased_variance: True for PyTorch's running variance, False for Keras's, n / (n - 1) times smaller, n the
+            number of positions of a batch. What is normalised in training is the same.
 
     Momentum is the decay of the running statistics: 1 - PyTorch's momentum.
 
@@ -45,6 +47,10 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
         array([0.  , 0.  , 1.22], dtype=float32)
         >>> np.round(np.asarray(layer.moving_variance), 2)  # 0.9 * 1 + 0.1 * 4, the unbiased variance
         array([1.3], dtype=float32)
+        >>> layer = blocks.BatchNormalization(momentum=0.9, unbiased_variance=False)
+        >>> y = layer(images, training=True)
+        >>> np.round(np.asarray(layer.moving_variance), 2)  # 0.9 * 1 + 0.1 * 8 / 3, as keras.layers.BatchNormalization
+        array([1.17], dtype=float32)
     """
 
     moving_mean: keras.Variable
@@ -57,10 +63,12 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
         epsilon: float = 1e-3,
         *args: Any,
         activation: Activation = None,
+        unbiased_variance: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(axis, momentum, epsilon, *args, **kwargs)
         self.activation = keras.activations.get(activation)
+        self.unbiased_variance = bool(unbiased_variance)
 
     def call(  # type: ignore[override]  # the residual is an argument more
         self, inputs: Tensor, residual: Tensor | None = None, training: bool | None = None, mask: Tensor | None = None
@@ -83,6 +91,7 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
             training=training,
             activation=self.activation,
             residual=None if residual is None else ops.cast(residual, self.compute_dtype),
+            unbiased=self.unbiased_variance,
         )
         if training:
             self.moving_mean.assign(mean)
@@ -97,4 +106,8 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}
+        return {
+            **super().get_config(),
+            "activation": keras.activations.serialize(self.activation),
+            "unbiased_variance": self.unbiased_variance,
+        }

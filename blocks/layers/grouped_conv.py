@@ -1,11 +1,15 @@
 """Grouped convolution over one, two and three axes, as Keras layers."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
+from blocks.layers.conv_kernels import ConvolutionKernels
+from blocks.layers.quantization import rounded_to_levels
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.activations import named_activation
 from blocks.ops.arguments import check_residual, data_format_of, known_channels, per_axis
@@ -16,7 +20,7 @@ from blocks.ops.keras_internals import DottedName
 from blocks.typing import Activation, Constraint, Initializer, Regularizer, Shape, Tensor
 
 
-class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
+class GroupedConvolution(DottedName, RealInputs, ConvolutionKernels, keras.layers.Layer):
     """Grouped convolution over `rank` axes, (B, ..., C) -> (B, ..., filters); a subclass sets `rank`.
 
     `GroupedConv2D` explains the arguments. `kernels` and `macs_per_position` are known once the layer is built.
@@ -54,6 +58,9 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         kernel_constraint: Constraint = None,
         bias_constraint: Constraint = None,
         implementation: str | None = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: Any = None,
         **kwargs: Any,  # name, dtype and trainable: the keywords of keras.layers.Layer
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
@@ -74,6 +81,9 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
         self.implementation = implementation_of(implementation, self.rank)
+        self.set_lora(lora_rank, lora_alpha)
+        self.quantization_config = quantization_config
+        self.kernel_scale: keras.Variable | None = None
         self.bias: keras.Variable | None = None
         self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2)
 
@@ -85,18 +95,17 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         channels = known_channels(input_shape, self._channel_axis, self.name)
         self.group_runs = group_runs(self.groups, self.filters_by_group, channels)
         self.compute_output_shape(input_shape)
-        first = 0  # of the run's filters
-        for name, run in zip(self._kernel_names, self.group_runs, strict=True):
-            kernel = self.add_weight(
-                name=name,
-                shape=(*self.kernel_size, run.channels // run.groups, run.filters),
-                initializer=self._initializer(run.filters, first),
+        shapes = [(*self.kernel_size, run.channels // run.groups, run.filters) for run in self.group_runs]
+        if self.quantization_mode is None:
+            firsts = itertools.accumulate((run.filters for run in self.group_runs[:-1]), initial=0)
+            self.add_kernels(
+                shapes,
+                [self._initializer(shape[-1], first) for shape, first in zip(shapes, firsts, strict=True)],
                 regularizer=self.kernel_regularizer,
                 constraint=self.kernel_constraint,
-                autocast=False,  # each implementation casts it as it needs it, or not at all
             )
-            setattr(self, name, kernel)
-            first += run.filters
+        else:
+            self.quantized_build(shapes, self.quantization_mode)
         if self.use_bias:
             self.bias = self.add_weight(
                 name="bias",
@@ -107,10 +116,9 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
                 autocast=False,
             )
         self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2, axes={self._channel_axis: channels})
-
-    @property
-    def _kernel_names(self) -> list[str]:
-        return ["kernel"] if len(self.group_runs) == 1 else [f"kernel_{index}" for index in range(len(self.group_runs))]
+        self.built = True
+        if self.lora_rank is not None:
+            self.enable_lora(self.lora_rank, self.lora_alpha)
 
     def _initializer(self, filters: int, first: int) -> Callable[..., Any]:
         """The initial value of filters [first, first + filters).
@@ -127,16 +135,6 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
         return columns
 
     @property
-    def kernels(self) -> list[keras.Variable]:
-        """The kernel of every run of equal groups, in the order of their channels; [`kernel`] if all are equal.
-
-        Raises ValueError before the layer is built.
-        """
-        if not self.built:
-            raise ValueError(f"{self.name} has no weights yet: build it, or call it on an input.")
-        return [getattr(self, name) for name in self._kernel_names]
-
-    @property
     def macs_per_position(self) -> int:
         """Multiply-accumulates for one position of the output, all filters together, bias left out.
 
@@ -147,10 +145,15 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
     def call(self, inputs: Tensor, residual: Tensor | None = None) -> Tensor:
         if residual is not None:
             check_residual(self.compute_output_shape(tuple(inputs.shape)), residual.shape)
+        if self.inputs_quantizer is not None:
+            # Levels are whole multiples of a scale, which bfloat16 would round.
+            wide = keras.backend.result_type(self.compute_dtype, "float32")
+            inputs = rounded_to_levels(ops.cast(inputs, wide), self.inputs_quantizer)
+            residual = None if residual is None else ops.cast(residual, wide)
         activation = named_activation(self.activation)
         outputs = convolve_group_runs(
             inputs,
-            self.kernels,
+            self.computed_kernels(),
             [run.channels for run in self.group_runs],
             self.strides,
             self.padding,
@@ -161,7 +164,8 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
             activation=activation,
             residual=residual,
         )
-        return self.activation(outputs) if activation is None else outputs
+        outputs = self.activation(outputs) if activation is None else outputs
+        return outputs if self.inputs_quantizer is None else ops.cast(outputs, self.compute_dtype)
 
     def compute_output_spec(self, inputs: Tensor, residual: Tensor | None = None) -> keras.KerasTensor:
         if residual is not None:
@@ -199,7 +203,13 @@ class GroupedConvolution(DottedName, RealInputs, keras.layers.Layer):
             "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
             "bias_constraint": keras.constraints.serialize(self.bias_constraint),
             "implementation": self.implementation,
+            **self.lora_config(),
+            **self.quantization_settings(),
         }
+
+    def is_quantizable(self) -> bool:
+        """Whether the class is known to compute no more than its kernels say; a subclass may."""
+        return type(self) in (GroupedConv1D, GroupedConv2D, GroupedConv3D)
 
 
 @keras.saving.register_keras_serializable(package="blocks")

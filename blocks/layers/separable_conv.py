@@ -32,6 +32,7 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
         momentum, epsilon: of the normalisations.
         use_bias: give both halves a bias, where `normalize` is off.
         depthwise_initializer, pointwise_initializer: of the two kernels.
+        quantization: of a layer that was saved after `model.quantize("int8")`, how each half is quantised.
 
     Weights: those of the sublayers `depthwise` and `pointwise`, and of `depthwise_norm` and `pointwise_norm`.
 
@@ -68,6 +69,7 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
         epsilon: float = 1e-5,
         depthwise_initializer: Initializer = "glorot_uniform",
         pointwise_initializer: Initializer = "glorot_uniform",
+        quantization: dict[str, dict[str, Any]] | None = None,
         **kwargs: Any,  # name, dtype and trainable: the keywords of keras.layers.Layer
     ) -> None:
         super().__init__(**kwargs)
@@ -86,6 +88,7 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
         self.epsilon = float(epsilon)
         self.depthwise_initializer = keras.initializers.get(depthwise_initializer)
         self.pointwise_initializer = keras.initializers.get(pointwise_initializer)
+        self.quantization = quantization or {}
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self.depthwise: GroupedConv2D  # built with the input, whose channels are its groups
         self.depthwise_norm: BatchNormalization | None = None  # as is this, and the next
@@ -96,9 +99,9 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
             data_format=self.data_format,
             use_bias=self.use_bias and not self.normalize,
             kernel_initializer=self.pointwise_initializer,
-            dtype=self.dtype_policy,
             trainable=self.trainable,
             name="pointwise",
+            **self._precision("pointwise"),
         )
 
     def build(self, input_shape: Shape) -> None:
@@ -116,9 +119,9 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
             groups=channels if self.groups is None else self.groups,
             use_bias=self.use_bias and not self.normalize,
             kernel_initializer=self.depthwise_initializer,
-            dtype=self.dtype_policy,
             trainable=self.trainable,
             name="depthwise",
+            **self._precision("depthwise"),
         )
         self.depthwise.build(input_shape)
         between = self.depthwise.compute_output_shape(input_shape)
@@ -137,6 +140,13 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
             )
             self.depthwise_norm.build(between)
             self.pointwise_norm.build(self.pointwise.compute_output_shape(between))
+
+    def _precision(self, half: str) -> dict[str, Any]:
+        """The type of one of the halves, and how it is quantised."""
+        saved = self.quantization.get(half)
+        if saved is None:
+            return {"dtype": self.dtype_policy}
+        return {key: keras.saving.deserialize_keras_object(value) for key, value in saved.items()}
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         outputs = self.depthwise(inputs)
@@ -159,8 +169,15 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
         )
 
     def get_config(self) -> dict[str, Any]:
+        halves = [half for half in (getattr(self, "depthwise", None), self.pointwise) if half is not None]
+        quantization = {
+            half.name: {"dtype": keras.dtype_policies.serialize(half.dtype_policy), **half.quantization_settings()}
+            for half in halves
+            if half.quantization_mode is not None
+        }
         return {
             **super().get_config(),
+            **({"quantization": quantization} if quantization else {}),
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "strides": self.strides,

@@ -1,6 +1,6 @@
 """Batch normalisation with residual sum and activation, on every backend."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -25,6 +25,7 @@ def batch_normalization(
     training: bool | None,
     activation: Callable[[Any], Any],
     residual: Tensor | None = None,
+    unbiased: bool = True,
 ) -> tuple[Any, Any, Any]:
     """activation(batch normalisation of `inputs` + residual), and the running statistics that follow.
 
@@ -34,10 +35,11 @@ def batch_normalization(
         mean, variance: running statistics, (C,); used where not `training`.
         momentum: decay of the running statistics; 1 - PyTorch's momentum.
         activation: a function of Keras or any other.
+        unbiased: move `variance` towards the unbiased estimate (divided by n - 1, as PyTorch), not the batch's own.
 
     Returns:
         The outputs, (B, ..., C) of the inputs' type, and when training `mean` and `variance` moved towards those of
-        the batch, the variance unbiased (divided by n - 1); an empty batch moves nothing. Else both are to be ignored.
+        the batch; an empty batch moves nothing. Else both are to be ignored.
 
     Source: Ioffe and Szegedy 2015, Batch Normalization, algorithms 1 and 2, arXiv:1502.03167.
 
@@ -50,7 +52,9 @@ def batch_normalization(
         (array([0., 1.], dtype=float32), array([0.1], dtype=float32), array([2.7], dtype=float32))
     """
     normalize = _fused if _has_kernel(inputs, mean, axis) else _plain
-    return normalize(inputs, gamma, beta, mean, variance, axis, momentum, epsilon, training, activation, residual)
+    return normalize(
+        inputs, gamma, beta, mean, variance, axis, momentum, epsilon, training, activation, residual, unbiased
+    )
 
 
 def _has_kernel(inputs: Tensor, mean: Tensor, axis: int) -> bool:
@@ -75,6 +79,7 @@ def _fused(
     training: bool | None,
     activation: Callable[[Any], Any],
     residual: Tensor | None,
+    unbiased: bool,
 ) -> tuple[Any, Any, Any]:
     from blocks.ops.tensorflow.batch_norm import fused_normalize
 
@@ -92,6 +97,12 @@ def _fused(
         activation=name,
         residual=residual,
     )
+    if training and not unbiased:
+        # The kernels move by the unbiased variance, n / (n - 1) times the batch's. Undone in positive terms, so that
+        # neither is cancelled, whichever of the two variances is larger by how much; with n < 2 they are the same.
+        count = _positions(inputs, (0, 1, 2), "float32")
+        share = ops.where(count > 1.0, 1.0 / ops.maximum(count, 1.0), 0.0)
+        moved_variance = moved_variance * (1.0 - share) + ops.convert_to_tensor(variance) * (momentum * share)
     return outputs if name is not None else activation(outputs), moved_mean, moved_variance
 
 
@@ -107,28 +118,37 @@ def _plain(
     training: bool | None,
     activation: Callable[[Any], Any],
     residual: Tensor | None,
+    unbiased: bool,
 ) -> tuple[Any, Any, Any]:
     """The definition, for every backend, rank, axis and type."""
     dtype = keras.backend.result_type(inputs.dtype, "float32")
     wide = ops.cast(inputs, dtype)
     running_mean, running_variance = mean, variance
+    mean, variance = ops.cast(mean, dtype), ops.cast(variance, dtype)
+    gamma, beta = (None if each is None else ops.cast(each, dtype) for each in (gamma, beta))
     if training:
         axes = [index for index in range(len(inputs.shape)) if index != axis % len(inputs.shape)]
-        count = ops.cast(ops.prod([ops.shape(inputs)[index] for index in axes]), dtype)
+        count = _positions(inputs, axes, dtype)
         # Written out: `tf.nn.moments` stops a gradient that second derivatives need.
         own_mean = ops.mean(wide, axis=axes, keepdims=True)
         own_variance = ops.mean(ops.square(wide - own_mean), axis=axes)
         moments = ops.reshape(own_mean, own_variance.shape), own_variance
         # An empty batch has none; the running statistics stay then.
         mean, variance = (
-            ops.where(count > 0, batch_moment, ops.cast(running, dtype))
+            ops.where(count > 0, batch_moment, running)
             for batch_moment, running in zip(moments, (mean, variance), strict=True)
         )
     outputs = ops.batch_normalization(wide, mean, variance, axis, offset=beta, scale=gamma, epsilon=epsilon)
     if training:
-        unbiased = variance * count / ops.maximum(count - 1.0, 1.0)
-        keep = ops.cast(ops.where(count > 0, momentum, 1.0), running_mean.dtype)
+        estimate = variance * count / ops.maximum(count - 1.0, 1.0) if unbiased else variance
+        # In the statistics' own type: from a plain number 0.9 would be that of float32.
+        keep = ops.where(count > 0, *(ops.convert_to_tensor(each, running_mean.dtype) for each in (momentum, 1.0)))
         mean = running_mean * keep + ops.cast(mean, running_mean.dtype) * (1.0 - keep)
-        variance = running_variance * keep + ops.cast(unbiased, running_variance.dtype) * (1.0 - keep)
+        variance = running_variance * keep + ops.cast(estimate, running_variance.dtype) * (1.0 - keep)
     outputs = ops.cast(outputs, inputs.dtype)
     return activation(outputs if residual is None else ops.add(outputs, residual)), mean, variance
+
+
+def _positions(inputs: Tensor, axes: Sequence[int], dtype: str) -> Any:
+    """How many positions the statistics of a channel are taken over."""
+    return ops.cast(ops.prod([ops.shape(inputs)[index] for index in axes]), dtype)

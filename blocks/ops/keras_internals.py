@@ -3,7 +3,8 @@
 Seen in Keras 3.14 and 3.15; `tests/test_internals.py` says what another version lacks.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -45,6 +46,59 @@ def sublayers(layer: keras.Layer, include_self: bool = True) -> Iterable[keras.L
     return layer._flatten_layers(include_self=include_self)
 
 
+def random_states(layer: keras.Layer) -> list[keras.Variable]:
+    """The states of the random generators that a layer, such as a dropout, has."""
+    return [generator.state for generator in layer._seed_generators]
+
+
+def own_sublayers(layer: keras.Layer) -> list[keras.Layer]:
+    """The layers that `layer` itself holds, of the first level."""
+    return list(layer._layers)
+
+
+def rebuilt(model: keras.Model, arguments: tuple[Any, ...], partners: Mapping[Any, Any]) -> keras.Model:
+    """A model of the class of `model` from inputs and outputs or, of a Sequential one, from layers.
+
+    A class of the user's own may have another constructor: that is passed by, its attributes are copied, and layers
+    and tensors in them exchanged for their `partners`.
+    """
+    kind = type(model)
+    base: Any = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
+    if kind.__module__.startswith("keras.src."):
+        return base(*arguments, name=model.name)
+    if base is keras.Model:  # behind its class there is another, without a public name
+        base = next(each for each in kind.__mro__ if each.__name__ == "Functional")
+    new = kind.__new__(kind)
+    base.__init__(new, *arguments, name=model.name)
+    new._auto_config = model._auto_config
+
+    def exchanged(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: exchanged(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [exchanged(each) for each in value]
+        if isinstance(value, tuple) and not hasattr(value, "_fields"):
+            return tuple(exchanged(each) for each in value)
+        known = isinstance(value, (keras.Operation, keras.KerasTensor))
+        return partners.get(value, value) if known else value
+
+    for name, value in vars(model).items():
+        if name not in vars(new) and not name.startswith("_compile"):
+            setattr(new, name, exchanged(value))
+    return new
+
+
+def own_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """The weights of a layer without those of its sublayers, which `layer.weights` has too; in order of creation."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def exchange_sublayer(holder: keras.Layer, old: keras.Layer, new: keras.Layer) -> None:
+    """Put `new` in the place of `old` among the layers of `holder`: behind a change of its attribute both are there."""
+    if any(layer is old for layer in holder._layers):
+        holder._tracker.replace_tracked_value("layers", old, new)
+
+
 def lambda_output_shape(layer: keras.layers.Lambda) -> Any:
     """`output_shape`, as the layer was given it: its configuration has a function as marshalled code."""
     return layer._output_shape
@@ -65,6 +119,38 @@ def adam_moments(optimizer: keras.optimizers.Adam, variable: keras.Variable) -> 
     """First and second moment of a variable: `optimizer.variables`, which is public, has them without their owners."""
     index = variable_index(optimizer, variable)
     return optimizer._momentums[index], optimizer._velocities[index]
+
+
+@contextlib.contextmanager
+def unlocked(layer: keras.Layer) -> Iterator[None]:
+    """Within this context `layer`, which is built, may be given weights, as Keras's own `enable_lora` gives it some."""
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        layer._tracker.lock()
+
+
+def untrack(layer: keras.Layer, variable: keras.Variable) -> None:
+    """Let `variable` be no weight of `layer` any more. To delete the attribute, which is public, collects garbage."""
+    layer._untrack_variable(variable)
+
+
+def mark_quantized(layer: keras.Layer) -> None:
+    """Let Keras know that `layer` is quantised, so that it refuses to quantise it once more."""
+    layer._is_quantized = True
+
+
+def refused_mode(layer: keras.Layer, message: str) -> Exception:
+    """What a layer raises that cannot be quantised so: `model.quantize` warns with `message`, and goes on."""
+    error = layer._quantization_mode_error(None)
+    error.args = (message,)
+    return error
+
+
+def check_number_of_weights(layer: keras.Layer, store: Any) -> None:
+    """Raise ValueError, in Keras's words, unless `store` has as many weights as `layer`."""
+    layer._check_load_own_variables(store)
 
 
 class DottedName(LayerMixin):

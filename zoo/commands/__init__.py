@@ -16,6 +16,7 @@ COMMANDS = {  # name -> module, the click command in it, what `zoo --help` says 
     "profile": ("zoo.commands.profile", "profile", "A network layer by layer: cost and measured time."),
     "export": ("zoo.commands.export", "export", "A network, run or file for ONNX Runtime, LiteRT or TensorFlow."),
     "compare": ("zoo.commands.compare", "compare", "Rank training runs: a table, and a page to explore them."),
+    "predict": ("zoo.commands.predict", "predict", "The classes of pictures, by a run, weights or a file."),
     "completion": ("zoo.commands.completion", "completion", "The script that completes `zoo` in your shell."),
 }
 
@@ -84,4 +85,4 @@ def _show_version(ctx: click.Context, parameter: click.Parameter, wanted: bool) 
     help="Show the version of the zoo, Python, TensorFlow and Keras.",
 )
 def program() -> None:
-    """Grouped-convolution networks for Keras: look them up, measure them, compare them."""
+    """Grouped-convolution networks for Keras: look them up, measure, compare and use them."""

@@ -46,10 +46,13 @@ def write_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
-def write_csv(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows that all have the keys of the first; None is an empty field, a list has spaces between its entries."""
+def write_csv(rows: Sequence[Mapping[str, Any]], header: Sequence[str] | None = None) -> None:
+    """Rows that all have the keys of `header`, by default of the first.
+
+    None is an empty field, a list has spaces between its entries.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\r\n")
+    writer = csv.DictWriter(text, header or list(rows[0]), lineterminator="\r\n")
     writer.writeheader()
     writer.writerows({key: _field(value) for key, value in row.items()} for row in rows)
     click.echo(text.getvalue().encode("utf-8"), nl=False)  # as text, some systems would end the lines otherwise

@@ -1,14 +1,13 @@
 """From a model to its rewritten graph, and from that to a new model."""
 
-import inspect
-import tempfile
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 from keras import layers
 
-from blocks.ops.keras_internals import graph_of, lambda_output_shape, mark_called, sublayers
+from blocks.conversion.copying import copy_operation, is_graph, transfer
+from blocks.ops.keras_internals import mark_called, sublayers
 from zoo.folding.graph import Graph, Report, Step
 from zoo.folding.linear import NORMALIZATIONS
 from zoo.folding.rules import RULES, unsupported_reason
@@ -35,7 +34,7 @@ def plan(model: keras.Model) -> Plan:
     """The rewrite plan of `model`. Raises TypeError or ValueError unless it is a built functional or Sequential one."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"fuse takes a keras.Model, functional or Sequential; got {type(model).__name__}.")
-    if not _is_graph(model):
+    if not is_graph(model):
         if isinstance(model, keras.Sequential) and _calls_as_keras_does(model):
             raise ValueError(
                 f"{model.name} is not built: begin it with keras.Input, or call its build(input_shape) before fuse."
@@ -48,7 +47,7 @@ def plan(model: keras.Model) -> Plan:
     graph.rewrite(RULES)
     models = dict.fromkeys(step.operation for step in graph.steps if isinstance(step.operation, keras.Model))
     trained = {step.operation for step in graph.steps if step.operation in models and step.arguments().get("training")}
-    return Plan(graph, {inner: plan(inner) for inner in models if _is_graph(inner) and inner not in trained})
+    return Plan(graph, {inner: plan(inner) for inner in models if is_graph(inner) and inner not in trained})
 
 
 def build(plan: Plan) -> keras.Model:
@@ -67,12 +66,12 @@ def build(plan: Plan) -> keras.Model:
         else:
             nested = plan.nested.get(step.operation)
             if step.operation not in copies:
-                copies[step.operation] = _copy(step.operation) if nested is None else build(nested)
+                copies[step.operation] = copy_operation(step.operation) if nested is None else build(nested)
             outputs = copies[step.operation](*new.args, **new.kwargs)
         tensors.update(zip(step.outputs, keras.tree.flatten(outputs), strict=True))
     for operation, copy in copies.items():
         if isinstance(operation, keras.Layer) and operation not in plan.nested:
-            _transfer(operation, copy)
+            transfer(operation, copy)
     inputs = keras.tree.map_structure(tensors.__getitem__, graph.inputs)
     model = keras.Model(inputs, _named_outputs(graph, tensors), name=graph.name)
     mark_called(model)
@@ -114,44 +113,6 @@ def _input(step: Step) -> keras.KerasTensor:
     return layers.InputLayer(input_tensor=tensor, ragged=old.ragged, optional=layer.optional, name=layer.name).output
 
 
-def _copy(operation: Any) -> keras.Operation:
-    """A new operation of the same configuration; a layer's weights come with `_transfer`, once it is called."""
-    if type(operation) is layers.Lambda:
-        # From its configuration Keras would load the function as code from elsewhere, which it refuses.
-        return layers.Lambda(
-            operation.function,
-            lambda_output_shape(operation),
-            operation.mask,
-            operation.arguments,
-            name=operation.name,
-            dtype=operation.dtype_policy,
-        )
-    # The user's own functions, as activations for instance, need not be registered to be copied.
-    functions = {value.__name__: value for value in vars(operation).values() if inspect.isfunction(value)}
-    try:
-        with keras.saving.custom_object_scope(functions):
-            if isinstance(operation, keras.Model) and _is_graph(operation):
-                return keras.models.clone_model(operation)
-            return type(operation).from_config(operation.get_config())
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"Layer {operation.name!r} cannot be copied: {type(operation).__name__} does not make it again from its "
-            "own get_config()."
-        ) from error
-
-
-def _transfer(old: keras.Layer, new: keras.Layer) -> None:
-    """Copy the state of a layer and its sublayers as saving a model would: variables, statistics, vocabularies."""
-    for source, target in zip(sublayers(old), sublayers(new), strict=True):
-        store: dict[str, Any] = {}
-        source.save_own_variables(store)
-        target.load_own_variables({key: keras.ops.convert_to_numpy(value) for key, value in store.items()})
-        if hasattr(source, "save_assets"):
-            with tempfile.TemporaryDirectory() as folder:
-                source.save_assets(folder)
-                target.load_assets(folder)
-
-
 def _left(graph: Graph, step: Step) -> dict[str, str]:
     """The normalisations that stay in `step`, and why."""
     if type(step.operation) in NORMALIZATIONS:
@@ -169,8 +130,3 @@ def _left(graph: Graph, step: Step) -> dict[str, str]:
 def _calls_as_keras_does(model: keras.Model) -> bool:
     """Whether the class of `model` leaves its computation to Keras."""
     return type(model).call.__module__.startswith("keras.")
-
-
-def _is_graph(model: keras.Model) -> bool:
-    """Whether `model` computes a known graph: functional or Sequential, built, and without a `call` of its own."""
-    return graph_of(model) is not None and _calls_as_keras_does(model)

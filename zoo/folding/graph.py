@@ -133,7 +133,7 @@ class Graph:
         step = Step(node.operation, node.arguments.args, node.arguments.kwargs, list(node.outputs))
         if self.calls[node.operation] > 1:
             return [step]
-        if type(node.operation) is blocks.DepthwiseSeparableConv2D and set(step.arguments()) == {"inputs"}:
+        if type(node.operation) is blocks.DepthwiseSeparableConv2D:
             return self._separate(step)
         linear = linear_of(node.operation) if isinstance(node.operation, keras.Layer) else None
         if linear is None or not set(arguments := step.arguments()) <= {"inputs", "residual"}:
@@ -143,11 +143,15 @@ class Graph:
         return [replace(step, args=(arguments.pop("inputs"),), kwargs=arguments, linear=linear)]
 
     def _separate(self, step: Step) -> list[Step]:
-        """A DepthwiseSeparableConv2D as its two convolutions, with their normalisations folded in."""
+        """A DepthwiseSeparableConv2D as its two convolutions, with their normalisations folded in.
+
+        As it is, where one of them is quantised, or the normalisations compute as in training.
+        """
         layer, inputs = step.operation, step.arguments()["inputs"]
         names = [f"{layer.name}.{half.name}" for half in (layer.depthwise, layer.pointwise)]
         depthwise, pointwise = linear_of(layer.depthwise, names[0]), linear_of(layer.pointwise, names[1])
-        assert depthwise is not None and pointwise is not None  # both are convolutions of ours
+        if depthwise is None or pointwise is None or set(step.arguments()) != {"inputs"}:
+            return [step]
         if layer.normalize:
             depthwise = replace(depthwise.normalized(layer.depthwise_norm), activation=layer.activation)
             pointwise = pointwise.normalized(layer.pointwise_norm)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from blocks.conversion.activations import ACTIVATIONS, activation_of
 from blocks.ops.keras_internals import is_operation
 from zoo.folding.branches import alike, as_branch, merge
 from zoo.folding.channels import Origin, origin_of
@@ -23,24 +24,6 @@ INFERENCE_IDENTITY = (
     layers.GaussianDropout,
     layers.GaussianNoise,
 )
-# Layers and operations that are an activation of keras.activations: name -> the arguments that make them so.
-ACTIVATIONS: dict[tuple[str, str], dict[str, float | bool | None]] = {
-    ("ReLU", "relu"): {"negative_slope": 0.0, "max_value": None, "threshold": 0.0},
-    ("ReLU", "relu6"): {"negative_slope": 0.0, "max_value": 6.0, "threshold": 0.0},
-    ("LeakyReLU", "leaky_relu"): {"negative_slope": 0.2},
-    ("LeakyRelu", "leaky_relu"): {"negative_slope": 0.2},
-    ("ELU", "elu"): {"alpha": 1.0},
-    ("Elu", "elu"): {"alpha": 1.0},
-    ("Gelu", "gelu"): {"approximate": False},
-    ("Softmax", "softmax"): {"axis": -1},
-    **{
-        (name, name.lower()): {}
-        for name in ("Relu", "Relu6", "Sigmoid", "Silu", "Softplus", "Softsign", "Selu", "Tanh")
-    },
-    ("HardSigmoid", "hard_sigmoid"): {},
-    ("HardSilu", "hard_silu"): {},
-    ("Mish", "mish"): {},
-}
 # Functions of each entry by itself: the same before channels are joined or shuffled as behind.
 ELEMENTWISE = {keras.activations.linear} | {getattr(keras.activations, name) for _, name in ACTIVATIONS} - {
     keras.activations.softmax
@@ -172,7 +155,7 @@ def fuse_residual(graph: Graph, step: Step) -> Rewrite | None:
 
 def fuse_activation(graph: Graph, step: Step) -> Rewrite | None:
     """An activation behind convolutions or dense layers: their own."""
-    activation = _activation(step.operation)
+    activation = activation_of(step.operation)
     if activation is None or len(step.inputs) != 1 or "mask" in step.arguments():
         return None
     origin = origin_of(graph, step.inputs[0])
@@ -220,15 +203,3 @@ def _is_identity_branch(graph: Graph, step: Step, inputs: keras.KerasTensor, bes
 def _own_activation(norm: keras.Layer) -> Any:
     """The activation of a normalisation; Keras's own has none."""
     return keras.activations.get(getattr(norm, "activation", None))
-
-
-def _activation(operation: Any) -> Any:
-    """The function of keras.activations, or the user's own, that `operation` applies; None where it is none."""
-    if type(operation) is layers.Activation:
-        return operation.activation
-    if not type(operation).__module__.startswith("keras."):
-        return None
-    for (kind, name), arguments in ACTIVATIONS.items():
-        if type(operation).__name__ == kind and all(getattr(operation, key) == arguments[key] for key in arguments):
-            return getattr(keras.activations, name)
-    return None

@@ -73,6 +73,12 @@ class Published:
             return f"SHA-1 {self.sha1}"
         return "the SHA-256 that the Hub gives for the file" if self.source == "timm" else "none published"
 
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Of ImageNet-1k, CIFAR-10 and SVHN; None for other data sets, and for weights without a classifier."""
+        name = "imagenet1k" if self.num_classes == 1000 else self.tag.rpartition("_")[2]
+        return _classes().get(name)
+
     def data_config(self, test: bool = False) -> DataConfig:
         """What the network expects of its images, as `zoo.preprocessing` computes it; the names of its classes too.
 
@@ -84,6 +90,8 @@ class Published:
             >>> config = resolve("timm/resnext50_32x4d.a1h_in1k").data_config()
             >>> config.size, config.interpolation, config.crop_pct, config.license
             ((224, 224), 'bicubic', 0.95, 'apache-2.0')
+            >>> config.class_names[207]
+            'golden retriever'
         """
         size = (test and self.test_size) or self.input_size
         return DataConfig(
@@ -93,6 +101,7 @@ class Published:
             interpolation=self.interpolation,
             crop_pct=(test and self.test_crop) or self.crop,
             crop_mode=self.crop_mode,
+            class_names=self.class_names,
             license=self.licence,
             source=self.tag,
         )
@@ -107,6 +116,13 @@ def _all() -> dict[str, Published]:
             row |= {key: tuple(row[key]) for key in ("mean", "std") if key in row}
             published_by_tag[tag] = Published(tag=tag, **row)
     return published_by_tag
+
+
+@functools.cache
+def _classes() -> dict[str, tuple[str, ...]]:
+    """Data set -> the names of its classes; the file says where they are from."""
+    values = json.loads((files("zoo.weights") / "data" / "classes.json").read_text(encoding="utf-8"))
+    return {name: tuple(names) for name, names in values.items() if isinstance(names, list)}
 
 
 def tags(model: str | None = None) -> list[str]:

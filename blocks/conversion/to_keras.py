@@ -1,0 +1,162 @@
+"""Layers of this package -> stock Keras layers, where those can express them."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+import blocks.layers.depthwise_conv as depthwise
+from blocks.conversion.activations import activation_of
+from blocks.conversion.calls import Calls
+from blocks.conversion.copying import configured
+from blocks.conversion.replacement import Joined, Replacement
+from blocks.layers.absorbed import AbsorbedLayer
+from blocks.layers.batch_norm import BatchNormalization
+from blocks.layers.dotted_names import Dense, LayerNormalization
+from blocks.layers.grouped_conv import GroupedConv1D, GroupedConv2D, GroupedConv3D
+from blocks.layers.pooling import PaddedPooling2D
+
+CONVOLUTIONS: dict[type[keras.Layer], type[keras.Layer]] = {
+    GroupedConv1D: layers.Conv1D,
+    GroupedConv2D: layers.Conv2D,
+    GroupedConv3D: layers.Conv3D,
+    depthwise.DepthwiseConv1D: layers.DepthwiseConv1D,
+    depthwise.DepthwiseConv2D: layers.DepthwiseConv2D,
+    depthwise.SeparableConv1D: layers.SeparableConv1D,
+    depthwise.SeparableConv2D: layers.SeparableConv2D,
+}
+SAME_ARGUMENTS: dict[type[keras.Layer], type[keras.Layer]] = {
+    Dense: layers.Dense,
+    LayerNormalization: layers.LayerNormalization,
+}
+GROUPED = (GroupedConv1D, GroupedConv2D, GroupedConv3D)
+ZERO_PADDINGS = {1: layers.ZeroPadding1D, 2: layers.ZeroPadding2D, 3: layers.ZeroPadding3D}
+
+
+class ToKeras:
+    """The direction of `blocks.restore`.
+
+    Example:
+        >>> from blocks.conversion.to_keras import ToKeras
+        >>> ToKeras().exchanged(blocks.GroupedConv2D(8, 3, groups=(2, 4)), None)
+        'its groups differ in size'
+    """
+
+    def joined(self, calls: Calls) -> list[Joined]:
+        """Layers that absorbed a neighbour, and what is in its place."""
+        pairs = []
+        for operation in calls.count:
+            original = _original(operation)
+            if original is None:
+                continue
+            before, behind = calls.sole_producer(operation), calls.sole_consumer(operation)
+            by = before if _same_activation(before, original) else behind if _same_padding(behind, original) else None
+            if by is None or any("residual" in arguments for arguments in calls.arguments(by)):
+                continue
+            plain = _without(by)
+            if isinstance(plain, keras.Operation):
+                pairs.append(Joined(operation, by, {operation: Replacement(original), by: Replacement(plain)}))
+        return pairs
+
+    def exchanged(self, layer: keras.Layer, calls: Calls | None) -> Replacement | str | None:
+        """One layer for those that compute the same."""
+        if type(layer) is AbsorbedLayer:  # its neighbour is not there
+            return Replacement(layers.Identity(name=layer.name, dtype=layer.dtype_policy))
+        adds = calls is not None and any("residual" in arguments for arguments in calls.arguments(layer))
+        if type(layer) in SAME_ARGUMENTS:
+            return Replacement(configured(SAME_ARGUMENTS[type(layer)], layer))
+        if type(layer) is BatchNormalization:
+            return Replacement(_norm(layer), behind=_activation(layer), adds=adds)
+        if type(layer) in CONVOLUTIONS:
+            return _convolution(layer, adds)
+        if type(layer) is PaddedPooling2D:
+            return _pooling(layer)
+        ours = type(layer).__module__.startswith("blocks.")
+        return f"Keras has no layer that is a {type(layer).__name__}" if ours else None
+
+
+def _norm(layer: keras.Layer) -> keras.Layer:
+    config = layer.get_config()
+    return layers.BatchNormalization.from_config(
+        {key: value for key, value in config.items() if key not in ("activation", "unbiased_variance")}
+    )
+
+
+def _activation(layer: Any) -> tuple[Callable[[Any], Any], ...]:
+    """The activation of a layer as a layer behind it, if it has one."""
+    if layer.activation is keras.activations.linear:
+        return ()
+    return (layers.Activation(layer.activation, name=f"{layer.name}_activation", dtype=layer.dtype_policy),)
+
+
+def _convolution(layer: Any, adds: bool) -> Replacement | str:
+    if isinstance(layer, GROUPED) and not (isinstance(layer.groups, int) and isinstance(layer.filters_by_group, int)):
+        return "its groups differ in size"
+    if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
+        return f"Keras does not stride ({layer.strides}) and dilate ({layer.dilation_rate}) at once"
+    before: tuple[Callable[[Any], Any], ...] = ()
+    if not isinstance(layer.padding, str):
+        rank = len(layer.strides)
+        sides = layer.padding[0] if rank == 1 else layer.padding
+        before = (
+            ZERO_PADDINGS[rank](
+                sides, data_format=layer.data_format, name=f"{layer.name}_pad", dtype=layer.dtype_policy
+            ),
+        )
+    behind = _activation(layer) if adds else ()
+    return Replacement(_plain_convolution(layer, linear=adds), before, behind, adds)
+
+
+def _plain_convolution(layer: Any, linear: bool = False) -> keras.Layer:
+    """The stock convolution, its explicit padding left to a layer before it."""
+    padding = layer.padding if isinstance(layer.padding, str) else "valid"
+    kind = CONVOLUTIONS[type(layer)]
+    config = layer.get_config() | {"padding": padding} | ({"activation": "linear"} if linear else {})
+    config.pop("implementation", None)
+    return kind.from_config(config)
+
+
+def _pooling(layer: Any) -> Replacement | str:
+    settings = {"name": layer.name, "dtype": layer.dtype_policy, "data_format": layer.data_format}
+    kind = layers.MaxPooling2D if layer.mode == "max" else layers.AveragePooling2D
+    if isinstance(layer.padding, str):
+        if layer.mode == "average" and layer.padding == "same":
+            return 'Keras leaves the padding of "same" out of the average'
+        return Replacement(kind(layer.pool_size, layer.strides, layer.padding, **settings))
+    pooling = kind(layer.pool_size, layer.strides, "valid", **settings)
+    if layer.mode == "average":
+        padding = layers.ZeroPadding2D(
+            layer.padding, layer.data_format, name=f"{layer.name}_pad", dtype=layer.dtype_policy
+        )
+        return Replacement(pooling, (padding,))
+    none = (0, 0)
+    widths = (none, *layer.padding, none) if layer.data_format == "channels_last" else (none, none, *layer.padding)
+    return Replacement(pooling, (lambda x: ops.pad(x, widths, constant_values=-math.inf),))
+
+
+def _original(operation: Any) -> keras.Layer | None:
+    """The layer that an absorbed one was."""
+    if type(operation) is not AbsorbedLayer:
+        return None
+    return keras.saving.deserialize_keras_object(dict(operation.original))
+
+
+def _same_activation(norm: Any, original: keras.Layer) -> bool:
+    return type(norm) is BatchNormalization and norm.activation is activation_of(original)
+
+
+def _same_padding(layer: Any, original: Any) -> bool:
+    """Whether `layer` pads as much as the layer of zero padding that it absorbed."""
+    if type(original) not in ZERO_PADDINGS.values() or type(layer) not in (*CONVOLUTIONS, PaddedPooling2D):
+        return False
+    return layer.padding == ((tuple(original.padding),) if len(layer.strides) == 1 else original.padding)
+
+
+def _without(layer: Any) -> keras.Operation | str | None:
+    """The stock layer without what it absorbed; or why there is none."""
+    if type(layer) is BatchNormalization:
+        return _norm(layer)
+    replacement = _convolution(layer, False) if type(layer) in CONVOLUTIONS else _pooling(layer)
+    return replacement if isinstance(replacement, str) else replacement.layer

@@ -1,0 +1,116 @@
+"""The kernels of a convolution: as floats, adapted by LoRA or quantised to int8, in the layer and in files."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from blocks.layers.lora import LowRankAdaptation
+from blocks.layers.quantization import Int8Quantization, dequantized, quantize_kernel
+from blocks.ops.keras_internals import check_number_of_weights
+
+
+class ConvolutionKernels(LowRankAdaptation, Int8Quantization):
+    """Mixin, before the Keras class, for a layer with one kernel, or one for each run of equal groups, and a bias.
+
+    A file has the kernels, the bias and, of a quantised layer, the scales, in that order, as Keras's layers write them:
+    the kernel of a layer that LoRA adapts is merged, so that one without adaptation loads it.
+
+    Example:
+        >>> layer = blocks.GroupedConv2D(8, 3, groups=2, lora_rank=2)
+        >>> layer.build((None, 8, 8, 6))
+        >>> file = {}
+        >>> layer.save_own_variables(file)
+        >>> {key: tuple(value.shape) for key, value in file.items()}
+        {'0': (3, 3, 3, 8), '1': (8,)}
+    """
+
+    bias: keras.Variable | None
+    _attributes: tuple[str, ...] = ()
+
+    def add_kernels(self, shapes: Sequence[tuple[int, ...]], initializers: Sequence[Any], **more: Any) -> None:
+        """Add a kernel of each shape (..., filters), in place of those that there are; `more` as for `add_weight`."""
+        names = ["kernel"] if len(shapes) == 1 else [f"kernel_{index}" for index in range(len(shapes))]
+        self._attributes = tuple("_kernel" if name == "kernel" else name for name in names)
+        for attribute, name, shape, initializer in zip(self._attributes, names, shapes, initializers, strict=True):
+            # Each implementation casts it as it needs it, or not at all.
+            kernel = self.add_weight(name=name, shape=shape, initializer=initializer, autocast=False, **more)
+            setattr(self, attribute, kernel)
+
+    @property
+    def stored_kernels(self) -> list[keras.Variable]:  # type: ignore[override]  # the mixins read it alone
+        """The kernels as they are stored: without LoRA's product, and int8 where they are quantised."""
+        return [getattr(self, attribute) for attribute in self._attributes]
+
+    @property
+    def kernel(self) -> Any:
+        """The kernel (..., C / groups, filters) of equal groups: what is stored, or its sum with LoRA's product.
+
+        Raises AttributeError before the layer is built, and for uneven groups, which have several.
+        """
+        if not self.built:
+            raise AttributeError(f"{self.name} has no kernel yet: build it, or call it on an input.")
+        if len(self._attributes) > 1:
+            raise AttributeError(f"{self.name} has several kernels, for its groups are uneven: `kernels` lists them.")
+        return self.kernels[0]
+
+    @property
+    def kernels(self) -> list[Any]:
+        """The kernel of every run of equal groups, in the order of their channels; [`kernel`] if all are equal.
+
+        Raises ValueError before the layer is built.
+        """
+        if not self.built:
+            raise ValueError(f"{self.name} has no weights yet: build it, or call it on an input.")
+        if not self.lora_enabled:
+            return list(self.stored_kernels)
+        return [ops.cast(kernel, self.compute_dtype) for kernel in self.computed_kernels()]
+
+    def computed_kernels(self) -> list[Any]:
+        """What the layer convolves with, at least as exact as what is stored: dequantised, LoRA's product added."""
+        kernels: list[Any] = self.stored_kernels
+        if self.kernel_scale is not None:
+            kernels = dequantized(kernels, self.kernel_scale)
+        return [ops.add(kernels[0], self.low_rank_product())] if self.lora_enabled else kernels
+
+    def save_own_variables(self, store: Any) -> None:
+        if not self.built:
+            return
+        kernels: list[Any] = self.stored_kernels
+        scale: Any = self.kernel_scale
+        if self.lora_enabled:
+            (merged,) = self.computed_kernels()
+            if scale is None:
+                kernels = [ops.cast(merged, kernels[0].dtype)]
+            else:
+                quantizer = getattr(self.quantization_config, "weight_quantizer", None)
+                kernels[0], scale = quantize_kernel(merged, quantizer)
+        for index, value in enumerate(value for value in (*kernels, self.bias, scale) if value is not None):
+            store[str(index)] = value
+
+    def load_own_variables(self, store: Any) -> None:
+        """Raises ValueError for another number of weights, or kernels that are quantised where these are not."""
+        variables = [each for each in (*self.stored_kernels, self.bias, self.kernel_scale) if each is not None]
+        if not self.lora_enabled:
+            check_number_of_weights(self, store)
+        elif len(store.keys()) != len(variables):
+            raise ValueError(
+                f"{self.name} has {len(variables)} weights in a file, its kernel merged, but there are "
+                f"{len(store.keys())}: the file is of another layer."
+            )
+        if not self.built:
+            return
+        dtypes = ("int8" if str(store["0"].dtype) == "int8" else "floats", self._stored_as())
+        if dtypes[0] != dtypes[1]:
+            raise ValueError(
+                f"The kernel of {self.name} is stored as {dtypes[0]} in the file and as {dtypes[1]} in the layer: load "
+                "it before quantize, or into a layer that is quantised as the one that was saved."
+            )
+        for index, variable in enumerate(variables):
+            variable.assign(store[str(index)])
+        if self.lora_enabled:  # A stays: with both 0, as Keras's layers have them then, neither would learn
+            self.lora_kernel_b.assign(ops.zeros_like(self.lora_kernel_b))
+
+    def _stored_as(self) -> str:
+        return "floats" if self.kernel_scale is None else "int8"

@@ -1,0 +1,101 @@
+"""From a file to what a network takes: decoded, resized, cropped and normalised as in training, without TensorFlow."""
+
+import io
+import os
+import re
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from zoo import pillow_decoding, transforms
+from zoo.data_config import DataConfig
+from zoo.pictures import NOT_DECODED
+
+COLOUR = "it has colour, and the network takes grey pictures (channels=1)"
+
+
+class PictureError(ValueError):
+    """A picture cannot be read; the text says why, as the end of a sentence."""
+
+
+@contextmanager
+def pixel_limit(largest: int) -> Iterator[None]:
+    """In the block Pillow raises for pictures, and pictures inside of files, of more than `largest` pixels."""
+    from PIL import Image
+
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = largest
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata that is damaged, which no picture needs
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def read(path: str, channels: int) -> np.ndarray:
+    """uint8 (H, W, channels) of a file, as the evaluation in training decodes it; within `pixel_limit`.
+
+    Raises PictureError for what is no picture or a damaged one, of too many pixels, or with colour for 1 channel.
+    """
+    encoded = _bytes(path)
+    _check_header(encoded)
+    try:
+        levels = pillow_decoding.decode(encoded)
+    except ValueError as error:
+        raise PictureError("it is damaged or cut off") from error
+    if channels == 1:
+        if (levels != levels[..., :1]).any():
+            raise PictureError(COLOUR)
+        levels = levels[..., :1]
+    return levels
+
+
+def prepare(levels: np.ndarray, config: DataConfig) -> np.ndarray:
+    """Levels (H, W, C) -> what the network takes: float32 (height, width, C), or they themselves where it does that."""
+    if config.include_preprocessing:
+        return levels
+    sides = tuple(transforms.resized_side(side, config.crop_pct) for side in config.size)
+    if levels.shape[:2] != config.size or sides != config.size:
+        fill = [round(255 * value) for value in config.mean]
+        height, width = sides
+        batch = transforms.resize_and_crop(
+            levels[None], config.size, (height, width), config.interpolation, config.crop_mode, fill
+        )
+        levels = batch[0]
+    return transforms.normalise(levels, config.mean, config.std)
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise PictureError("it is no regular file")
+        with open(path, "rb") as file:
+            encoded = file.read()
+    except OSError as error:
+        raise PictureError(error.strerror or str(error)) from error
+    if not encoded:
+        raise PictureError("it is empty")
+    return encoded
+
+
+def _check_header(encoded: bytes) -> None:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            kind = image.format
+    except UnidentifiedImageError as error:
+        raise PictureError("it is no picture of a format that Pillow reads") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        number = re.search(r"\((\d+) pixels\)", str(error))
+        size = f"it has {int(number[1]):,} pixels" if number else "it has more"
+        raise PictureError(f"{size}, and at most {Image.MAX_IMAGE_PIXELS:,} are read (--max-pixels)") from error
+    except Exception as error:  # Pillow's readers raise whatever a wrong header leads them to
+        raise PictureError("it is damaged or cut off") from error
+    if kind in NOT_DECODED:
+        raise PictureError(f"its format is {kind}, which is not read")

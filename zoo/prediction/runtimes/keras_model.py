@@ -1,0 +1,75 @@
+"""A Keras model, from a `.keras` file or built with published weights."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo import tensorflow_process
+from zoo.errors import UserError
+from zoo.prediction.network import Network, check_input
+
+
+def open_keras(path: Path) -> Network:
+    """The network in a `.keras` file, of this project or another. Raises UserError where Keras cannot load it."""
+    tensorflow_process.prepare()
+    import keras
+
+    import blocks  # noqa: F401  (its layers, which the file names)
+
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except OSError:
+        raise
+    except Exception as error:  # of many kinds, for damaged files and for layers that are not there
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = (lines[0] if lines else type(error).__name__)[:300].rstrip(".")
+        raise UserError(f"{path} cannot be loaded by Keras: {reason}.") from error
+    return network_of(model, str(path))
+
+
+def open_published(tag: str, size: tuple[int, int]) -> Network:
+    """The network that a tag of published weights is for, with these, for pictures of `size`."""
+    tensorflow_process.prepare()
+    import zoo
+
+    return network_of(zoo.create(weights=tag, input_shape=(*size, 3)), tag)
+
+
+def network_of(model: Any, name: str) -> Network:
+    """A functional or Sequential model as it is; one graph serves batches of every size."""
+    import keras
+
+    if not getattr(model, "outputs", None):
+        raise UserError(f"{name} is a subclassed model or not built: predict takes functional and Sequential models.")
+    shape = check_input(name, [tuple(each.shape) for each in model.inputs], len(model.outputs))
+    source = model.inputs[0]
+
+    def infer(images: Any) -> Any:
+        (outputs,) = keras.tree.flatten(model(images, training=False))
+        return outputs
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        specification = tf.TensorSpec(source.shape, source.dtype)
+        infer = tf.function(infer, input_signature=[specification], autograph=False)
+
+    def call(images: np.ndarray) -> np.ndarray:
+        return keras.ops.convert_to_numpy(infer(keras.ops.convert_to_tensor(images, source.dtype)))
+
+    takes_levels = source.dtype.startswith(("uint", "int"))
+    return Network(name, shape, call, takes_levels, "softmax" if _ends_in_softmax(model) else "logits")
+
+
+def _ends_in_softmax(model: Any) -> bool:
+    """Whether the output comes out of a softmax, in nested models too."""
+    import keras
+
+    from blocks.ops.keras_internals import source_of
+
+    operation = source_of(model.outputs[0])[0]
+    while isinstance(operation, keras.Model):
+        operation = source_of(operation.outputs[0])[0]
+    activation = getattr(operation, "activation", None)
+    return isinstance(operation, keras.layers.Softmax) or activation is keras.activations.softmax
