@@ -36,9 +36,12 @@ class Onnx(Format):
     def write(self, task: Task, path: Path) -> None:
         import onnx
 
+        from zoo.exporting.onnx_rewriting import simplify
+
         task.model.export(path, format="onnx", input_signature=task.signature, opset_version=task.opset, verbose=False)
         file = onnx.load(path)
         _finish(file.graph, task.outputs)
+        simplify(file)
         lacking = sorted({node.op_type for node in file.graph.node if not onnx.defs.has(node.op_type, node.domain)})
         if lacking:
             why = f", as which {XLA}" if XLA_CALL in lacking else ""
@@ -86,8 +89,7 @@ def _grouped(graph: Any) -> int:
 
 
 def _finish(graph: Any, outputs: Sequence[str]) -> None:
-    """Put the outputs in this order, name the open axes, and have no operation that ONNX lacks."""
-    _replace_erfc(graph)
+    """Put the outputs in this order, and name the open axes."""
     by_name = {value.name: value for value in graph.output}
     del graph.output[:]
     graph.output.extend(by_name[name] for name in outputs)
@@ -98,21 +100,3 @@ def _finish(graph: Any, outputs: Sequence[str]) -> None:
         for axis, name in zip(axes, names, strict=False):
             if not axis.HasField("dim_value"):
                 axis.dim_param = name
-
-
-def _replace_erfc(graph: Any) -> None:
-    """1 - erf(x) for the complementary error function, TensorFlow's way to GELU, which ONNX does not have."""
-    import numpy as np
-    from onnx import helper, numpy_helper
-
-    nodes, one = [], f"{graph.name}_one"
-    for node in graph.node:
-        if node.op_type == "Erfc":
-            error = f"{node.output[0]}_erf"
-            nodes += [helper.make_node("Erf", node.input, [error]), helper.make_node("Sub", [one, error], node.output)]
-        else:
-            nodes.append(node)
-    if len(nodes) > len(graph.node):
-        graph.initializer.append(numpy_helper.from_array(np.ones((), "float32"), one))
-        del graph.node[:]
-        graph.node.extend(nodes)
