@@ -58,7 +58,7 @@ def test_a_shuffle_keeps_the_channels_first(tmp_path):
     settings = onnxruntime.SessionOptions()
     settings.optimized_model_filepath, settings.log_severity_level = str(tmp_path / "optimised.onnx"), 3
     onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), settings, providers=["CPUExecutionProvider"])
-    assert onnx(tmp_path / "optimised.onnx")[1]["Transpose"] == 3  # of the images, of the groups, of the outputs
+    assert onnx(tmp_path / "optimised.onnx")[1]["Transpose"] <= 3  # images, groups, outputs
 
 
 @pytest.mark.parametrize("activation, folded", [("relu", True), ("relu6", True), ("tanh", False)])
