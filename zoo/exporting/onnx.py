@@ -1,7 +1,9 @@
 """ONNX: a file for ONNX Runtime and many others."""
 
 import itertools
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,10 @@ class Onnx(Format):
 
         from zoo.exporting.onnx_rewriting import simplify
 
-        task.model.export(path, format="onnx", input_signature=task.signature, opset_version=task.opset, verbose=False)
+        with _silent("tf2onnx"):  # what it says is not supported may be rewritten below, or is named there
+            task.model.export(
+                path, format="onnx", input_signature=task.signature, opset_version=task.opset, verbose=False
+            )
         file = onnx.load(path)
         _finish(file.graph, task.outputs)
         simplify(file)
@@ -74,6 +79,18 @@ class Onnx(Format):
         except DecodeError as error:
             raise ValueError(f"{path} is not an ONNX file, or a damaged one.") from error
         return {entry.key: entry.value for entry in file.metadata_props if entry.key in PROPERTIES}
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Keep a logger off the terminal."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _grouped(graph: Any) -> int:
