@@ -17,6 +17,11 @@ class ConvolutionKernels(LowRankAdaptation, Int8Quantization):
     A file has the kernels, the bias and, of a quantised layer, the scales, in that order, as Keras's layers write them:
     the kernel of a layer that LoRA adapts is merged, so that one without adaptation loads it.
 
+    Raises:
+        AttributeError: `kernel` is asked for before the layer is built, or where there are several.
+        ValueError: `kernels` are asked for before the layer is built; a file is of another layer, or holds int8 kernels
+            where those of the layer are floats, or the other way round.
+
     Example:
         >>> layer = blocks.GroupedConv2D(8, 3, groups=2, lora_rank=2)
         >>> layer.build((None, 8, 8, 6))
@@ -45,10 +50,7 @@ class ConvolutionKernels(LowRankAdaptation, Int8Quantization):
 
     @property
     def kernel(self) -> Any:
-        """The kernel (..., C / groups, filters) of equal groups: what is stored, or its sum with LoRA's product.
-
-        Raises AttributeError before the layer is built, and for uneven groups, which have several.
-        """
+        """The kernel (..., C / groups, filters) of equal groups: what is stored, or its sum with LoRA's product."""
         if not self.built:
             raise AttributeError(f"{self.name} has no kernel yet: build it, or call it on an input.")
         if len(self._attributes) > 1:
@@ -57,10 +59,7 @@ class ConvolutionKernels(LowRankAdaptation, Int8Quantization):
 
     @property
     def kernels(self) -> list[Any]:
-        """The kernel of every run of equal groups, in the order of their channels; [`kernel`] if all are equal.
-
-        Raises ValueError before the layer is built.
-        """
+        """The kernel of every run of equal groups, in the order of their channels; [`kernel`] if all are equal."""
         if not self.built:
             raise ValueError(f"{self.name} has no weights yet: build it, or call it on an input.")
         if not self.lora_enabled:
@@ -90,7 +89,6 @@ class ConvolutionKernels(LowRankAdaptation, Int8Quantization):
             store[str(index)] = value
 
     def load_own_variables(self, store: Any) -> None:
-        """Raises ValueError for another number of weights, or kernels that are quantised where these are not."""
         variables = [each for each in (*self.stored_kernels, self.bias, self.kernel_scale) if each is not None]
         if not self.lora_enabled:
             check_number_of_weights(self, store)
