@@ -242,7 +242,7 @@ class GroupedConv2D(GroupedConvolution):
     Weights: `kernel` (kh, kw, C / groups, filters) and `bias` (filters,). Neighbouring groups with equally many
     channels and filters share one kernel; where the groups are not all alike, the kernels are `kernel_0`,
     `kernel_1`, ..., each (kh, kw, channels of one group, filters of them all), and `kernels` lists them. With LoRA
-    there are `lora_kernel_a` and `lora_kernel_b`, and `kernel` is the sum; a quantised one is int8, with `kernel_scale`.
+    there are `lora_kernel_a` and `lora_kernel_b`, and `kernel` is the sum; quantised, it is int8 with a `kernel_scale`.
 
     Raises:
         ValueError: for a wrong argument; when built, where `groups` does not divide or add up to the input channels,
