@@ -171,7 +171,9 @@ def test_files_of_floats_and_of_int8_are_not_mistaken_for_each_other(saved_bias)
     quantised.save_own_variables(file)
     sentence = refusal(lambda: conv().load_own_variables(file))
     expected = (
-        "expected 2 variables, but received 3" if saved_bias else "conv is stored as int8 in the file and as floats"
+        "expected 2 variables, but received 3"
+        if saved_bias
+        else "kernel of conv is stored as int8 in the file and as floats"
     )
     assert expected in sentence
     file = {}
@@ -204,7 +206,31 @@ def test_lora_and_int8_go_together(tmp_path):
 
 
 class Own(blocks.GroupedConv2D):
-    """A layer that may compute something else."""
+    """A layer that computes something else, with a weight of its own before the kernel."""
+
+    def build(self, input_shape):
+        self.factor = self.add_weight(name="factor", shape=(), initializer="ones", trainable=False)
+        super().build(input_shape)
+
+    def call(self, inputs, residual=None):
+        return self.factor * super().call(inputs, residual)
+
+
+def test_a_subclass_keeps_the_weights_that_it_adds(tmp_path):
+    """Also where its kernel is adapted, or quantised."""
+    images = draw(2, 6, 6, 8)
+    for adapt in (
+        lambda layer: None,
+        lambda layer: layer.enable_lora(2),
+        lambda layer: layer.quantize("int8", type_check=False),
+    ):
+        models = [keras.Sequential([keras.Input((6, 6, 8)), Own(8, 3, name="conv")]) for _ in range(2)]
+        for model in models:
+            adapt(model.layers[0])
+        models[0].layers[0].factor.assign(3.0)
+        models[0].save_weights(tmp_path / "model.weights.h5")
+        models[1].load_weights(tmp_path / "model.weights.h5")
+        check_close(models[1](images), models[0](images), 1e-6)
 
 
 @pytest.mark.parametrize("mode", ["int4", "float8"])
