@@ -1,8 +1,6 @@
 """`zoo predict`: what it says is what training's evaluation says, by whatever file the network is in."""
 
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -20,7 +18,7 @@ from helpers.prediction import (
     table,
     write_pictures,
 )
-from helpers.processes import process_environment
+from helpers.processes import run_code
 from zoo.__main__ import run
 from zoo.data_config import DataConfig
 
@@ -79,7 +77,7 @@ def test_json_names_the_classes(files, pictures, capsys):
 
 def test_the_table_is_for_people(files, pictures, capsys):
     lines = predicted(capsys, files["onnx"], *pictures[:2], "--top", "9").splitlines()
-    assert lines[0].split() == ["picture", "class", "index", "%"] and lines[-1] == "pets."
+    assert lines[0].split() == ["picture", "class", "index", "%"] and lines[-1] == "Network: pets."
     assert len(lines) == 1 + 2 * 3 + 2 and lines[1].startswith(pictures[0]) and lines[2].startswith(" ")
 
 
@@ -160,6 +158,27 @@ def test_a_keras_model_of_somebody_else(pictures, tmp_path, capsys):
         assert found[path][0]["index"] == row.argmax() and found[path][0]["name"] is None
 
 
+def test_a_model_that_takes_levels_needs_no_options(pictures, tmp_path, capsys):
+    """Its preprocessing lies inside: of pictures of one size, or of all."""
+    inner = network()
+    levels = keras.Input((None, None, 3), dtype="uint8")
+    resized = keras.layers.Resizing(16, 16)(keras.ops.cast(levels, "float32"))
+    anysize = keras.Model(levels, inner(resized / 255))
+    fixed = keras.Sequential([keras.Input((20, 34, 3), dtype="uint8"), anysize])
+    for model in (anysize, fixed):
+        model.save(tmp_path / "levels.keras")
+        code = run(["predict", str(tmp_path / "levels.keras"), *pictures, "--csv", "--top", "1"])
+        out, err = capsys.readouterr()
+        suits = [path for path in pictures if model is anysize or path.endswith("0.jpg")]
+        assert (code, len(err.splitlines())) == (int(model is fixed), len(pictures) - len(suits))
+        assert model is anysize or "pixels, and the network resizes none: it takes 20 x 34 (height, width)." in err
+        for path, ((index, _),) in table(out).items():
+            with Image.open(path) as image:
+                if image.mode == "RGB" and not image.getexif():
+                    assert index == np.argmax(anysize(np.asarray(image)[None])), path
+        assert list(table(out)) == suits
+
+
 def test_channels_first_and_rectangles(pictures, tmp_path, capsys):
     """A network of PyTorch in ONNX: one row of the means of red, green and blue."""
     import onnx
@@ -188,9 +207,8 @@ def test_options_take_the_place_of_what_a_file_says(files, pictures, model, caps
 
 @pytest.mark.parametrize("kind", ["onnx", "litert"])
 def test_files_of_other_runtimes_run_without_tensorflow(kind, files, pictures):
-    command = [sys.executable, "-X", "importtime", "-m", "zoo", "predict", str(files[kind]), pictures[0]]
-    done = subprocess.run(command, capture_output=True, text=True, env=process_environment(), timeout=120)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
-    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
-    assert done.returncode == 0 and "numpy" in imported
+    code = "import sys; from zoo.__main__ import run; assert run(sys.argv[1:]) == 0; print(*sys.modules)"
+    *_, modules = run_code(code, "predict", files[kind], pictures[0]).splitlines()
+    imported = {name.partition(".")[0] for name in modules.split()}
+    assert {"onnx": "onnxruntime", "litert": "ai_edge_litert"}[kind] in imported
     assert not imported & {"tensorflow", "keras", "tensorflow_datasets", "torch", "hydra", "wandb"}

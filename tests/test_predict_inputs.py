@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import signal
 import struct
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,7 +17,9 @@ from PIL import Image
 import zoo
 from helpers.file_server import serve
 from helpers.prediction import CLASSES, DATASET, check_same, evaluated, expected_config, network, table, write_pictures
+from helpers.processes import process_environment
 from helpers.run_directories import result, write_run
+from helpers.terminal import Terminal
 from zoo.__main__ import run
 from zoo.data_config import DataConfig
 from zoo.weights.published import resolve
@@ -139,7 +143,10 @@ def test_files_folders_and_patterns(file, tmp_path, capsys, monkeypatch):
         return list(table(capsys.readouterr().out))
 
     inside = ["a/10.PNG", "a/2.png", "a/deep/er/x.jpg"]
-    assert listed("a") == listed("a/") == listed("./a", "a/2.png") == inside
+    assert listed("a") == listed("a/") == listed("a", "./a/2.png", str(tmp_path / "a" / "2.png")) == inside
+    assert listed("./a/2.png", "a/2.png") == ["./a/2.png"], "as it was given"
+    (tmp_path / "linked").symlink_to(tmp_path / "a" / "deep")
+    assert listed("linked/../2.png") == ["linked/../2.png"], "through the link, and not 2.png"
     assert listed("a/*.png") == ["a/2.png"]
     assert listed("[a]") == inside
     assert run(["predict", str(file), "a/*", "--csv"]) == 1, "as a shell would give the names"
@@ -214,6 +221,14 @@ def test_files_that_are_none(tmp_path, pictures, capsys):
     (tmp_path / "b.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(99))
     assert "cannot be read by LiteRT" in refused(capsys, tmp_path / "b.tflite", pictures[0])
     assert "is a folder without model.keras or saved_model.pb" in refused(capsys, tmp_path, pictures[0])
+    for number in range(5):
+        (tmp_path / "sweep" / str(number)).mkdir(parents=True)
+        (tmp_path / "sweep" / str(number) / "model.keras").touch()
+    first = tmp_path / "sweep" / "0"
+    assert f"is a folder of runs: give one of them, {first}, " in refused(capsys, tmp_path / "sweep", pictures[0])
+    (first / "model.keras").unlink()
+    (first / "result.json").write_text("{}")
+    assert "is a run that has not saved model.keras" in refused(capsys, first, pictures[0])
     (tmp_path / "saved_model.pb").write_bytes(b"nothing")
     assert "cannot be read by TensorFlow" in refused(capsys, tmp_path, pictures[0])
 
@@ -231,7 +246,8 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path, pictures, capsys):
     )
     assert "has 3 outputs, and 2 classes are named" in saying(expected_config(class_names=("a", "b")))
     assert "takes pictures of 16 x 16 x 3" in saying(expected_config(channels=1, mean=(0.5,), std=(0.5,)))
-    assert "--mean" in saying(expected_config(), "--mean", "grey")
+    for wrong in ("grey", "1/0", "0.5,", "1e999/1e999"):
+        assert "mean" in saying(expected_config(), "--mean", wrong)
     assert "divide values meant for 0..255 by 255" in saying(expected_config(), "--mean", "123")
     assert "crop_pct=2.0 is not allowed" in saying(expected_config(), "--crop", 2)
     assert "did you mean bilinear" in saying(expected_config(), "--interpolation", "bilinera")
@@ -282,3 +298,17 @@ def test_published_weights_through_the_hub(tmp_path, monkeypatch, capsys, pictur
         assert each["picture"] == path and each["predictions"][0]["index"] == int(outputs.argmax())
         assert each["predictions"][0]["name"] == published.class_names[int(outputs.argmax())]
     assert (document["source"], document["license"]) == (tag, published.licence)
+
+
+def test_ctrl_c_ends_with_one_line(file, tmp_path):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "a.png")
+    for number in range(3000):
+        (tmp_path / f"{number}.png").symlink_to("a.png")
+    command = [sys.executable, "-m", "zoo", "predict", str(file), str(tmp_path), "--batch", "1", "--json"]
+    terminal = Terminal(command, tmp_path, process_environment(TERM="xterm"))
+    terminal.read(until=" of 3,001 pictures", seconds=60)
+    terminal.type(b"\x03")
+    terminal.read()
+    assert terminal.process.wait(20) in (130, -signal.SIGINT)
+    assert "Stopped by Ctrl-C." in terminal.shown and "Traceback" not in terminal.shown
+    assert "predictions" not in terminal.shown

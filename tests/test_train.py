@@ -11,11 +11,13 @@ import keras
 import pytest
 
 import blocks  # noqa: F401  (saved models hold its layers)
+import zoo
 from helpers.terminal import Terminal
 from helpers.training import QUICK, TINY, command, config_with_data, read_run
 from helpers.wandb_client import environment, history, inspect
 from train import train
 from zoo import metrics
+from zoo.data_config import DataConfig
 from zoo.datasets.pipeline import load
 from zoo.errors import UserError
 from zoo.training.settings import check
@@ -91,6 +93,18 @@ def test_the_saved_model_reproduces_the_figures(learnt):
     assert float(top1.result()) == pytest.approx(result["val_top1"], abs=1.5 / 360)
     assert float(top5.result()) == pytest.approx(result["val_top5"], abs=1.5 / 360)
     assert model.count_params() > result["parameters"] > 0.9 * model.count_params()  # moving averages are not counted
+
+
+def test_the_saved_model_says_what_it_expects_of_pictures(learnt):
+    """And is a model to Keras and a file of weights to the zoo as it was."""
+    cfg, directory, _ = learnt
+    dataset = check(cfg).dataset
+    digits = tuple(map(str, range(10)))
+    assert DataConfig.from_keras(directory / "model.keras") == DataConfig(
+        size=(8, 8), mean=tuple(dataset.mean), std=tuple(dataset.std), channels=1, class_names=digits,
+        source="mobilenetv1_050 on digits",
+    )  # fmt: skip
+    assert zoo.create(weights=directory).output_shape == (None, 10)
 
 
 def test_a_directory_holds_one_run(learnt):

@@ -1,7 +1,6 @@
 """`zoo predict`: the classes of pictures, by a training run, published weights or an exported file."""
 
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +36,9 @@ class Numbers(NumbersType):
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(float(Fraction(part.strip())) for part in value.split(","))
-        except (ValueError, ZeroDivisionError, OverflowError):
+            parts = (part.partition("/") for part in value.split(","))
+            return tuple(float(above) / float(below or 1) for above, _, below in parts)
+        except (ValueError, ZeroDivisionError):
             self.fail(
                 f"{value!r} is not allowed: give one number, or one for each channel, 0.485,0.456,0.406 say.",
                 param,
@@ -192,9 +192,9 @@ def _write(
         write_csv(text, header=("picture", "rank", "index", "name", "probability"))
     elif rows:
         write_table(_columns(named=config.class_names is not None), rows)
-        about = [part for part in (config.source, config.license and f"licence {config.license}") if part]
-        if about:
-            write_text(f"\n{printable(', '.join(about))}.")
+        if config.source:
+            licence = f", licence {config.license}" if config.license else ""
+            write_text(f"\nNetwork: {printable(config.source + licence)}.")
         if config.class_names is None:
             write_text("\nThe names of the classes are not known: --classes FILE gives them, one a line.")
 

@@ -39,7 +39,7 @@ def predict(
     with pixel_limit(largest), ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(paths), batch):
             some = paths[start : start + batch]
-            images = list(pool.map(lambda path: _prepared(path, config), some))
+            images = list(pool.map(lambda path: _prepared(path, network, config), some))
             readable = [image for image in images if isinstance(image, np.ndarray)]
             rows = iter(_outputs(network, config, readable))
             for path, image in zip(some, images, strict=True):
@@ -52,12 +52,17 @@ def predict(
                     yield Result(path, error=str(error))
 
 
-def _prepared(path: str, config: DataConfig) -> np.ndarray | str:
+def _prepared(path: str, network: Network, config: DataConfig) -> np.ndarray | str:
     """The input of the network, or why there is none."""
     try:
-        return prepare(read(path, config.channels), config)
+        image = prepare(read(path, config.channels), config)
     except PictureError as error:
         return str(error)
+    height, width = image.shape[:2]
+    if any(own not in (None, given) for own, given in zip(network.size, (height, width), strict=True)):
+        wanted = " x ".join("any" if own is None else str(own) for own in network.size)
+        return f"it has {height} x {width} pixels, and the network resizes none: it takes {wanted} (height, width)"
+    return image
 
 
 def _outputs(network: Network, config: DataConfig, images: list[np.ndarray]) -> Iterator[np.ndarray]:
