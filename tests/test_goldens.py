@@ -9,7 +9,6 @@ from helpers.reference import NAMES, fixture, images, write_checkpoint
 from zoo.costs import costs
 from zoo.registry import family_key, variant
 
-
 LIKE_OTHERS = {"mnasnet", "fbnet", "efficientnet", "lcnet", "mixnet", "igcv3", "mobileone", "repvgg"}
 
 
