@@ -65,7 +65,7 @@ def copy_operation(operation: Any) -> keras.Operation:
         copy = configured(type(operation), operation)
         copy.name = operation.name  # some classes add to the name that their configuration gives
         return copy
-    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"Layer {operation.name!r} cannot be copied: {type(operation).__name__} does not make it again from its "
             "own get_config()."
