@@ -142,6 +142,27 @@ def test_what_is_left_is_named_with_the_reason():
     assert type(new.layers[1]) is OwnConv
 
 
+class OtherConfig(layers.Layer):
+    """Its configuration is that of another layer."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.dense, self.units = layers.Dense(units), units
+
+    def call(self, inputs):
+        return inputs + self.dense(inputs)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units + 1}
+
+
+def test_a_layer_whose_copy_is_another_is_refused():
+    images = keras.Input((8, 8, 4))
+    model = keras.Model(images, OtherConfig(4, name="odd")(images))
+    with pytest.raises(ValueError, match="Layer 'odd' cannot be copied: OtherConfig does not make it again"):
+        blocks.convert(model)
+
+
 class NoConfig(keras.Model):
     def __init__(self, conv):
         super().__init__()

@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from blocks.conversion.calls import Calls, extra_arguments
-from blocks.conversion.copying import copy_operation, is_graph, transfer
+from blocks.conversion.copying import copy_operation, is_graph, not_copied, transfer
 from blocks.conversion.inside import exchange_inside
 from blocks.conversion.replacement import Direction, Joined, Replacement
 from blocks.conversion.report import ConversionReport
@@ -213,7 +213,10 @@ def _called(replacement: Replacement, node: Any, tensors: dict[Any, Any]) -> Any
     new: Any = replacement.layer
     if type(new) is type(node.operation):
         args, kwargs = keras.tree.map_structure(mapped, (node.arguments.args, node.arguments.kwargs))
-        return new(*args, **kwargs)
+        try:
+            return new(*args, **kwargs)
+        except (TypeError, ValueError) as error:  # the old one took it
+            raise not_copied(node.operation) from error
     inputs, extra = keras.tree.map_structure(mapped, extra_arguments(node))
     residual = extra.pop("residual", None) if replacement.adds else None
     for each in replacement.before:
