@@ -65,11 +65,22 @@ def copy_operation(operation: Any) -> keras.Operation:
         copy = configured(type(operation), operation)
         copy.name = operation.name  # some classes add to the name that their configuration gives
         return copy
-    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise ValueError(
-            f"Layer {operation.name!r} cannot be copied: {type(operation).__name__} does not make it again from its "
-            "own get_config()."
-        ) from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise not_copied(operation) from error
+
+
+def not_copied(operation: keras.Operation) -> ValueError:
+    """The error that `operation` cannot be copied.
+
+    Example:
+        >>> from blocks.conversion.copying import not_copied
+        >>> print(not_copied(keras.layers.Dense(8, name="head")))
+        Layer 'head' cannot be copied: Dense does not make it again from its own get_config().
+    """
+    return ValueError(
+        f"Layer {operation.name!r} cannot be copied: {type(operation).__name__} does not make it again from its own "
+        "get_config()."
+    )
 
 
 def transfer(old: keras.Layer, new: keras.Layer) -> None:
