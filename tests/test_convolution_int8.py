@@ -9,11 +9,13 @@ import tensorflow as tf
 
 import blocks
 import zoo
+from blocks.ops.keras_internals import sublayers
 from helpers.arrays import draw
 from helpers.checks import check_all_close, check_close, refusal
 from helpers.definition import LAYERS
 from helpers.networks import IMAGES, NAME, SHAPE
 from helpers.runtimes import litert, onnx, run_litert
+from zoo.exporting.precision import in_float32
 
 WEIGHTS_ONLY = keras.quantizers.Int8QuantizationConfig(activation_quantizer=None)
 
@@ -286,6 +288,20 @@ def test_a_network_of_the_zoo_is_quantised_whole(tmp_path):
     sentence = refusal(lambda: zoo.save_torch(model, tmp_path / "weights.safetensors"))
     assert "conv_stem of mobilenetv1_025 is quantised to int8" in sentence
     assert "is a model quantised to int8" in refusal(lambda: zoo.create(NAME, 7, SHAPE, weights=path))
+
+
+def test_a_quantised_network_of_bfloat16_is_exported_in_float32():
+    """It is the same int8 kernels, in layers that compute in float32."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = quantised_network()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    copy = in_float32(model)
+    assert {layer.compute_dtype for layer in sublayers(copy)} == {"float32"}
+    np.testing.assert_array_equal(copy.get_layer("last").kernel, model.get_layer("last").kernel)
+    pictures = draw(2, 8, 8, 6)
+    check_close(copy(pictures), tf.cast(model(pictures), "float32"), 0.05)
 
 
 def test_what_keras_has_no_layer_for_stays_when_it_is_restored():

@@ -166,8 +166,8 @@ def _refuse_integer_products(task: Task) -> None:
     if names:
         raise ExportError(
             f"LiteRT has no product of int8 matrices, which the quantised {', '.join(names)} would need: quantise "
-            "weights alone, by model.quantize(config=keras.quantizers.Int8QuantizationConfig(activation_quantizer=None)), or "
-            "export the model as it was before, as litert-int8."
+            "weights alone, by config=keras.quantizers.Int8QuantizationConfig(activation_quantizer=None), or export "
+            "the model as it was before, as litert-int8."
         )
 
 
