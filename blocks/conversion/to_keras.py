@@ -98,6 +98,8 @@ def _activation(layer: Any) -> tuple[Callable[[Any], Any], ...]:
 def _convolution(layer: Any, adds: bool) -> Replacement | str:
     if isinstance(layer, GROUPED) and not (isinstance(layer.groups, int) and isinstance(layer.filters_by_group, int)):
         return "its groups differ in size"
+    if layer.quantization_mode is not None:
+        return f"it is quantised to {layer.quantization_mode}, which Keras's convolutions cannot be"
     if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
         return f"Keras does not stride ({layer.strides}) and dilate ({layer.dilation_rate}) at once"
     before: tuple[Callable[[Any], Any], ...] = ()
