@@ -9,7 +9,8 @@ from blocks.layers.grouped_conv import GroupedConv1D, GroupedConv2D, GroupedConv
 class Conv2D(GroupedConv2D):
     """`GroupedConv2D` under the name of `keras.layers.Conv2D`, in whose place `blocks.convert` puts it.
 
-    (B, H, W, C) -> (B, H', W', filters). A `.weights.h5` file names the classes of layers: of models that differ in these alone, each loads the other's.
+    (B, H, W, C) -> (B, H', W', filters). A `.weights.h5` file names the classes of layers: of two models that differ in
+    these alone, each loads the other's.
     Arguments, shapes, weights and errors are those of `GroupedConv2D`.
 
     Example:
