@@ -318,5 +318,6 @@ def test_exported_files_are_run_in_both_runtimes(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()[1:]]
     names = ("shufflenet_g2_wd4", "keras_MobileNetV2")
-    assert [row[:2] for row in rows] == [[name, suffix] for suffix in (".onnx", ".tflite") for name in names]
-    assert {path.name for path in tmp_path.iterdir()} == {"".join(row[:2]) for row in rows}
+    assert [row[:2] for row in rows] == [[name, key] for name in names for key in ("keras", "onnx", "tflite")]
+    assert all(row[-1] == "keras" and row[-2].endswith("x") for row in rows if row[1] != "keras")
+    assert {path.name for path in tmp_path.iterdir()} == {".".join(row[:2]) for row in rows if row[1] != "keras"}
