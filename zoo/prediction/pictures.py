@@ -1,12 +1,12 @@
 """From a file to what a network takes: decoded, resized, cropped and normalised as in training, without TensorFlow."""
 
-import io
 import os
 import re
 import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 import numpy as np
 
@@ -70,12 +70,12 @@ def read(path: str, channels: int) -> np.ndarray:
         >>> read(str(path), channels=1).shape
         (3, 5, 1)
     """
-    encoded = _bytes(path)
-    _check_header(encoded)
     try:
-        levels = pillow_decoding.decode(encoded)
+        levels = pillow_decoding.decode(_bytes(path))
+    except PictureError:
+        raise
     except ValueError as error:
-        raise PictureError("it is damaged or cut off") from error
+        raise _fault(error.__cause__) from error
     if channels == 1:
         if (levels != levels[..., :1]).any():
             raise PictureError(COLOUR)
@@ -107,31 +107,41 @@ def prepare(levels: np.ndarray, config: DataConfig) -> np.ndarray:
 
 
 def _bytes(path: str) -> bytes:
+    """What is in a file, of which the header is that of a picture: others may be of any size."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             raise PictureError("it is no regular file")
+        if not status.st_size:
+            raise PictureError("it is empty")
         with open(path, "rb") as file:
-            encoded = file.read()
+            _check_header(file)
+            file.seek(0)
+            return file.read()
     except OSError as error:
         raise PictureError(error.strerror or str(error)) from error
-    if not encoded:
-        raise PictureError("it is empty")
-    return encoded
 
 
-def _check_header(encoded: bytes) -> None:
+def _check_header(file: BinaryIO) -> None:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
+        with Image.open(file) as image:
             kind = image.format
     except UnidentifiedImageError as error:
         raise PictureError("it is no picture of a format that Pillow reads") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        number = re.search(r"\((\d+) pixels\)", str(error))
-        size = f"it has {int(number[1]):,} pixels" if number else "it has more"
-        raise PictureError(f"{size}, and at most {Image.MAX_IMAGE_PIXELS:,} are read (--max-pixels)") from error
     except Exception as error:  # Pillow's readers raise whatever a wrong header leads them to
-        raise PictureError("it is damaged or cut off") from error
+        raise _fault(error) from error
     if kind in NOT_DECODED:
         raise PictureError(f"its format is {kind}, which is not read")
+
+
+def _fault(error: BaseException | None) -> PictureError:
+    """What an error of Pillow's says of a picture."""
+    from PIL import Image
+
+    if not isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        return PictureError("it is damaged or cut off")
+    number = re.search(r"\((\d+) pixels\)", str(error))
+    size = f"{int(number[1]):,}" if number else "more"
+    return PictureError(f"it has {size} pixels, and at most {Image.MAX_IMAGE_PIXELS:,} are read (--max-pixels)")
