@@ -93,17 +93,7 @@ def prepare(levels: np.ndarray, config: DataConfig) -> np.ndarray:
         >>> image.shape, image.min()
         ((16, 16, 3), np.float32(1.0))
     """
-    if config.include_preprocessing:
-        return levels
-    sides = tuple(transforms.resized_side(side, config.crop_pct) for side in config.size)
-    if levels.shape[:2] != config.size or sides != config.size:
-        fill = [round(255 * value) for value in config.mean]
-        height, width = sides
-        batch = transforms.resize_and_crop(
-            levels[None], config.size, (height, width), config.interpolation, config.crop_mode, fill
-        )
-        levels = batch[0]
-    return transforms.normalise(levels, config.mean, config.std)
+    return levels if config.include_preprocessing else transforms.prepare(levels[None], config)[0]
 
 
 def _bytes(path: str) -> bytes:
