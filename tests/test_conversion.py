@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 import blocks
+import zoo
 from blocks.conversion.report import ConversionReport
 from helpers.conversion import check_same_outputs, check_same_training, images_of, numpy, randomized
 
@@ -59,6 +60,16 @@ def test_outputs_weights_and_training_are_the_same():
     check_same_training(new, model, images, np.ones((4, 3), "float32"))
 
 
+def test_a_converted_model_is_fused_and_counted_as_the_stock_one():
+    model = randomized(everything())
+    new = blocks.convert(model)
+    assert zoo.profile(new).macs == zoo.profile(model).macs
+    fused = zoo.fuse(new)
+    assert not [layer for layer in fused.layers if "Normalization" in type(layer).__name__ and layer.name != "norm3"]
+    assert not {"AbsorbedLayer", "DepthwiseConv2D"} & {type(layer).__name__ for layer in fused.layers}
+    check_same_outputs(fused, model, images_of(model))
+
+
 def test_the_model_that_is_converted_stays_as_it_was():
     model = randomized(everything())
     config, weights = model.get_config(), model.get_weights()
@@ -75,15 +86,19 @@ def test_the_way_back_gives_the_same_configuration():
     check_same_outputs(back, model, images_of(model), tolerance=0)
 
 
-def test_files_hold_the_converted_model_and_restored_weights_those_of_keras(tmp_path):
+def test_files_hold_the_converted_model_and_weights_go_both_ways(tmp_path):
     model = randomized(everything())
     new = blocks.convert(model)
     new.save(tmp_path / "new.keras")
     loaded = keras.models.load_model(tmp_path / "new.keras")
     check_same_outputs(loaded, new, images_of(model), tolerance=0)
     assert blocks.restore(loaded).get_config() == model.get_config()
+    model.save_weights(tmp_path / "stock.weights.h5")
+    fresh = blocks.convert(everything())
+    fresh.load_weights(tmp_path / "stock.weights.h5")
+    check_same_outputs(fresh, model, images_of(model))
     stock = everything()
-    blocks.restore(new).save_weights(tmp_path / "new.weights.h5")
+    new.save_weights(tmp_path / "new.weights.h5")
     stock.load_weights(tmp_path / "new.weights.h5")
     check_same_outputs(stock, model, images_of(model), tolerance=0)
 
@@ -160,7 +175,7 @@ def test_sequential_models_stay_sequential():
 def test_a_sequential_model_that_is_not_built():
     model = keras.Sequential([layers.Conv2D(8, 3, groups=2), layers.BatchNormalization(), layers.ReLU()])
     new, report = blocks.convert(model, report=True)
-    assert [type(each) for each in new.layers] == [blocks.GroupedConv2D, blocks.BatchNormalization, layers.ReLU]
+    assert [type(each) for each in new.layers] == [blocks.Conv2D, blocks.BatchNormalization, layers.ReLU]
     assert not new.built and not report.left
     assert new(np.ones((1, 8, 8, 4))).shape == (1, 6, 6, 8)
 

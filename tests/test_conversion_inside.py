@@ -32,12 +32,19 @@ def test_a_functional_model_of_the_users_own_class_keeps_it():
     model = OwnStep(8, name="own")
     new = blocks.convert(model)
     assert type(new) is OwnStep and (new.name, new.filters, new.levels) == ("own", 8, [1, 2])
-    assert new.stem is new.get_layer("conv") and type(new.stem) is blocks.GroupedConv2D
+    assert new.stem is new.get_layer("conv") and type(new.stem) is blocks.Conv2D
     maps = keras.Model(new.input, new.maps["P1"])
     check_same_outputs(maps, keras.Model(model.input, model.maps["P1"]), images_of(model))
     new.compile("sgd", "mse")
     assert new.train_on_batch(images_of(model), np.ones((4, 8)), return_dict=True)["own"] == 7
-    check_same_outputs(OwnStep.from_config(new.get_config()), OwnStep(8), np.zeros((1, 8, 8, 4)))
+
+
+def test_what_is_saved_of_the_users_own_class_loads_as_stock_layers(tmp_path):
+    model = randomized(OwnStep(8, name="own"))
+    blocks.convert(model).save(tmp_path / "own.keras")
+    loaded = keras.models.load_model(tmp_path / "own.keras", custom_objects={"OwnStep": OwnStep})
+    assert type(loaded.stem) is layers.Conv2D
+    check_same_outputs(loaded, model, images_of(model), tolerance=0)
 
 
 class Block(layers.Layer):
@@ -97,8 +104,8 @@ def test_layers_inside_a_subclassed_model_are_exchanged():
     new, report = blocks.convert(model, report=True)
     assert type(new) is Subclassed and not report.left
     kinds = {type(layer) for layer in (*new.block.convs, new.block.parts["norm"], new.block.pair[0])}
-    assert kinds == {blocks.GroupedConv2D, blocks.BatchNormalization, blocks.DepthwiseConv2D}
-    assert new.again is new.block.convs[1] and type(new.tail.layers[1]) is blocks.GroupedConv2D
+    assert kinds == {blocks.Conv2D, blocks.BatchNormalization, blocks.DepthwiseConv2D}
+    assert new.again is new.block.convs[1] and type(new.tail.layers[1]) is blocks.Conv2D
     assert type(model.block.convs[0]) is layers.Conv2D  # the old one is as it was
     assert len(report.exchanged) == 4 + 2 and len(report.absorbed) == 1
     assert not new.block.parts["norm"].trainable
@@ -114,7 +121,7 @@ def test_layers_inside_the_users_own_layers_are_exchanged():
     images = keras.Input((8, 8, 4))
     model = randomized(keras.Model(images, Block(4, name="block")(layers.Conv2D(4, 1)(images))))
     new, report = blocks.convert(model, report=True)
-    assert type(new.get_layer("block").convs[0]) is blocks.GroupedConv2D
+    assert type(new.get_layer("block").convs[0]) is blocks.Conv2D
     assert {name.split("/")[0] for name in report.exchanged} == {"block", model.layers[1].name}
     check_same_outputs(new, model, images_of(model))
     check_same_training(new, model, images_of(model), np.ones((4, 8, 8, 4), "float32"))
@@ -124,7 +131,7 @@ def test_layers_inside_wrappers_of_keras_are_exchanged():
     films = keras.Input((3, 8, 8, 4))
     model = randomized(keras.Model(films, layers.TimeDistributed(layers.Conv2D(4, 3, groups=2))(films)))
     new = blocks.convert(model)
-    assert type(new.layers[1].layer) is blocks.GroupedConv2D
+    assert type(new.layers[1].layer) is blocks.Conv2D
     check_same_outputs(new, model, images_of(model))
 
 

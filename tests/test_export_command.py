@@ -14,6 +14,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+import blocks
 import zoo
 from helpers.networks import NAME, SHAPE
 from helpers.pictures import picture
@@ -50,7 +51,11 @@ def trained(tmp_path_factory):
     """A run's directory, as train.py leaves it, with the model that is in it."""
     folder = tmp_path_factory.mktemp("run")
     keras.utils.set_random_seed(0)
-    model = randomized(zoo.create(NAME, 10, (8, 8, 1), small_stem=True))
+    images = keras.Input((8, 8, 1), name="images")
+    x = blocks.conv_norm(images, 16, 3, act="relu")
+    x = blocks.mobilenet_v1_block(x, 16)
+    x = keras.layers.Dense(10, name="logits")(keras.layers.GlobalAveragePooling2D()(x))
+    model = randomized(keras.Model(images, x, name="net"))
     model.save(folder / "model.keras")
     config = DataConfig(size=(8, 8), mean=(0.3,), std=(0.4,), channels=1, class_names=CLASSES, source="a run")
     config.add_to_keras(folder / "model.keras")
@@ -74,8 +79,8 @@ def test_a_run_is_compared_on_its_validation_images(trained, tmp_path, capfd, mo
     monkeypatch.chdir(tmp_path)
     folder, _ = trained
     report = json.loads(run_export(capfd, folder, "--format", "litert-int8", "--json"))
-    assert (report["path"], report["images"], report["drawn"]) == (f"{NAME}-int8.tflite", 30, False)
-    assert report["grouped_convolutions"] == report["model_grouped_convolutions"] == 13
+    assert (report["path"], report["images"], report["drawn"]) == ("net-int8.tflite", 30, False)
+    assert report["grouped_convolutions"] == report["model_grouped_convolutions"] == 1
     assert report["top1"] is not None and report["model_top1"] is not None and report["bytes"] < 400_000
     config = DataConfig.from_json(metadata(report["path"])["zoo"])
     assert config.class_names == CLASSES and config.size == (8, 8) and not config.include_preprocessing

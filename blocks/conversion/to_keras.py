@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+import blocks.layers.conv as conv
 import blocks.layers.depthwise_conv as depthwise
 from blocks.conversion.activations import activation_of
 from blocks.conversion.calls import Calls
@@ -22,6 +23,9 @@ CONVOLUTIONS: dict[type[keras.Layer], type[keras.Layer]] = {
     GroupedConv1D: layers.Conv1D,
     GroupedConv2D: layers.Conv2D,
     GroupedConv3D: layers.Conv3D,
+    conv.Conv1D: layers.Conv1D,
+    conv.Conv2D: layers.Conv2D,
+    conv.Conv3D: layers.Conv3D,
     depthwise.DepthwiseConv1D: layers.DepthwiseConv1D,
     depthwise.DepthwiseConv2D: layers.DepthwiseConv2D,
     depthwise.SeparableConv1D: layers.SeparableConv1D,

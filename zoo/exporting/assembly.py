@@ -5,13 +5,18 @@ from typing import Any
 import keras
 
 from blocks.ops.keras_internals import graph_of, nodes_of, source_of
-from zoo.exporting.formats import ExportError
+from zoo.exporting.formats import ExportError, is_grouped
 from zoo.exporting.precision import in_float32
 from zoo.folding import fuse
 from zoo.folding import report as folding_report
 
 PICTURES = "pictures"  # the input where preprocessing is inside
 PROBABILITIES = "probabilities"  # the output behind softmax
+DEPTHWISE = (
+    *(keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
+    *(keras.layers.SeparableConv1D, keras.layers.SeparableConv2D),
+)
+CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 Size = tuple[int | None, int | None]
 
 
@@ -186,13 +191,16 @@ def _grouped(layer: Any) -> int:
     if parts:
         return sum(map(_grouped, parts))
     if hasattr(layer, "group_runs"):
-        return sum(run.groups > 1 for run in layer.group_runs)
-    if isinstance(layer, (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)):
-        return int(layer.kernel.shape[-2] > 1)
-    if isinstance(layer, (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)):
-        return int(layer.depthwise_kernel.shape[-2] > 1)
-    kinds = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
-    return int(isinstance(layer, kinds) and layer.groups > 1)
+        runs = layer.group_runs
+        return sum(is_grouped(run.channels, run.channels // run.groups, run.filters, layer.kernel_size) for run in runs)
+    if isinstance(layer, DEPTHWISE):
+        kernel = layer.depthwise_kernel if hasattr(layer, "depthwise_kernel") else layer.kernel
+        *window, channels, multiplier = kernel.shape
+        return int(is_grouped(channels, 1, channels * multiplier, window))
+    if isinstance(layer, CONVOLUTIONS):
+        *window, per_group, filters = layer.kernel.shape
+        return int(is_grouped(per_group * layer.groups, per_group, filters, window))
+    return 0
 
 
 def _is_single(model: keras.Model) -> bool:

@@ -100,6 +100,21 @@ class Bounds:
     variation: float = 0.0
 
 
+def is_grouped(channels: int, channels_per_group: int, filters: int, window: Sequence[int]) -> bool:
+    """Whether a convolution counts as one of more than one group.
+
+    One of a single pixel and of one filter a channel is a scale for each channel, and does not: a normalisation that is
+    not fused may be written as one.
+
+    Example:
+        >>> from zoo.exporting.formats import is_grouped
+        >>> is_grouped(64, 2, 64, (3, 3)), is_grouped(64, 1, 64, (1, 1)), is_grouped(64, 64, 128, (3, 3))
+        (True, False, False)
+    """
+    scale = channels_per_group == 1 and filters == channels and set(window) == {1}
+    return channels > channels_per_group and not scale
+
+
 class Format(ABC):
     """A format of files. Another one is a subclass, of which an instance goes into `zoo.exporting.FORMATS`.
 
@@ -107,6 +122,8 @@ class Format(ABC):
     packages: modules that writing needs; runtimes: those that running needs, beside TensorFlow.
     bounds: beyond which a file is refused.
     calibrated: whether `write` needs images. opsets: which it can be written in, where it has such.
+
+    Raises ImportError (`check_installed`) where a package is missing.
 
     Example:
         >>> from zoo.exporting import FORMATS

@@ -46,6 +46,17 @@ class Samples:
             filled = some + [some[-1]] * (batch - len(some))
             yield [np.stack(arrays) for arrays in zip(*filled, strict=True)], len(some)
 
+    def with_noise(self, share: float) -> Samples:
+        """The same with this share of every entry added at random; whole numbers stay."""
+        draw = np.random.default_rng(0)
+
+        def noisy(array: np.ndarray) -> np.ndarray:
+            if array.dtype.kind != "f":
+                return array
+            return array * (1 + share * draw.standard_normal(array.shape)).astype(array.dtype)
+
+        return Samples([[noisy(array) for array in arrays] for arrays in self.inputs], self.labels)
+
     def spread(self, most: int) -> Samples:
         """At most so many, evenly from all of them: a folder has one class after the other."""
         if len(self.inputs) <= most:

@@ -7,6 +7,8 @@ from typing import Any
 from tensorflow.lite.tools import flatbuffer_utils
 from tensorflow.lite.tools.flatbuffer_utils import schema_fb
 
+from zoo.exporting.formats import is_grouped
+
 IDENTIFIER = b"TFL3"  # from the fifth byte of a file on
 
 
@@ -48,8 +50,10 @@ def grouped_convolutions(path: Path) -> int:
     for graph in file.subgraphs:
         for operator in graph.operators:
             if codes[operator.opcodeIndex] in (depthwise, plain):
-                channels, kernel = (list(graph.tensors[index].shape) for index in operator.inputs[:2])
-                count += int(channels[-1] > (1 if codes[operator.opcodeIndex] == depthwise else kernel[-1]))
+                images, (filters, *window, last) = (list(graph.tensors[index].shape) for index in operator.inputs[:2])
+                if codes[operator.opcodeIndex] == depthwise:  # (1, H, W, filters), else (filters, H, W, C / groups)
+                    filters, last = last, 1
+                count += is_grouped(int(images[-1]), int(last), int(filters), window)
     return count
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.exporting.formats import PROPERTIES, Batch, ExportError, Format, Outcome, Task
+from zoo.exporting.formats import PROPERTIES, Batch, ExportError, Format, Outcome, Task, is_grouped
 from zoo.exporting.saved_model_process import median_seconds
 
 IMAGE_AXES = ("batch", "height", "width", "channels")
@@ -75,9 +75,14 @@ class Onnx(Format):
 
 def _grouped(graph: Any) -> int:
     """Convolutions of more than one group."""
-    groups = [attribute.i for node in graph.node if node.op_type == "Conv" for attribute in node.attribute
-              if attribute.name == "group"]  # fmt: skip
-    return sum(each > 1 for each in groups)
+    shapes = {each.name: tuple(each.dims) for each in graph.initializer}
+    count = 0
+    for node in graph.node:
+        if node.op_type == "Conv":
+            groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+            filters, per_group, *window = shapes[node.input[1]]
+            count += is_grouped(groups * per_group, per_group, filters, window)
+    return count
 
 
 def _finish(graph: Any, outputs: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from zoo.data_config import KEY
 from zoo.exporting import saved_model_process
-from zoo.exporting.formats import PROPERTIES, Batch, ExportError, Format, Outcome, Task
+from zoo.exporting.formats import PROPERTIES, Batch, ExportError, Format, Outcome, Task, is_grouped
 
 SIGNATURE = "serving_default"
 EXTRA_ASSETS = "assets.extra"  # where TensorFlow lets files of others lie in a SavedModel
@@ -100,8 +100,10 @@ def _grouped(path: Path) -> int:
             if node.op in ("DepthwiseConv2dNative", "Conv2D", "Conv3D"):
                 images, kernel = (shapes(name) for name in node.input[:2])
                 first = node.attr["data_format"].s.startswith(b"NC")
-                channels = images[1 if first else -1]
-                count += channels > (1 if node.op.startswith("Depthwise") else kernel[-2])
+                *window, per_group, filters = kernel
+                if node.op.startswith("Depthwise"):  # (H, W, C, filters / C), else (H, W, C / groups, filters)
+                    per_group, filters = 1, per_group * filters
+                count += is_grouped(images[1 if first else -1], per_group, filters, window)
             pending += [value.func.name for value in node.attr.values() if value.func.name in functions]
     return count
 

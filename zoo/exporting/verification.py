@@ -42,9 +42,7 @@ class Comparison:
             return f"their cosine similarity is {self.cosine:.3f}, and {bounds.cosine:g} is the least for this format"
         if not self.variation >= bounds.variation:
             least = f"and {bounds.variation:g} is the least"
-            return (
-                f"they do not tell images apart: they vary {self.variation:.3f} times as much as the model's, {least}"
-            )
+            return f"they tell no images apart: they vary {self.variation:.3f} times as much as the model's, {least}"
         return None
 
 

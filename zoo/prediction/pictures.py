@@ -18,12 +18,31 @@ COLOUR = "it has colour, and the network takes grey pictures (channels=1)"
 
 
 class PictureError(ValueError):
-    """A picture cannot be read; the text says why, as the end of a sentence."""
+    """A picture cannot be read; the text says why, as the end of a sentence.
+
+    Example:
+        >>> from zoo.prediction.pictures import PictureError
+        >>> print(PictureError("it is empty"))
+        it is empty
+    """
 
 
 @contextmanager
 def pixel_limit(largest: int) -> Iterator[None]:
-    """In the block Pillow raises for pictures, and pictures inside of files, of more than `largest` pixels."""
+    """In the block Pillow raises for pictures, and pictures inside of files, of more than `largest` pixels.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from PIL import Image
+        >>> from zoo.prediction.pictures import pixel_limit, read
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "red.png"
+        >>> Image.new("RGB", (40, 25), "red").save(path)
+        >>> with pixel_limit(999):
+        ...     read(str(path), channels=3)
+        Traceback (most recent call last):
+            ...
+        zoo.prediction.pictures.PictureError: it has 1,000 pixels, and at most 999 are read (--max-pixels)
+    """
     from PIL import Image
 
     before = Image.MAX_IMAGE_PIXELS
@@ -41,6 +60,15 @@ def read(path: str, channels: int) -> np.ndarray:
     """uint8 (H, W, channels) of a file, as the evaluation in training decodes it; within `pixel_limit`.
 
     Raises PictureError for what is no picture or a damaged one, of too many pixels, or with colour for 1 channel.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from PIL import Image
+        >>> from zoo.prediction.pictures import read
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "grey.png"
+        >>> Image.new("L", (5, 3), 7).save(path)
+        >>> read(str(path), channels=1).shape
+        (3, 5, 1)
     """
     encoded = _bytes(path)
     _check_header(encoded)
@@ -56,7 +84,15 @@ def read(path: str, channels: int) -> np.ndarray:
 
 
 def prepare(levels: np.ndarray, config: DataConfig) -> np.ndarray:
-    """Levels (H, W, C) -> what the network takes: float32 (height, width, C), or they themselves where it does that."""
+    """Levels (H, W, C) -> what the network takes: float32 (height, width, C), or they themselves where it does that.
+
+    Example:
+        >>> from zoo.data_config import DataConfig
+        >>> from zoo.prediction.pictures import prepare
+        >>> image = prepare(np.full((40, 25, 3), 255, "uint8"), DataConfig((16, 16), mean=(0.5,), std=(0.5,)))
+        >>> image.shape, image.min()
+        ((16, 16, 3), np.float32(1.0))
+    """
     if config.include_preprocessing:
         return levels
     sides = tuple(transforms.resized_side(side, config.crop_pct) for side in config.size)
