@@ -16,6 +16,7 @@ from helpers.definition import LAYERS
 from helpers.networks import IMAGES, NAME, SHAPE
 from helpers.runtimes import litert, onnx, run_litert
 from zoo.exporting.precision import in_float32
+from zoo.folding import report as folding_report
 
 WEIGHTS_ONLY = keras.quantizers.Int8QuantizationConfig(activation_quantizer=None)
 
@@ -157,6 +158,7 @@ def test_a_quantised_model_is_saved_and_loaded(use_bias, config, tmp_path):
     other.load_weights(tmp_path / "model.weights.h5")
     np.testing.assert_array_equal(other(pictures), expected)
     check_close(zoo.fuse(model)(pictures), expected, 1e-5)
+    assert folding_report(model).left["norm"] == "what comes before it, 'uneven' (GroupedConv2D), is quantised to int8"
 
 
 def conv(**arguments):

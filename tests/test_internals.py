@@ -111,7 +111,7 @@ def test_a_built_layer_is_given_weights_and_loses_them():
     with keras_internals.unlocked(layer):
         extra = layer.add_weight(shape=(), name="extra")
     assert [each.name for each in layer.weights] == ["kernel", "bias", "extra"]
-    assert keras_internals.own_weights(layer) == layer.weights and not keras_internals.own_weights(small())
+    assert keras_internals.own_variables(layer) == layer.weights and not keras_internals.own_variables(small())
     keras_internals.untrack(layer, extra)
     assert [each.name for each in layer.weights] == ["kernel", "bias"]
 

@@ -8,7 +8,7 @@ from keras import ops
 
 from blocks.layers.lora import LowRankAdaptation
 from blocks.layers.quantization import Int8Quantization, dequantized, quantize_kernel
-from blocks.ops.keras_internals import check_number_of_weights, own_weights
+from blocks.ops.keras_internals import check_number_of_weights, own_variables
 
 
 class ConvolutionKernels(LowRankAdaptation, Int8Quantization):
@@ -101,7 +101,7 @@ class ConvolutionKernels(LowRankAdaptation, Int8Quantization):
 
     def _weights_in_files(self) -> list[keras.Variable]:
         factors = (self.lora_kernel_a, self.lora_kernel_b) if self.lora_enabled else ()
-        return [weight for weight in own_weights(self) if all(weight is not factor for factor in factors)]
+        return [weight for weight in own_variables(self) if all(weight is not factor for factor in factors)]
 
     def _merged_values(self) -> dict[str, Any]:
         """What a file of an adapted layer holds in place of the weights of these names."""

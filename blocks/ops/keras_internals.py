@@ -137,11 +137,6 @@ def unlocked(layer: keras.Layer) -> Iterator[None]:
         layer._tracker.lock()
 
 
-def own_weights(layer: keras.Layer) -> list[keras.Variable]:
-    """The weights of `layer` itself, as its files have them: `weights`, which is public, has those of sublayers too."""
-    return [*layer._trainable_variables, *layer._non_trainable_variables]
-
-
 def untrack(layer: keras.Layer, variable: keras.Variable) -> None:
     """Let `variable` be no weight of `layer` any more. To delete the attribute, which is public, collects garbage."""
     layer._untrack_variable(variable)
