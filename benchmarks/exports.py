@@ -39,12 +39,17 @@ CALLS = 5  # of a contender in a round
 def create(name: str, size: int):
     """The network as it is exported; those of the zoo are fused."""
     import keras
+    import numpy as np
 
     import zoo
 
     if name == KERAS:
         return keras.applications.MobileNetV2((size, size, 3), weights=None, classifier_activation=None)
-    return zoo.fuse(zoo.create(name, 1000, (size, size, 3)))
+    network = zoo.create(name, 1000, (size, size, 3))
+    for weight in network.weights:
+        if weight.name == "beta":  # as after training: biases of zeros would be optimised away
+            weight.assign(np.random.default_rng(0).normal(0, 0.1, weight.shape))
+    return zoo.fuse(network)
 
 
 def write(name: str, model, folder: Path) -> None:

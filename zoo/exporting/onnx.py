@@ -1,7 +1,9 @@
 """ONNX: a file for ONNX Runtime and many others."""
 
 import itertools
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +38,15 @@ class Onnx(Format):
     def write(self, task: Task, path: Path) -> None:
         import onnx
 
-        task.model.export(path, format="onnx", input_signature=task.signature, opset_version=task.opset, verbose=False)
+        from zoo.exporting.onnx_rewriting import simplify
+
+        with _silent("tf2onnx"):  # what it says is not supported may be rewritten below, or is named there
+            task.model.export(
+                path, format="onnx", input_signature=task.signature, opset_version=task.opset, verbose=False
+            )
         file = onnx.load(path)
         _finish(file.graph, task.outputs)
+        simplify(file)
         lacking = sorted({node.op_type for node in file.graph.node if not onnx.defs.has(node.op_type, node.domain)})
         if lacking:
             why = f", as which {XLA}" if XLA_CALL in lacking else ""
@@ -73,6 +81,18 @@ class Onnx(Format):
         return {entry.key: entry.value for entry in file.metadata_props if entry.key in PROPERTIES}
 
 
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Keep a logger off the terminal."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _grouped(graph: Any) -> int:
     """Convolutions of more than one group."""
     shapes = {each.name: tuple(each.dims) for each in graph.initializer}
@@ -86,8 +106,7 @@ def _grouped(graph: Any) -> int:
 
 
 def _finish(graph: Any, outputs: Sequence[str]) -> None:
-    """Put the outputs in this order, name the open axes, and have no operation that ONNX lacks."""
-    _replace_erfc(graph)
+    """Put the outputs in this order, and name the open axes."""
     by_name = {value.name: value for value in graph.output}
     del graph.output[:]
     graph.output.extend(by_name[name] for name in outputs)
@@ -98,21 +117,3 @@ def _finish(graph: Any, outputs: Sequence[str]) -> None:
         for axis, name in zip(axes, names, strict=False):
             if not axis.HasField("dim_value"):
                 axis.dim_param = name
-
-
-def _replace_erfc(graph: Any) -> None:
-    """1 - erf(x) for the complementary error function, TensorFlow's way to GELU, which ONNX does not have."""
-    import numpy as np
-    from onnx import helper, numpy_helper
-
-    nodes, one = [], f"{graph.name}_one"
-    for node in graph.node:
-        if node.op_type == "Erfc":
-            error = f"{node.output[0]}_erf"
-            nodes += [helper.make_node("Erf", node.input, [error]), helper.make_node("Sub", [one, error], node.output)]
-        else:
-            nodes.append(node)
-    if len(nodes) > len(graph.node):
-        graph.initializer.append(numpy_helper.from_array(np.ones((), "float32"), one))
-        del graph.node[:]
-        graph.node.extend(nodes)
