@@ -29,6 +29,7 @@ from blocks.layers.absorbed import AbsorbedLayer
 from blocks.layers.batch_norm import BatchNormalization
 from blocks.layers.channel_selection import ChannelSelection
 from blocks.layers.channel_shuffle import ChannelShuffle
+from blocks.layers.conv import Conv1D, Conv2D, Conv3D
 from blocks.layers.depthwise_conv import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
 from blocks.layers.dotted_names import Dense, LayerNormalization
 from blocks.layers.grouped_conv import GroupedConv1D, GroupedConv2D, GroupedConv3D
@@ -52,6 +53,9 @@ __all__ = [
     "ChannelGate",
     "ChannelSelection",
     "ChannelShuffle",
+    "Conv1D",
+    "Conv2D",
+    "Conv3D",
     "ConversionReport",
     "Dense",
     "DepthwiseConv1D",

@@ -6,48 +6,11 @@ import pytest
 from keras import layers
 
 import blocks
+import zoo
 from blocks.conversion.report import ConversionReport
+from helpers.conversion import check_same_outputs, check_same_training, images_of, numpy, randomized
 
 pytestmark = pytest.mark.usefixtures("forget_networks")
-
-
-def randomized(model: keras.Model, seed: int = 0) -> keras.Model:
-    """`model` with weights that hide no mistake: statistics and offsets of no layer are those that it begins with."""
-    draw = np.random.default_rng(seed)
-    for weight in model.weights:
-        if weight.name in ("gamma", "moving_variance"):
-            weight.assign(draw.uniform(0.5, 1.5, weight.shape))
-        elif "kernel" in weight.name:
-            weight.assign(draw.normal(size=weight.shape) / np.sqrt(np.prod(weight.shape[:-1])))
-        elif keras.backend.is_float_dtype(weight.dtype):
-            weight.assign(draw.normal(size=weight.shape) * 0.1)
-    return model
-
-
-def numpy(outputs) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(each) for each in keras.tree.flatten(outputs)]
-
-
-def check_same_outputs(new: keras.Model, old: keras.Model, *inputs, tolerance: float = 1e-5, **kwargs) -> None:
-    for mine, its in zip(numpy(new(*inputs, **kwargs)), numpy(old(*inputs, **kwargs)), strict=True):
-        assert mine.dtype == its.dtype
-        np.testing.assert_allclose(mine, its, atol=tolerance * max(np.abs(its).max(), 1e-30), rtol=0)
-
-
-def check_same_training(new: keras.Model, old: keras.Model, images, targets, steps: int = 2) -> None:
-    """The same weights, statistics included, after some steps of SGD."""
-    for model in (new, old):
-        model.compile(keras.optimizers.SGD(0.05), "mse")
-        for _ in range(steps):
-            model.train_on_batch(images, targets)
-    for mine, its in zip(new.weights, old.weights, strict=True):
-        assert mine.name == its.name
-        largest = np.abs(keras.ops.convert_to_numpy(its)).max()
-        np.testing.assert_allclose(mine, its, atol=1e-4 * max(largest, 1e-3), rtol=0, err_msg=mine.path)
-
-
-def images_of(model: keras.Model, count: int = 4, seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(count, *model.input_shape[1:])).astype("float32")
 
 
 def everything() -> keras.Model:
@@ -97,6 +60,16 @@ def test_outputs_weights_and_training_are_the_same():
     check_same_training(new, model, images, np.ones((4, 3), "float32"))
 
 
+def test_a_converted_model_is_fused_and_counted_as_the_stock_one():
+    model = randomized(everything())
+    new = blocks.convert(model)
+    assert zoo.profile(new).macs == zoo.profile(model).macs
+    fused = zoo.fuse(new)
+    assert not [layer for layer in fused.layers if "Normalization" in type(layer).__name__ and layer.name != "norm3"]
+    assert not {"AbsorbedLayer", "DepthwiseConv2D"} & {type(layer).__name__ for layer in fused.layers}
+    check_same_outputs(fused, model, images_of(model))
+
+
 def test_the_model_that_is_converted_stays_as_it_was():
     model = randomized(everything())
     config, weights = model.get_config(), model.get_weights()
@@ -113,15 +86,19 @@ def test_the_way_back_gives_the_same_configuration():
     check_same_outputs(back, model, images_of(model), tolerance=0)
 
 
-def test_files_hold_the_converted_model_and_restored_weights_those_of_keras(tmp_path):
+def test_files_hold_the_converted_model_and_weights_go_both_ways(tmp_path):
     model = randomized(everything())
     new = blocks.convert(model)
     new.save(tmp_path / "new.keras")
     loaded = keras.models.load_model(tmp_path / "new.keras")
     check_same_outputs(loaded, new, images_of(model), tolerance=0)
     assert blocks.restore(loaded).get_config() == model.get_config()
+    model.save_weights(tmp_path / "stock.weights.h5")
+    fresh = blocks.convert(everything())
+    fresh.load_weights(tmp_path / "stock.weights.h5")
+    check_same_outputs(fresh, model, images_of(model))
     stock = everything()
-    blocks.restore(new).save_weights(tmp_path / "new.weights.h5")
+    new.save_weights(tmp_path / "new.weights.h5")
     stock.load_weights(tmp_path / "new.weights.h5")
     check_same_outputs(stock, model, images_of(model), tolerance=0)
 
@@ -198,7 +175,7 @@ def test_sequential_models_stay_sequential():
 def test_a_sequential_model_that_is_not_built():
     model = keras.Sequential([layers.Conv2D(8, 3, groups=2), layers.BatchNormalization(), layers.ReLU()])
     new, report = blocks.convert(model, report=True)
-    assert [type(each) for each in new.layers] == [blocks.GroupedConv2D, blocks.BatchNormalization, layers.ReLU]
+    assert [type(each) for each in new.layers] == [blocks.Conv2D, blocks.BatchNormalization, layers.ReLU]
     assert not new.built and not report.left
     assert new(np.ones((1, 8, 8, 4))).shape == (1, 6, 6, 8)
 
@@ -252,137 +229,6 @@ def test_regularisers_constraints_and_initialisers_stay():
     new(inputs), model(inputs)
     assert float(sum(new.losses)) == pytest.approx(float(sum(model.losses)))
     check_same_training(new, model, inputs, np.ones((4, 4, 4, 16), "float32"))
-
-
-class OwnStep(keras.Model):
-    """A functional model whose class has a training step and a constructor of its own."""
-
-    def __init__(self, filters, **kwargs):
-        images = keras.Input((8, 8, 4))
-        conv = layers.Conv2D(filters, 3, groups=2, name="conv")
-        x = conv(images)
-        super().__init__(images, layers.GlobalAveragePooling2D()(x), **kwargs)
-        self.filters, self.stem, self.maps, self.levels = filters, conv, {"P1": x}, [1, 2]
-
-    def train_step(self, data):
-        return {"own": keras.ops.convert_to_tensor(7.0)}
-
-    def get_config(self):
-        return {"filters": self.filters, "name": self.name}
-
-
-def test_a_functional_model_of_the_users_own_class_keeps_it():
-    model = OwnStep(8, name="own")
-    new = blocks.convert(model)
-    assert type(new) is OwnStep and (new.name, new.filters, new.levels) == ("own", 8, [1, 2])
-    assert new.stem is new.get_layer("conv") and type(new.stem) is blocks.GroupedConv2D
-    maps = keras.Model(new.input, new.maps["P1"])
-    check_same_outputs(maps, keras.Model(model.input, model.maps["P1"]), images_of(model))
-    new.compile("sgd", "mse")
-    assert new.train_on_batch(images_of(model), np.ones((4, 8)), return_dict=True)["own"] == 7
-    check_same_outputs(OwnStep.from_config(new.get_config()), OwnStep(8), np.zeros((1, 8, 8, 4)))
-
-
-class Block(layers.Layer):
-    """A layer of the user's with stock layers inside, in attributes, lists and dictionaries."""
-
-    def __init__(self, filters, **kwargs):
-        super().__init__(**kwargs)
-        self.filters = filters
-        self.convs = [layers.Conv2D(filters, 3, padding="same", groups=2) for _ in range(2)]
-        self.parts = {"norm": layers.BatchNormalization()}
-        self.pair = (layers.DepthwiseConv2D(3, padding="same"), "a word")
-
-    def build(self, input_shape):
-        for conv in self.convs:
-            conv.build(input_shape)
-            input_shape = (*input_shape[:-1], self.filters)
-        self.parts["norm"].build(input_shape)
-        self.pair[0].build(input_shape)
-
-    def call(self, x, training=None):
-        for conv in self.convs:
-            x = conv(x)
-        return self.pair[0](self.parts["norm"](x, training=training))
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], self.filters)
-
-    def get_config(self):
-        return {**super().get_config(), "filters": self.filters}
-
-
-class Subclassed(keras.Model):
-    """A model that is code, with a block, a functional model and a shared layer inside."""
-
-    def __init__(self, filters=4, **kwargs):
-        super().__init__(**kwargs)
-        self.filters = filters
-        self.block = Block(filters)
-        self.again = self.block.convs[1]
-        images = keras.Input((None, None, filters))
-        x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(filters, 1)(images)))
-        self.tail = keras.Model(images, x, name="tail")
-
-    def call(self, x, training=None):
-        return self.tail(self.again(self.block(x, training=training)), training=training)
-
-    def get_config(self):
-        return {"filters": self.filters, "name": self.name}
-
-
-def test_layers_inside_a_subclassed_model_are_exchanged():
-    model = Subclassed(name="code")
-    images = np.random.default_rng(0).normal(size=(4, 8, 8, 4)).astype("float32")
-    model(images)
-    randomized(model)
-    model.block.parts["norm"].trainable = False
-    new, report = blocks.convert(model, report=True)
-    assert type(new) is Subclassed and not report.left
-    kinds = {type(layer) for layer in (*new.block.convs, new.block.parts["norm"], new.block.pair[0])}
-    assert kinds == {blocks.GroupedConv2D, blocks.BatchNormalization, blocks.DepthwiseConv2D}
-    assert new.again is new.block.convs[1] and type(new.tail.layers[1]) is blocks.GroupedConv2D
-    assert type(model.block.convs[0]) is layers.Conv2D  # the old one is as it was
-    assert len(report.exchanged) == 4 + 2 and len(report.absorbed) == 1
-    assert not new.block.parts["norm"].trainable
-    check_same_outputs(new, model, images)
-    check_same_outputs(new, model, images, training=True)
-    back = blocks.restore(new)
-    assert type(back.block.convs[0]) is layers.Conv2D
-    check_same_outputs(back, model, images)
-    check_same_training(new, model, images, np.ones((4, 8, 8, 4), "float32"))
-
-
-def test_layers_inside_the_users_own_layers_are_exchanged():
-    images = keras.Input((8, 8, 4))
-    model = randomized(keras.Model(images, Block(4, name="block")(layers.Conv2D(4, 1)(images))))
-    new, report = blocks.convert(model, report=True)
-    assert type(new.get_layer("block").convs[0]) is blocks.GroupedConv2D
-    assert {name.split("/")[0] for name in report.exchanged} == {"block", model.layers[1].name}
-    check_same_outputs(new, model, images_of(model))
-    check_same_training(new, model, images_of(model), np.ones((4, 8, 8, 4), "float32"))
-
-
-def test_layers_inside_wrappers_of_keras_are_exchanged():
-    films = keras.Input((3, 8, 8, 4))
-    model = randomized(keras.Model(films, layers.TimeDistributed(layers.Conv2D(4, 3, groups=2))(films)))
-    new = blocks.convert(model)
-    assert type(new.layers[1].layer) is blocks.GroupedConv2D
-    check_same_outputs(new, model, images_of(model))
-
-
-class OwnConv(layers.Conv2D):
-    """May compute something else than its base."""
-
-
-def test_what_is_left_is_named_with_the_reason():
-    images = keras.Input((8, 8, 4))
-    model = keras.Model(images, OwnConv(4, 3, name="own")(images), name="net")
-    sentence = "OwnConv is a subclass of Conv2D and may compute something else"
-    assert blocks.convert(model, report=True)[1].left == {"own": sentence}
-    with pytest.warns(UserWarning, match=f"net: One layer stays as it is, as own: {sentence}. report=True lists all."):
-        new = blocks.convert(model)
-    assert type(new.layers[1]) is OwnConv
 
 
 def norm_and(*behind):
@@ -496,22 +342,21 @@ def test_adapted_convolutions_stay_adapted():
     check_same_outputs(new, model, images_of(model))
 
 
-class NoConfig(keras.Model):
-    def __init__(self, conv):
-        super().__init__()
-        self.conv = conv
-
-    def call(self, x):
-        return self.conv(x)
-
-
-def test_what_cannot_be_copied_is_refused():
-    with pytest.raises(TypeError, match="convert takes a keras.Model; got Conv2D"):
-        blocks.convert(layers.Conv2D(4, 3))
-    model = NoConfig(layers.Conv2D(4, 3))
-    model(np.ones((1, 8, 8, 4)))
-    with pytest.raises(ValueError, match="cannot be copied: NoConfig"):
-        blocks.convert(model)
+def test_what_keras_itself_exports_of_a_converted_model_is_one_operator_a_convolution(tmp_path):
+    """Of its own grouped convolutions it writes a call of a function, which ONNX Runtime refuses."""
+    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    images = keras.Input((8, 8, 8), name="images")
+    x = layers.Conv2D(8, 3, groups=4)(images)
+    model = randomized(keras.Model(images, layers.ReLU()(layers.BatchNormalization()(x))))
+    new = blocks.convert(model)
+    new(images_of(model))  # it has to be called once
+    new.export(tmp_path / "new.onnx", format="onnx", verbose=False)
+    nodes = onnx.load(tmp_path / "new.onnx").graph.node
+    groups = [each.i for node in nodes for each in node.attribute if each.name == "group"]
+    assert groups == [4]
+    session = runtime.InferenceSession(tmp_path / "new.onnx", providers=["CPUExecutionProvider"])
+    (outputs,) = session.run(None, {"images": images_of(model)})
+    np.testing.assert_allclose(outputs, numpy(model(images_of(model)))[0], atol=1e-5)
 
 
 def test_restore_says_what_keras_cannot_express():

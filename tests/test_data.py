@@ -55,7 +55,7 @@ def test_epochs_differ_in_order_and_augmentation(digits, cache):
     assert len(set(rows(one)) & set(rows(two))) < 1437 / 2  # augmented anew, hence behind the cache
 
 
-@pytest.mark.parametrize("cache", ["auto", False])
+@pytest.mark.parametrize("cache", ["auto", pytest.param(False, marks=pytest.mark.heavy)])
 def test_an_epoch_can_be_had_by_number(digits, cache):
     config = dataclasses.replace(digits, cache=cache)
     data = load(config, batch_size=200, seed=3)

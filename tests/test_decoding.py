@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from helpers.pictures import arrays, folder_config, write_folder
+from helpers.processes import run_code
 from zoo import decoding
 from zoo.datasets import augment
 from zoo.datasets.config import DatasetConfig
@@ -163,6 +164,19 @@ def test_what_is_no_picture_is_an_invalid_argument(data):
             function(tf.constant(data))
     with pytest.raises(ValueError, match="nor another that Pillow reads, or a damaged one"):
         Preprocessing()(data)
+
+
+def test_no_program_is_started_with_a_picture(tmp_path):
+    """PostScript is one to run, and its file may be called a JPEG."""
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch '{tmp_path}/started'\n")
+    ghostscript.chmod(0o755)
+    code = "import os; os.environ['PATH'] = os.environ['GS']\nfrom zoo import decoding, pillow_decoding\n"
+    code += "for decode in (decoding.decode, pillow_decoding.decode):\n try: decode(EPS)\n except Exception as error: "
+    code += "print('the format EPS is not read' in str(error))"
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n"
+    assert run_code(f"EPS = {eps!r}\n{code}", GS=str(tmp_path)).split() == ["True", "True"]
+    assert not (tmp_path / "started").exists()
 
 
 def test_training_evaluates_the_tensor_that_preprocessing_gives(tmp_path):

@@ -112,7 +112,7 @@ def test_what_is_left_out_is_counted_and_the_first_are_named(pets):
     assert "hidden: 7 (train/dog/._0.png, " in note
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "JPG", "jpeg", "jfif", "png", "Png", "bmp", "gif", "webp", "tif", "TIFF"])
+@pytest.mark.parametrize("suffix", ["JPG", "jfif", "png", "bmp", "gif", "webp", "TIFF"])
 def test_formats_that_pillow_decodes_are_read(pets, suffix):
     for split in ("train", "validation"):
         picture(pets / split / "bird" / f"0.{suffix}")

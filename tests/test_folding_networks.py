@@ -52,6 +52,11 @@ HEAVY = {
     "mobileone_s1",
     "igcv3_wd4",
     "mixnet_s",
+    "resnext20_16x4d_cifar10",
+    "mobilenetv1_025",
+    "lcnet_035",
+    "mobilenetv4_conv_small_035",
+    "alexnet",
 }
 # Normalisations that precede a convolution and follow none: their names, how many, and the reason given.
 STAY = {

@@ -9,6 +9,8 @@ from helpers.reference import NAMES, fixture, images, write_checkpoint
 from zoo.costs import costs
 from zoo.registry import family_key, variant
 
+LIKE_OTHERS = {"mnasnet", "fbnet", "efficientnet", "lcnet", "mixnet", "igcv3", "mobileone", "repvgg"}
+
 
 def network(name: str) -> str:
     return name.partition("__")[2]
@@ -17,10 +19,10 @@ def network(name: str) -> str:
 def marked() -> list:
     """The fixtures, all heavy but the smallest of each family, and of ResNeXt's ResNeXt-50, which has groups.
 
-    Of the families of inverted residuals, those whose blocks are others' are heavy too.
+    Of the families whose blocks are others', or have tests of their own, all are heavy.
     """
     quick = {"timm__resnext50_32x4d"}
-    for key in {family_key(variant(network(name))) for name in NAMES} - {"mnasnet", "fbnet", "efficientnet", "lcnet"}:
+    for key in {family_key(variant(network(name))) for name in NAMES} - LIKE_OTHERS:
         members = [name for name in NAMES if family_key(variant(network(name))) == key]
         if quick.isdisjoint(members):
             quick.add(min(members, key=lambda name: costs(network(name)).macs))

@@ -14,7 +14,7 @@ from helpers.definition import LAYERS
 
 SIZES = {1: (9,), 2: (7, 9), 3: (5, 4, 5)}
 # Groups, and channels and filters of each: vectors that hold several groups, whole ones and parts of one.
-WIDTHS = ((32, 1, 1), (16, 2, 2), (8, 4, 4), (8, 8, 8), (4, 16, 16), (3, 33, 17), (9, 7, 7), (16, 1, 2), (4, 3, 5))
+WIDTHS = ((32, 1, 1), (16, 2, 2), (8, 4, 4), (4, 16, 16), (3, 33, 17), (4, 24, 18), (16, 1, 2), (4, 3, 5))
 WAYS = [(rank, name) for rank in (1, 2) for name in (None, "merge", *NAMES) if name not in ("matmul", "hybrid")]
 WAYS += [(3, name) for name in (None, "merge", *VOLUMES) if name != "native"]  # left out are those of one group
 

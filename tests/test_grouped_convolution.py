@@ -17,9 +17,9 @@ from helpers.tensors import values_and_gradients
 CHANNELS, FILTERS = 8, 16
 STRIDES = ((1, 1), (2, 2), (2, 1))
 DILATIONS = ((1, 1), (2, 2), (1, 3))
-PADDINGS = ("same", "valid", ((1, 1), (1, 1)), ((0, 2), (3, 1)))
+PADDINGS = ("same", "valid", ((0, 2), (3, 1)))
 KERNELS = ((1, 1), (3, 3), (2, 5))
-GROUPS = (1, 2, 4, CHANNELS)
+GROUPS = (1, 4, CHANNELS)
 
 
 @functools.cache

@@ -81,6 +81,9 @@ def test_every_implementation_is_tried_by_some_shape():
     assert tried == set(NAMES)
 
 
+DOT_PRODUCTS = {"dtype": "bfloat16", "bfloat16_dot_products": True}
+
+
 @pytest.mark.parametrize(
     "spec, expected",
     [
@@ -113,6 +116,14 @@ def test_every_implementation_is_tried_by_some_shape():
             "float32",
         ),
         (dataclasses.replace(POINT, dtype="bfloat16", groups=1, in_channels_per_group=64, matrix_units=True), "hybrid"),
+        (dataclasses.replace(POINT, groups=1, in_channels_per_group=64, positions=3136, **DOT_PRODUCTS), "hybrid"),
+        (dataclasses.replace(POINT, groups=1, in_channels_per_group=64, **DOT_PRODUCTS), "matmul"),
+        (dataclasses.replace(POINT, in_channels_per_group=64, out_channels_per_group=64, **DOT_PRODUCTS), "custom_op"),
+        (dataclasses.replace(PLAIN, **DOT_PRODUCTS), "custom_op"),
+        (dataclasses.replace(PLAIN, in_channels_per_group=32, out_channels_per_group=32, **DOT_PRODUCTS), "native"),
+        (dataclasses.replace(PLAIN, in_channels_per_group=33, out_channels_per_group=33, **DOT_PRODUCTS), "float32"),
+        (dataclasses.replace(PLAIN, groups=1, out_channels_per_group=64, **DOT_PRODUCTS), "native"),
+        (dataclasses.replace(DEPTHWISE, **DOT_PRODUCTS), "custom_op"),
         (dataclasses.replace(PLAIN, onednn=False), "custom_op"),
         (dataclasses.replace(PLAIN, onednn=False, min_kernel_channels=None), "split"),
         (dataclasses.replace(PLAIN, onednn=False, dilation=(2, 2), groups=1), "split"),
@@ -141,15 +152,17 @@ def test_the_rules(spec, expected):
 
 def test_what_is_chosen_can_always_be_computed():
     """Over all combinations of what the rules look at."""
-    for device, xla, onednn, min_kernel_channels, units in (
-        ("CPU", False, True, 16, False),
-        ("CPU", False, True, None, False),
-        ("CPU", False, True, 16, True),
-        ("CPU", False, True, None, True),
-        ("CPU", False, False, 16, False),
-        ("CPU", False, False, None, False),
-        ("CPU", True, True, None, False),
-        ("GPU", False, False, None, False),
+    for device, xla, onednn, min_kernel_channels, hardware in (
+        ("CPU", False, True, 16, {}),
+        ("CPU", False, True, None, {}),
+        ("CPU", False, True, 16, {"matrix_units": True}),
+        ("CPU", False, True, None, {"matrix_units": True}),
+        ("CPU", False, True, 16, {"bfloat16_dot_products": True}),
+        ("CPU", False, True, None, {"bfloat16_dot_products": True}),
+        ("CPU", False, False, 16, {}),
+        ("CPU", False, False, None, {}),
+        ("CPU", True, True, None, {}),
+        ("GPU", False, False, None, {}),
     ):
         for dtype in ("float32", "bfloat16", "float16", "float64"):
             for base in (PLAIN, POINT, DEPTHWISE, dataclasses.replace(POINT, groups=1)):
@@ -162,7 +175,7 @@ def test_what_is_chosen_can_always_be_computed():
                                 xla=xla,
                                 onednn=onednn and dtype != "float64",
                                 min_kernel_channels=min_kernel_channels,
-                                matrix_units=units,
+                                **hardware,
                                 dtype=dtype,
                                 strides=strides,
                                 dilation=dilation if base.kernel_size != (1, 1) else (1, 1),

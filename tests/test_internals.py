@@ -34,6 +34,8 @@ ATTRIBUTES = (
     (lambda: layers.Layer, "_quantization_mode_error"),
     (lambda: layers.Layer, "_check_load_own_variables"),
     (lambda: layers.Dense(2), "_tracker"),
+    (lambda: layers.Dense(2), "_trainable_variables"),
+    (lambda: layers.Dense(2), "_non_trainable_variables"),
     (lambda: layers.Lambda(abs), "_output_shape"),
     (lambda: keras.Variable(0.0), "_path"),
     (lambda: keras.Optimizer, "_get_variable_index"),
@@ -109,6 +111,7 @@ def test_a_built_layer_is_given_weights_and_loses_them():
     with keras_internals.unlocked(layer):
         extra = layer.add_weight(shape=(), name="extra")
     assert [each.name for each in layer.weights] == ["kernel", "bias", "extra"]
+    assert keras_internals.own_variables(layer) == layer.weights and not keras_internals.own_variables(small())
     keras_internals.untrack(layer, extra)
     assert [each.name for each in layer.weights] == ["kernel", "bias"]
 

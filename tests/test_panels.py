@@ -199,6 +199,7 @@ class LostServer(Server):
         return super().artifact(query, variables)
 
 
+@pytest.mark.heavy  # in test_tracking.py for the whole run
 def test_a_server_that_is_lost_costs_the_tables_alone(tmp_path):
     server = LostServer()
     _, *missing, rest = run_script(tmp_path, "online", 2, 4, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)

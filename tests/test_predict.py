@@ -25,6 +25,9 @@ from zoo.data_config import DataConfig
 FORMATS = {"onnx": ".onnx", "litert": ".tflite", "litert-fp16": ".tflite", "savedmodel": ""}
 
 
+HEAVY = pytest.mark.heavy
+
+
 @pytest.fixture(scope="module")
 def model():
     return network()
@@ -81,17 +84,18 @@ def test_the_table_is_for_people(files, pictures, capsys):
     assert len(lines) == 1 + 2 * 3 + 2 and lines[1].startswith(pictures[0]) and lines[2].startswith(" ")
 
 
-def test_preprocessing_and_softmax_may_lie_inside(files, pictures, model, tmp_path, capsys):
+@pytest.mark.parametrize("kind", ["litert", *(pytest.param(kind, marks=HEAVY) for kind in ("onnx", "savedmodel"))])
+def test_preprocessing_and_softmax_may_lie_inside(kind, pictures, model, tmp_path, capsys):
     expected = dict(zip(pictures, evaluated(model, pictures), strict=True))
-    for kind in ("onnx", "litert", "savedmodel"):
-        path = tmp_path / f"inside{FORMATS[kind]}"
-        zoo.export(model, path, kind, config=expected_config(), preprocessing=True, softmax=True, verify=False)
-        check_same(table(predicted(capsys, path, *pictures, "--csv")), expected, 1e-6)
-        assert run(["predict", str(path), pictures[0], "--mean", "0.5"]) == 1
-        assert "has its preprocessing inside, so mean cannot be set." in capsys.readouterr().err
+    path = tmp_path / f"inside{FORMATS[kind]}"
+    zoo.export(model, path, kind, config=expected_config(), preprocessing=True, softmax=True, verify=False)
+    check_same(table(predicted(capsys, path, *pictures, "--csv")), expected, 1e-6)
+    assert run(["predict", str(path), pictures[0], "--mean", "0.5"]) == 1
+    assert "has its preprocessing inside, so mean cannot be set." in capsys.readouterr().err
 
 
-def test_integers_in_and_out_of_a_quantised_file(files, pictures, model, tmp_path, capsys):
+@pytest.mark.parametrize("integers", ["int8", "uint8"])
+def test_integers_in_and_out_of_a_quantised_file(integers, files, pictures, model, tmp_path, capsys):
     """int8 as converters of phones write it: the scales lie in the file."""
     import tensorflow as tf
 
@@ -103,7 +107,7 @@ def test_integers_in_and_out_of_a_quantised_file(files, pictures, model, tmp_pat
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([image[None]] for image in images)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
+    converter.inference_input_type = converter.inference_output_type = tf.as_dtype(integers)
     path = tmp_path / "int8.tflite"
     path.write_bytes(converter.convert())
     names = tmp_path / "names.txt"

@@ -58,8 +58,7 @@ def bomb(side: int) -> bytes:
 
 def test_what_cannot_be_read_is_named_and_the_others_go_on(file, pictures, tmp_path, capsys):
     whole = Path(pictures[0]).read_bytes()
-    icon = tmp_path / "many.ico"
-    Image.new("RGB", (40, 40)).save(icon)
+    icon = struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 24, len(bomb(20_000)), 22) + bomb(20_000)
     broken = {
         "absent.jpg": (None, "there is no such file"),
         "empty.jpg": (b"", "it is empty"),
@@ -67,12 +66,16 @@ def test_what_cannot_be_read_is_named_and_the_others_go_on(file, pictures, tmp_p
         "cut.jpg": (whole[: len(whole) // 2], "it is damaged or cut off"),
         "cut.png": (Path(pictures[7]).read_bytes()[:60], "it is damaged or cut off"),
         "bomb.png": (bomb(20_000), "it has 400,000,000 pixels, and at most 89,478,485 are read (--max-pixels)"),
+        "icon.ico": (icon, "it has 400,000,000 pixels, and at most 89,478,485 are read (--max-pixels)"),
         "postscript.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "its format is EPS,"),
     }
     for name, (content, _) in broken.items():
         if content is not None:
             (tmp_path / name).write_bytes(content)
     os.mkfifo(tmp_path / "pipe.jpg")
+    with (tmp_path / "huge.jpg").open("wb") as huge:
+        huge.truncate(2**40)  # of which the disk holds nothing
+    broken["huge.jpg"] = (None, "it is no picture of a format that Pillow reads")
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")
     broken |= {"pipe.jpg": (None, "it is no regular file"), "loop.jpg": (None, "Too many levels of symbolic links")}
     names = [str(tmp_path / name) for name in broken]

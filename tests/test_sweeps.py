@@ -95,6 +95,7 @@ class SweepServer(Server):
         return {"type": "run", "run_id": RUN, "args": args, "program": sweep["program"]}
 
 
+@pytest.mark.heavy
 def test_an_agent_runs_the_sweeps_runs(data_dir, tmp_path):
     sweep = yaml.safe_load((CONF / "sweep" / "models.yaml").read_text())
     sweep["parameters"]["model"]["values"] = ["mobilenet_v1"]

@@ -70,7 +70,7 @@ def test_a_server_that_cannot_be_reached_costs_the_timeout_and_nothing_else(tmp_
     assert_kept_offline(outcome, err, f"{url} could not be reached within 2 s")
 
 
-@pytest.mark.parametrize("server", ["nothing", 500], indirect=True)
+@pytest.mark.parametrize("server", ["nothing", pytest.param(500, marks=pytest.mark.heavy)], indirect=True)
 def test_a_server_that_does_not_answer_costs_the_timeout_and_nothing_else(tmp_path, server):
     began = time.monotonic()
     script = command(tmp_path, "online", init_timeout=TIMEOUT)
@@ -103,7 +103,7 @@ def test_a_run_reaches_a_server_with_a_key_from_netrc(tmp_path, tmp_path_factory
     assert [row["epoch"] for row in server.history] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("answer", ["nothing", 500])
+@pytest.mark.parametrize("answer", ["nothing", pytest.param(500, marks=pytest.mark.heavy)])
 def test_a_server_lost_midway_delays_no_epoch_and_the_run_can_be_uploaded_later(tmp_path, server, answer):
     script = command(tmp_path, "auto", "break", finish_timeout=TIMEOUT)
     process = start(script, tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)

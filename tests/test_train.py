@@ -204,6 +204,7 @@ def test_a_sweep_over_models_gives_finished_separate_runs_in_one_group(data_dir,
         assert tables == {*charts, metrics.MISTAKES, metrics.LAYERS} and records["summary"]["status"] == "finished"
 
 
+@pytest.mark.heavy
 def test_a_run_that_fails_costs_a_sweep_nothing_but_itself(data_dir, tmp_path):
     done, runs = swept(data_dir, tmp_path, *TINY, "recipe.epochs=1", "recipe.warmup_epochs=0",
                        "recipe.learning_rate=1e30,0.01")  # fmt: skip

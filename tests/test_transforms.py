@@ -1,5 +1,7 @@
 """One resizing for training's evaluation and for zoo.preprocessing, equal to Pillow's in every interpolation."""
 
+from fractions import Fraction
+
 import keras
 import numpy as np
 import pytest
@@ -169,3 +171,37 @@ def test_levels_of_any_kind_are_normalised(convert):
     normalised = np.asarray(transforms.normalise(convert(levels), mean, std))
     assert normalised.dtype == "float32"
     np.testing.assert_allclose(normalised, (levels / 255 - mean) / std, atol=1e-6)
+
+
+def rectangle_by_pillow(image: np.ndarray, size: tuple, sides: tuple, crop_mode: str) -> np.ndarray:
+    """Resized so that it covers `sides`, fits into them, or has them; then a rectangle from the middle."""
+    height, width = image.shape[:2]
+    scales = Fraction(sides[0], height), Fraction(sides[1], width)
+    if crop_mode == "squash":
+        rows, columns = sides
+    elif crop_mode == "center":
+        rows, columns = (int(length * max(scales)) for length in (height, width))
+    else:
+        rows, columns = (max(1, round(length * min(scales))) for length in (height, width))
+    resized = resize_by_pillow(image, rows, columns, "bilinear")
+    left, top = (-((own - after) // 2) if after < own else round((after - own) / 2)
+                 for after, own in ((columns, size[1]), (rows, size[0])))  # fmt: skip
+    return np.asarray(resized.crop((left, top, left + size[1], top + size[0])))
+
+
+@pytest.mark.parametrize("crop_mode", transforms.CROP_MODES)
+@pytest.mark.parametrize(("size", "sides"), [((40, 24), (45, 27)), ((16, 20), (20, 20))])
+def test_rectangles_are_pillows_on_every_side_of_tensorflow(size, sides, crop_mode):
+    """On NumPy's arrays, of which there are arrays again, on tensors, and where no size is known before."""
+
+    def resized(images):
+        return transforms.resize_and_crop(images, size, sides, "bilinear", crop_mode)
+
+    dynamic = tf.function(resized, input_signature=[tf.TensorSpec((1, None, None, 3), tf.uint8)])
+    for shape in SIZES[5::2]:
+        image = picture(*shape)
+        expected = rectangle_by_pillow(image, size, sides, crop_mode)
+        ours = resized(image[None])
+        assert type(ours) is np.ndarray and ours.dtype == np.uint8
+        for actual in (ours, resized(tf.constant(image[None])), dynamic(image[None])):
+            np.testing.assert_array_equal(np.asarray(actual)[0], expected, f"{shape}")

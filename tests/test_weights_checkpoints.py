@@ -86,7 +86,7 @@ def training(state: dict) -> dict:
     lambda state: {"state_dict": collections.OrderedDict(state)},
     lambda state: {"state_dict": {name: torch.nn.Parameter(value) for name, value in state.items()}},
 ])  # fmt: skip
-@pytest.mark.parametrize("name", ["last.pth.tar", "pytorch_model.bin", "epoch=3.ckpt", "legacy.pth"])
+@pytest.mark.parametrize("name", ["last.pth.tar", "legacy.pth"])
 def test_weights_are_read_from_among_everything_else(model, state, tmp_path, layout, name):
     path = tmp_path / name
     torch.save({**training(state), **layout(state)}, path, _use_new_zipfile_serialization="legacy" not in name)

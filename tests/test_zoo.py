@@ -72,14 +72,6 @@ def test_the_small_stem_changes_no_weight_but_resnexts_first(name):
     assert differ == (["conv1/kernel"] if name == "resnet26" else [])
 
 
-@pytest.mark.parametrize("name", SMALLEST)
-def test_a_saved_network_gives_the_same_logits(name, tmp_path):
-    model = zoo.create(name, 5, (32, 32, 3))
-    model.save(tmp_path / "model.keras")
-    images = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype("float32")
-    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(images), model(images))
-
-
 def test_images_of_any_size():
     model = zoo.create("shufflenet_v2_x0_5", 4, (None, None, 3))
     for size in (32, 45, 64):

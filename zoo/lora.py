@@ -1,4 +1,4 @@
-"""Layers of Keras whose kernel is adapted by LoRA: what `enable_lora` adds to them.
+"""Layers whose kernel is adapted by LoRA: what `enable_lora` adds to those of Keras, and to convolutions of ours.
 
 Source: Hu et al. 2021, LoRA, section 4.1, arXiv:2106.09685.
 """
@@ -12,7 +12,7 @@ FACTORS = ("lora_kernel_a", "lora_kernel_b")  # the variables of the low-rank pr
 
 
 def is_adapted(layer: keras.Layer) -> bool:
-    """Whether `enable_lora` was called, on a dense layer, a convolution or an embedding of Keras.
+    """Whether `enable_lora` was called, on a dense layer, a convolution, ours too, or an embedding.
 
     Example:
         >>> from zoo.lora import is_adapted

@@ -4,11 +4,13 @@ import io
 
 import numpy as np
 
+from zoo.pictures import NOT_DECODED
+
 
 def decode(encoded: bytes) -> np.ndarray:
     """uint8 (H, W, 3) of the bytes of a picture, as `zoo.decoding.decode` gives it.
 
-    Raises ValueError for bytes that are no picture, or a damaged one.
+    Raises ValueError for bytes that are no picture, or a damaged one, or EPS: Pillow would start Ghostscript with it.
 
     Example:
         >>> import io
@@ -23,6 +25,8 @@ def decode(encoded: bytes) -> np.ndarray:
 
     try:
         with Image.open(io.BytesIO(encoded)) as stored:
+            if stored.format in NOT_DECODED:
+                raise ValueError(f"the format {stored.format} is not read")
             image = ImageOps.exif_transpose(stored)
             if image.mode.startswith("I;16") or (image.mode == "I" and stored.format in ("PNG", "PPM")):
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from zoo.data_config import CROP_MODES, INTERPOLATIONS
+from zoo.data_config import CROP_MODES, INTERPOLATIONS, DataConfig
 from zoo.typing import Tensor
 
 PRECISION_BITS = 22  # of Pillow's weights
@@ -96,6 +96,21 @@ def normalise(levels: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
     scale = (1 / (255 * deviations)).astype("float32")
     shift = (-np.asarray(mean, "float64") / deviations).astype("float32")
     return _cast(levels, "float32") * scale + shift
+
+
+def prepare(pictures: Tensor, config: DataConfig) -> Any:
+    """uint8 pictures (B, H, W, C) -> normalised float32 images (B, height, width, C), as `config` says.
+
+    Example:
+        >>> from zoo.data_config import DataConfig
+        >>> from zoo.transforms import prepare
+        >>> prepare(np.zeros((1, 9, 7, 3), "uint8"), DataConfig(size=(2, 4), mean=(0.5,), std=(0.5,))).shape
+        (1, 2, 4, 3)
+    """
+    height, width = (resized_side(length, config.crop_pct) for length in config.size)
+    fill = [round(255 * value) for value in config.mean]
+    levels = resize_and_crop(pictures, config.size, (height, width), config.interpolation, config.crop_mode, fill)
+    return normalise(levels, config.mean, config.std)
 
 
 def _is_tensorflow(x: Tensor) -> bool:

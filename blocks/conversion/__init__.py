@@ -23,8 +23,8 @@ def convert(model: keras.Model, report: Literal[True]) -> tuple[keras.Model, Con
 def convert(model: keras.Model, report: bool = False) -> keras.Model | tuple[keras.Model, ConversionReport]:
     """A copy of `model` with its stock Keras layers replaced by those of `blocks`, which compute the same faster.
 
-    - `Conv1D/2D/3D` become `GroupedConv1D/2D/3D`, `DepthwiseConv1D/2D` and `SeparableConv1D/2D` those of `blocks`,
-      `BatchNormalization` that of `blocks` with Keras's running variance (`unbiased_variance=False`).
+    - `Conv1D/2D/3D`, `DepthwiseConv1D/2D`, `SeparableConv1D/2D` and `BatchNormalization` become the layers of these
+      names in `blocks`, the last with Keras's running variance (`unbiased_variance=False`).
     - An activation that alone follows a normalisation is computed by it; zero padding that a convolution or a pooling
       alone follows is its padding. The layer that did so stays in its place, under its name, as an `AbsorbedLayer`,
       which hands on what it gets.
@@ -33,7 +33,7 @@ def convert(model: keras.Model, report: bool = False) -> keras.Model | tuple[ker
     nested models nested. A compiled model is compiled, with the state of its optimizer. A functional model whose class
     is your own keeps the class; its `get_config` then describes stock layers, so what is saved of it loads as those.
 
-    A `.weights.h5` file names the classes of layers: load one of the stock model before, and save one from `restore`.
+    Of the old model and the new each loads the `.weights.h5` files of the other.
 
     A subclassed model is copied by its configuration, and the layers that its attributes hold are exchanged, directly
     or in lists and dictionaries; nothing is joined there. What stays as it was is in the report, with the reason, and
@@ -58,7 +58,7 @@ def convert(model: keras.Model, report: bool = False) -> keras.Model | tuple[ker
         >>> model = keras.Model(images, x)
         >>> fast, report = blocks.convert(model, report=True)
         >>> print(report)
-        exchanged  conv: Conv2D -> GroupedConv2D
+        exchanged  conv: Conv2D -> Conv2D of blocks
         exchanged  norm: BatchNormalization -> BatchNormalization of blocks
         absorbed   relu by norm
         >>> pictures = np.ones((2, 32, 32, 8))

@@ -65,11 +65,22 @@ def copy_operation(operation: Any) -> keras.Operation:
         copy = configured(type(operation), operation)
         copy.name = operation.name  # some classes add to the name that their configuration gives
         return copy
-    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise ValueError(
-            f"Layer {operation.name!r} cannot be copied: {type(operation).__name__} does not make it again from its "
-            "own get_config()."
-        ) from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise not_copied(operation) from error
+
+
+def not_copied(operation: keras.Operation) -> ValueError:
+    """The error that `operation` cannot be copied.
+
+    Example:
+        >>> from blocks.conversion.copying import not_copied
+        >>> print(not_copied(keras.layers.Dense(8, name="head")))
+        Layer 'head' cannot be copied: Dense does not make it again from its own get_config().
+    """
+    return ValueError(
+        f"Layer {operation.name!r} cannot be copied: {type(operation).__name__} does not make it again from its own "
+        "get_config()."
+    )
 
 
 def transfer(old: keras.Layer, new: keras.Layer) -> None:
@@ -90,14 +101,13 @@ def transfer(old: keras.Layer, new: keras.Layer) -> None:
 
 
 def _transfer_own(source: keras.Layer, target: keras.Layer) -> None:
-    mine, its = own_variables(source), own_variables(target)
-    if [(tuple(each.shape), each.dtype) for each in mine] == [(tuple(each.shape), each.dtype) for each in its]:
-        for variable, value in zip(its, mine, strict=True):
+    # As saving a model would: some layers compute something from what they load.
+    store: dict[str, Any] = {}
+    source.save_own_variables(store)
+    target.load_own_variables({key: keras.ops.convert_to_numpy(value) for key, value in store.items()})
+    if getattr(source, "lora_enabled", False):  # whose kernel would be the sum then, and the factors begin anew
+        for variable, value in zip(own_variables(target), own_variables(source), strict=True):
             variable.assign(value)
-    else:  # as saving a model would
-        store: dict[str, Any] = {}
-        source.save_own_variables(store)
-        target.load_own_variables({key: keras.ops.convert_to_numpy(value) for key, value in store.items()})
     for state, value in zip(random_states(target), random_states(source), strict=True):
         state.assign(value)
     if hasattr(source, "save_assets"):

@@ -7,7 +7,7 @@ import keras
 
 from blocks.conversion.copying import is_graph, transfer
 from blocks.conversion.state import copy_trainable
-from blocks.ops.keras_internals import exchange_sublayer, own_sublayers
+from blocks.ops.keras_internals import exchange_sublayer, mapped_tuple, own_sublayers
 
 Exchanged = list[tuple[keras.Layer, keras.Layer, tuple[str, ...]]]  # old, new and the names that lead to it
 Left = list[tuple[tuple[str, ...], str]]
@@ -107,7 +107,6 @@ def _exchanged(value: Any, old: keras.Layer, new: keras.Layer) -> Any:
         for index, each in enumerate(value):
             if _in(each, old):
                 value[index] = _exchanged(each, old, new)
-    elif isinstance(value, tuple) and _in(value, old):
-        parts = [_exchanged(each, old, new) for each in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    elif isinstance(value, tuple):
+        return mapped_tuple(value, lambda each: _exchanged(each, old, new))
     return value

@@ -46,7 +46,7 @@ def copy_compilation(old: keras.Model, new: keras.Model) -> str | None:
         return None
     try:
         new.compile_from_config(old.get_compile_config())
-    except (TypeError, ValueError, AttributeError, NotImplementedError):
+    except (TypeError, ValueError, AttributeError, RuntimeError):
         new.compiled = False
     if not new.compiled:
         return "its losses, metrics or optimizer cannot be made again from their configuration: compile the new model"

@@ -11,15 +11,15 @@ from blocks.conversion.copying import configured
 from blocks.conversion.replacement import Joined, Replacement
 from blocks.layers.absorbed import AbsorbedLayer
 from blocks.layers.batch_norm import BatchNormalization
+from blocks.layers.conv import Conv1D, Conv2D, Conv3D
 from blocks.layers.depthwise_conv import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
-from blocks.layers.grouped_conv import GroupedConv1D, GroupedConv2D, GroupedConv3D
 from blocks.layers.pooling import PaddedPooling2D
 from blocks.ops.activations import named_activation
 
 CONVOLUTIONS: dict[type[keras.Layer], type[keras.Layer]] = {
-    layers.Conv1D: GroupedConv1D,
-    layers.Conv2D: GroupedConv2D,
-    layers.Conv3D: GroupedConv3D,
+    layers.Conv1D: Conv1D,
+    layers.Conv2D: Conv2D,
+    layers.Conv3D: Conv3D,
     layers.DepthwiseConv1D: DepthwiseConv1D,
     layers.DepthwiseConv2D: DepthwiseConv2D,
     layers.SeparableConv1D: SeparableConv1D,
@@ -36,8 +36,8 @@ class ToBlocks:
 
     Example:
         >>> from blocks.conversion.to_blocks import ToBlocks
-        >>> type(ToBlocks().exchanged(keras.layers.Conv2D(8, 3), None).layer).__name__
-        'GroupedConv2D'
+        >>> type(ToBlocks().exchanged(keras.layers.Conv2D(8, 3), None).layer) is blocks.Conv2D
+        True
     """
 
     def joined(self, calls: Calls) -> list[Joined]:

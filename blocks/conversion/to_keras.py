@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+import blocks.layers.conv as conv
 import blocks.layers.depthwise_conv as depthwise
 from blocks.conversion.activations import activation_of
 from blocks.conversion.calls import Calls
@@ -22,6 +23,9 @@ CONVOLUTIONS: dict[type[keras.Layer], type[keras.Layer]] = {
     GroupedConv1D: layers.Conv1D,
     GroupedConv2D: layers.Conv2D,
     GroupedConv3D: layers.Conv3D,
+    conv.Conv1D: layers.Conv1D,
+    conv.Conv2D: layers.Conv2D,
+    conv.Conv3D: layers.Conv3D,
     depthwise.DepthwiseConv1D: layers.DepthwiseConv1D,
     depthwise.DepthwiseConv2D: layers.DepthwiseConv2D,
     depthwise.SeparableConv1D: layers.SeparableConv1D,
@@ -94,6 +98,8 @@ def _activation(layer: Any) -> tuple[Callable[[Any], Any], ...]:
 def _convolution(layer: Any, adds: bool) -> Replacement | str:
     if isinstance(layer, GROUPED) and not (isinstance(layer.groups, int) and isinstance(layer.filters_by_group, int)):
         return "its groups differ in size"
+    if layer.quantization_mode is not None:
+        return f"it is quantised to {layer.quantization_mode}, which Keras's convolutions cannot be"
     if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
         return f"Keras does not stride ({layer.strides}) and dilate ({layer.dilation_rate}) at once"
     before: tuple[Callable[[Any], Any], ...] = ()

@@ -18,7 +18,12 @@ class AbsorbedLayer(DottedName, keras.layers.Layer):
     Args:
         original: that layer's class and configuration, as `keras.saving.serialize_keras_object` gives them.
 
-    Any shape -> the same.
+    (B, ..., C) -> the same shape.
+
+    Raises:
+        ValueError: `original` is no serialised layer.
+
+    Source: the layer that was here is Keras's layer of `original`.
 
     Example:
         >>> relu = keras.saving.serialize_keras_object(keras.layers.ReLU(name="relu"))
@@ -28,6 +33,8 @@ class AbsorbedLayer(DottedName, keras.layers.Layer):
 
     def __init__(self, original: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not isinstance(original, dict) or "class_name" not in original:
+            raise ValueError(f"original={original!r} is no layer: give keras.saving.serialize_keras_object(layer).")
         self.original = original
         self.supports_masking = True
 

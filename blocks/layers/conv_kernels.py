@@ -8,14 +8,19 @@ from keras import ops
 
 from blocks.layers.lora import LowRankAdaptation
 from blocks.layers.quantization import Int8Quantization, dequantized, quantize_kernel
-from blocks.ops.keras_internals import check_number_of_weights
+from blocks.ops.keras_internals import check_number_of_weights, own_variables
 
 
 class ConvolutionKernels(LowRankAdaptation, Int8Quantization):
     """Mixin, before the Keras class, for a layer with one kernel, or one for each run of equal groups, and a bias.
 
-    A file has the kernels, the bias and, of a quantised layer, the scales, in that order, as Keras's layers write them:
-    the kernel of a layer that LoRA adapts is merged, so that one without adaptation loads it.
+    A file has the weights in Keras's order, but for the factors of LoRA: the kernel that it adapts is merged, as
+    Keras's layers write it, so that a layer without adaptation loads it.
+
+    Raises:
+        AttributeError: `kernel` is asked for before the layer is built, or where there are several.
+        ValueError: `kernels` are asked for before the layer is built; a file is of another layer, or holds int8 kernels
+            where those of the layer are floats, or the other way round.
 
     Example:
         >>> layer = blocks.GroupedConv2D(8, 3, groups=2, lora_rank=2)
@@ -45,10 +50,7 @@ class ConvolutionKernels(LowRankAdaptation, Int8Quantization):
 
     @property
     def kernel(self) -> Any:
-        """The kernel (..., C / groups, filters) of equal groups: what is stored, or its sum with LoRA's product.
-
-        Raises AttributeError before the layer is built, and for uneven groups, which have several.
-        """
+        """The kernel (..., C / groups, filters) of equal groups: what is stored, or its sum with LoRA's product."""
         if not self.built:
             raise AttributeError(f"{self.name} has no kernel yet: build it, or call it on an input.")
         if len(self._attributes) > 1:
@@ -57,10 +59,7 @@ class ConvolutionKernels(LowRankAdaptation, Int8Quantization):
 
     @property
     def kernels(self) -> list[Any]:
-        """The kernel of every run of equal groups, in the order of their channels; [`kernel`] if all are equal.
-
-        Raises ValueError before the layer is built.
-        """
+        """The kernel of every run of equal groups, in the order of their channels; [`kernel`] if all are equal."""
         if not self.built:
             raise ValueError(f"{self.name} has no weights yet: build it, or call it on an input.")
         if not self.lora_enabled:
@@ -75,42 +74,39 @@ class ConvolutionKernels(LowRankAdaptation, Int8Quantization):
         return [ops.add(kernels[0], self.low_rank_product())] if self.lora_enabled else kernels
 
     def save_own_variables(self, store: Any) -> None:
-        if not self.built:
-            return
-        kernels: list[Any] = self.stored_kernels
-        scale: Any = self.kernel_scale
-        if self.lora_enabled:
-            (merged,) = self.computed_kernels()
-            if scale is None:
-                kernels = [ops.cast(merged, kernels[0].dtype)]
-            else:
-                quantizer = getattr(self.quantization_config, "weight_quantizer", None)
-                kernels[0], scale = quantize_kernel(merged, quantizer)
-        for index, value in enumerate(value for value in (*kernels, self.bias, scale) if value is not None):
-            store[str(index)] = value
+        merged = self._merged_values() if self.built and self.lora_enabled else {}
+        for index, variable in enumerate(self._weights_in_files()):
+            store[str(index)] = merged.get(variable.name, variable)
 
     def load_own_variables(self, store: Any) -> None:
-        """Raises ValueError for another number of weights, or kernels that are quantised where these are not."""
-        variables = [each for each in (*self.stored_kernels, self.bias, self.kernel_scale) if each is not None]
         if not self.lora_enabled:
             check_number_of_weights(self, store)
-        elif len(store.keys()) != len(variables):
+        variables = self._weights_in_files()
+        if len(store.keys()) != len(variables):
             raise ValueError(
                 f"{self.name} has {len(variables)} weights in a file, its kernel merged, but there are "
                 f"{len(store.keys())}: the file is of another layer."
             )
-        if not self.built:
-            return
-        dtypes = ("int8" if str(store["0"].dtype) == "int8" else "floats", self._stored_as())
-        if dtypes[0] != dtypes[1]:
-            raise ValueError(
-                f"The kernel of {self.name} is stored as {dtypes[0]} in the file and as {dtypes[1]} in the layer: load "
-                "it before quantize, or into a layer that is quantised as the one that was saved."
-            )
+        for index, variable in enumerate(variables):
+            if (str(store[str(index)].dtype) == "int8") != (variable.dtype == "int8"):
+                stored, own = ("int8", "floats") if variable.dtype != "int8" else ("floats", "int8")
+                raise ValueError(
+                    f"{variable.name} of {self.name} is stored as {stored} in the file and as {own} in the layer: load "
+                    "it before quantize, or into a layer that is quantised as the one that was saved."
+                )
         for index, variable in enumerate(variables):
             variable.assign(store[str(index)])
         if self.lora_enabled:  # A stays: with both 0, as Keras's layers have them then, neither would learn
             self.lora_kernel_b.assign(ops.zeros_like(self.lora_kernel_b))
 
-    def _stored_as(self) -> str:
-        return "floats" if self.kernel_scale is None else "int8"
+    def _weights_in_files(self) -> list[keras.Variable]:
+        factors = (self.lora_kernel_a, self.lora_kernel_b) if self.lora_enabled else ()
+        return [weight for weight in own_variables(self) if all(weight is not factor for factor in factors)]
+
+    def _merged_values(self) -> dict[str, Any]:
+        """What a file of an adapted layer holds in place of the weights of these names."""
+        (merged,) = self.computed_kernels()
+        if self.kernel_scale is None:
+            return {"kernel": ops.cast(merged, self.stored_kernels[0].dtype)}
+        values, scale = quantize_kernel(merged, getattr(self.quantization_config, "weight_quantizer", None))
+        return {"kernel": values, "kernel_scale": scale}

@@ -232,13 +232,17 @@ class GroupedConv2D(GroupedConvolution):
         activation, use_bias, *_initializer, *_regularizer, *_constraint: as in `keras.layers.Conv2D`.
         implementation: how it is computed, one of `blocks.ops.implementation.NAMES`; None chooses. Backends other than
             TensorFlow have "native" only. It changes no result beyond rounding.
+        lora_rank, lora_alpha: adapt the kernel by a product of that rank, as in `keras.layers.Conv2D`; `enable_lora`
+            does so later. For equal groups, which have one kernel.
+        quantization_config: of a layer whose dtype is "int8_from_float32" or its like, as `quantize` takes it.
 
     Call: `layer(inputs, residual=None)` is activation(convolution + bias + residual), the residual in the shape of
     the outputs.
 
     Weights: `kernel` (kh, kw, C / groups, filters) and `bias` (filters,). Neighbouring groups with equally many
     channels and filters share one kernel; where the groups are not all alike, the kernels are `kernel_0`,
-    `kernel_1`, ..., each (kh, kw, channels of one group, filters of them all), and `kernels` lists them.
+    `kernel_1`, ..., each (kh, kw, channels of one group, filters of them all), and `kernels` lists them. With LoRA
+    there are `lora_kernel_a` and `lora_kernel_b`, and `kernel` is the sum; quantised, it is int8 with a `kernel_scale`.
 
     Raises:
         ValueError: for a wrong argument; when built, where `groups` does not divide or add up to the input channels,

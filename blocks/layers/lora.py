@@ -21,6 +21,9 @@ class LowRankAdaptation(LayerMixin):
 
     Attributes: `lora_enabled`, `lora_rank` and `lora_alpha`; without adaptation False, None and None.
 
+    Raises:
+        ValueError: for a rank below 1, an alpha that is no finite number, and as `enable_lora` says.
+
     Source: Hu et al. 2021, LoRA: Low-Rank Adaptation of Large Language Models, section 4.1, arXiv:2106.09685.
 
     Example:

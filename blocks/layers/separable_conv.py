@@ -146,7 +146,8 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
         saved = self.quantization.get(half)
         if saved is None:
             return {"dtype": self.dtype_policy}
-        return {key: keras.saving.deserialize_keras_object(value) for key, value in saved.items()}
+        config = keras.saving.deserialize_keras_object(saved.get("quantization_config"))
+        return {"dtype": f"{saved['mode']}_from_{self.dtype_policy.name}", "quantization_config": config}
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         outputs = self.depthwise(inputs)
@@ -171,7 +172,7 @@ class DepthwiseSeparableConv2D(RealInputs, keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         halves = [half for half in (getattr(self, "depthwise", None), self.pointwise) if half is not None]
         quantization = {
-            half.name: {"dtype": keras.dtype_policies.serialize(half.dtype_policy), **half.quantization_settings()}
+            half.name: {"mode": half.quantization_mode, **half.quantization_settings()}
             for half in halves
             if half.quantization_mode is not None
         }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 NAMES = ("native", "split", "depthwise", "matmul", "hybrid", "taps", "float32", "custom_op")
 ALIASES = {"kernel": "custom_op"}  # former names, which arguments and saved files may have
 
-# Channels of a group from which on matrix units have enough to multiply.
+# Channels of a group from which on matrix units, or bfloat16's dot products, have enough to multiply.
 MATRIX_CHANNELS = 16
 
 
@@ -43,6 +43,7 @@ class ConvSpec:
     min_kernel_channels: int | None  # the fewest channels that our kernels take; None where they are not available
     matrix_units: bool  # whether the processor multiplies bfloat16 matrices in hardware (AMX)
     exporting: bool = False  # whether the graph is for other runtimes, which need no gradients
+    bfloat16_dot_products: bool = False  # whether the processor has them (AVX-512's), and oneDNN uses them
 
     @property
     def pointwise(self) -> bool:
@@ -192,17 +193,22 @@ def choose(spec: ConvSpec) -> str:
 def _slow_bfloat16(spec: ConvSpec) -> bool:
     """Whether float32 arithmetic, casts included, beats TensorFlow's bfloat16.
 
-    It does without oneDNN (up to 30 times), and with it where the processor has no matrix units; but for strided
-    grouped convolutions, whose inputs are four times as large as their outputs.
+    It does without oneDNN (up to 30 times), and with it where the processor has neither matrix units nor dot products
+    of bfloat16; but for strided grouped convolutions, whose inputs are four times as large as their outputs.
     """
-    return not spec.onednn or (not spec.matrix_units and (spec.groups == 1 or spec.strides == (1, 1)))
+    in_hardware = spec.matrix_units or spec.bfloat16_dot_products
+    return not spec.onednn or (not in_hardware and (spec.groups == 1 or spec.strides == (1, 1)))
 
 
 def _library_multiplies(spec: ConvSpec) -> bool:
-    """Whether oneDNN's product beats ours: with matrix units, which ours does not use."""
-    return (
-        spec.dtype == "bfloat16" and spec.matrix_units and spec.onednn and spec.in_channels_per_group >= MATRIX_CHANNELS
-    )
+    """Whether oneDNN's product beats ours: where the processor has one of bfloat16, which ours does not use.
+
+    Dot products of vectors take more channels to pay: of the convolutions in groups they are left to
+    `_library_convolves`.
+    """
+    if spec.dtype != "bfloat16" or not spec.onednn or spec.in_channels_per_group < MATRIX_CHANNELS:
+        return False
+    return spec.matrix_units or (spec.bfloat16_dot_products and spec.pointwise and spec.groups == 1)
 
 
 def _library_convolves(spec: ConvSpec) -> bool:
@@ -212,6 +218,8 @@ def _library_convolves(spec: ConvSpec) -> bool:
     """
     if spec.pointwise or spec.depthwise:
         return False
+    if spec.dtype == "bfloat16" and spec.bfloat16_dot_products and spec.onednn:
+        return max(spec.in_channels_per_group, spec.out_channels_per_group) > MATRIX_CHANNELS
     if spec.groups == 1:
         most = 256 if not spec.onednn else 128 if spec.dtype == "bfloat16" or spec.strides != (1, 1) else 0
         return spec.in_channels_per_group > 4 and max(spec.in_channels_per_group, spec.out_channels_per_group) > most
@@ -223,7 +231,8 @@ def _library_convolves(spec: ConvSpec) -> bool:
 
 def _choose_dense_pointwise(spec: ConvSpec) -> str:
     # oneDNN rearranges the filters at every call: at few positions a plain product is up to 7 times as fast.
-    if spec.positions is not None and spec.positions <= 64:
+    few = 1024 if spec.dtype == "bfloat16" and spec.bfloat16_dot_products else 64
+    if spec.positions is not None and spec.positions <= few:
         return "matmul"
     return "hybrid" if spec.dtype == "bfloat16" or not spec.onednn else "native"
 

@@ -4,7 +4,7 @@ Seen in Keras 3.14 and 3.15; `tests/test_internals.py` says what another version
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -56,6 +56,12 @@ def own_sublayers(layer: keras.Layer) -> list[keras.Layer]:
     return list(layer._layers)
 
 
+def mapped_tuple(values: tuple[Any, ...], function: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """A tuple, named or wrapped by TensorFlow or not, with `function` applied to each of its values."""
+    parts = [function(each) for each in values]
+    return type(values)(*parts) if hasattr(values, "_fields") else tuple(parts)
+
+
 def rebuilt(model: keras.Model, arguments: tuple[Any, ...], partners: Mapping[Any, Any]) -> keras.Model:
     """A model of the class of `model` from inputs and outputs or, of a Sequential one, from layers.
 
@@ -77,8 +83,8 @@ def rebuilt(model: keras.Model, arguments: tuple[Any, ...], partners: Mapping[An
             return {key: exchanged(each) for key, each in value.items()}
         if isinstance(value, list):
             return [exchanged(each) for each in value]
-        if isinstance(value, tuple) and not hasattr(value, "_fields"):
-            return tuple(exchanged(each) for each in value)
+        if isinstance(value, tuple):
+            return mapped_tuple(value, exchanged)
         known = isinstance(value, (keras.Operation, keras.KerasTensor))
         return partners.get(value, value) if known else value
 

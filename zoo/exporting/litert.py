@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from keras import layers
+
+from blocks.ops.keras_internals import sublayers
 from zoo.exporting.formats import PROPERTIES, Batch, Bounds, ExportError, Format, Outcome, Task
 from zoo.exporting.saved_model_process import median_seconds
 
@@ -30,6 +33,7 @@ class LiteRT(Format):
     def write(self, task: Task, path: Path) -> None:
         from zoo.exporting import litert_files
 
+        _refuse_integer_products(task)
         self.convert(task, path)
         lacking = litert_files.finish(path, task.properties)
         if lacking:
@@ -150,6 +154,21 @@ class LiteRTInt8(LiteRT):
             "representative_dataset": images,
             "target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]},
         }
+
+
+def _refuse_integer_products(task: Task) -> None:
+    """Raise ExportError for layers of Keras that multiply int8 by int8: the converter knows no such operation."""
+    names = [
+        layer.name
+        for layer in sublayers(task.model)
+        if isinstance(layer, layers.Dense) and getattr(layer, "inputs_quantizer", None) is not None
+    ]
+    if names:
+        raise ExportError(
+            f"LiteRT has no product of int8 matrices, which the quantised {', '.join(names)} would need: quantise "
+            "weights alone, by config=keras.quantizers.Int8QuantizationConfig(activation_quantizer=None), or export "
+            "the model as it was before, as litert-int8."
+        )
 
 
 def _places(interpreter: Any, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[list[int], list[int]]:

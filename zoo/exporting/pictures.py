@@ -17,11 +17,7 @@ def prepared(pictures: Any, config: DataConfig) -> Any:
         >>> prepared(np.zeros((1, 9, 7, 3), "uint8"), DataConfig(size=(2, 4), mean=(0.5,), std=(0.5,))).shape
         (1, 2, 4, 3)
     """
-    height, width = (transforms.resized_side(length, config.crop_pct) for length in config.size)
-    side = (height, width)
-    fill = [round(255 * value) for value in config.mean]
-    levels = transforms.resize_and_crop(pictures, config.size, side, config.interpolation, config.crop_mode, fill)
-    return transforms.normalise(levels, config.mean, config.std)
+    return transforms.prepare(pictures, config)
 
 
 def config_of(layer: keras.Layer) -> DataConfig | None:

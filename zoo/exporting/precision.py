@@ -30,5 +30,6 @@ def _is_input(layer: keras.Operation) -> bool:
 def _layer_in_float32(layer: keras.Operation) -> keras.Operation:
     config = layer.get_config()
     if isinstance(layer, keras.Layer) and not _is_input(layer):  # other operations compute in what they are given
-        config["dtype"] = "float32"
+        mode, quantized, _ = layer.dtype_policy.name.partition("_from_")  # of "int8_from_mixed_bfloat16"
+        config["dtype"] = f"{mode}_from_float32" if quantized else "float32"
     return type(layer).from_config(config)

@@ -72,6 +72,8 @@ def _follow(graph: Graph, tensor: keras.KerasTensor, origin: Origin) -> str | No
         kind = type(before.operation).__name__
         if graph.calls[before.operation] > 1:
             return f"what comes before it, {before.name!r} ({kind}), is called more than once"
+        if (mode := getattr(before.operation, "quantization_mode", None)) is not None:
+            return f"what comes before it, {before.name!r} ({kind}), is quantised to {mode}"
         if not moves:
             return f"what comes before it, {before.name!r} ({kind}), is no convolution or dense layer that can take it"
     if graph.uses[tensor] > 1:

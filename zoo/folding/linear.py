@@ -20,13 +20,20 @@ from zoo.lora import FACTORS, is_adapted, merged_kernel
 
 GROUPED = {1: blocks.GroupedConv1D, 2: blocks.GroupedConv2D, 3: blocks.GroupedConv3D}
 TAKES_RESIDUAL = tuple(GROUPED.values())
+NAMED_AS_KERAS: dict[type, type] = dict(zip((blocks.Conv1D, blocks.Conv2D, blocks.Conv3D), TAKES_RESIDUAL, strict=True))
+DEPTHWISE: tuple[type, ...] = (
+    layers.DepthwiseConv2D,
+    blocks.DepthwiseConv1D,
+    blocks.DepthwiseConv2D,
+)  # as a `blocks.GroupedConv` too
 # The kernel's axes that hold the output channels, for every layer that a normalisation folds into.
 OUTPUT_AXES: dict[type, tuple[int, ...]] = {
     **dict.fromkeys(TAKES_RESIDUAL, (-1,)),
     **dict.fromkeys((layers.Dense, blocks.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D), (-1,)),
     **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), (-1,)),
+    **dict.fromkeys((blocks.SeparableConv1D, blocks.SeparableConv2D), (-1,)),
     **dict.fromkeys((layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), (-2,)),
-    **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), (-2, -1)),
+    **dict.fromkeys((layers.DepthwiseConv1D, *DEPTHWISE), (-2, -1)),
 }
 NORMALIZATIONS = (layers.BatchNormalization, blocks.BatchNormalization)
 SCALES = (*NORMALIZATIONS, LayerScale)  # a factor, and perhaps a summand, for each channel
@@ -109,19 +116,20 @@ class Linear:
 
 def linear_of(layer: keras.Layer, name: str | None = None) -> Linear | None:
     """`layer`, under another name if one is given; None where it is no convolution or dense layer."""
-    if type(layer) not in OUTPUT_AXES or not all(KNOWN_WEIGHT.fullmatch(weight.name) for weight in layer.weights):
+    kind: type = NAMED_AS_KERAS.get(type(layer), type(layer))
+    if kind not in OUTPUT_AXES or not all(KNOWN_WEIGHT.fullmatch(weight.name) for weight in layer.weights):
         return None
     config = {key: _bare(key, value) for key, value in layer.get_config().items() if key not in LORA}
     weights = {weight.name: weight for weight in layer.weights if weight.name not in FACTORS}
     bias = weights.pop("bias", None)
     linear = Linear(
-        kind=type(layer),
+        kind=kind,
         config=config | {"name": name or layer.name},
         read=lambda: {
             key: float64(merged_kernel(layer) if is_adapted(layer) else weight) for key, weight in weights.items()
         },
         channels=sum(
-            math.prod(variable.shape[axis] for axis in OUTPUT_AXES[type(layer)])
+            math.prod(variable.shape[axis] for axis in OUTPUT_AXES[kind])
             for key, variable in weights.items()
             if key != "depthwise_kernel"
         ),
@@ -129,16 +137,16 @@ def linear_of(layer: keras.Layer, name: str | None = None) -> Linear | None:
         bias=None if bias is None else float64(bias),
     )
     # Keras runs these through XLA, which takes many times as long on a CPU.
-    slow = type(layer) in (layers.Conv1D, layers.Conv2D, layers.Conv3D) and layer.groups > 1
-    return grouped(linear) if slow else linear
+    slow = kind in (layers.Conv1D, layers.Conv2D, layers.Conv3D) and layer.groups > 1
+    return grouped(linear) if slow or kind in (blocks.DepthwiseConv1D, blocks.DepthwiseConv2D) else linear
 
 
 def grouped(linear: Linear) -> Linear:
-    """A convolution of Keras, Conv1D to Conv3D or DepthwiseConv2D, as the layer of `blocks` that computes the same."""
+    """A convolution of Keras, Conv1D to Conv3D, or a depthwise one, as the layer of `blocks` that computes the same."""
     config = {key: value for key, value in linear.config.items() if key in (*GROUPED_CONFIG, "name", "dtype")}
     kind, read = GROUPED[len(config["kernel_size"])], linear.read
-    if linear.kind is layers.DepthwiseConv2D:
-        # (kh, kw, C, multiplier) in C groups: the outputs are in the order of the two last axes already.
+    if linear.kind in DEPTHWISE:
+        # (..., C, multiplier) in C groups: the outputs are in the order of the two last axes already.
         config |= {"filters": linear.channels, "groups": linear.channels // linear.config["depth_multiplier"]}
         depthwise_shape = (*config["kernel_size"], 1, linear.channels)
         return replace(

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import layers
 
+import blocks
 from blocks.conversion.activations import ACTIVATIONS, activation_of
 from blocks.ops.keras_internals import is_operation
 from zoo.folding.branches import alike, as_branch, merge
@@ -15,6 +16,7 @@ from zoo.folding.linear import NORMALIZATIONS, SCALES, TAKES_RESIDUAL, Linear, s
 
 INFERENCE_IDENTITY = (
     layers.Identity,
+    blocks.AbsorbedLayer,
     layers.ActivityRegularization,
     layers.Dropout,
     layers.SpatialDropout1D,

@@ -15,6 +15,11 @@ class Listing:
 
     missing: name -> why nothing is meant by it.
     notes: sentences on files of folders that are left out, for their names are not those of pictures.
+
+    Example:
+        >>> from zoo.prediction.files import Listing
+        >>> Listing(["cat.jpg"]).missing
+        {}
     """
 
     paths: list[str] = field(default_factory=list)
@@ -28,6 +33,16 @@ def list_pictures(names: Iterable[str]) -> Listing:
     A folder stands for all pictures in it and below it, by the suffixes of formats that Pillow decodes; what is hidden
     is left out. A name with `*`, `?` or `[...]` that is no file is a pattern, in which `**` is any number of folders:
     shells that leave it to the program, or a user who quotes it, get the same as others.
+
+    Example:
+        >>> import os, pathlib, tempfile
+        >>> from zoo.prediction.files import list_pictures
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ("2.png", "1.jpg", "notes.txt"):
+        ...     (folder / name).touch()
+        >>> listing = list_pictures([str(folder), "nothing*.gif"])
+        >>> [os.path.basename(path) for path in listing.paths], listing.missing
+        (['1.jpg', '2.png'], {'nothing*.gif': 'no file matches it'})
     """
     listing, places = Listing(), set()
     for name in names:

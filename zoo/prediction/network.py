@@ -22,6 +22,14 @@ class Network:
     takes_levels: whether the input are integers, so that preprocessing must lie inside.
     activation: "softmax" or "logits" where the file shows it; None where it does not.
     config: the JSON of its `DataConfig` where it lies in the file.
+
+    Raises UserError, when called by `outputs`, where the runtime fails or its output is no row for each picture.
+
+    Example:
+        >>> from zoo.prediction.network import Network
+        >>> means = Network("means", (None, 3, None, None), call=lambda images: images.mean((2, 3)))
+        >>> means.channels_first, means.outputs(np.ones((2, 8, 8, 3), "float32")).shape
+        (True, (2, 3))
     """
 
     name: str
@@ -82,7 +90,13 @@ class Network:
 
 
 def check_input(name: str, shapes: list[Shape], outputs: int) -> Shape:
-    """The shape of the one input. Raises UserError for a network that is not from pictures to one output."""
+    """The shape of the one input. Raises UserError for a network that is not from pictures to one output.
+
+    Example:
+        >>> from zoo.prediction.network import check_input
+        >>> check_input("net.onnx", [(None, 224, 224, 3)], outputs=1)
+        (None, 224, 224, 3)
+    """
     if len(shapes) != 1 or outputs != 1:
         raise UserError(
             f"{name} has {len(shapes)} inputs and {outputs} outputs: predict is for networks from pictures to classes, "
@@ -95,7 +109,13 @@ def check_input(name: str, shapes: list[Shape], outputs: int) -> Shape:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One class for one picture: its number, counted from 0, and its probability."""
+    """One class for one picture: its number, counted from 0, and its probability.
+
+    Example:
+        >>> from zoo.prediction.network import Prediction
+        >>> Prediction(index=7, probability=0.9).index
+        7
+    """
 
     index: int
     probability: float
@@ -105,6 +125,11 @@ def ranked(outputs: np.ndarray, activation: str, top: int) -> list[Prediction]:
     """The `top` classes of one picture's outputs (classes,), the most probable first; of equal ones the first.
 
     Raises ValueError for outputs that are NaN or infinite.
+
+    Example:
+        >>> from zoo.prediction.network import ranked
+        >>> [(each.index, round(each.probability, 3)) for each in ranked(np.log([1.0, 3.0, 6.0]), "logits", top=2)]
+        [(2, 0.6), (1, 0.3)]
     """
     if not np.isfinite(outputs).all():
         raise ValueError("the outputs of the network are NaN or infinite")

@@ -38,6 +38,15 @@ def open_network(source: str, given: Mapping[str, Any], say: Say) -> tuple[Netwo
         UserError, ValueError: there is no such network, it has no weights or is no classifier, it cannot be read, or it
             does not say how it sees pictures and neither does `given`.
         ImportError: a package is not installed.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from zoo.prediction.opening import open_network
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "net.keras"
+        >>> zoo.create("lcnet_035", 10, (32, 32, 3)).save(path)
+        >>> network, config = open_network(str(path), {"mean": (0.5,), "std": (0.5,)}, say=print)
+        >>> network.outputs(np.zeros((2, 32, 32, 3), "float32")).shape, config.size, config.classifier_activation
+        ((2, 10), (32, 32), 'logits')
     """
     path = Path(source)
     if path.exists():

@@ -17,7 +17,13 @@ THREADS = 4  # pictures that are read at once: of MAX_PIXELS each takes 1.6 GB
 
 @dataclass(frozen=True)
 class Result:
-    """What the network says of one picture; or why it says nothing, in place of predictions."""
+    """What the network says of one picture; or why it says nothing, in place of predictions.
+
+    Example:
+        >>> from zoo.prediction.predicting import Result
+        >>> Result("cat.jpg", error="it is empty").predictions
+        ()
+    """
 
     path: str
     predictions: tuple[Prediction, ...] = ()
@@ -35,6 +41,20 @@ def predict(
         largest: pixels that a picture may have.
 
     Raises UserError where the network fails, or has other classes than `config` names.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from PIL import Image
+        >>> from zoo.data_config import DataConfig
+        >>> from zoo.prediction.network import Network
+        >>> from zoo.prediction.predicting import predict
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "blue.png"
+        >>> Image.new("RGB", (40, 25), "blue").save(path)
+        >>> brightest = Network("brightest", (None, 8, 8, 3), call=lambda images: images.mean((1, 2)))
+        >>> config = DataConfig((8, 8), mean=(0.0,), std=(0.1,), class_names=("red", "green", "blue"))
+        >>> (result,) = predict(brightest, config, [str(path)], top=1, batch=8)
+        >>> config.class_names[result.predictions[0].index]
+        'blue'
     """
     with pixel_limit(largest), ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(paths), batch):

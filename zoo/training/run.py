@@ -150,7 +150,7 @@ def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker) ->
         except DivergedError:
             raise
         except (Exception, SystemExit):  # the latter is Rich's, for a pipe that nobody reads any more
-            save_after_error(model, path, expected, run.screen)
+            save_after_error(model, path, run.screen, expected)
             raise
         save_model(model, path, expected)
         run.record.add(

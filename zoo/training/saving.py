@@ -13,7 +13,7 @@ from zoo.training.epochs import REMEDIES, DivergedError
 from zoo.training.files import replacing
 
 
-def save_model(model: keras.Model, path: Path, data_config: DataConfig) -> None:
+def save_model(model: keras.Model, path: Path, data_config: DataConfig | None = None) -> None:
     """Write the model, if it has learnt anything, with what it expects of pictures; a file that is there is whole.
 
     Raises:
@@ -29,10 +29,11 @@ def save_model(model: keras.Model, path: Path, data_config: DataConfig) -> None:
         # or the loaded model warns of the structure at every call.
         inputs, outputs = (each[0] if len(each) == 1 else each for each in (model.inputs, model.outputs))
         keras.Model(inputs, outputs, name=model.name).save(part)
-        data_config.add_to_keras(part)
+        if data_config is not None:
+            data_config.add_to_keras(part)
 
 
-def save_after_error(model: keras.Model, path: Path, data_config: DataConfig, screen: Console) -> None:
+def save_after_error(model: keras.Model, path: Path, screen: Console, data_config: DataConfig | None = None) -> None:
     """Save after an error, which is raised whether this succeeds or not."""
     if model.optimizer.iterations == 0:
         return

@@ -11,6 +11,7 @@ from blocks.ops.implementation import ALIASES, ConvSpec, check_implementation, c
 from blocks.ops.tensorflow.epilogue import FUSED, epilogue
 from blocks.ops.tensorflow.guards import checked_sizes, never_empty
 from blocks.ops.tensorflow.runtime import (
+    bfloat16_dot_products,
     device_kind,
     exporting,
     in_xla,
@@ -67,6 +68,7 @@ def convolve(
         xla=in_xla(),
         min_kernel_channels=min_channels() if operations else None,
         matrix_units=matrix_units(),
+        bfloat16_dot_products=bfloat16_dot_products(),
         exporting=exporting(),
     )
     if operations and sides_of(padding, sizes, spec.kernel_size, spec.strides, spec.dilation) is None:
@@ -101,7 +103,7 @@ def convolution(name: str, spec: ConvSpec, inputs: tf.Tensor, kernel: tf.Tensor,
     if spec.pointwise and max(spec.strides) > 1 and not spec.exporting:
         # Of a strided pointwise convolution oneDNN computes the filter gradient beyond the end of its memory:
         # TensorFlow 2.21 crashes at 12 x 12 pixels, among other sizes.
-        inputs, spec = inputs[:, :: spec.strides[0], :: spec.strides[1]], dataclasses.replace(spec, strides=(1, 1))
+        inputs, spec = _subsampled(inputs, spec), dataclasses.replace(spec, strides=(1, 1))
     match name:
         case "native":
             return tf.nn.conv2d(inputs, kernel, spec.strides, padding, dilations=spec.dilation)
@@ -119,6 +121,14 @@ def convolution(name: str, spec: ConvSpec, inputs: tf.Tensor, kernel: tf.Tensor,
             wide = dataclasses.replace(spec, dtype="float32", min_kernel_channels=None)
             return convolution(choose(wide), wide, tf.cast(inputs, tf.float32), tf.cast(kernel, tf.float32), padding)
     raise AssertionError(name)  # check_implementation lets nothing else through
+
+
+def _subsampled(inputs: tf.Tensor, spec: ConvSpec) -> tf.Tensor:
+    """The pixels that a strided pointwise convolution sees; the gradient of a slice is slower than that of our own."""
+    operations = kernels() if spec.min_kernel_channels is not None else None
+    if operations and inputs.dtype in (tf.float32, tf.bfloat16):
+        return operations.blocks_subsample(inputs, strides=spec.strides)
+    return inputs[:, :: spec.strides[0], :: spec.strides[1]]
 
 
 def by_custom_op(

@@ -44,6 +44,12 @@ def matrix_units() -> bool:
     return "amx_bf16" in processor_flags().split()
 
 
+@functools.cache
+def bfloat16_dot_products() -> bool:
+    """Whether the processor multiplies bfloat16 vectors in hardware (AVX-512's bfloat16), and oneDNN uses that."""
+    return "avx512_bf16" in processor_flags().split()
+
+
 def in_xla() -> bool:
     """Whether what is traced now will be compiled by XLA."""
     return not tf.executing_eagerly() and GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())

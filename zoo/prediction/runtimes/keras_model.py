@@ -40,6 +40,8 @@ def network_of(model: Any, name: str) -> Network:
     """A functional or Sequential model as it is; one graph serves batches of every size."""
     import keras
 
+    from zoo.exporting.assembly import ends_in_softmax
+
     if not getattr(model, "outputs", None):
         raise UserError(f"{name} is a subclassed model or not built: predict takes functional and Sequential models.")
     shape = check_input(name, [tuple(each.shape) for each in model.inputs], len(model.outputs))
@@ -59,17 +61,4 @@ def network_of(model: Any, name: str) -> Network:
         return keras.ops.convert_to_numpy(infer(keras.ops.convert_to_tensor(images, source.dtype)))
 
     takes_levels = source.dtype.startswith(("uint", "int"))
-    return Network(name, shape, call, takes_levels, "softmax" if _ends_in_softmax(model) else "logits")
-
-
-def _ends_in_softmax(model: Any) -> bool:
-    """Whether the output comes out of a softmax, in nested models too."""
-    import keras
-
-    from blocks.ops.keras_internals import source_of
-
-    operation = source_of(model.outputs[0])[0]
-    while isinstance(operation, keras.Model):
-        operation = source_of(operation.outputs[0])[0]
-    activation = getattr(operation, "activation", None)
-    return isinstance(operation, keras.layers.Softmax) or activation is keras.activations.softmax
+    return Network(name, shape, call, takes_levels, "softmax" if ends_in_softmax(model) else "logits")
