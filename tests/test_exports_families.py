@@ -12,7 +12,7 @@ from helpers.families import calibrated, smallest
 from zoo.registry import FAMILIES
 
 SIZE = 64
-QUICK = {"onnx": ("regnet",), "litert": (), "savedmodel": (), "litert-int8": ()}
+QUICK = {"onnx": ("lcnet",), "litert": (), "savedmodel": (), "litert-int8": ()}
 
 
 def cases(*formats: str) -> list:
