@@ -69,6 +69,16 @@ def test_a_maximum_over_what_is_not_negative_has_its_own_padding(activation, fol
     assert ("Pad" not in exported(keras.Model(images, x), tmp_path / "net.onnx")) == folded
 
 
+def test_tensors_of_layers_are_constants(tmp_path):
+    """tf2onnx took the mean of Keras's Normalization for an input; EfficientNet of keras.applications has one."""
+    images = keras.Input((6, 6, 3), name="images")
+    normalization = layers.Normalization(mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 3.0])
+    model = keras.Model(images, layers.Conv2D(4, 3)(normalization(images)))
+    exported(model, tmp_path / "net.onnx")
+    assert [each.name for each in onnx(tmp_path / "net.onnx")[0].get_inputs()] == ["images"]
+    assert keras.ops.is_tensor(normalization.mean)
+
+
 def test_nothing_unused_is_left(tmp_path):
     import onnx as package
 

@@ -42,7 +42,7 @@ class Source:
             raise UserError(UNKNOWN.format(model=self.model.name))
         usual = Published(tag="", model="", address="", file="").data_config()
         say(f"It is not known how {self.model.name} sees pictures: as on ImageNet, mean {usual.mean}, std {usual.std}.")
-        return replace(usual, size=(height, width), source=None)
+        return replace(usual, size=(height, width), source=None, class_names=None)
 
 
 def load(source: str, weights: str | None, size: tuple[int, int] | None, data_config: Path | None) -> Source:

@@ -1,10 +1,12 @@
 """What is written to a file: the model in float32, fused, with preprocessing before it and softmax behind it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 
-from blocks.ops.keras_internals import graph_of, nodes_of, source_of
+from blocks.ops.keras_internals import graph_of, nodes_of, source_of, sublayers
 from zoo.exporting.formats import ExportError, is_grouped
 from zoo.exporting.precision import in_float32
 from zoo.folding import fuse
@@ -169,6 +171,34 @@ def float32(model: keras.Model) -> keras.Model:
         raise ExportError(
             f"{model.name} computes in another precision than float32, and has no copy: {line}"
         ) from error
+
+
+@contextmanager
+def tensors_as_arrays(model: keras.Model) -> Iterator[None]:
+    """Within this, layers hold arrays of NumPy where they held tensors that are no variables.
+
+    What is not computed by the graph, as the mean in `keras.layers.Normalization`, tf2onnx takes for an input.
+
+    Example:
+        >>> from zoo.exporting.assembly import tensors_as_arrays
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Normalization(mean=0.5, variance=4.0)])
+        >>> with tensors_as_arrays(model):
+        ...     type(model.layers[0].mean).__name__
+        'ndarray'
+    """
+    held = [
+        (layer, name, value)
+        for layer in sublayers(model)
+        for name, value in vars(layer).items()
+        if keras.ops.is_tensor(value)
+    ]
+    for layer, name, value in held:
+        object.__setattr__(layer, name, keras.ops.convert_to_numpy(value))  # past Keras, which tracks attributes
+    try:
+        yield
+    finally:
+        for layer, name, value in held:
+            object.__setattr__(layer, name, value)
 
 
 def ends_in_softmax(model: keras.Model) -> bool:

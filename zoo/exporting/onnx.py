@@ -12,7 +12,7 @@ from zoo.exporting.saved_model_process import median_seconds
 
 IMAGE_AXES = ("batch", "height", "width", "channels")
 FIRST_OPSET = 13  # the first whose operators take axes as inputs, as the converter's rewriting leaves them
-XLA_CALL = "StatefulPartitionedCall"
+XLA_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 XLA = "TensorFlow calls what XLA compiles: Keras's grouped convolutions, which fold=True and `blocks.convert` replace"
 
 
@@ -47,10 +47,10 @@ class Onnx(Format):
         file = onnx.load(path)
         _finish(file.graph, task.outputs)
         simplify(file)
-        lacking = sorted({node.op_type for node in file.graph.node if not onnx.defs.has(node.op_type, node.domain)})
+        lacking = {node.op_type for node in file.graph.node if not onnx.defs.has(node.op_type, node.domain)}
         if lacking:
-            why = f", as which {XLA}" if XLA_CALL in lacking else ""
-            raise ExportError(f"ONNX lacks the operations {', '.join(lacking)}{why}.")
+            why = f", as which {XLA}" if lacking & XLA_CALLS else ""
+            raise ExportError(f"ONNX lacks the operations {', '.join(sorted(lacking))}{why}.")
         onnx.helper.set_model_props(file, dict(task.properties))
         onnx.save(file, path)
 

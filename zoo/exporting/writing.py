@@ -175,7 +175,7 @@ def _aside(target: Path) -> Iterator[Path]:
 
 def _write(chosen: Format, task: Task, path: Path) -> None:
     try:
-        with exportable(), warnings.catch_warnings():
+        with exportable(), assembly.tensors_as_arrays(task.model), warnings.catch_warnings():
             # Of TensorFlow, which calibrates with an interpreter that it no longer wants others to use.
             warnings.filterwarnings("ignore", "(?s).*tf.lite.Interpreter is deprecated", UserWarning)
             warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)  # of Keras beside tf2onnx
