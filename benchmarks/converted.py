@@ -116,7 +116,7 @@ def randomize(model: keras.Model) -> None:
             weight.assign(draw.uniform(0.8, 1.2, weight.shape))
         elif "kernel" in weight.name:
             weight.assign(draw.normal(size=weight.shape) / np.sqrt(np.prod(weight.shape[:-1])))
-        elif keras.backend.is_float_dtype(weight.dtype):
+        elif weight.name not in ("mean", "variance") and keras.backend.is_float_dtype(weight.dtype):  # of images
             weight.assign(draw.normal(size=weight.shape) * 0.05)
 
 
