@@ -51,7 +51,8 @@ def test_ctrl_c_reaches_the_run_once_and_ends_the_sweep(data_dir, tmp_path):
     assert not (tmp_path / "sweep" / "1" / "result.json").exists()
 
 
-@pytest.mark.parametrize("killed", ["run", pytest.param("sweep", marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("killed", ["run", "sweep"])
 def test_one_of_the_two_processes_is_killed(killed, data_dir, tmp_path):
     process = sweep(data_dir, tmp_path, "recipe.epochs=500", "recipe.warmup_epochs=0")
     read_until(process, "epoch   1/500")

@@ -79,7 +79,7 @@ def test_data_sets_that_are_no_classification_are_refused(tmp_path):
         load(dataclasses.replace(boxes, channels=1, num_classes=3), 1, seed=0)
 
 
-@pytest.mark.parametrize(("cache", "suffix"), [(True, "png"), (False, "jpg")])
+@pytest.mark.parametrize(("cache", "suffix"), [pytest.param(True, "png", marks=pytest.mark.heavy), (False, "jpg")])
 def test_image_folder(tmp_path, cache, suffix):
     write_folder(tmp_path, {"train": {"cat": 7, "dog": 5}, "val": {"cat": 3, "dog": 2}}, suffix=suffix)
     data = load(folder_config(tmp_path, cache=cache, flip=True), batch_size=4, seed=0)

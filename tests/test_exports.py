@@ -136,7 +136,6 @@ def test_a_depthwise_network_is_one_partition_of_its_convolutions(size, tmp_path
     "name, size",
     [
         ("shufflenet_v2_x0_5", None),
-        ("mobilenetv3_small_050", 64),
         *(
             pytest.param(name, size, marks=pytest.mark.heavy)
             for name in ("shufflenet_v2_x0_5", "mobilenetv3_small_050", "skresnet18", "resnet26", "ghostnet_050")

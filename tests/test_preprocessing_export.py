@@ -58,7 +58,7 @@ def test_the_converted_layer_gives_pillows_levels_at_every_size(tmp_path, crop_m
             assert np.abs(levels - expected).max() < 0.01
 
 
-@pytest.mark.parametrize("size", [OPEN, FIXED], ids=["open", "fixed"])
+@pytest.mark.parametrize("size", [OPEN, pytest.param(FIXED, marks=pytest.mark.heavy)], ids=["open", "fixed"])
 def test_preprocessing_and_network_are_one_file(tmp_path, size):
     keras.utils.set_random_seed(0)
     network = [

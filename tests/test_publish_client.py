@@ -178,8 +178,13 @@ def test_nothing_is_saved_where_no_run_is_in_the_project(tmp_path):
     "operation, answer, sentence",
     [
         ("UpsertView2", 403, "refuses saving the workspace in lab/zoo (HTTP 403: denied)"),
-        ("upsertView", 500, "answers HTTP 500 (saving the report in lab/zoo)"),
-        ("upsertView", "nothing", "did not answer within 4 s (saving the report in lab/zoo)"),
+        pytest.param("upsertView", 500, "answers HTTP 500 (saving the report in lab/zoo)", marks=pytest.mark.heavy),
+        pytest.param(
+            "upsertView",
+            "nothing",
+            "did not answer within 4 s (saving the report in lab/zoo)",
+            marks=pytest.mark.heavy,
+        ),
     ],
 )
 def test_a_server_that_fails_ends_in_a_sentence_and_in_time(tmp_path, operation, answer, sentence):

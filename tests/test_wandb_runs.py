@@ -187,11 +187,11 @@ def test_a_name_that_is_no_project_asks_nobody():
 @pytest.mark.parametrize(
     "operation, answer, sentence",
     [
-        ("*", 401, "refuses logging in (HTTP 401: denied)"),
+        pytest.param("*", 401, "refuses logging in (HTTP 401: denied)", marks=pytest.mark.heavy),
         ("Runs", 403, "refuses reading lab/zoo (HTTP 403: denied)"),
-        ("Runs", 500, "answers HTTP 500 (reading lab/zoo)"),
+        pytest.param("Runs", 500, "answers HTTP 500 (reading lab/zoo)", marks=pytest.mark.heavy),
         ("RunFullHistory", "nothing", "did not answer within 4 s (reading the history of lab/zoo/r0)"),
-        ("file", "nothing", "(reading the confusion matrix of lab/zoo/r0)"),
+        pytest.param("file", "nothing", "(reading the confusion matrix of lab/zoo/r0)", marks=pytest.mark.heavy),
     ],
 )
 def test_a_server_that_refuses_or_fails_ends_in_a_sentence_and_in_time(tmp_path, server, operation, answer, sentence):

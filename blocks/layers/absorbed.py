@@ -4,12 +4,13 @@ from typing import Any
 
 import keras
 
+from blocks.layers.real_inputs import RealInputs
 from blocks.ops.keras_internals import DottedName
 from blocks.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="blocks")
-class AbsorbedLayer(DottedName, keras.layers.Layer):
+class AbsorbedLayer(DottedName, RealInputs, keras.layers.Layer):
     """Hands on what it gets: the layer that was here is computed by the one before or behind it.
 
     `blocks.convert` puts it in the place of activations and paddings, so that a model keeps the names of its layers,
