@@ -190,7 +190,7 @@ def tensors_as_arrays(model: keras.Model) -> Iterator[None]:
         (layer, name, value)
         for layer in sublayers(model)
         for name, value in vars(layer).items()
-        if keras.ops.is_tensor(value)
+        if keras.ops.is_tensor(value) and not isinstance(value, keras.Variable)
     ]
     for layer, name, value in held:
         object.__setattr__(layer, name, keras.ops.convert_to_numpy(value))  # past Keras, which tracks attributes
