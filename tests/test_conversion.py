@@ -256,6 +256,16 @@ def test_activations_that_are_not_absorbed(model):
     check_same_outputs(new, model, images_of(model))
 
 
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+def test_activations_without_a_name_stay():
+    images = keras.Input((8, 8, 4))
+    model = randomized(keras.Model(images, layers.Conv2D(4, 1, activation=lambda x: x + 1)(images)))
+    new = blocks.convert(model)
+    assert type(new.layers[1]) is blocks.Conv2D
+    check_same_outputs(new, model, images_of(model))
+    check_same_outputs(blocks.restore(new), model, images_of(model), tolerance=0)
+
+
 @pytest.mark.parametrize("activation", ["relu", "silu", "relu6", "sigmoid", "hard_swish", "elu"])
 def test_activations_without_a_layer_are_absorbed(activation):
     model = randomized(norm_and(getattr(keras.ops, activation)))

@@ -2,6 +2,7 @@
 
 import inspect
 import tempfile
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 import keras
@@ -23,8 +24,8 @@ def is_graph(model: keras.Model) -> bool:
     return graph_of(model) is not None and type(model).call.__module__.startswith("keras.")
 
 
-def configured(kind: type[Kind], operation: keras.Operation, **changes: Any) -> Kind:
-    """A `kind` of the configuration of `operation`, with some `changes`; what is None there is left out.
+def configured(kind: type[Kind], operation: keras.Operation, without: Collection[str] = (), **changes: Any) -> Kind:
+    """A `kind` of the configuration of `operation`, with some `changes` and `without` some arguments.
 
     The user's own functions, as activations for instance, need not be registered.
 
@@ -35,8 +36,12 @@ def configured(kind: type[Kind], operation: keras.Operation, **changes: Any) -> 
         ('stem', ((1, 1), (1, 1)))
     """
     functions = {value.__name__: value for value in vars(operation).values() if inspect.isfunction(value)}
+    unnamed = functions.get("<lambda>")
+    if unnamed is not None and "activation" not in without and unnamed is getattr(operation, "activation", None):
+        changes = {"activation": unnamed, **changes}  # without a name it cannot be looked up
     with keras.saving.custom_object_scope(functions):
-        return kind.from_config({**operation.get_config(), **changes})
+        config = {key: value for key, value in operation.get_config().items() if key not in without}
+        return kind.from_config(config | changes)
 
 
 def copy_operation(operation: Any) -> keras.Operation:

@@ -99,7 +99,10 @@ class Conversion:
             with self._within(operation.name):
                 replacement = Replacement(self._model(operation))
         else:
-            new = self.direction.exchanged(operation, calls) if isinstance(operation, keras.Layer) else None
+            try:
+                new = self.direction.exchanged(operation, calls) if isinstance(operation, keras.Layer) else None
+            except (TypeError, ValueError) as error:
+                raise not_copied(operation) from error
             if isinstance(new, Replacement) and not graph and not _listed(new):
                 new = "what has to stand beside it can only be held by a functional model"
             if isinstance(new, str):

@@ -82,10 +82,7 @@ class ToKeras:
 
 
 def _norm(layer: keras.Layer) -> keras.Layer:
-    config = layer.get_config()
-    return layers.BatchNormalization.from_config(
-        {key: value for key, value in config.items() if key not in ("activation", "unbiased_variance")}
-    )
+    return configured(layers.BatchNormalization, layer, without=("activation", "unbiased_variance"))
 
 
 def _activation(layer: Any) -> tuple[Callable[[Any], Any], ...]:
@@ -117,11 +114,10 @@ def _convolution(layer: Any, adds: bool) -> Replacement | str:
 
 def _plain_convolution(layer: Any, linear: bool = False) -> keras.Layer:
     """The stock convolution, its explicit padding left to a layer before it."""
-    padding = layer.padding if isinstance(layer.padding, str) else "valid"
-    kind = CONVOLUTIONS[type(layer)]
-    config = layer.get_config() | {"padding": padding} | ({"activation": "linear"} if linear else {})
-    config.pop("implementation", None)
-    return kind.from_config(config)
+    changes = {"padding": layer.padding if isinstance(layer.padding, str) else "valid"}
+    if linear:
+        changes["activation"] = "linear"
+    return configured(CONVOLUTIONS[type(layer)], layer, without=("implementation",), **changes)
 
 
 def _pooling(layer: Any) -> Replacement | str:
