@@ -74,6 +74,20 @@ def copy_operation(operation: Any) -> keras.Operation:
         raise not_copied(operation) from error
 
 
+def copy_input(layer: Any, old: keras.KerasTensor) -> keras.KerasTensor:
+    """The tensor of a new input, with the names of both the layer and its tensor: one goes by the layer's, the other
+    is exported.
+
+    Example:
+        >>> from blocks.conversion.copying import copy_input
+        >>> images = keras.Input((8, 8, 3), name="images")
+        >>> copy_input(keras.Model(images, images).layers[0], images).name
+        'images'
+    """
+    tensor = keras.KerasTensor(old.shape, old.dtype, old.sparse, old.ragged, name=old.name)
+    return layers.InputLayer(input_tensor=tensor, ragged=old.ragged, optional=layer.optional, name=layer.name).output
+
+
 def not_copied(operation: keras.Operation) -> ValueError:
     """The error that `operation` cannot be copied.
 

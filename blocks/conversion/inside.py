@@ -38,12 +38,12 @@ def exchange_inside(
     """
     exchanged: Exchanged = []
     left: Left = []
-    done: dict[keras.Layer, keras.Layer | None] = {}
+    seen: set[keras.Layer] = set()
     for holder, child, path in list(_held(root, ())):
-        if child in done:
+        if child in seen:
             continue
+        seen.add(child)
         new = exchange(child)
-        done[child] = None
         if isinstance(new, str):
             left.append((path, new))
         if not isinstance(new, keras.Layer):

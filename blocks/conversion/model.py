@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from blocks.conversion.calls import Calls, extra_arguments
-from blocks.conversion.copying import copy_operation, is_graph, not_copied, transfer
+from blocks.conversion.copying import copy_input, copy_operation, is_graph, not_copied, transfer
 from blocks.conversion.inside import exchange_inside
 from blocks.conversion.replacement import Direction, Joined, Replacement
 from blocks.conversion.report import ConversionReport
@@ -122,7 +122,7 @@ class Conversion:
         for node in calls.nodes:
             operation = node.operation
             if isinstance(operation, layers.InputLayer):
-                outputs = _input(operation, node.outputs[0])
+                outputs = copy_input(operation, node.outputs[0])
             else:
                 outputs = _called(self._replacement(operation, calls), node, tensors)
             tensors.update(zip(node.outputs, keras.tree.flatten(outputs), strict=True))
@@ -144,7 +144,7 @@ class Conversion:
             parts += [*replacement.before, *([] if replacement.layer is None else [replacement.layer])]
             parts += replacement.behind
         if graph is not None:
-            parts.insert(0, _input(graph.operations[0], graph.inputs[0]))
+            parts.insert(0, copy_input(graph.operations[0], graph.inputs[0]))
         new = rebuilt(model, (parts,), {})
         for layer in model.layers:
             self._finish(layer)
@@ -230,9 +230,3 @@ def _called(replacement: Replacement, node: Any, tensors: dict[Any, Any]) -> Any
     for each in replacement.behind:
         outputs = each(outputs)
     return outputs
-
-
-def _input(layer: Any, old: Any) -> Any:
-    """A new input with the names of both the layer and its tensor."""
-    tensor = keras.KerasTensor(old.shape, old.dtype, old.sparse, old.ragged, name=old.name)
-    return layers.InputLayer(input_tensor=tensor, ragged=old.ragged, optional=layer.optional, name=layer.name).output

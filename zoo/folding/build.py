@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from blocks.conversion.copying import copy_operation, is_graph, transfer
+from blocks.conversion.copying import copy_input, copy_operation, is_graph, transfer
 from blocks.ops.keras_internals import mark_called, sublayers
 from zoo.folding.graph import Graph, Report, Step
 from zoo.folding.linear import NORMALIZATIONS
@@ -58,7 +58,7 @@ def build(plan: Plan) -> keras.Model:
     for step in graph.steps:
         new = step.mapped(tensors.__getitem__)
         if type(step.operation) is layers.InputLayer:
-            outputs = _input(step)
+            outputs = copy_input(step.operation, step.outputs[0])
         elif step.linear is not None:
             layer = step.linear.make()
             outputs = layer(*new.args, **new.kwargs)
@@ -104,13 +104,6 @@ def _named_outputs(graph: Graph, tensors: dict[Any, Any]) -> Any:
             named[tensor, name] = new if same else layers.Identity(name=name, dtype=new.dtype)(new)
     order = [named[key] for key in zip(keras.tree.flatten(graph.outputs), graph.output_names, strict=True)]
     return keras.tree.pack_sequence_as(graph.outputs, order)
-
-
-def _input(step: Step) -> keras.KerasTensor:
-    """A new input with the names of both the layer and its tensor: one goes by the layer's, the other is exported."""
-    layer, old = step.operation, step.outputs[0]
-    tensor = keras.KerasTensor(old.shape, old.dtype, old.sparse, old.ragged, name=old.name)
-    return layers.InputLayer(input_tensor=tensor, ragged=old.ragged, optional=layer.optional, name=layer.name).output
 
 
 def _left(graph: Graph, step: Step) -> dict[str, str]:
