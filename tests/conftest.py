@@ -3,8 +3,10 @@
 import gc
 import os
 import signal
+import zlib
 from pathlib import Path
 
+import keras
 import pytest
 from safetensors.numpy import load_file
 
@@ -55,6 +57,22 @@ def pytest_collection_finish():
     """Garbage collections pass over what is imported by now, hundreds of thousands of objects that stay."""
     gc.collect()
     gc.freeze()
+
+
+def seed(name: str) -> None:
+    """Weights and other random values are the same in each run, and different for each test and fixture: two networks
+    of the same seed would be equal before anything is loaded into them."""
+    keras.utils.set_random_seed(zlib.crc32(name.encode()))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef, request):
+    seed(f"{fixturedef.argname} of {request.node.nodeid}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item):
+    seed(item.nodeid)
 
 
 @pytest.fixture(scope="session")

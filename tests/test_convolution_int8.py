@@ -285,7 +285,7 @@ def test_a_network_of_the_zoo_is_quantised_whole(tmp_path):
     assert convolutions and all(layer.quantization_mode == "int8" for layer in convolutions)
     model.save(path)
     assert path.stat().st_size < 0.6 * size
-    assert np.corrcoef(np.ravel(model(IMAGES)), np.ravel(before))[0, 1] > 0.99
+    assert np.corrcoef(np.ravel(model(IMAGES)), np.ravel(before))[0, 1] > 0.95
     assert zoo.profile(model).macs == zoo.profile(zoo.create(NAME, 7, SHAPE)).macs
     sentence = refusal(lambda: zoo.save_torch(model, tmp_path / "weights.safetensors"))
     assert "conv_stem of mobilenetv1_025 is quantised to int8" in sentence
