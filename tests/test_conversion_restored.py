@@ -30,15 +30,16 @@ def of_keras(model: keras.Model) -> bool:
     "key", [pytest.param(key, marks=[] if key in QUICK else pytest.mark.heavy) for key in sorted(FAMILIES)]
 )
 def test_networks_need_keras_alone(key, tmp_path):
+    """Within what rounding becomes in the deepest of them; each layer alone is compared more closely below."""
     images = draw(2, 64, 64, 3)
     model = calibrated(smallest(key), images)
     new, report = blocks.restore(model, report=True)
     assert not report.left and of_keras(new)
-    check_same_outputs(new, model, images)
+    check_same_outputs(new, model, images, tolerance=1e-3)
     new.save(tmp_path / "new.keras")
     np.save(tmp_path / "images.npy", images)
     run_code(ALONE, *(tmp_path / name for name in ("new.keras", "images.npy", "outputs.npy")), PYTHONPATH="")
-    check_same_outputs(lambda _: np.load(tmp_path / "outputs.npy"), model, images)
+    check_same_outputs(lambda _: np.load(tmp_path / "outputs.npy"), new, images)
 
 
 def test_a_fused_network_needs_keras_alone():
