@@ -32,8 +32,8 @@ class EpochRows(keras.callbacks.Callback):
     """Calls `emit(row)` after every epoch and its validation.
 
     A row has the columns of `zoo.metrics`. `train/loss`, `train/top1` and `train/top5` are running means over the
-    """Seconds of an epoch's training so far: in all, and without a step that compiled; and the steps of the latter."""
-    `learning_rate` is that of the epoch's last step.
+    epoch; the first step of a process, which compiles, is left out of `train/images_per_second` and
+    `train/step_seconds`; `learning_rate` is that of the epoch's last step.
 
     Args:
         started: when the run began, by `time.perf_counter`.
