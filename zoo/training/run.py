@@ -180,8 +180,8 @@ def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker, ch
             stop.error = fitted.stopped
         except DivergedError:
             raise
-        except (Exception, SystemExit):  # the latter is Rich's, for a pipe that nobody reads any more
-            save_after_error(model, path, run.screen, expected)
+        except (Exception, SystemExit) as error:  # the latter is Rich's, for a pipe that nobody reads any more
+            save_after_error(model, path, run.screen, error, expected)
             raise
         save_model(model, path, expected)
         run.record.add(
