@@ -367,30 +367,3 @@ def test_what_keras_itself_exports_of_a_converted_model_is_one_operator_a_convol
     session = runtime.InferenceSession(tmp_path / "new.onnx", providers=["CPUExecutionProvider"])
     (outputs,) = session.run(None, {"images": images_of(model)})
     np.testing.assert_allclose(outputs, numpy(model(images_of(model)))[0], atol=1e-5)
-
-
-def test_restore_says_what_keras_cannot_express():
-    images = keras.Input((16, 16, 8))
-    x = blocks.GroupedConv2D(6, 3, groups=(2, 6), name="uneven")(images)
-    x = blocks.GroupedConv2D(6, 3, strides=2, dilation_rate=2, name="sparse")(x)
-    x = blocks.ChannelShuffle(2, name="shuffle")(x)
-    model = randomized(keras.Model(images, x))
-    new, report = blocks.restore(model, report=True)
-    assert report.left == {
-        "uneven": "its groups differ in size",
-        "sparse": "Keras does not stride ((2, 2)) and dilate ((2, 2)) at once",
-        "shuffle": "Keras has no layer that is a ChannelShuffle",
-    }
-    check_same_outputs(new, model, images_of(model), tolerance=0)
-
-
-def test_restored_residuals_activations_and_paddings_are_layers():
-    images = keras.Input((8, 8, 4), name="images")
-    x = blocks.GroupedConv2D(4, 3, padding=1, groups=2, name="first")(images)
-    x = blocks.BatchNormalization(activation="silu", name="norm")(x, residual=images)
-    x = blocks.GroupedConv2D(4, 3, padding="same", activation="relu", name="second")(x, residual=images)
-    x = blocks.PaddedPooling2D("max", 3, 2, padding=1, name="pool")(x - 1)
-    model = randomized(keras.Model(images, x))
-    new, report = blocks.restore(model, report=True)
-    assert not report.left and all(type(layer).__module__.startswith("keras.") for layer in new.layers)
-    check_same_outputs(new, model, images_of(model))

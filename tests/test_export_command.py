@@ -16,14 +16,18 @@ from PIL import Image
 
 import blocks
 import zoo
+from helpers.checks import check_close
+from helpers.hub import published
 from helpers.networks import NAME, SHAPE
 from helpers.pictures import picture
 from helpers.processes import process_environment
 from helpers.randomized import randomized
+from helpers.runtimes import onnx
 from helpers.training import TINY, compose_config
 from zoo.__main__ import run
 from zoo.data_config import DataConfig
 from zoo.exporting import metadata
+from zoo.weights.published import resolve
 
 CLASSES = tuple(f"class {number}" for number in range(10))
 MEAN = (0.485, 0.456, 0.406)
@@ -73,6 +77,19 @@ def pictures(tmp_path):
     for number in range(3):
         Image.fromarray(np.roll(picture(40, 50), 9 * number, 0)).save(folder / f"{number}.png")
     return folder
+
+
+@pytest.mark.heavy
+def test_published_weights_are_exported_with_all_that_is_known(pictures, tmp_path, capfd, monkeypatch):
+    tag, path = "timm/lcnet_050.ra2_in1k", tmp_path / "net.onnx"
+    with published(tag, tmp_path, monkeypatch) as model:
+        run_export(capfd, tag, "-o", path, "--with-preprocessing", "--softmax")
+    texts, weights = metadata(path), resolve(tag)
+    assert texts["license"] == weights.licence and texts["class_names"].split("\n") == list(weights.class_names)
+    assert DataConfig.from_json(texts["zoo"]).source == tag
+    image, prepare = pictures / "0.png", zoo.preprocessing(tag)
+    (outputs,) = onnx(path)[0].run(None, {"pictures": np.asarray(Image.open(image))[None]})
+    check_close(outputs, keras.ops.softmax(model(prepare(image))))
 
 
 def test_a_run_is_compared_on_its_validation_images(trained, tmp_path, capfd, monkeypatch):

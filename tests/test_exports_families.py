@@ -12,7 +12,7 @@ from helpers.families import calibrated, smallest
 from zoo.registry import FAMILIES
 
 SIZE = 64
-QUICK = {"onnx": ("lcnet",), "litert": (), "savedmodel": (), "litert-int8": ()}
+QUICK = {"onnx": ("lcnet",), "litert": (), "savedmodel": (), "openvino": (), "litert-int8": ()}
 
 
 def cases(*formats: str) -> list:
@@ -24,7 +24,7 @@ def cases(*formats: str) -> list:
     ]
 
 
-@pytest.mark.parametrize("name, key", cases("onnx", "litert", "savedmodel"))
+@pytest.mark.parametrize("name, key", cases("onnx", "litert", "savedmodel", "openvino"))
 def test_every_family_computes_the_same_elsewhere(name, key, tmp_path):
     images = draw(8, SIZE, SIZE, 3)
     path = tmp_path / f"net{zoo.exporting.FORMATS[name].suffix}"

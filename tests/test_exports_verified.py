@@ -78,11 +78,15 @@ def more_formats(monkeypatch):
         monkeypatch.setitem(FORMATS, each.name, each)
 
 
-@pytest.mark.parametrize("name", ["onnx", "litert", "litert-fp16", "litert-dynamic", "litert-int8"])
+@pytest.mark.parametrize("name", ["onnx", "litert", "litert-fp16", "litert-dynamic", "litert-int8", "openvino"])
 def test_the_report_and_the_metadata_of_a_file(name, model, tmp_path):
     path = tmp_path / f"net{FORMATS[name].suffix}"
     report = zoo.export(model, path, name, config=CONFIG, images=(IMAGES, LABELS))
-    assert (report.format, report.path, report.bytes) == (name, path, path.stat().st_size)
+    assert (report.format, report.path, report.bytes) == (
+        name,
+        path,
+        sum(each.stat().st_size for each in [path, *path.glob("*")] if each.is_file()),
+    )
     assert report.grouped_convolutions == report.model_grouped_convolutions == 3
     assert report.images == 12 and not report.drawn and report.batch == report.threads == 1 and report.seconds > 0
     assert report.difference <= (FORMATS[name].bounds.difference or 0.1) and report.cosine > 0.99

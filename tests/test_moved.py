@@ -63,5 +63,6 @@ print(blocks.convolution(images, 6).shape, blocks.normalization(images).shape, n
     assert run(code).split("\n")[0] == "(None, 8, 8, 6) (None, 8, 8, 4) (None, 8, 8, 4)"
 
 
-def test_zoo_alone_stays_without_keras():
-    assert run("import sys, zoo; print('keras' in sys.modules)") == "False\n"
+@pytest.mark.parametrize("name", ["zoo", "zoo.exporting", "zoo.prediction.opening"])
+def test_it_stays_without_keras(name):
+    assert run(f"import sys, {name}; print('keras' in sys.modules)") == "False\n"

@@ -22,7 +22,7 @@ from helpers.processes import run_code
 from zoo.__main__ import run
 from zoo.data_config import DataConfig
 
-FORMATS = {"onnx": ".onnx", "litert": ".tflite", "litert-fp16": ".tflite", "savedmodel": ""}
+FORMATS = {"onnx": ".onnx", "litert": ".tflite", "litert-fp16": ".tflite", "savedmodel": "", "openvino": ""}
 
 
 HEAVY = pytest.mark.heavy
@@ -84,7 +84,9 @@ def test_the_table_is_for_people(files, pictures, capsys):
     assert len(lines) == 1 + 2 * 3 + 2 and lines[1].startswith(pictures[0]) and lines[2].startswith(" ")
 
 
-@pytest.mark.parametrize("kind", ["litert", *(pytest.param(kind, marks=HEAVY) for kind in ("onnx", "savedmodel"))])
+@pytest.mark.parametrize(
+    "kind", ["litert", *(pytest.param(kind, marks=HEAVY) for kind in ("onnx", "savedmodel", "openvino"))]
+)
 def test_preprocessing_and_softmax_may_lie_inside(kind, pictures, model, tmp_path, capsys):
     expected = dict(zip(pictures, evaluated(model, pictures), strict=True))
     path = tmp_path / f"inside{FORMATS[kind]}"
@@ -209,10 +211,10 @@ def test_options_take_the_place_of_what_a_file_says(files, pictures, model, caps
     check_same(table(predicted(capsys, files["run"], *pictures, *options, "--csv")), expected, 1e-6)
 
 
-@pytest.mark.parametrize("kind", ["onnx", "litert"])
+@pytest.mark.parametrize("kind", ["onnx", "litert", "openvino"])
 def test_files_of_other_runtimes_run_without_tensorflow(kind, files, pictures):
     code = "import sys; from zoo.__main__ import run; assert run(sys.argv[1:]) == 0; print(*sys.modules)"
     *_, modules = run_code(code, "predict", files[kind], pictures[0]).splitlines()
     imported = {name.partition(".")[0] for name in modules.split()}
-    assert {"onnx": "onnxruntime", "litert": "ai_edge_litert"}[kind] in imported
+    assert {"onnx": "onnxruntime", "litert": "ai_edge_litert", "openvino": "openvino"}[kind] in imported
     assert not imported & {"tensorflow", "keras", "tensorflow_datasets", "torch", "hydra", "wandb"}

@@ -1,6 +1,5 @@
 """What `zoo predict` is given: pictures that cannot be read, folders and patterns, runs, tags, files that are none."""
 
-import hashlib
 import json
 import os
 import signal
@@ -15,7 +14,7 @@ import pytest
 from PIL import Image
 
 import zoo
-from helpers.file_server import serve
+from helpers.hub import published
 from helpers.prediction import CLASSES, DATASET, check_same, evaluated, expected_config, network, table, write_pictures
 from helpers.processes import process_environment
 from helpers.run_directories import result, write_run
@@ -216,6 +215,7 @@ def test_files_that_are_none(tmp_path, pictures, capsys):
     for name, reason in {
         "a.onnx": "cannot be read by ONNX Runtime",
         "a.tflite": "is no LiteRT file, or a damaged one",
+        "a.xml": "is no model of OpenVINO, or a damaged one",
         "a.keras": "is damaged, or no file of Keras",
         "a.pth": "is of no kind that predict opens: give a training run",
     }.items():
@@ -223,7 +223,9 @@ def test_files_that_are_none(tmp_path, pictures, capsys):
         assert f"{tmp_path / name} {reason}" in refused(capsys, tmp_path / name, pictures[0])
     (tmp_path / "b.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(99))
     assert "cannot be read by LiteRT" in refused(capsys, tmp_path / "b.tflite", pictures[0])
-    assert "is a folder without model.keras or saved_model.pb" in refused(capsys, tmp_path, pictures[0])
+    assert "is a folder without model.keras, saved_model.pb or openvino_model.xml" in refused(
+        capsys, tmp_path, pictures[0]
+    )
     for number in range(5):
         (tmp_path / "sweep" / str(number)).mkdir(parents=True)
         (tmp_path / "sweep" / str(number) / "model.keras").touch()
@@ -283,24 +285,16 @@ def test_outputs_that_are_no_numbers_are_named(tmp_path, pictures, capsys):
 
 def test_published_weights_through_the_hub(tmp_path, monkeypatch, capsys, pictures):
     """Spoken by a server on this machine: random weights under a published tag."""
-    constants = pytest.importorskip("huggingface_hub.constants", reason="the extra 'weights' is not installed")
     tag = "timm/lcnet_050.ra2_in1k"
-    published = resolve(tag)
-    model = zoo.create(published.model)
-    zoo.save_torch(model, tmp_path / "weights.safetensors")
-    content = (tmp_path / "weights.safetensors").read_bytes()
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    with serve(content) as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.address)
-        server.headers = {"X-Repo-Commit": "c" * 40, "ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
+    with published(tag, tmp_path, monkeypatch) as model:
         assert run(["predict", tag, *pictures[:2], "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     prepare = zoo.preprocessing(tag)
     for each, path in zip(document["pictures"], pictures[:2], strict=True):
         outputs = keras.ops.convert_to_numpy(model(prepare(path)))[0]
         assert each["picture"] == path and each["predictions"][0]["index"] == int(outputs.argmax())
-        assert each["predictions"][0]["name"] == published.class_names[int(outputs.argmax())]
-    assert (document["source"], document["license"]) == (tag, published.licence)
+        assert each["predictions"][0]["name"] == resolve(tag).class_names[int(outputs.argmax())]
+    assert (document["source"], document["license"]) == (tag, resolve(tag).licence)
 
 
 def test_ctrl_c_ends_with_one_line(file, tmp_path):

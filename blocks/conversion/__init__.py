@@ -81,9 +81,10 @@ def restore(model: keras.Model, report: bool = False) -> keras.Model | tuple[ker
 
     What `convert` made becomes what it was, absorbed layers included; others too: explicit padding becomes a
     `ZeroPadding` layer before a convolution, an activation or a residual of a normalisation or a convolution layers
-    behind it. Uneven groups, strides together with dilation and layers without a counterpart (`ChannelShuffle`, ...)
-    stay, with the reason in the report and in a warning. The running variance of a normalisation is Keras's from then
-    on: divided by n, not n - 1.
+    behind it; shuffles, selections, gates and scales of channels become operations of Keras in a functional model. What
+    Keras cannot express, uneven groups for instance, stays, with the reason in the report and in a warning. All
+    networks of the zoo become models that need Keras alone; what they were compiled with stays. The running variance
+    of a normalisation is Keras's from then on: divided by n, not n - 1.
 
     Arguments, returned values and errors are those of `convert`.
 

@@ -27,6 +27,9 @@ class Calls:
     def __init__(self, graph: keras.Model) -> None:
         self.nodes = nodes_of(graph)
         self.count = Counter(node.operation for node in self.nodes)
+        self._calls: dict[Any, list[Any]] = defaultdict(list)
+        for node in self.nodes:
+            self._calls[node.operation].append(node)
         self._node = {node.operation: node for node in self.nodes}  # of those called once
         self._producer = {tensor: node.operation for node in self.nodes for tensor in node.outputs}
         self._consumers: dict[Any, list[Any]] = defaultdict(list)
@@ -51,9 +54,13 @@ class Calls:
             return None
         return self._producer[tensors[0]]
 
+    def tensors(self, operation: Any) -> list[keras.KerasTensor]:
+        """All that the calls of `operation` take."""
+        return [tensor for node in self._calls[operation] for tensor in node.arguments.keras_tensors]
+
     def arguments(self, operation: Any) -> list[dict[str, Any]]:
         """What every call of `operation` gives it beside its inputs, by name."""
-        return [extra_arguments(node)[1] for node in self.nodes if node.operation is operation]
+        return [extra_arguments(node)[1] for node in self._calls[operation]]
 
 
 def extra_arguments(node: Any) -> tuple[Any, dict[str, Any]]:

@@ -81,6 +81,8 @@ class Conversion:
 
     def _exchanged(self, shown: str, old: keras.Operation, new: Replacement) -> None:
         kinds = [type(each).__name__ for each in (*new.before, new.layer, *new.behind) if isinstance(each, keras.Layer)]
+        if new.function is not None:
+            kinds.append("operations of Keras")
         if kinds == [type(old).__name__]:  # of the same name, from the other package
             kinds[0] += " of blocks" if self.name == "convert" else " of Keras"
         self.report.exchanged[shown] = f"{type(old).__name__} -> {', '.join(kinds)}"
@@ -204,7 +206,9 @@ class Conversion:
 
 def _listed(replacement: Replacement) -> bool:
     """Whether a Sequential model can hold it: layers alone."""
-    return all(isinstance(each, keras.Layer) for each in (*replacement.before, *replacement.behind))
+    return replacement.function is None and all(
+        isinstance(each, keras.Layer) for each in (*replacement.before, *replacement.behind)
+    )
 
 
 def _called(replacement: Replacement, node: Any, tensors: dict[Any, Any]) -> Any:
@@ -224,7 +228,8 @@ def _called(replacement: Replacement, node: Any, tensors: dict[Any, Any]) -> Any
     residual = extra.pop("residual", None) if replacement.adds else None
     for each in replacement.before:
         inputs = each(inputs)
-    outputs = inputs if new is None else new(inputs, **extra)
+    compute = new or replacement.function
+    outputs = inputs if compute is None else compute(inputs, **extra)
     if residual is not None:
         outputs = layers.Add(name=f"{node.operation.name}_add", dtype=outputs.dtype)([outputs, residual])
     for each in replacement.behind:

@@ -13,8 +13,9 @@ from blocks.conversion.calls import Calls
 class Replacement:
     """What takes the place of an operation: `before`, then `layer`, then the sum with its residual, then `behind`.
 
-    layer: has the weights of the old one; None where the neighbours compute all of it.
-    before, behind: layers, or functions of a tensor that only a graph can hold.
+    layer: has the weights of the old one; None where the neighbours or a function compute all of it.
+    function: in place of a layer, called as the old one is; only a graph can hold it, as functions in the next two.
+    before, behind: layers, or functions of a tensor.
     adds: whether a residual that the old layer was called with is added by an `Add` layer.
 
     Example:
@@ -23,10 +24,11 @@ class Replacement:
         False
     """
 
-    layer: keras.Operation | None
+    layer: keras.Operation | None = None
     before: tuple[Callable[[Any], Any], ...] = ()
     behind: tuple[Callable[[Any], Any], ...] = ()
     adds: bool = False
+    function: Callable[..., Any] | None = None
 
     @property
     def alone(self) -> bool:

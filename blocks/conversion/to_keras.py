@@ -1,7 +1,7 @@
 """Layers of this package -> stock Keras layers, where those can express them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import keras
@@ -12,11 +12,13 @@ import blocks.layers.depthwise_conv as depthwise
 from blocks.conversion.activations import activation_of
 from blocks.conversion.calls import Calls
 from blocks.conversion.copying import configured
+from blocks.conversion.expressions import expressed
 from blocks.conversion.replacement import Joined, Replacement
 from blocks.layers.absorbed import AbsorbedLayer
 from blocks.layers.batch_norm import BatchNormalization
 from blocks.layers.dotted_names import Dense, LayerNormalization
 from blocks.layers.grouped_conv import GroupedConv1D, GroupedConv2D, GroupedConv3D
+from blocks.layers.initializers import Normal
 from blocks.layers.pooling import PaddedPooling2D
 
 CONVOLUTIONS: dict[type[keras.Layer], type[keras.Layer]] = {
@@ -70,19 +72,32 @@ class ToKeras:
             return Replacement(layers.Identity(name=layer.name, dtype=layer.dtype_policy))
         adds = calls is not None and any("residual" in arguments for arguments in calls.arguments(layer))
         if type(layer) in SAME_ARGUMENTS:
-            return Replacement(configured(SAME_ARGUMENTS[type(layer)], layer))
+            return Replacement(_stock(SAME_ARGUMENTS[type(layer)], layer))
         if type(layer) is BatchNormalization:
             return Replacement(_norm(layer), behind=_activation(layer), adds=adds)
         if type(layer) in CONVOLUTIONS:
             return _convolution(layer, adds)
         if type(layer) is PaddedPooling2D:
             return _pooling(layer)
+        expression = expressed(layer, calls)
+        if expression is not None:
+            return expression
         ours = type(layer).__module__.startswith("blocks.")
         return f"Keras has no layer that is a {type(layer).__name__}" if ours else None
 
 
+def _stock(kind: type[keras.Layer], layer: keras.Layer, without: Collection[str] = (), **changes: Any) -> keras.Layer:
+    """A stock layer of the configuration of `layer`, its initializers too."""
+    initializers = {
+        name: keras.initializers.RandomNormal.from_config(value.get_config())
+        for name, value in vars(layer).items()
+        if type(value) is Normal
+    }
+    return configured(kind, layer, without, **initializers, **changes)
+
+
 def _norm(layer: keras.Layer) -> keras.Layer:
-    return configured(layers.BatchNormalization, layer, without=("activation", "unbiased_variance"))
+    return _stock(layers.BatchNormalization, layer, without=("activation", "unbiased_variance"))
 
 
 def _activation(layer: Any) -> tuple[Callable[[Any], Any], ...]:
@@ -97,7 +112,8 @@ def _convolution(layer: Any, adds: bool) -> Replacement | str:
         return "its groups differ in size"
     if layer.quantization_mode is not None:
         return f"it is quantised to {layer.quantization_mode}, which Keras's convolutions cannot be"
-    if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
+    both = max(layer.strides) > 1 and max(layer.dilation_rate) > 1
+    if both and layer.padding in ("same", "causal"):
         return f"Keras does not stride ({layer.strides}) and dilate ({layer.dilation_rate}) at once"
     before: tuple[Callable[[Any], Any], ...] = ()
     if not isinstance(layer.padding, str):
@@ -109,23 +125,33 @@ def _convolution(layer: Any, adds: bool) -> Replacement | str:
             ),
         )
     behind = _activation(layer) if adds else ()
-    return Replacement(_plain_convolution(layer, linear=adds), before, behind, adds)
+    if not both:
+        return Replacement(_plain_convolution(layer, linear=adds), before, behind, adds)
+    if adds:
+        return f"Keras does not stride ({layer.strides}) and dilate ({layer.dilation_rate}) at once, nor add then"
+    return Replacement(_plain_convolution(layer, strides=1), before, (_subsampling(layer),))
 
 
-def _plain_convolution(layer: Any, linear: bool = False) -> keras.Layer:
+def _subsampling(layer: Any) -> Callable[[Any], Any]:
+    """What a convolution with strides computes, of what one without does."""
+    steps = tuple(slice(None, None, stride) for stride in layer.strides)
+    last = layer.data_format == "channels_last"
+    place = (slice(None), *steps) if last else (slice(None), slice(None), *steps)
+    return lambda outputs: outputs[place]
+
+
+def _plain_convolution(layer: Any, linear: bool = False, **changes: Any) -> keras.Layer:
     """The stock convolution, its explicit padding left to a layer before it."""
-    changes = {"padding": layer.padding if isinstance(layer.padding, str) else "valid"}
+    changes["padding"] = layer.padding if isinstance(layer.padding, str) else "valid"
     if linear:
         changes["activation"] = "linear"
-    return configured(CONVOLUTIONS[type(layer)], layer, without=("implementation",), **changes)
+    return _stock(CONVOLUTIONS[type(layer)], layer, without=("implementation",), **changes)
 
 
 def _pooling(layer: Any) -> Replacement | str:
     settings = {"name": layer.name, "dtype": layer.dtype_policy, "data_format": layer.data_format}
     kind = layers.MaxPooling2D if layer.mode == "max" else layers.AveragePooling2D
     if isinstance(layer.padding, str):
-        if layer.mode == "average" and layer.padding == "same":
-            return 'Keras leaves the padding of "same" out of the average'
         return Replacement(kind(layer.pool_size, layer.strides, layer.padding, **settings))
     pooling = kind(layer.pool_size, layer.strides, "valid", **settings)
     if layer.mode == "average":

@@ -133,9 +133,10 @@ def _say(text: str) -> None:
 def _default_name(model: str, format_name: str) -> str:
     """The model's name, with the format where its files' suffix does not tell it."""
     suffix = FORMATS[format_name].suffix
-    alone = sum(each.suffix == suffix for each in FORMATS.values()) == 1
-    _, _, kind = format_name.partition("-")
-    return f"{model}{f'-{kind}' if kind else '' if suffix or not alone else f'-{format_name}'}{suffix}"
+    if not suffix:
+        return f"{model}-{format_name}"
+    _, hyphen, kind = format_name.partition("-")
+    return f"{model}{hyphen}{kind}{suffix}"
 
 
 def _validation(dataset: Any, raw: bool, needed: bool) -> Any:

@@ -98,9 +98,9 @@ def predict(
     """Tell the most probable classes of each PICTURE: a file, a folder with all below it, or a pattern.
 
     The network is published weights (timm/resnext50_32x4d.a1h_in1k), the folder of a training run, or a file: .keras,
-    .onnx, .tflite, or the folder of a SavedModel; .onnx and .tflite run without TensorFlow. Pictures are read, resized,
-    cropped and normalised as in training, which the run, the weights and files of `zoo export` tell; the options
-    --size to --classes take its place, or tell it of a file that does not.
+    .onnx, .tflite, or the folder of a SavedModel or of OpenVINO; .onnx, .tflite and OpenVINO run without TensorFlow.
+    Pictures are read, resized, cropped and normalised as in training, which the run, the weights and files of
+    `zoo export` tell; the options --size to --classes take its place, or tell it of a file that does not.
 
     \b
       zoo predict outputs/2026-11-23/07-00-00 photos/

@@ -45,10 +45,10 @@ def export(
 
     Args:
         model: functional or Sequential, built, of this project or any other; on Keras's TensorFlow backend.
-        path: a file ending in .tflite or .onnx, or the new folder of a SavedModel.
+        path: a file ending in .tflite or .onnx, or a new folder.
         format: one of `zoo.exporting.FORMATS`: "savedmodel", "onnx", "litert", "litert-fp16" (weights in half
-            precision), "litert-dynamic" (weights of int8), "litert-int8" (weights and activations); None takes it from
-            the end of `path`.
+            precision), "litert-dynamic" (weights of int8), "litert-int8" (weights and activations), "openvino"; None
+            takes it from the end of `path`, of which a folder is a SavedModel.
         fold: whether to `zoo.fuse` the model first; what cannot be fused is written as it is, and the report says so.
         batch: images of a call; None leaves it to the caller of the file.
         opset: of ONNX; None is the converter's own.
@@ -73,7 +73,7 @@ def export(
             files do, a model that is subclassed or not built, images that do not suit it, or none to calibrate on.
         TypeError: `model` is no keras.Model.
         FileExistsError: the folder exists already and is not empty.
-        ImportError: a package is not installed (`pip install -e ".[export]"`).
+        ImportError: a package is not installed (the extra `export`, for OpenVINO `openvino`).
 
     Example:
         >>> import pathlib, tempfile

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 Batch = Sequence["np.ndarray"]  # an array (B, ...) for each input of the model
 CLASS_NAMES, LICENSE = "class_names", "license"  # beside the whole DataConfig, for programs that know no zoo
 PROPERTIES = (KEY, CLASS_NAMES, LICENSE)
-EXTRA = "pip install 'grouped-convolution-zoo[export]'"
 
 
 class ExportError(ValueError):
@@ -118,8 +117,10 @@ def is_grouped(channels: int, channels_per_group: int, filters: int, window: Seq
 class Format(ABC):
     """A format of files. Another one is a subclass, of which an instance goes into `zoo.exporting.FORMATS`.
 
-    name: as `zoo.export(format=)` takes it. suffix: of its files; empty where it is a folder.
-    packages: modules that writing needs; runtimes: those that running needs, beside TensorFlow.
+    name: as `zoo.export(format=)` takes it.
+    suffix: of its files; empty where it is a folder. main_file: by which such a folder is known.
+    packages: modules that writing needs; runtimes: those that running needs, beside TensorFlow; extra: of this project,
+        which installs both.
     bounds: beyond which a file is refused.
     calibrated: whether `write` needs images. opsets: which it can be written in, where it has such.
 
@@ -133,8 +134,10 @@ class Format(ABC):
 
     name: ClassVar[str]
     suffix: ClassVar[str]
+    main_file: ClassVar[str] = ""
     packages: ClassVar[tuple[str, ...]] = ()
     runtimes: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = "export"
     bounds: ClassVar[Bounds] = Bounds(difference=1e-4)
     calibrated: ClassVar[bool] = False
 
@@ -163,5 +166,5 @@ class Format(ABC):
         if missing:
             raise ImportError(
                 f"format={self.name!r} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
-                f"installed: {EXTRA}."
+                f"installed: pip install 'grouped-convolution-zoo[{self.extra}]'."
             )

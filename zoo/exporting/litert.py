@@ -4,9 +4,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from keras import layers
-
-from blocks.ops.keras_internals import sublayers
 from zoo.exporting.formats import PROPERTIES, Batch, Bounds, ExportError, Format, Outcome, Task
 from zoo.exporting.saved_model_process import median_seconds
 
@@ -158,6 +155,10 @@ class LiteRTInt8(LiteRT):
 
 def _refuse_integer_products(task: Task) -> None:
     """Raise ExportError for layers of Keras that multiply int8 by int8: the converter knows no such operation."""
+    from keras import layers
+
+    from blocks.ops.keras_internals import sublayers
+
     names = [
         layer.name
         for layer in sublayers(task.model)

@@ -29,6 +29,7 @@ class SavedModel(Format):
 
     name = "savedmodel"
     suffix = ""
+    main_file = "saved_model.pb"
 
     def write(self, task: Task, path: Path) -> None:
         task.model.export(path, format="tf_saved_model", input_signature=task.signature, verbose=False)
@@ -77,8 +78,8 @@ class SavedModel(Format):
                 )
 
     def properties(self, path: Path) -> dict[str, str]:
-        if not (path / "saved_model.pb").is_file():
-            raise ValueError(f"{path} is not a SavedModel: it has no saved_model.pb.")
+        if not (path / self.main_file).is_file():
+            raise ValueError(f"{path} is not a SavedModel: it has no {self.main_file}.")
         folder = path / EXTRA_ASSETS
         files = {name: folder / _file(name) for name in PROPERTIES}
         return {name: file.read_text(encoding="utf-8") for name, file in files.items() if file.is_file()}
@@ -88,7 +89,7 @@ def _grouped(path: Path) -> int:
     """Convolutions of more than one group that a call of the signature computes."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as Proto
 
-    content = Proto.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0]
+    content = Proto.FromString((path / SavedModel.main_file).read_bytes()).meta_graphs[0]
     functions = {each.signature.name: each for each in content.graph_def.library.function}
     (target, *_) = content.signature_def[SIGNATURE].outputs.values()
     (call,) = (node for node in content.graph_def.node if node.name == target.name.partition(":")[0])

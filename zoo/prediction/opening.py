@@ -12,6 +12,8 @@ from zoo.comparison.runs import Run
 from zoo.data_config import DataConfig
 from zoo.datasets.config import DatasetConfig, data_config
 from zoo.errors import UserError
+from zoo.exporting.openvino import OpenVINO
+from zoo.exporting.savedmodel import SavedModel
 from zoo.metrics import RESULT_FILE
 from zoo.registry import variants
 from zoo.training.run_directory import MODEL_FILE
@@ -20,8 +22,11 @@ from zoo.weights.published import resolve, tags
 if TYPE_CHECKING:
     from zoo.prediction.network import Network
 
-SAVED_MODEL = "saved_model.pb"
-KINDS = f"a training run (a folder with {MODEL_FILE}), a .keras, .onnx or .tflite file, or the folder of a SavedModel"
+SAVED_MODEL, OPENVINO = SavedModel.main_file, OpenVINO.main_file
+KINDS = (
+    f"a training run (a folder with {MODEL_FILE}), a .keras, .onnx or .tflite file, or the folder of a SavedModel or "
+    "of OpenVINO"
+)
 EMBEDDING = 768  # outputs of CLIP's image towers, which are no classes
 RECORDED = ("image_size", "channels", "mean", "std", "resize_method", "crop_fraction")  # of a data set, by a run
 Say = Callable[[str], None]
@@ -62,7 +67,7 @@ def _unknown(source: str) -> str:
         listed = f"a tag of its published weights, {', '.join(own[:3])}{', ...' if len(own) > 3 else ''}" if own else ""
         instead = f"give {listed}, or {KINDS}" if own else f"none are published for it: give {KINDS}"
         return f"{source!r} is a network without weights, which predicts nothing: {instead}."
-    if source.endswith((".keras", ".onnx", ".tflite")):
+    if source.endswith((".keras", ".onnx", ".tflite", ".xml")):
         return f"There is no file {source!r}."
     try:
         resolve(source)  # raises, with the nearest tags
@@ -94,6 +99,10 @@ def _from_file(path: Path, given: Mapping[str, Any], say: Say) -> tuple[Network,
         from zoo.prediction.runtimes.saved_model import open_saved_model
 
         network = open_saved_model(path)
+    elif name.endswith(".xml") or (path / OPENVINO).is_file():
+        from zoo.prediction.runtimes.openvino import open_openvino
+
+        network = open_openvino(path)
     elif path.is_dir():
         raise UserError(_no_network(path))
     elif name.endswith(".keras"):
@@ -128,7 +137,7 @@ def _no_network(folder: Path) -> str:
     if runs:
         listed = ", ".join(runs[:3]) + (", ..." if len(runs) > 3 else "")
         return f"{folder} is a folder of runs: give one of them, {listed}."
-    return f"{folder} is a folder without {MODEL_FILE} or {SAVED_MODEL}: give {KINDS}."
+    return f"{folder} is a folder without {MODEL_FILE}, {SAVED_MODEL} or {OPENVINO}: give {KINDS}."
 
 
 def _keras(path: Path) -> Network:

@@ -1,0 +1,119 @@
+"""Layers of this package that no stock layer is, as operations of Keras in a functional model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from blocks.conversion.calls import Calls
+from blocks.conversion.replacement import Replacement
+from blocks.layers.channel_selection import ChannelSelection
+from blocks.layers.channel_shuffle import ChannelShuffle
+from blocks.layers.layer_scale import LayerScale
+from blocks.layers.local_response_norm import LocalResponseNormalization
+from blocks.layers.pooling import AdaptiveAveragePooling2D
+from blocks.layers.resize import ResizeLike
+from blocks.layers.squeeze_excite import ChannelGate, ImageMean
+
+
+def expressed(layer: Any, calls: Calls | None) -> Replacement | str | None:
+    """What computes the same as `layer`; why nothing does; None for layers that are none of those here.
+
+    calls: of the graph that holds it.
+
+    Example:
+        >>> from blocks.conversion.expressions import expressed
+        >>> layer = blocks.ChannelShuffle(2)
+        >>> layer.build((None, 8, 8, 6))
+        >>> images = keras.Input((8, 8, 6))
+        >>> model = keras.Model(images, expressed(layer, None).function(images))
+        >>> np.ravel(model(np.arange(384.0).reshape(1, 8, 8, 6)))[:6]
+        array([0., 3., 1., 4., 2., 5.], dtype=float32)
+    """
+    if type(layer) is ResizeLike:
+        return _resize(layer, calls)
+    express = EXPRESSIONS.get(type(layer))
+    return None if express is None else express(layer)
+
+
+def _shuffle(layer: ChannelShuffle) -> Replacement:
+    axis = -1 if layer.data_format == "channels_last" else 1
+
+    def shuffle(inputs: Any) -> Any:
+        if isinstance(inputs, (list, tuple)):
+            inputs = layers.Concatenate(axis, name=f"{layer.name}_concatenate")(inputs)
+        order = np.arange(inputs.shape[axis]).reshape(layer.groups, -1).transpose().ravel()
+        outputs = ops.take(inputs, order.tolist(), axis)
+        return ops.split(outputs, layer.num_outputs, axis) if layer.num_outputs > 1 else outputs
+
+    return Replacement(function=shuffle)
+
+
+def _select(layer: ChannelSelection) -> Replacement:
+    index = ops.convert_to_numpy(layer.index).tolist()  # a constant from here on
+    return Replacement(function=lambda inputs: ops.take(inputs, index, -1))
+
+
+def _mean(layer: ImageMean) -> Replacement:
+    pooling = layers.GlobalAveragePooling2D("channels_last", keepdims=True, **_named(layer))
+    return Replacement(function=lambda inputs: (pooling(inputs), inputs))
+
+
+def _gate(layer: ChannelGate) -> Replacement:
+    multiply = layers.Multiply(**_named(layer))
+    return Replacement(function=lambda inputs, gates: multiply([inputs, gates]))
+
+
+def _scale(layer: LayerScale) -> Replacement:
+    _, *shape = layer.get_build_config()["input_shape"]
+    axes = "abdefgh"[: len(shape)]
+    return Replacement(layers.EinsumDense(f"{axes}c,c->{axes}c", tuple(shape), **_named(layer)))
+
+
+def _local_response(layer: LocalResponseNormalization) -> Replacement:
+    def normalize(inputs: Any) -> Any:
+        channels = inputs.shape[-1]
+        wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        edges = [[0, 0]] * (len(inputs.shape) - 1) + [[layer.size // 2, (layer.size - 1) // 2]]
+        squares = ops.pad(ops.square(wide), edges)
+        windows = [ops.take(squares, list(range(start, start + channels)), -1) for start in range(layer.size)]
+        total = layers.Add()(windows) if len(windows) > 1 else windows[0]
+        scale = ops.power(layer.k + layer.alpha / layer.size * total, -layer.beta)
+        return ops.cast(wide * scale, layer.compute_dtype)
+
+    return Replacement(function=normalize)
+
+
+def _adaptive_pooling(layer: AdaptiveAveragePooling2D) -> Replacement | str:
+    if None in layer.get_build_config()["input_shape"][1:3]:
+        return "Keras's layer of that name needs height and width of its inputs"
+    return Replacement(layers.AdaptiveAveragePooling2D(layer.size, "channels_last", **_named(layer)))
+
+
+def _resize(layer: ResizeLike, calls: Calls | None) -> Replacement | str:
+    def resize(inputs: Any, like: Any) -> Any:
+        for axis in (1, 2):
+            old, new = inputs.shape[axis], like.shape[axis]
+            inputs = ops.take(inputs, [place * old // new for place in range(new)], axis)
+        return inputs
+
+    if calls is None or any(None in tensor.shape[1:3] for tensor in calls.tensors(layer)):
+        return "Keras resizes so to sizes that are known alone"
+    return Replacement(function=resize)
+
+
+def _named(layer: keras.Layer) -> dict[str, Any]:
+    return {"name": layer.name, "dtype": layer.dtype_policy}
+
+
+EXPRESSIONS: dict[type[keras.Layer], Callable[[Any], Replacement | str]] = {
+    AdaptiveAveragePooling2D: _adaptive_pooling,
+    ChannelGate: _gate,
+    ChannelSelection: _select,
+    ChannelShuffle: _shuffle,
+    ImageMean: _mean,
+    LayerScale: _scale,
+    LocalResponseNormalization: _local_response,
+}
