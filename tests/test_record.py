@@ -106,7 +106,7 @@ def test_a_resumed_run_keeps_the_epochs_before_it(tmp_path):
         record.epoch({"epoch": epoch, "val/top1": 0.5})
     with record.metrics_path.open("a") as file:
         file.write("4")  # killed within a row
-    resumed = Record(tmp_path, START, first_epoch=2)
+    resumed = Record(tmp_path, START, rows=[{"epoch": epoch, "val/top1": 0.5} for epoch in range(2)])
     assert [row["epoch"] for row in rows(tmp_path)] == ["0", "1"]
     resumed.epoch({"epoch": 2, "val/top1": 0.75})
     assert [row["val/top1"] for row in rows(tmp_path)] == ["0.5", "0.5", "0.75"]

@@ -1,4 +1,9 @@
-"""Errors in the user's input."""
+"""Errors in the user's input, and of what else only he can mend."""
+
+import errno
+
+# What the system says where a disk, or a user's share of it, has no room left.
+FULL_DISK = tuple(getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name))
 
 
 class UserError(Exception):

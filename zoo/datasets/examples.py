@@ -89,8 +89,8 @@ def encoded_records(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Da
     return records.batch(256).map(lambda some: parse_records(builder, some)).unbatch()
 
 
-def shuffled_records(examples: Examples, seed: tf.Tensor, buffer: int) -> tf.data.Dataset:
-    """As `encoded_records`, in an order drawn from `seed` (shape (2,)).
+def shuffled_records(examples: Examples, seed: tf.Tensor, buffer: int, first: int = 0) -> tf.data.Dataset:
+    """As `encoded_records`, in an order drawn from `seed` (shape (2,)), from the `first`-th on.
 
     The files come in random order, several side by side, and every `buffer` records in turn are shuffled.
     The global seed enters `Dataset.shuffle`, so that is not used.
@@ -105,7 +105,8 @@ def shuffled_records(examples: Examples, seed: tf.Tensor, buffer: int) -> tf.dat
         order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(some)), key)
         return parse_records(examples.builder, tf.gather(some, order))
 
-    return records.batch(buffer).enumerate().map(mix).prefetch(1).unbatch()
+    blocks = records.skip(first // buffer * buffer).batch(buffer).enumerate(first // buffer)
+    return blocks.map(mix).prefetch(1).unbatch().skip(first % buffer)
 
 
 def _record_files(builder: tfds.core.DatasetBuilder, split: str) -> tuple[tf.Tensor, tf.Tensor]:

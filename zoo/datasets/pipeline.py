@@ -1,7 +1,7 @@
 """Batches to train and evaluate on: read, cache (uint8), shuffle, augment, normalise, prefetch.
 
-Nothing in an epoch depends on anything but the seed and the epoch's number: an interrupted run that starts
-again at epoch k sees the batches it would have seen.
+Nothing in an epoch depends on anything but the seed, the epoch's number and the place in it: an interrupted run that
+goes on from any step sees the batches it would have seen, and those before are not made.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Data:
     epoch that do not fill a batch are left out of it (others are in the next). `validation` and `test` give
     every example once, in a fixed order; their last batch may be smaller.
 
-    `epoch(number)` and `stream(first_epoch)` give the same batches by number. Prefer `stream` for
+    `epoch(number)` and `stream(first_epoch, first_step)` give the same batches by number. Prefer `stream` for
     `Model.fit`: Keras looks at a batch before it trains, which moves `train` one epoch on.
 
     Example:
@@ -61,17 +61,25 @@ class Data:
     num_classes: int
     input_shape: tuple[int, int, int]
     class_names: tuple[str, ...] | None
-    _epochs: Callable[[tf.data.Dataset], tf.data.Dataset]
+    _epochs: Callable[[tf.data.Dataset, int], tf.data.Dataset]
     _find_fault: Callable[[], str | None]
 
     def epoch(self, number: int) -> tf.data.Dataset:
         """The `steps_per_epoch` training batches of epoch `number` (from 0), the same every time."""
-        batches = self._epochs(tf.data.Dataset.from_tensors(tf.constant(number, tf.int64)))
+        batches = self._epochs(tf.data.Dataset.from_tensors(tf.constant(number, tf.int64)), 0)
         return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
 
-    def stream(self, first_epoch: int = 0) -> tf.data.Dataset:
-        """The training batches of all epochs from `first_epoch` on, one after the other, without end."""
-        return self._epochs(tf.data.Dataset.range(first_epoch, _FOREVER))
+    def stream(self, first_epoch: int = 0, first_step: int = 0) -> tf.data.Dataset:
+        """The training batches of all epochs from `first_epoch` on, one after the other, without end.
+
+        The first `first_step` batches of the first one are passed over: none of their images is decoded, and none read,
+        but of records the bytes.
+        """
+        whole = self._epochs(tf.data.Dataset.range(first_epoch + (first_step > 0), _FOREVER), 0)
+        if not first_step:
+            return whole
+        rest = self._epochs(tf.data.Dataset.from_tensors(tf.constant(first_epoch, tf.int64)), first_step)
+        return rest.concatenate(whole)
 
     def naming_what_is_broken(self) -> AbstractContextManager[Any]:
         """A block that reads batches, and raises `UndecodableError`, which names it, for an image that cannot be
@@ -108,15 +116,15 @@ def load(
     refuse_larger_batch(config, batch_size, train.size)
     steps = train.size // batch_size
 
-    def epochs(numbers: tf.data.Dataset) -> tf.data.Dataset:
-        return _training_batches(train, config, batch_size, seed, numbers)
+    def epochs(numbers: tf.data.Dataset, first_step: int) -> tf.data.Dataset:
+        return _training_batches(train, config, batch_size, seed, numbers, first_step)
 
     # The counter is read when an epoch's first batch is asked for, not when its iterator is made.
     counter = itertools.count(first_epoch)
     each_time = tf.data.Dataset.from_generator(lambda: [next(counter)], output_signature=tf.TensorSpec((), tf.int64))
     return Data(
         name=config.name,
-        train=epochs(each_time).apply(tf.data.experimental.assert_cardinality(steps)),
+        train=epochs(each_time, 0).apply(tf.data.experimental.assert_cardinality(steps)),
         validation=_evaluation_batches(validation, config, batch_size),
         test=_evaluation_batches(test, config, batch_size) if test else None,
         train_size=train.size,
@@ -141,22 +149,23 @@ def _key(seed: int, stream: int, *counters: tf.Tensor) -> tf.Tensor:
 
 
 def _training_batches(
-    train: Examples, config: DatasetConfig, batch_size: int, seed: int, epochs: tf.data.Dataset
+    train: Examples, config: DatasetConfig, batch_size: int, seed: int, epochs: tf.data.Dataset, first_step: int
 ) -> tf.data.Dataset:
-    """Augmented, normalised batches of the epochs whose numbers `epochs` holds."""
+    """Augmented, normalised batches of the epochs whose numbers `epochs` holds, each from `first_step` on."""
     steps = train.size // batch_size
 
     def order(epoch: tf.Tensor) -> tf.data.Dataset:
         key = _key(seed, _ORDER, epoch)
+        first, end = first_step * batch_size, steps * batch_size
         if train.kind == "records":
-            chosen = examples.shuffled_records(train, key, config.shuffle_buffer).take(steps * batch_size)
+            chosen = examples.shuffled_records(train, key, config.shuffle_buffer, first).take(end - first)
         else:
-            permutation = tf.random.experimental.stateless_shuffle(tf.range(train.size), key)
-            permutation = permutation[: steps * batch_size]
+            permutation = tf.random.experimental.stateless_shuffle(tf.range(train.size), key)[first:end]
             if train.kind == "pixels":  # whole batches at a time
-                permutation = tf.reshape(permutation, (steps, batch_size))
+                permutation = tf.reshape(permutation, (steps - first_step, batch_size))
             chosen = tf.data.Dataset.from_tensor_slices(permutation)
-        return chosen.enumerate().map(lambda position, item: (epoch, position, item))
+        positions = first_step if train.kind == "pixels" else first
+        return chosen.enumerate(positions).map(lambda position, item: (epoch, position, item))
 
     def finish(epoch: tf.Tensor, position: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[Any, ...]:
         images = augment.shift_and_flip(images, _key(seed, _SHIFT, epoch, position), config)

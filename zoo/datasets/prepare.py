@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from google.protobuf import json_format
 from zoo.datasets.availability import DataUnavailableError, reason_not_obtainable, unavailable
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.digits import Digits
+from zoo.errors import FULL_DISK
 from zoo.locks import only_process
 
 __all__ = ["DataUnavailableError", "damage", "prepared_builder"]
@@ -43,8 +46,10 @@ def prepared_builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
         return builder
 
     root = Path(builder.data_dir_root)
-    root.mkdir(parents=True, exist_ok=True)
-    with only_process(root / f".{builder.name}.lock", f"prepares {builder.name}"):
+    with _naming_a_full_disk(builder):
+        root.mkdir(parents=True, exist_ok=True)
+    lock = only_process(root / f".{builder.name}.lock", f"prepares {builder.name}")
+    with _naming_a_full_disk(builder), lock:
         builder = _builder(config)  # another process may have prepared it while this one waited
         _remove_unfinished(builder)
         broken = damage(builder) if Path(builder.data_dir).exists() else None
@@ -52,6 +57,24 @@ def prepared_builder(config: DatasetConfig) -> tfds.core.DatasetBuilder:
             return builder
         _prepare(builder, broken)
         return builder
+
+
+@contextlib.contextmanager
+def _naming_a_full_disk(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
+    """Raise DataUnavailableError for a disk that is full in the block, whatever TFDS and TensorFlow make of it."""
+    reasons = [os.strerror(code) for code in FULL_DISK]
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if full := [reason for reason in reasons if reason in str(cause)]:
+                raise DataUnavailableError(
+                    f"The data set {builder.info.full_name} cannot be written to {builder.data_dir}: {full[0]}; make "
+                    "room there, or choose another folder with dataset.data_dir=PATH."
+                ) from error
+            cause = cause.__cause__
+        raise
 
 
 def recorded_splits(config: DatasetConfig) -> tfds.core.splits.SplitDict:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zoo.errors import UserError
+from zoo.errors import FULL_DISK, UserError
 
 PART = "part."  # before the name of a file that is being written; behind it, Keras would not know the suffix
 
@@ -61,4 +61,5 @@ def write_text(path: Path, text: str) -> None:
 def cannot_write(path: Path, error: OSError) -> RecordError:
     """One sentence on why `path` cannot be written."""
     reason = error.strerror or str(error)
-    return RecordError(f"Cannot write {path}: {reason}; another directory is chosen with hydra.run.dir=PATH.")
+    more = ", and once there is room resume=auto goes on" if error.errno in FULL_DISK else ""
+    return RecordError(f"Cannot write {path}: {reason}; another directory is chosen with hydra.run.dir=PATH{more}.")

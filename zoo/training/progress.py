@@ -24,8 +24,11 @@ class ProgressBar(keras.callbacks.Callback):
     Metrics are read from the device a few times a second and not after every step.
     """
 
-    def __init__(self, console: Console, epochs: int, steps: int, batch_size: int) -> None:
+    def __init__(
+        self, console: Console, epochs: int, steps: int, batch_size: int, first_epoch: int = 0, first_step: int = 0
+    ) -> None:
         super().__init__()
+        self.first_epoch, self.first_step = first_epoch, first_step  # of a training that goes on
         self.console = console
         self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
         self.shown = 0.0
@@ -54,7 +57,7 @@ class ProgressBar(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.epoch = epoch
         self.first: tuple[float, int] | None = None
-        if epoch > 0:  # before, the first step compiles
+        if epoch > self.first_epoch:  # before, the first step compiles
             self.progress.update(self.task, description=self._label())
 
     def _label(self) -> str:
@@ -70,7 +73,7 @@ class ProgressBar(keras.callbacks.Callback):
         rate = f"{steps * self.batch_size / seconds:,.0f} images/s  " if steps else ""
         logs = logs or {}
         figures = f"{rate}loss {logs.get('loss', float('nan')):.3f}  top-1 {100 * logs.get('top1', 0):.1f} %"
-        done = self.epoch * self.steps + batch + 1
+        done = self.epoch * self.steps + batch + 1 + (self.first_step if self.epoch == self.first_epoch else 0)
         self.progress.update(self.task, description=self._label(), completed=done, figures=figures)
 
     def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:

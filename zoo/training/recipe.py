@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 from zoo.training.optimizers import FusedAdamW, MomentumSGD
 from zoo.training.recipe_config import RecipeConfig
@@ -87,6 +88,9 @@ def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int
     )
     # Else the first step creates the optimizer's variables, and TensorFlow traces and compiles the step a second time.
     model.optimizer.build(model.trainable_variables)
+    # The metrics' too, which a checkpoint holds: Keras creates them with the first labels that it sees.
+    model.compute_metrics(None, np.zeros(1, "int32"), np.zeros((1, model.output_shape[-1]), "float32"), None)
+    model.reset_metrics()
 
 
 class SmoothedCrossentropy(keras.losses.Loss):

@@ -10,14 +10,14 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from zoo.environment import redact
-from zoo.metrics import EPOCH, EVALUATION_FILE, METRICS_FILE, RESULT_FILE
+from zoo.metrics import EVALUATION_FILE, METRICS_FILE, RESULT_FILE
 from zoo.training.files import RecordError, cannot_write, write_text
 from zoo.training.signals import complete
 
@@ -50,15 +50,20 @@ class Record:
     When the body raises, the status becomes `interrupted` (KeyboardInterrupt) or `failed`, with the error.
     """
 
-    def __init__(self, directory: Path, start: Mapping[str, Any] | None = None, first_epoch: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        start: Mapping[str, Any] | None = None,
+        rows: Sequence[Mapping[str, Any]] | None = (),
+    ) -> None:
         """Writes `result.json` with status `running` and the values of `start`.
 
         Args:
             directory: made if it does not exist.
             start: what is known before training.
-            first_epoch: the epoch that a resumed run goes on with; rows from it on are dropped from
-                `metrics.csv`, since they come again. 0 starts the file anew. What an earlier run in the directory
-                confused is deleted.
+            rows: of the epochs that are over, where a run goes on: `metrics.csv` has these, and what it had of later
+                epochs comes again. None leaves the file as it is. What an earlier run in the directory confused is
+                deleted.
 
         Raises:
             RecordError: the directory cannot be written.
@@ -75,7 +80,8 @@ class Record:
         except OSError as error:
             raise cannot_write(self.directory, error) from error
         self.evaluation_path.unlink(missing_ok=True)
-        self._keep_epochs_before(first_epoch)
+        if rows is not None:
+            self._start_metrics(rows)
         self._write_result("running")
 
     def __enter__(self) -> Record:
@@ -126,8 +132,14 @@ class Record:
         rows.append([_plain(metrics.get(key)) for key in self._columns])
         try:
             # Opened for each row: what is written is on disk for readers, and if the process is killed.
-            with self.metrics_path.open("a", newline="", encoding="utf-8") as file:
-                file.write(_csv_text(rows))
+            with self.metrics_path.open("ab", buffering=0) as file:
+                before, text = file.tell(), _csv_text(rows).encode()
+                try:
+                    while text:  # a disk that is nearly full takes a part of it
+                        text = text[file.write(text) :]
+                except OSError:
+                    file.truncate(before)
+                    raise
         except OSError as error:
             raise cannot_write(self.metrics_path, error) from error
 
@@ -162,18 +174,13 @@ class Record:
         write_text(self.result_path, redact(json.dumps(result, indent=2, allow_nan=False)) + "\n")
         return result
 
-    def _keep_epochs_before(self, first_epoch: int) -> None:
-        rows: list[list[str]] = []
-        if first_epoch > 0 and self.metrics_path.exists():
-            with self.metrics_path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.reader(file))
-        if not rows or EPOCH not in rows[0]:
+    def _start_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not rows:
             self.metrics_path.unlink(missing_ok=True)
             return
-        self._columns, at = rows[0], rows[0].index(EPOCH)
-        # A killed run may have left half a row.
-        rows_before = [row for row in rows[1:] if len(row) == len(rows[0]) and float(row[at]) < first_epoch]
-        write_text(self.metrics_path, _csv_text([self._columns, *rows_before]))
+        self._columns = list(rows[0])
+        values = [[_plain(row.get(key)) for key in self._columns] for row in rows]
+        write_text(self.metrics_path, _csv_text([self._columns, *values]))
 
 
 def _plain(value: Any) -> Any:

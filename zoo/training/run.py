@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,14 @@ from zoo.datasets.pipeline import Data
 from zoo.tracking.panels import evaluation_panels, layer_panels
 from zoo.tracking.run import open_run
 from zoo.tracking.tracker import Tracker
+from zoo.training.checkpoints.callback import Checkpointing
+from zoo.training.checkpoints.files import CheckpointFile
+from zoo.training.checkpoints.going_on import check_surroundings, checkpoint_facts, restored_state
+from zoo.training.checkpoints.progress import Progress, progress_of
 from zoo.training.epochs import DivergedError, EpochRows
 from zoo.training.evaluation import evaluate
 from zoo.training.facts import Sweep, initial_facts, training_facts
+from zoo.training.fitting import fit
 from zoo.training.interrupts import Interrupts
 from zoo.training.latency import latency_seconds
 from zoo.training.preparation import (
@@ -50,6 +56,7 @@ class Run:
     started: when it began, by `time.perf_counter`.
     record: its files in `directory`.
     screen: the terminal.
+    begin: where its training begins.
     """
 
     settings: Settings
@@ -58,6 +65,7 @@ class Run:
     started: float
     record: Record
     screen: Console
+    begin: Progress
 
     @property
     def seconds(self) -> float:
@@ -78,24 +86,29 @@ def train(
     directory: Path,
     sweep: Sweep | None = None,
     folder: ImageFolder | None = None,
+    checkpoint: CheckpointFile | None = None,
 ) -> dict[str, Any]:
     """Train the network of `settings`, and return what `directory/result.json` says.
 
-    Writes `metrics.csv` (a row an epoch), `result.json`, `evaluation.json` and `model.keras` to `directory`, and logs
-    to W&B. The model is on disk before anything else is measured.
+    Writes `metrics.csv` (a row an epoch), `result.json`, `evaluation.json`, `model.keras` and checkpoints to
+    `directory`, and logs to W&B. The model is on disk before anything else is measured.
 
     Args:
         resolved: the whole configuration as plain values.
         folder: what an image folder holds, where it has been listed.
+        checkpoint: what the run goes on from; None for a new one.
 
     Raises:
-        KeyboardInterrupt: the user stopped the run; the model so far has been saved first.
+        KeyboardInterrupt: the user stopped the run; the model so far and a checkpoint have been saved first.
         UserError: the run cannot go on; `result.json` says why too.
     """
-    sweep, started = sweep or Sweep(), time.perf_counter()
+    sweep, begin = sweep or Sweep(), progress_of(checkpoint)
+    started = time.perf_counter() - begin.seconds
     facts = initial_facts(settings, sweep) | {"config": resolved, "process": environment.process()}
-    with Record(directory, facts) as record, ExitStack() as stack:
-        run = Run(settings, directory, sweep, started, record, console())
+    if checkpoint:
+        facts["resumed_from"] = str(checkpoint.path)
+    with Record(directory, facts, begin.rows) as record, ExitStack() as stack:
+        run = Run(settings, directory, sweep, started, record, console(), begin)
         release_memory()
         data = load_data(settings, folder)
         model = build_model(settings, data)
@@ -105,12 +118,22 @@ def train(
         print_summary(run.screen, settings, model, data, cost)
         with as_user_errors():
             facts |= {"data": data_identity(settings.dataset, folder), "kernels": hardware.kernels()}
+        check_surroundings(checkpoint, facts, run.screen)
+        steps = steps_per_epoch(settings, data)
+        state, running_metrics = restored_state(model, checkpoint, steps, run.screen)
         record.add({**asdict(cost), **facts})
+        wandb_id = checkpoint.metadata["wandb_id"] if checkpoint else None
         with as_user_errors():
-            tracker = stack.enter_context(_tracking(run, facts))
+            tracker = stack.enter_context(_tracking(run, facts, wandb_id))
         stack.enter_context(data.naming_what_is_broken())
         _log_cost(tracker, cost, layers)
-        fitted = _fit_and_save(run, model, data, tracker)
+        emit = partial(_emit, run, tracker)
+        epochs = EpochRows(settings.recipe.batch_size, started, emit, begin.rows, begin.epoch_time)
+        says = checkpoint_facts(settings, facts, tracker.id)
+        checkpointing = Checkpointing(
+            settings.checkpoints, directory, state, steps, epochs, begin, running_metrics, says, lambda: run.seconds
+        )
+        fitted = _fit_and_save(run, model, data, tracker, checkpointing)
         stopped = _evaluate(run, model, data, tracker, fitted)
         result = _close(run, tracker, stopped)
         if stopped:
@@ -118,8 +141,8 @@ def train(
     return result
 
 
-def _tracking(run: Run, facts: Mapping[str, Any]) -> AbstractContextManager[Tracker]:
-    """W&B's run, with what runs are grouped by on its dashboards at the top level of its config."""
+def _tracking(run: Run, facts: Mapping[str, Any], run_id: str | None) -> AbstractContextManager[Tracker]:
+    """W&B's run, that of `run_id` again where there is one, with what runs are grouped by at the top of its config."""
     grouped_by = {"family": facts["family"], "network": facts["model"], "groups": facts["groups"]}
     grouped_by |= {key: facts[key] for key in metrics.MADE_WITH}
     return open_run(
@@ -128,6 +151,7 @@ def _tracking(run: Run, facts: Mapping[str, Any]) -> AbstractContextManager[Trac
         group=facts["group"],
         resolved={**facts["config"], **grouped_by},
         directory=run.directory,
+        run_id=run_id,
         say=run.screen.print,
     )
 
@@ -137,7 +161,14 @@ def _log_cost(tracker: Tracker, cost: Profile, layers: list[LayerCost]) -> None:
     tracker.show(lambda: layer_panels(layers), step=0)
 
 
-def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker) -> Fitted:
+def _emit(run: Run, tracker: Tracker, row: dict[str, Any]) -> None:
+    """A row of an epoch that is over, wherever it is shown."""
+    run.record.epoch(row)
+    tracker.log(row, step=row[metrics.EPOCH])
+    run.screen.print(epoch_line(row, run.settings.recipe.epochs))
+
+
+def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker, checkpointing: Checkpointing) -> Fitted:
     """Train, and write the model and the figures of the training; after an error too, but not one that diverged."""
     path = run.directory / MODEL_FILE
     trained_on = f"{run.settings.model.name} on {run.settings.dataset.name}"
@@ -145,12 +176,12 @@ def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker) ->
     # Around the training too, which signals do stop: none falls between its end and the saving.
     with deferred(f"Saving {MODEL_FILE}") as stop:
         try:
-            fitted = _fit(run, model, data, tracker)
+            fitted = _fit(run, model, data, checkpointing)
             stop.error = fitted.stopped
         except DivergedError:
             raise
-        except (Exception, SystemExit):  # the latter is Rich's, for a pipe that nobody reads any more
-            save_after_error(model, path, run.screen, expected)
+        except (Exception, SystemExit) as error:  # the latter is Rich's, for a pipe that nobody reads any more
+            save_after_error(model, path, run.screen, error, expected)
             raise
         save_model(model, path, expected)
         run.record.add(
@@ -164,32 +195,20 @@ def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker) ->
     return fitted
 
 
-def _fit(run: Run, model: keras.Model, data: Data, tracker: Tracker) -> Fitted:
-    """Train until the last epoch, or until the user stops it."""
-    recipe, steps = run.settings.recipe, steps_per_epoch(run.settings, data)
-
-    def emit(row: dict[str, Any]) -> None:
-        run.record.epoch(row)
-        tracker.log(row, step=row[metrics.EPOCH])
-        run.screen.print(epoch_line(row, recipe.epochs))
-
-    epochs = EpochRows(recipe.batch_size, run.started, emit)
+def _fit(run: Run, model: keras.Model, data: Data, checkpointing: Checkpointing) -> Fitted:
+    """Train until the last epoch, or until the user stops it, which leaves a checkpoint."""
+    recipe, rows = run.settings.recipe, checkpointing.rows
+    begin, steps = run.begin, checkpointing.steps
+    bar = ProgressBar(run.screen, recipe.epochs, steps, recipe.batch_size, begin.epoch, begin.step)
     try:
-        with Interrupts() as interrupts, ProgressBar(run.screen, recipe.epochs, steps, recipe.batch_size) as bar:
-            model.fit(
-                data.stream(),  # endless: Keras looks at a batch before it trains, which would skip an epoch's order
-                epochs=recipe.epochs,
-                steps_per_epoch=steps,
-                validation_data=data.validation,
-                callbacks=[interrupts, epochs, bar],
-                shuffle=False,  # the data set shuffles itself
-                verbose=0,
-            )
+        with Interrupts() as interrupts, bar:
+            fit(model, data, recipe.epochs, steps, [interrupts, rows, bar, checkpointing], begin.epoch, begin.step)
     except KeyboardInterrupt as error:
         has_trained = model.optimizer.iterations > 0
         run.screen.print("Stopped: saving the model." if has_trained else "Stopped before the first step was done.")
-        return Fitted(epochs, error)
-    return Fitted(epochs, None)
+        checkpointing.write()
+        return Fitted(rows, error)
+    return Fitted(rows, None)
 
 
 def _evaluate(run: Run, model: keras.Model, data: Data, tracker: Tracker, fitted: Fitted) -> KeyboardInterrupt | None:

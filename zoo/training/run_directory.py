@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from zoo import environment
 from zoo.metrics import EVALUATION_FILE, METRICS_FILE, RESULT_FILE, TRAIN_LOSS
+from zoo.training.checkpoints import folder as checkpoints
 from zoo.training.files import PART, RecordError, cannot_write, write_text
 
 MODEL_FILE = "model.keras"
@@ -22,19 +23,33 @@ COMPOSITION = ".hydra"  # where Hydra's users look for what was composed
 UNFINISHED = ("running", "interrupted", "failed")  # of a run that may have left without having learnt anything
 
 
-@contextmanager
-def claimed(directory: Path, composition: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Hold `directory` for the run in the block.
+def refuse_used(directory: Path) -> None:
+    """Raise RecordError where an earlier run has left a model, a checkpoint or the figures of an epoch: a new one would
+    replace them. One that failed or was stopped before has nothing to lose.
+    """
+    if contents := learnt(directory):
+        raise RecordError(
+            f"{directory} holds {contents} of an earlier run{_ending(directory)}, which a new one would replace: "
+            f"{_elsewhere()}, go on with it by resume=auto, or remove it first."
+        )
 
-    A directory in which an earlier run has left a model or the figures of an epoch is refused, and stays as it is. One
-    that failed or was stopped before has nothing to lose: its place is taken, and files that it left half written go.
+
+@contextmanager
+def claimed(
+    directory: Path,
+    composition: Mapping[str, str] | None = None,
+    examine: Callable[[Path], Any] = refuse_used,
+) -> Iterator[Any]:
+    """Hold `directory` for the run in the block, which gets what `examine` has returned.
 
     Args:
-        directory: made if it does not exist; other files in it are left alone.
+        directory: made if it does not exist; other files in it are left alone, and those that an earlier run has left
+            half written go.
         composition: name -> text of the files of `.hydra`, written once the directory is held.
+        examine: raises where this run may not have the directory, before anything is written to it.
 
     Raises:
-        RecordError: another run uses the directory, an earlier one has learnt something, or it cannot be written.
+        RecordError: another run uses the directory, or it cannot be written; and what `examine` raises.
     """
     directory = Path(directory)
     lock = FileLock(directory / LOCK_FILE, blocking=False)
@@ -46,15 +61,11 @@ def claimed(directory: Path, composition: Mapping[str, str] | None = None) -> It
     except OSError as error:
         raise cannot_write(directory, error) from error
     try:
-        if contents := _learnt(directory):
-            raise RecordError(
-                f"{directory} holds {contents} of an earlier run{_ending(directory)}, which a new one would replace: "
-                f"{_elsewhere()}, or remove it first."
-            )
+        examined = examine(directory)
         _prepare(directory, composition or {})
-        yield
+        yield examined
     finally:
-        if _learnt(directory):  # it is refused with the lock or without
+        if learnt(directory):  # it is refused with the lock or without
             with suppress(OSError):
                 (directory / LOCK_FILE).unlink(missing_ok=True)
         lock.release()
@@ -65,6 +76,7 @@ def _prepare(directory: Path, composition: Mapping[str, str]) -> None:
         (directory / LOCK_FILE).write_text(json.dumps(environment.process()), encoding="utf-8")
         for name in (MODEL_FILE, RESULT_FILE, METRICS_FILE, EVALUATION_FILE):
             (directory / f"{PART}{name}").unlink(missing_ok=True)
+        checkpoints.drop_half_written(directory / checkpoints.FOLDER)
         if composition:
             (directory / COMPOSITION).mkdir(exist_ok=True)
         for name, text in composition.items():
@@ -73,13 +85,15 @@ def _prepare(directory: Path, composition: Mapping[str, str]) -> None:
         raise cannot_write(directory, error) from error
 
 
-def _learnt(directory: Path) -> str:
+def learnt(directory: Path) -> str:
     """What in `directory` a new run would replace, in words; empty where there is nothing worth keeping."""
     contents = [name for name in (MODEL_FILE, EVALUATION_FILE) if (directory / name).exists()]
+    if checkpoints.newest_first(directory / checkpoints.FOLDER):
+        contents.append(checkpoints.FOLDER)
     if _has_epochs(directory / METRICS_FILE):
         contents.append(METRICS_FILE)
     result = directory / RESULT_FILE
-    if not contents and result.exists() and _read(result).get("status") not in UNFINISHED:
+    if not contents and result.exists() and read_json(result).get("status") not in UNFINISHED:
         contents.append(RESULT_FILE)  # finished, damaged, or no run's at all
     return " and ".join(contents) if len(contents) < 3 else f"{', '.join(contents[:-1])} and {contents[-1]}"
 
@@ -98,7 +112,7 @@ def _has_epochs(metrics: Path) -> bool:
         return True
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty where there is none."""
     with suppress(OSError, ValueError, RecursionError):
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -107,14 +121,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _ending(directory: Path) -> str:
-    status = _read(directory / RESULT_FILE).get("status")
+    status = read_json(directory / RESULT_FILE).get("status")
     if status == "running":
         return " that was killed"
     return f" ({status})" if status in ("finished", "interrupted", "failed") else ""
 
 
 def _holder(directory: Path) -> str:
-    process = _read(directory / LOCK_FILE)
+    process = read_json(directory / LOCK_FILE)
     if not process:
         return ""
     return f" (process {process.get('pid')} on {process.get('host')}, since {process.get('started')})"

@@ -10,7 +10,7 @@ from rich.console import Console
 from zoo.data_config import DataConfig
 from zoo.tracking.tracker import first_line
 from zoo.training.epochs import REMEDIES, DivergedError
-from zoo.training.files import replacing
+from zoo.training.files import RecordError, replacing
 
 
 def save_model(model: keras.Model, path: Path, data_config: DataConfig | None = None) -> None:
@@ -33,14 +33,18 @@ def save_model(model: keras.Model, path: Path, data_config: DataConfig | None = 
             data_config.add_to_keras(part)
 
 
-def save_after_error(model: keras.Model, path: Path, screen: Console, data_config: DataConfig | None = None) -> None:
-    """Save after an error, which is raised whether this succeeds or not."""
+def save_after_error(
+    model: keras.Model, path: Path, screen: Console, error: BaseException, data_config: DataConfig | None = None
+) -> None:
+    """Save after `error`, which is raised whether this succeeds or not."""
     if model.optimizer.iterations == 0:
         return
     try:
         save_model(model, path, data_config)
         line = f"The model so far is in {path.name}."
-    except Exception as error:
-        line = f"The model so far could not be saved: {first_line(error)}."
+    except Exception as another:
+        if isinstance(error, RecordError) and isinstance(another, RecordError):
+            return  # the same disk is full, of which `error` tells
+        line = f"The model so far could not be saved: {first_line(another)}."
     with suppress(OSError, SystemExit):  # it may be the output that failed
         screen.print(line)

@@ -21,11 +21,13 @@ from zoo.datasets.config import DatasetConfig
 from zoo.tracking import config as tracking_config
 from zoo.tracking.config import TrackingConfig
 from zoo.training import recipe_config
+from zoo.training.checkpoints import config as checkpoints_config
+from zoo.training.checkpoints.config import CheckpointsConfig
 from zoo.training.recipe_config import RecipeConfig
 from zoo.typing import ModelConfig
 
 SMALL = 64  # pixels; below, a stem made for 224 leaves hardly any resolution to the stages
-SECTIONS = ("model", "dataset", "recipe", "tracking")
+SECTIONS = ("model", "dataset", "recipe", "tracking", "checkpoints")
 SWEEP_FILES = (
     "The files of conf/sweep/ are for W&B and no settings of a run: `wandb sweep conf/sweep/groups.yaml`, then "
     "`wandb agent` with the id that it prints; each says how to sweep without W&B, with -m."
@@ -41,6 +43,8 @@ class RunConfig:
     seed: int = 0  # of weights, order and augmentation
     small_stem: Any = "auto"  # true, false, or "auto": by the size of the images
     limit_steps: int | None = None  # training steps of an epoch at most; None is the whole epoch
+    resume: str | None = None  # "auto": go on where the run in this directory stopped; or what to go on from
+    deterministic: bool = False  # the same weights bit for bit in every run on the same machine
 
 
 @dataclass
@@ -60,10 +64,13 @@ class Settings:
     dataset: DatasetConfig
     recipe: RecipeConfig
     tracking: TrackingConfig
+    checkpoints: CheckpointsConfig
     seed: int
     small_stem: bool
     small_stem_chosen: bool  # by the size of the images, not by the user
     limit_steps: int | None
+    resume: str | None
+    deterministic: bool
 
     @property
     def groups(self) -> int | None:
@@ -90,25 +97,32 @@ def check(cfg: DictConfig) -> Settings:
     dataset = typed(DatasetConfig, sections["dataset"], "dataset.")
     recipe = typed(RecipeConfig, sections["recipe"], "recipe.")
     tracking = typed(TrackingConfig, sections["tracking"], "tracking.")
+    checkpoints = typed(CheckpointsConfig, sections["checkpoints"], "checkpoints.")
     data_config.check(dataset)
     recipe_config.check(recipe)
     tracking_config.check(tracking)
+    checkpoints_config.check(checkpoints)
     if run.small_stem not in (True, False, "auto"):
         raise ValueError(f"small_stem={shown(run.small_stem)} is not allowed: use true, false or auto.")
     if not 0 <= run.seed < 2**32:
         raise ValueError(f"seed={run.seed} is not allowed: use a number from 0 to {2**32 - 1}.")
     if run.limit_steps is not None and run.limit_steps < 1:
         raise ValueError(f"limit_steps={run.limit_steps} is not allowed: use at least 1, or null for the whole epoch.")
+    if run.resume == "":
+        raise ValueError("resume='' is not allowed: use auto, a run's folder, a checkpoint, or null for a new run.")
     chosen = run.small_stem == "auto"
     return Settings(
         model=model_config(sections["model"], rooted),
         dataset=dataset,
         recipe=recipe,
         tracking=tracking,
+        checkpoints=checkpoints,
         seed=run.seed,
         small_stem=dataset.image_size < SMALL if chosen else bool(run.small_stem),
         small_stem_chosen=chosen,
         limit_steps=run.limit_steps,
+        resume=run.resume,
+        deterministic=run.deterministic,
     )
 
 

@@ -1,6 +1,7 @@
 """A run from its configuration to its result. Nothing slow is imported until the settings have been checked."""
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from zoo import tensorflow_process
 from zoo.datasets.folders import ImageFolder, list_folder
 from zoo.datasets.sizes import check_batch_size
 from zoo.errors import UserError
+from zoo.training.checkpoints.resume import choose, finished
 from zoo.training.record import Record
 from zoo.training.run_directory import claimed
 from zoo.training.settings import Settings, as_dict, check
@@ -33,7 +35,8 @@ def start(
     """Train what `cfg` composes in this process, and return what the run's `result.json` says.
 
     Args:
-        directory: of this run alone: one in which an earlier run has left a model or figures is refused.
+        directory: of this run alone: one in which an earlier run has left a model or figures is refused, unless it is
+            to be gone on with.
         sweep_id, swept: the time stamp of the sweep that the run belongs to, and the overrides that vary in it.
         composition: name -> text of the files that the run leaves in `.hydra`.
 
@@ -44,13 +47,15 @@ def start(
     """
     settings = checked(cfg)
     resolved = as_dict(cfg)
-    with claimed(directory, composition):
+    if result := finished(settings, directory):
+        return result
+    with claimed(directory, composition, partial(choose, settings)) as checkpoint:
         folder = _checked_data(settings, resolved, directory)
-        tensorflow_process.prepare()
+        tensorflow_process.prepare(settings.deterministic)
         from zoo.training.facts import Sweep
         from zoo.training.run import train
 
-        return train(settings, resolved, directory, Sweep(sweep_id, swept), folder)
+        return train(settings, resolved, directory, Sweep(sweep_id, swept), folder, checkpoint)
 
 
 def _checked_data(settings: Settings, resolved: dict[str, Any], directory: Path) -> ImageFolder | None:
@@ -64,5 +69,5 @@ def _checked_data(settings: Settings, resolved: dict[str, Any], directory: Path)
         return folder
     except (ValueError, ModuleNotFoundError) as error:  # the latter where a data set of TFDS needs another package
         names = {"model": settings.model.name, "groups": settings.groups, "dataset": settings.dataset.name}
-        with Record(directory, {**names, "seed": settings.seed, "config": resolved}):
+        with Record(directory, {**names, "seed": settings.seed, "config": resolved}, rows=None):
             raise UserError(str(error)) from error

@@ -20,6 +20,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.errors import UserError
+from zoo.training.checkpoints.resume import finished
 from zoo.training.files import write_text
 from zoo.training.settings import as_dict
 from zoo.training.signals import complete, interrupt, signal_of, stop_on_signals
@@ -44,7 +45,8 @@ def start_apart(
     Raises:
         UserError, KeyboardInterrupt: as `start`; UserError too where the process ended without a word.
     """
-    checked(cfg)  # here, since it is quick
+    if result := finished(checked(cfg), directory):  # here, since it is quick
+        return result
     with tempfile.TemporaryDirectory(prefix="zoo-run-") as folder:
         outcome = Path(folder, "outcome.json")
         request = {

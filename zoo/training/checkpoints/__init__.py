@@ -1,0 +1,1 @@
+"""Checkpoints of a training: what they hold, when they are written, which one a run goes on from."""
