@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from zoo.data_config import INTERPOLATIONS, LARGEST_SIDE, DataConfig
+from zoo.data_config import CROP_MODES, INTERPOLATIONS, LARGEST_SIDE, DataConfig
 
 SOURCES = ("tfds", "image_folder", "synthetic")
 DIGITS = {"train": 1437, "validation": 360}  # images of the splits of dataset=digits, before they are prepared
@@ -29,7 +29,8 @@ class DatasetConfig:
     `crop_aspect` (width / height) and scales it to `image_size`; otherwise images are treated as for
     evaluation, then padded with zeros by `crop_padding` on every side and cropped back at random. `flip`
     mirrors left and right, half of the time. Evaluation images: the short side becomes `image_size /
-    crop_fraction`, rounded down, then the centre is cut out. Either way `resize_method` is Pillow's.
+    crop_fraction`, rounded down, then the centre is cut out; `crop_mode` "squash" and "border" are timm's. Either way
+    `resize_method` is Pillow's.
 
     `cache`: true keeps the raw images in memory whatever their size, false never does, "auto" does where they
     take at most `cache_limit_gb` (10^9 bytes, each split by itself). What is not kept in memory is
@@ -54,6 +55,7 @@ class DatasetConfig:
     channels: int = 1
     resize_method: str = "bilinear"
     crop_fraction: float = 1.0
+    crop_mode: str = "center"
     mean: list[float] = field(default_factory=lambda: [0.0])
     std: list[float] = field(default_factory=lambda: [1.0])
     random_resized_crop: bool = False
@@ -92,6 +94,7 @@ def data_config(
         channels=config.channels,
         interpolation=config.resize_method,
         crop_pct=config.crop_fraction,
+        crop_mode=config.crop_mode,
         class_names=None if class_names is None else tuple(class_names),
         source=source,
     )
@@ -197,6 +200,7 @@ def _check_normalisation(config: DatasetConfig) -> None:
 
 def _check_augmentation(config: DatasetConfig) -> None:
     _one_of("resize_method", config.resize_method, INTERPOLATIONS)
+    _one_of("crop_mode", config.crop_mode, CROP_MODES)
     if not 0 < config.crop_fraction <= 1:
         raise ValueError(
             f"dataset.crop_fraction={config.crop_fraction} must be above 0 and at most 1 (1 keeps the whole "

@@ -23,7 +23,7 @@ from zoo.errors import UserError
 from zoo.training.files import write_text
 from zoo.training.settings import as_dict
 from zoo.training.signals import complete, interrupt, signal_of, stop_on_signals
-from zoo.training.start import checked, start
+from zoo.training.start import checked, start, with_weights
 
 PACKAGES = Path(__file__).resolve().parents[2]  # where `zoo` and `blocks` lie, installed or not
 
@@ -44,6 +44,7 @@ def start_apart(
     Raises:
         UserError, KeyboardInterrupt: as `start`; UserError too where the process ended without a word.
     """
+    cfg = with_weights(cfg)
     checked(cfg)  # here, since it is quick
     with tempfile.TemporaryDirectory(prefix="zoo-run-") as folder:
         outcome = Path(folder, "outcome.json")
