@@ -29,6 +29,14 @@ class ScaledRates(keras.optimizers.Optimizer):
         rate_factors: path of a variable -> what the learning rate is multiplied by for it; for the others it is not.
 
     The factors are configuration, not state: the optimizer has the variables that it has without them.
+
+    Example:
+        >>> from zoo.training.optimizers import MomentumSGD, ScaledRates
+        >>> weights = [keras.Variable([1.0], name=name) for name in ("old", "new")]
+        >>> optimizer = MomentumSGD(learning_rate=0.1, momentum=0.0, rate_factors={"new": 5.0})
+        >>> optimizer.apply([np.ones(1, "float32")] * 2, weights)
+        >>> isinstance(optimizer, ScaledRates), [round(float(each.numpy()[0]), 3) for each in weights]
+        (True, [0.9, 0.5])
     """
 
     def __init__(self, *args: Any, rate_factors: Mapping[str, float] | None = None, **kwargs: Any) -> None:

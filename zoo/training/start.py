@@ -25,7 +25,7 @@ def checked(cfg: DictConfig) -> Settings:
 
 
 def with_weights(cfg: DictConfig) -> DictConfig:
-    """`cfg` with what its weights decide, as `settled`. Raises UserError, one sentence, for weights that are not there."""
+    """`cfg` as `settled` gives it. Raises UserError, one sentence, for weights that cannot be read."""
     try:
         return settled(cfg)
     except ValueError as error:
