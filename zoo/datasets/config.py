@@ -23,7 +23,9 @@ class DatasetConfig:
     (`name/config:1.2.3`); only `source: tfds` reads it. `data_dir` is where TFDS keeps prepared data sets
     (null: $TFDS_DATA_DIR, else ~/tensorflow_datasets), or the root of an image folder. Splits follow TFDS's
     syntax (`train[:90%]`, `train[50000:]`, `train+test`); for an image folder they are names of folders, whose
-    images that cannot be decoded are refused, or with `skip_broken` left out.
+    images that cannot be decoded are refused, or with `skip_broken` left out. A folder of classes without splits has
+    `validation_share` of each class held out, by names and `split_seed`: not by the seed of the run, so that runs with
+    several seeds, and those that begin with the weights of another, validate on images that none was trained on.
 
     Training images: `random_resized_crop` cuts a box of `crop_area` (share of the image's area) and
     `crop_aspect` (width / height) and scales it to `image_size`; otherwise images are treated as for
@@ -50,6 +52,8 @@ class DatasetConfig:
     validation_split: str = "validation"
     test_split: str | None = None
     num_classes: int | None = None
+    validation_share: float = 0.2
+    split_seed: int = 0
     skip_broken: bool = False
     image_size: int = 8
     channels: int = 1
@@ -152,7 +156,7 @@ def _check_source(config: DatasetConfig) -> None:
 
 def _check_numbers(config: DatasetConfig) -> None:
     """NaN passes every comparison below, and infinity most."""
-    for key in ("mean", "std", "crop_area", "crop_aspect", "crop_fraction", "cache_limit_gb"):
+    for key in ("mean", "std", "crop_area", "crop_aspect", "crop_fraction", "cache_limit_gb", "validation_share"):
         value = getattr(config, key)
         if not all(math.isfinite(number) for number in (value if hasattr(value, "__iter__") else [value])):
             raise ValueError(f"dataset.{key}={value} is not allowed: it must be finite; see conf/dataset/digits.yaml.")
@@ -172,6 +176,11 @@ def _check_sizes(config: DatasetConfig) -> None:
         nearest = 1 if config.channels < 2 else 3
         raise ValueError(
             f"dataset.channels={config.channels} must be 1 (grey) or 3 (red, green, blue); the nearest is {nearest}."
+        )
+    if not 0 < config.validation_share < 1:
+        share = 0.1 if config.validation_share <= 0 else 0.9
+        raise ValueError(
+            f"dataset.validation_share={config.validation_share} must be above 0 and below 1; try {share}."
         )
     if isinstance(config.cache, str) and config.cache != "auto":
         raise ValueError(f"dataset.cache={config.cache!r} must be true, false or auto.")
