@@ -116,8 +116,8 @@ def test_what_is_left_out_is_said_too(tmp_path):
     "changes, sentence",
     [
         ({"train_split": "ant"}, "has the folders ant, bee, wasp, but no folders of classes in them. Expected "),
-        ({"test_split": "test"}, "but no folders of classes in them. Expected dataset.data_dir/train/CLASS/*.jpg (or "
-         ".png, ...) and dataset.data_dir/validation/CLASS/*.jpg, or dataset.data_dir/CLASS/*.jpg, to be split by class."),
+        ({"test_split": "test"}, "but no folders of classes in them. Expected dataset.data_dir/train/CLASS/*.jpg (or "),
+        ({"test_split": "test"}, ", or dataset.data_dir/CLASS/*.jpg, to be split by class."),
         ({"num_classes": 4}, "dataset.num_classes=4, but "),
     ],
 )  # fmt: skip

@@ -218,8 +218,8 @@ def _split_here(config: DatasetConfig, root: Path) -> ImageFolder:
         raise ValueError(f"{shown(root)} holds one image of each class, and so none to validate on. {LAYOUT}")
     split = (
         f"{shown(root)} has no folders train and validation: {count:,} of its {total:,} images of {len(images):,} "
-        f"classes are for validation (dataset.validation_share={config.validation_share:g}), chosen within each class by "
-        f"their names and dataset.split_seed={config.split_seed}."
+        f"classes are for validation (dataset.validation_share={config.validation_share:g}), chosen within each class "
+        f"by their names and dataset.split_seed={config.split_seed}."
     )
     alone = [name for name in class_names if not validation[name]]
     notes = [*_notes(root, left_out), split]
