@@ -1,8 +1,13 @@
 """Fashion-MNIST in two halves of classes, as image folders: to train on one, and fine-tune on a hundredth of the other.
 
     python benchmarks/fashion_mnist_halves.py halves
-    python train.py dataset=image_folder dataset.data_dir=halves/first ...
-    python train.py weights=RUN dataset=image_folder dataset.data_dir=halves/second-0 ...
+    FOLDER="model=mobilenet_v1 model.width=0.25 dataset=image_folder"
+    FOLDER="$FOLDER dataset.random_resized_crop=false dataset.crop_padding=2"
+    GREY="dataset.image_size=28 dataset.channels=1 dataset.mean=[0.286] dataset.std=[0.353] dataset.crop_fraction=1"
+    FEW="recipe.batch_size=32 recipe.epochs=30 recipe.warmup_epochs=3"
+    python train.py $FOLDER $GREY dataset.data_dir=halves/first recipe.epochs=4 hydra.run.dir=outputs/first
+    python train.py $FOLDER $GREY $FEW dataset.data_dir=halves/second-0
+    python train.py $FOLDER $FEW dataset.data_dir=halves/second-0 weights=outputs/first
 
 `first` has the classes 0 to 4 with all their pictures; `second-SEED` the classes 5 to 9 with a hundredth of theirs, 60
 of each, drawn by the seed. The validation pictures of both are the test pictures of their classes, 1,000 of each.

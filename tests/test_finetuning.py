@@ -14,6 +14,9 @@ from helpers.training import QUICK, config_with_data
 from train import train
 from zoo import registry
 from zoo.data_config import DataConfig
+from zoo.datasets.config import DatasetConfig
+from zoo.datasets.sizes import training_size
+from zoo.datasets.splits import open_splits
 from zoo.errors import UserError
 from zoo.training import recipe
 from zoo.training.finetuning import built, freeze_as_set
@@ -284,6 +287,21 @@ def test_weights_that_do_not_fit_end_the_run_in_one_sentence(tmp_path, data_dir)
         train(cfg, tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["status"] == "failed" and "does not fit" in result["error"]
+
+
+@pytest.mark.parametrize("half", ["low", "high"])
+def test_the_halves_of_the_digits(data_dir, half):
+    """What experiment=pretrain and experiment=finetune train on."""
+    config = DatasetConfig(builder=f"digits_{half}", data_dir=data_dir)
+    size = training_size(config)  # before they are prepared
+    splits = open_splits(config)
+    assert splits.class_names == (DIGITS[:5] if half == "low" else DIGITS[5:]) and splits.num_classes == 5
+    assert (splits.train.size, splits.validation.size) == (size, 180) and size in (721, 716)
+    whole = open_splits(DatasetConfig(data_dir=data_dir))
+    digits = whole.validation.labels.numpy()
+    chosen = digits < 5 if half == "low" else digits > 4
+    np.testing.assert_array_equal(splits.validation.images, whole.validation.images.numpy()[chosen])
+    np.testing.assert_array_equal(splits.validation.labels, digits[chosen] % 5)
 
 
 def test_pretrained_says_nothing_of_a_file_of_pytorch(tmp_path):
