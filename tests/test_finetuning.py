@@ -14,7 +14,8 @@ from helpers.training import QUICK, config_with_data
 from train import train
 from zoo import registry
 from zoo.data_config import DataConfig
-from zoo.datasets.config import DatasetConfig
+from zoo.datasets import augment
+from zoo.datasets.config import DatasetConfig, data_config
 from zoo.datasets.sizes import training_size
 from zoo.datasets.splits import open_splits
 from zoo.errors import UserError
@@ -24,6 +25,7 @@ from zoo.training.layer_rates import BLOCK, depths, rate_factors
 from zoo.training.optimizers import FusedAdamW, MomentumSGD
 from zoo.training.pretrained import Pretrained
 from zoo.training.recipe_config import RecipeConfig
+from zoo.transforms import prepare
 
 DIGITS = tuple(map(str, range(10)))
 NAMED = ["model=named", *QUICK[2:]]
@@ -309,3 +311,14 @@ def test_pretrained_says_nothing_of_a_file_of_pytorch(tmp_path):
     from zoo.training.pretrained import inspect
 
     assert inspect(str(tmp_path / "net.pth")) == Pretrained(str(tmp_path / "net.pth"))
+
+
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+def test_evaluation_crops_as_the_data_config_of_the_saved_network_says(mode):
+    """So zoo predict, which has that alone, sees what the network was evaluated on."""
+    mean, std = [0.5, 0.4, 0.3], [0.2, 0.2, 0.2]
+    config = DatasetConfig(image_size=8, channels=3, crop_fraction=0.8, crop_mode=mode, mean=mean, std=std)
+    picture = np.random.default_rng(0).integers(0, 256, (20, 33, 3), np.uint8)
+    evaluated = augment.normalise(augment.centre_square(picture, config)[None], config)
+    np.testing.assert_allclose(evaluated, prepare(picture[None], data_config(config)), atol=1e-6)
+    assert data_config(config).crop_mode == mode
