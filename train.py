@@ -19,7 +19,7 @@ from zoo.errors import UserError
 from zoo.training.messages import arranged, explain, sweep_of
 from zoo.training.settings import as_dict
 from zoo.training.signals import ignore_signals, signal_of, stop_on_signals
-from zoo.training.start import start
+from zoo.training.start import start, with_weights
 from zoo.training.subprocess_run import start_apart
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -39,6 +39,7 @@ def train(cfg: DictConfig, directory: Path | None = None) -> dict[str, Any]:
     if not HydraConfig.initialized():
         return start(cfg, directory or Path("outputs", datetime.now().strftime("%Y-%m-%d/%H-%M-%S")))
     composed: Any = HydraConfig.get()
+    cfg = with_weights(cfg)
     directory = directory or Path(composed.runtime.output_dir)
     composition = {
         "config.yaml": OmegaConf.to_yaml(cfg),

@@ -36,6 +36,7 @@ MODULES = (
     *("zoo.weights.readers.archive", "zoo.weights.readers.keras", "zoo.weights.readers.safetensors"),
     *("zoo.datasets.identity", "zoo.datasets.sizes", "zoo.tracking.config"),
     *("zoo.datasets.pipeline", "zoo.training.optimizers", "zoo.training.recipe", "zoo.training.recipe_config"),
+    *("zoo.training.layer_rates", "zoo.training.pretrained"),
     "zoo.comparison.pareto",
 )
 

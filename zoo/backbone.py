@@ -1,8 +1,10 @@
 """Networks as backbones of other models: what their feature maps are, and keeping their first layers as they are."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import keras
@@ -174,7 +176,11 @@ def _of_name(model: keras.Model, until: str) -> set[str]:
     matching = {name for name in names if name == until or name.startswith(f"{until}.")}
     if not matching:
         stages = {".".join(name.split(".")[:end]) for name in names for end in range(1, name.count(".") + 2)}
-        raise ValueError(f"{model.name} has no layer or stage {until!r}: {close_matches(until, sorted(stages))}")
+        if get_close_matches(until, stages, cutoff=0.6):
+            raise ValueError(f"{model.name} has no layer or stage {until!r}: {close_matches(until, sorted(stages))}")
+        first = (re.match(r".*?\d(?=\.|$)", layer.name) for layer in model.layers if layer.weights)
+        listed = ", ".join(dict.fromkeys(match[0] for match in first if match))
+        raise ValueError(f"{model.name} has no layer or stage {until!r}: its stages are {listed or ', '.join(names)}.")
     return matching
 
 

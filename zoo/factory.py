@@ -19,7 +19,7 @@ from zoo.registry import family_of, named, variant
 from zoo.typing import ModelConfig, Tensor
 from zoo.weights.checkpoint import Checkpoint
 from zoo.weights.layout import differing_layers, names_of
-from zoo.weights.loading import fill, slots_of
+from zoo.weights.loading import Loaded, fill, slots_of
 from zoo.weights.opening import check_network, open_weights
 
 CLASSES = 1000  # of ImageNet, where neither the caller, the weights nor the family say otherwise
@@ -36,6 +36,7 @@ def create(
     *,
     weights: str | os.PathLike[str] | None = None,
     use_ema: bool = True,
+    new_classifier: bool = False,
     features_only: bool = False,
     out_indices: int | Sequence[int] | None = None,
     small_stem: bool | None = None,
@@ -61,6 +62,7 @@ def create(
             scaled by 3 / channels (more), as timm does.
         use_ema: of a checkpoint of PyTorch that has the weights and their running average, take the average, as timm
             does; False takes the weights themselves.
+        new_classifier: give the classifier random weights though the file has as many classes, for they are others.
         features_only: the outputs are a list of feature maps, one a resolution (`zoo.feature_info` tells their strides
             and channels), and everything behind the last is left out.
         out_indices: which of these maps, as in timm: their numbers from 0 on, or from -1 for the last down, in any
@@ -71,6 +73,9 @@ def create(
         dropout: share of the vector's entries dropped before the classifier.
         drop_path: rate of stochastic depth in place of the variant's own: it grows linearly, from 0 at the first block
             to this at the last or, in MobileNet v2 and the families with its block, to this at the one behind it.
+
+    Returns: the network. Its attribute `small_stem` says how the stem was built, `classifier` the name of the layer of
+        logits, and `loaded`, where there are weights, which of its variables are theirs (`zoo.weights.loading.Loaded`).
 
     Raises:
         ValueError: an unknown name, a shape or a number of groups that the network cannot have, weights that do not
@@ -91,6 +96,8 @@ def create(
         raise ValueError("features_only=True leaves the classifier out: num_classes and dropout have no meaning then.")
     if out_indices is not None and not features_only:
         raise ValueError(f"out_indices={out_indices!r} chooses feature maps: give features_only=True with it.")
+    if new_classifier and (weights is None or features_only):
+        raise ValueError("new_classifier=True is for a network with weights and a classifier: leave it out.")
     if model is None and weights is None:
         raise TypeError("create needs the name of a network, or weights that say of which network they are.")
     config = None if model is None else _configured(model, groups, drop_path)
@@ -98,11 +105,12 @@ def create(
         if checkpoint is not None and (config is None or isinstance(model, str)):  # else `fill` compares the settings
             config = _as_trained(config, checkpoint, groups, drop_path)
         assert config is not None  # of the two, one has told it
-        spec = _resolve(config, checkpoint, num_classes, input_shape, small_stem)
+        spec = _resolve(config, checkpoint, num_classes, input_shape, small_stem, new_classifier)
         images, maps = _build(spec)
         network = _select(spec, images, maps, out_indices) if features_only else _classify(spec, images, maps, dropout)
+        network.small_stem = spec.small_stem
         if checkpoint is not None:
-            _load(spec, network, maps, checkpoint, features_only)
+            network.loaded = _load(spec, network, maps, checkpoint, features_only)
     return network
 
 
@@ -193,6 +201,7 @@ def _resolve(
     num_classes: int | None,
     input_shape: ImageShape | None,
     small_stem: bool | None,
+    new_classifier: bool,
 ) -> _Spec:
     """What is built: None is left to the weights, then to the family."""
     saved_classes, saved_shape = None, None
@@ -208,7 +217,7 @@ def _resolve(
         input_shape=(height, width, channels),
         small_stem=bool(small_stem),
         filled=checkpoint is not None,
-        new_classifier=checkpoint is not None and classes != saved_classes,
+        new_classifier=checkpoint is not None and (new_classifier or classes != saved_classes),
     )
 
 
@@ -243,10 +252,11 @@ def _classify(spec: _Spec, images: Tensor, maps: list[Tensor], dropout: float) -
     outputs = layers.Activation("linear", dtype="float32", name="logits" if spec.num_classes else VECTOR)(x)
     network = keras.Model(images, outputs, name=spec.config.name)
     network.features = tuple(maps)  # for zoo.freeze and zoo.feature_info
+    network.classifier = family.CLASSIFIER if spec.num_classes else None
     return _callable(network)
 
 
-def _load(spec: _Spec, network: keras.Model, maps: list[Tensor], checkpoint: Checkpoint, features_only: bool) -> None:
+def _load(spec: _Spec, network: keras.Model, maps: list[Tensor], checkpoint: Checkpoint, features_only: bool) -> Loaded:
     """Fill the network with the weights; warn where the classifier keeps its random ones."""
     classifier = family_of(spec.config).CLASSIFIER
     initialized: set[str] = set()
@@ -257,13 +267,15 @@ def _load(spec: _Spec, network: keras.Model, maps: list[Tensor], checkpoint: Che
         initialized = names_of(classifier, slots_of(network, checkpoint))
         unused = names_of(classifier, checkpoint.entries)
     adapt = spec.input_shape[2] != 3
-    fill(network, checkpoint, initialized=initialized, unused=unused, adapt=adapt, stacklevel=4)
-    if initialized:
+    loaded = fill(network, checkpoint, initialized=initialized, unused=unused, adapt=adapt, stacklevel=4)
+    there = checkpoint.classes(classifier) or "no"
+    if initialized and there != spec.num_classes:
         warnings.warn(
-            f"{checkpoint.source} has {checkpoint.classes(classifier) or 'no'} classes, and {spec.num_classes} are "
-            f"wanted: {classifier} is randomly initialized.",
+            f"{checkpoint.source} has {there} classes, and {spec.num_classes} are wanted: {classifier} is randomly "
+            "initialized.",
             stacklevel=3,
         )
+    return loaded
 
 
 def _callable(model: keras.Model) -> keras.Model:

@@ -30,7 +30,9 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
         unbiased_variance: True for PyTorch's running variance, False for Keras's, n / (n - 1) times smaller, n the
             number of positions of a batch. What is normalised in training is the same.
 
-    Momentum is the decay of the running statistics: 1 - PyTorch's momentum.
+    Momentum is the decay of the running statistics: 1 - PyTorch's momentum. With `layer.statistics_frozen = True`,
+    which is not saved, training computes with the running statistics too and leaves them as they are, as a layer does
+    that is not trainable, while gamma and beta are trained.
 
     Call arguments: `inputs` (B, ..., C), C along `axis`; `residual`, of the same shape, or None.
     Returns: (B, ..., C).
@@ -69,16 +71,17 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
         super().__init__(axis, momentum, epsilon, *args, **kwargs)
         self.activation = keras.activations.get(activation)
         self.unbiased_variance = bool(unbiased_variance)
+        self.statistics_frozen = False
 
     def call(  # type: ignore[override]  # the residual is an argument more
         self, inputs: Tensor, residual: Tensor | None = None, training: bool | None = None, mask: Tensor | None = None
     ) -> Tensor:
         if residual is not None:
             check_residual(inputs.shape, residual.shape)
+        training = bool(training) and self.trainable and not self.statistics_frozen
         if mask is not None or self.renorm or self.synchronized:
             outputs = super().call(inputs, training=training, mask=mask)
             return self.activation(outputs if residual is None else ops.add(outputs, residual))
-        training = bool(training) and self.trainable
         outputs, mean, variance = batch_normalization(
             ops.cast(inputs, self.compute_dtype),
             self.gamma,

@@ -121,6 +121,11 @@ def variable_index(optimizer: keras.Optimizer, variable: keras.Variable) -> int:
     return optimizer._get_variable_index(variable)
 
 
+def decays(optimizer: keras.Optimizer, variable: keras.Variable) -> bool:
+    """Whether the weight decay of `optimizer` is for this variable: what `exclude_from_weight_decay` has left."""
+    return optimizer.weight_decay is not None and optimizer._use_weight_decay(variable)
+
+
 def adam_moments(optimizer: keras.optimizers.Adam, variable: keras.Variable) -> tuple[keras.Variable, keras.Variable]:
     """First and second moment of a variable: `optimizer.variables`, which is public, has them without their owners."""
     index = variable_index(optimizer, variable)

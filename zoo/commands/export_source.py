@@ -112,9 +112,9 @@ def _dataset(run: Path) -> DatasetConfig | None:
         return None
     from omegaconf import OmegaConf
 
-    from zoo.training.settings import check
+    from zoo.training.settings import dataset_config
 
-    return check(OmegaConf.load(composed)).dataset  # type: ignore[arg-type]  # a mapping, else check refuses it
+    return dataset_config(OmegaConf.load(composed))  # type: ignore[arg-type]  # a mapping, else it is refused
 
 
 def _text(path: Path) -> str:

@@ -58,7 +58,8 @@ def centre_square(image: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
     side = transforms.resized_side(size, config.crop_fraction)
 
     def resized() -> tf.Tensor:
-        return transforms.resize_and_crop(image[None], size, side, config.resize_method)[0]
+        fill = [round(255 * value) for value in config.mean]  # around the image, where crop_mode is "border"
+        return transforms.resize_and_crop(image[None], size, side, config.resize_method, config.crop_mode, fill)[0]
 
     if side == size and None in image.shape[:2]:
         image = tf.cond(tf.reduce_all(tf.shape(image)[:2] == size), lambda: image, resized)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from zoo.data_config import INTERPOLATIONS, LARGEST_SIDE, DataConfig
+from zoo.data_config import CROP_MODES, INTERPOLATIONS, LARGEST_SIDE, DataConfig
 
 SOURCES = ("tfds", "image_folder", "synthetic")
 DIGITS = {"train": 1437, "validation": 360}  # images of the splits of dataset=digits, before they are prepared
@@ -23,13 +23,16 @@ class DatasetConfig:
     (`name/config:1.2.3`); only `source: tfds` reads it. `data_dir` is where TFDS keeps prepared data sets
     (null: $TFDS_DATA_DIR, else ~/tensorflow_datasets), or the root of an image folder. Splits follow TFDS's
     syntax (`train[:90%]`, `train[50000:]`, `train+test`); for an image folder they are names of folders, whose
-    images that cannot be decoded are refused, or with `skip_broken` left out.
+    images that cannot be decoded are refused, or with `skip_broken` left out. A folder of classes without splits has
+    `validation_share` of each class held out, by names and `split_seed`: not by the seed of the run, so that runs with
+    several seeds, and those that begin with the weights of another, validate on images that none was trained on.
 
     Training images: `random_resized_crop` cuts a box of `crop_area` (share of the image's area) and
     `crop_aspect` (width / height) and scales it to `image_size`; otherwise images are treated as for
     evaluation, then padded with zeros by `crop_padding` on every side and cropped back at random. `flip`
     mirrors left and right, half of the time. Evaluation images: the short side becomes `image_size /
-    crop_fraction`, rounded down, then the centre is cut out. Either way `resize_method` is Pillow's.
+    crop_fraction`, rounded down, then the centre is cut out; `crop_mode` "squash" and "border" are timm's. Either way
+    `resize_method` is Pillow's.
 
     `cache`: true keeps the raw images in memory whatever their size, false never does, "auto" does where they
     take at most `cache_limit_gb` (10^9 bytes, each split by itself). What is not kept in memory is
@@ -49,11 +52,14 @@ class DatasetConfig:
     validation_split: str = "validation"
     test_split: str | None = None
     num_classes: int | None = None
+    validation_share: float = 0.2
+    split_seed: int = 0
     skip_broken: bool = False
     image_size: int = 8
     channels: int = 1
     resize_method: str = "bilinear"
     crop_fraction: float = 1.0
+    crop_mode: str = "center"
     mean: list[float] = field(default_factory=lambda: [0.0])
     std: list[float] = field(default_factory=lambda: [1.0])
     random_resized_crop: bool = False
@@ -92,6 +98,7 @@ def data_config(
         channels=config.channels,
         interpolation=config.resize_method,
         crop_pct=config.crop_fraction,
+        crop_mode=config.crop_mode,
         class_names=None if class_names is None else tuple(class_names),
         source=source,
     )
@@ -149,7 +156,7 @@ def _check_source(config: DatasetConfig) -> None:
 
 def _check_numbers(config: DatasetConfig) -> None:
     """NaN passes every comparison below, and infinity most."""
-    for key in ("mean", "std", "crop_area", "crop_aspect", "crop_fraction", "cache_limit_gb"):
+    for key in ("mean", "std", "crop_area", "crop_aspect", "crop_fraction", "cache_limit_gb", "validation_share"):
         value = getattr(config, key)
         if not all(math.isfinite(number) for number in (value if hasattr(value, "__iter__") else [value])):
             raise ValueError(f"dataset.{key}={value} is not allowed: it must be finite; see conf/dataset/digits.yaml.")
@@ -169,6 +176,11 @@ def _check_sizes(config: DatasetConfig) -> None:
         nearest = 1 if config.channels < 2 else 3
         raise ValueError(
             f"dataset.channels={config.channels} must be 1 (grey) or 3 (red, green, blue); the nearest is {nearest}."
+        )
+    if not 0 < config.validation_share < 1:
+        share = 0.1 if config.validation_share <= 0 else 0.9
+        raise ValueError(
+            f"dataset.validation_share={config.validation_share} must be above 0 and below 1; try {share}."
         )
     if isinstance(config.cache, str) and config.cache != "auto":
         raise ValueError(f"dataset.cache={config.cache!r} must be true, false or auto.")
@@ -197,6 +209,7 @@ def _check_normalisation(config: DatasetConfig) -> None:
 
 def _check_augmentation(config: DatasetConfig) -> None:
     _one_of("resize_method", config.resize_method, INTERPOLATIONS)
+    _one_of("crop_mode", config.crop_mode, CROP_MODES)
     if not 0 < config.crop_fraction <= 1:
         raise ValueError(
             f"dataset.crop_fraction={config.crop_fraction} must be above 0 and at most 1 (1 keeps the whole "

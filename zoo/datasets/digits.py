@@ -1,6 +1,6 @@
 """Handwritten digits as a TFDS data set that needs no network: the 1,797 images that scikit-learn carries.
 
-Importing this module makes `tfds.builder("digits")` known.
+Importing this module makes `tfds.builder("digits")` known, and its halves "digits_low" and "digits_high".
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         (1437, 360)
     """
 
+    NAMES = tuple(map(str, range(10)))
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
     SPLITS = _splits(**DIGITS)
@@ -69,7 +70,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=(8, 8, 1), dtype=np.uint8),
-                    "label": tfds.features.ClassLabel(names=[str(digit) for digit in range(10)]),
+                    "label": tfds.features.ClassLabel(names=list(self.NAMES)),
                 }
             ),
             supervised_keys=("image", "label"),
@@ -80,15 +81,42 @@ class Digits(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
         del dl_manager  # nothing is downloaded
         digits = load_digits()
+        labels = np.array([self.NAMES.index(name) if name in self.NAMES else -1 for name in digits.target.astype(str)])
         images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
         train, validation = train_test_split(
             np.arange(len(images)), test_size=DIGITS["validation"], random_state=SPLIT_SEED, stratify=digits.target
         )
         return {
-            "train": self._generate_examples(images, digits.target, train),
-            "validation": self._generate_examples(images, digits.target, validation),
+            "train": self._generate_examples(images, labels, train[labels[train] >= 0]),
+            "validation": self._generate_examples(images, labels, validation[labels[validation] >= 0]),
         }
 
     def _generate_examples(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Iterator[Any]:
         for index in chosen:
             yield int(index), {"image": images[index], "label": int(labels[index])}
+
+
+class DigitsLow(Digits):
+    """Digits 0-4 of `Digits`, to pretrain on: `train` (721) and `validation` (180).
+
+    Example:
+        >>> from zoo.datasets.digits import DigitsLow
+        >>> DigitsLow.name, DigitsLow.NAMES
+        ('digits_low', ('0', '1', '2', '3', '4'))
+    """
+
+    NAMES = Digits.NAMES[:5]
+    SPLITS = _splits(train=721, validation=180)
+
+
+class DigitsHigh(Digits):
+    """Digits 5-9 of `Digits`, to fine-tune on: `train` (716) and `validation` (180).
+
+    Example:
+        >>> from zoo.datasets.digits import DigitsHigh
+        >>> DigitsHigh.name, DigitsHigh.NAMES
+        ('digits_high', ('5', '6', '7', '8', '9'))
+    """
+
+    NAMES = Digits.NAMES[5:]
+    SPLITS = _splits(train=716, validation=180)

@@ -14,10 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from zoo.datasets.config import DatasetConfig
+from zoo.datasets.holdout import held_out
 from zoo.pictures import image_suffixes
 
 FOLDER_ALIASES = {"validation": ("validation", "val", "valid")}
-LAYOUT = "Expected dataset.data_dir/train/CLASS/*.jpg (or .png, ...) and dataset.data_dir/validation/CLASS/*.jpg."
+LAYOUT = (
+    "Expected dataset.data_dir/train/CLASS/*.jpg (or .png, ...) and dataset.data_dir/validation/CLASS/*.jpg, or "
+    "dataset.data_dir/CLASS/*.jpg, to be split by class."
+)
+SPLITS = ("train", "test", *FOLDER_ALIASES["validation"])  # names of folders that hold classes, and are none
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")  # of archives and file servers, hidden as those with a dot
 # Why something is left out.
 HIDDEN, OTHER, OUTSIDE = "hidden", "no suffix of an image format", "outside of the classes' folders"
@@ -44,11 +49,11 @@ class FolderSplit:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """An image folder as `dataset` configures it: `root/SPLIT/CLASS/**/*.jpg`.
+    """An image folder as `dataset` configures it: `root/SPLIT/CLASS/**/*.jpg`, or without splits `root/CLASS/**/*.jpg`.
 
     A class is a visible folder directly below the split's that holds an image, however deeply; the classes of the
     training split are counted in the order of their names, as torchvision and Keras do. `notes` are sentences on what
-    was left out.
+    was left out, and on how it was split here.
 
     Example:
         >>> import pathlib, tempfile
@@ -78,6 +83,9 @@ class ImageFolder:
 def list_folder(config: DatasetConfig) -> ImageFolder:
     """The images below `config.data_dir`, of the splits that `config` names.
 
+    Where there are folders of classes in place of splits, `config.validation_share` of each class is held out by
+    `zoo.datasets.holdout.held_out`, and the notes say so.
+
     Raises:
         ValueError: there is no such folder or split, fewer than two classes, other than `config.num_classes`, or
             classes to evaluate on that have no images to train on.
@@ -97,7 +105,10 @@ def list_folder(config: DatasetConfig) -> ImageFolder:
     assert config.data_dir is not None  # `zoo.datasets.config.check` saw to it
     root = Path(config.data_dir).expanduser()
     names = [name for name in (config.train_split, config.validation_split, config.test_split) if name]
-    entries = _entries_of_splits(root, config.data_dir)
+    inside = _visible_folders(root, config.data_dir)
+    if _is_unsplit(config, inside):
+        return _split_here(config, root)
+    entries = _with_classes(root, inside)
     folders = [_split_folder(root, list(entries), name) for name in names]
     for first, second in itertools.combinations(folders, 2):
         if first.samefile(second):
@@ -154,22 +165,77 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(map(shown, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
 
 
-def _entries_of_splits(root: Path, data_dir: str) -> dict[str, list[os.DirEntry[str]]]:
-    """What lies in each visible folder of `root` that holds folders of classes, by the folder's name."""
+def _visible_folders(root: Path, data_dir: str) -> dict[str, list[os.DirEntry[str]]]:
+    """What lies in each visible folder of `root`, by the folder's name."""
     if not root.is_dir():
         state = "a file" if root.exists() else "which does not exist"
         raise ValueError(f"dataset.data_dir={shown(data_dir)} ({state}) is no folder. {LAYOUT}")
     names = sorted(entry.name for entry in _entries(root) if _is_folder(entry) and not _hidden(entry.name))
     if not names:
         raise ValueError(f"{shown(root)} has no folders of splits in it. {LAYOUT}")
-    inside = {name: _entries(root / name) for name in names}
-    with_classes = {
-        name: entries
-        for name, entries in inside.items()
-        if any(_is_folder(entry) and not _hidden(entry.name) for entry in entries)
-    }
+    return {name: _entries(root / name) for name in names}
+
+
+def _is_unsplit(config: DatasetConfig, inside: dict[str, list[os.DirEntry[str]]]) -> bool:
+    """Whether the folders are those of classes: two or more hold images themselves, and none is a split.
+
+    A folder called train, in which images lie and no folders, is a class.
+    """
+    if (config.train_split, config.validation_split, config.test_split) != ("train", "validation", None):
+        return False
+    if any(name.lower() in SPLITS and any(map(_is_class, entries)) for name, entries in inside.items()):
+        return False
+    return sum(any(_is_image(entry) for entry in entries) for entries in inside.values()) >= 2
+
+
+def _is_class(entry: os.DirEntry[str]) -> bool:
+    return _is_folder(entry) and not _hidden(entry.name)
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return not _hidden(entry.name) and _has_suffix(entry) and not _is_folder(entry)
+
+
+def _has_suffix(entry: os.DirEntry[str]) -> bool:
+    return os.path.splitext(entry.name)[1].lower() in image_suffixes()
+
+
+def _split_here(config: DatasetConfig, root: Path) -> ImageFolder:
+    """`root/CLASS/**/*.jpg`, split by class."""
+    left_out: list[tuple[str, str]] = []
+    images = _images_by_class(root, _entries(root), left_out)
+    class_names = tuple(sorted(images))
+    _check_classes(config, root, class_names, [])
+    train: dict[str, list[str]] = {}
+    validation: dict[str, list[str]] = {}
+    start = len(os.fspath(root)) + 1
+    for name, paths in images.items():
+        chosen = held_out([path[start:] for path in paths], config.validation_share, config.split_seed)
+        validation[name] = [path for path in paths if path[start:] in chosen]
+        train[name] = [path for path in paths if path[start:] not in chosen]
+    count, total = sum(map(len, validation.values())), sum(map(len, images.values()))
+    if not count:
+        raise ValueError(f"{shown(root)} holds one image of each class, and so none to validate on. {LAYOUT}")
+    split = (
+        f"{shown(root)} has no folders train and validation: {count:,} of its {total:,} images of {len(images):,} "
+        f"classes are for validation (dataset.validation_share={config.validation_share:g}), chosen within each class "
+        f"by their names and dataset.split_seed={config.split_seed}."
+    )
+    alone = [name for name in class_names if not validation[name]]
+    notes = [*_notes(root, left_out), split]
+    if alone:
+        notes.append(f"Of the classes {listed(alone)} there is one image each, to train on.")
+    to_train, held = (_labelled(root, each, class_names) for each in (train, validation))
+    return ImageFolder(root, class_names, to_train, held, None, tuple(notes))
+
+
+def _with_classes(root: Path, inside: dict[str, list[os.DirEntry[str]]]) -> dict[str, list[os.DirEntry[str]]]:
+    """Those of the folders that hold folders of classes, as a split does."""
+    with_classes = {name: entries for name, entries in inside.items() if any(map(_is_class, entries))}
     if not with_classes:
-        raise ValueError(f"{shown(root)} has the folders {listed(names)}, but no folders of classes in them. {LAYOUT}")
+        raise ValueError(
+            f"{shown(root)} has the folders {listed(list(inside))}, but no folders of classes in them. {LAYOUT}"
+        )
     return with_classes
 
 
@@ -179,6 +245,8 @@ def _split_folder(root: Path, with_classes: list[str], split: str) -> Path:
         if name in with_classes:
             return root / name
     parts = " Parts such as 'train[:90%]' are for TFDS alone." if "[" in split or "+" in split else ""
+    if split == "validation" and "train" in with_classes:
+        parts = f" dataset.data_dir={shown(root / 'train')} has a share of each class held out for validation."
     raise ValueError(
         f"{shown(root)} has no folder {split!r}, only {listed(with_classes)}, that holds folders of "
         f"classes; name one with dataset.train_split, dataset.validation_split and dataset.test_split.{parts}"
@@ -221,7 +289,7 @@ def _walk(folder: str, around: tuple[Any, ...], left_out: list[tuple[str, str]])
                 yield path
             if empty:
                 left_out.append((EMPTY, entry.path))
-        elif os.path.splitext(entry.name)[1].lower() in image_suffixes():
+        elif _has_suffix(entry):
             yield entry.path
         else:
             left_out.append((OTHER, entry.path))

@@ -84,7 +84,7 @@ def recorded_splits(config: DatasetConfig) -> tfds.core.splits.SplitDict:
       ValueError: there is no such data set.
     """
     builder = _builder(config)
-    return Digits.SPLITS if isinstance(builder, Digits) else builder.info.splits
+    return builder.SPLITS if isinstance(builder, Digits) else builder.info.splits
 
 
 def damage(builder: tfds.core.DatasetBuilder) -> str | None:

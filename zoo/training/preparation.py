@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 from rich.console import Console
@@ -12,17 +13,18 @@ from zoo.complexity import Profile
 from zoo.datasets.folders import ImageFolder
 from zoo.datasets.pipeline import Data, load
 from zoo.errors import UserError
-from zoo.factory import create
 from zoo.training import recipe
+from zoo.training.finetuning import built, lines
 from zoo.training.settings import Settings
+from zoo.weights.download import DownloadError
 
 
 @contextmanager
 def as_user_errors() -> Iterator[None]:
-    """Raise UserError in place of a ValueError, or of a package that is missing, in the block."""
+    """Raise UserError in place of a ValueError, of a package that is missing or of a failed download, in the block."""
     try:
         yield
-    except (ValueError, ModuleNotFoundError) as error:
+    except (ValueError, ImportError, DownloadError) as error:
         raise UserError(str(error)) from error
 
 
@@ -40,19 +42,16 @@ def load_data(settings: Settings, folder: ImageFolder | None) -> Data:
 
 
 def build_model(settings: Settings, data: Data) -> keras.Model:
-    """The network in the recipe's precision, with weights of the run's seed. Raises UserError for impossible images."""
+    """The network in the recipe's precision, with weights of the run's seed or those that it begins with.
+
+    Raises UserError for impossible images, and for weights that do not fit or cannot be read.
+    """
     keras.utils.set_random_seed(settings.seed)  # after the data: preparing them draws random numbers too
     default = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.policy(settings.recipe))
     try:
         with as_user_errors():
-            return create(
-                settings.model,
-                num_classes=data.num_classes,
-                input_shape=data.input_shape,
-                small_stem=settings.small_stem,
-                dropout=settings.recipe.dropout,
-            )
+            return built(settings, data)
     finally:
         keras.config.set_dtype_policy(default)
 
@@ -62,13 +61,20 @@ def steps_per_epoch(settings: Settings, data: Data) -> int:
     return min(data.steps_per_epoch, settings.limit_steps or data.steps_per_epoch)
 
 
-def print_summary(screen: Console, settings: Settings, model: keras.Model, data: Data, cost: Profile) -> None:
-    """A few lines on the network, the data and the stem."""
+def print_summary(
+    screen: Console, settings: Settings, model: keras.Model, data: Data, cost: Profile, facts: dict[str, Any]
+) -> None:
+    """A few lines on the network, the data, the stem, and the weights that it begins with as `described` in `facts`."""
     groups = "" if settings.groups is None else f", groups {settings.groups}"
     screen.print(f"{model.name}{groups}: {cost.parameters:,} parameters, {cost.macs:,} multiply-accumulates an image")
     height, width, channels = data.input_shape
     sizes = f"{data.train_size:,} training and {data.validation_size:,} validation"
     screen.print(f"{data.name}: {sizes} images of {height} x {width} x {channels}, {data.num_classes} classes")
-    if settings.small_stem:
-        why = f"images of {height} pixels; small_stem=false undoes it" if settings.small_stem_chosen else "as asked"
+    if model.small_stem:
+        why = "as asked"
+        if settings.small_stem_chosen:
+            by_size = f"images of {height} pixels; small_stem=false undoes it"
+            why = "as the weights were trained" if settings.small_stem is None else by_size
         screen.print(f"stem: keeps the resolution ({why})")
+    for line in lines(settings, facts):
+        screen.print(line)

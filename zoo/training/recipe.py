@@ -1,10 +1,12 @@
 """From a recipe to what Keras compiles: optimizer, schedule, loss and metrics."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
+from zoo.training.layer_rates import rate_factors
 from zoo.training.optimizers import FusedAdamW, MomentumSGD
 from zoo.training.recipe_config import RecipeConfig
 from zoo.typing import Tensor
@@ -47,8 +49,13 @@ def schedule(config: RecipeConfig, steps_per_epoch: int) -> Any:
     )
 
 
-def optimizer(config: RecipeConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+def optimizer(
+    config: RecipeConfig, steps_per_epoch: int, factors: Mapping[str, float] | None = None
+) -> keras.optimizers.Optimizer:
     """The recipe's optimizer; decay is decoupled (Loshchilov and Hutter 2019) and spares vectors.
+
+    Args:
+        factors: of the learning rate, and so of the decay, by the path of the variable; 1 for the others.
 
     Example:
         >>> from zoo.training.recipe import optimizer
@@ -57,7 +64,11 @@ def optimizer(config: RecipeConfig, steps_per_epoch: int) -> keras.optimizers.Op
         'MomentumSGD'
     """
     rate = schedule(config, steps_per_epoch)
-    shared = {"weight_decay": config.weight_decay or None, "global_clipnorm": config.clip_norm}
+    shared: dict[str, Any] = {
+        "weight_decay": config.weight_decay or None,
+        "global_clipnorm": config.clip_norm,
+        "rate_factors": factors,
+    }
     if config.optimizer == "sgd":
         chosen = MomentumSGD(rate, config.momentum, nesterov=config.momentum > 0, **shared)
     else:
@@ -79,7 +90,7 @@ def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int
         ('FusedAdamW', 'SmoothedCrossentropy')
     """
     model.compile(
-        optimizer=optimizer(config, steps_per_epoch),
+        optimizer=optimizer(config, steps_per_epoch, rate_factors(model, config)),
         loss=SmoothedCrossentropy(config.label_smoothing),
         metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="top1"),

@@ -32,6 +32,9 @@ class RecipeConfig:
     label_smoothing: float = 0.0  # share of the target spread over all classes
     dropout: float = 0.0  # before the classifier
     clip_norm: float | None = None  # largest global norm of the gradients
+    head_learning_rate: float | None = None  # of the classifier, at its peak; None: as of all
+    layer_decay: float | None = None  # factor of the learning rate from each block to the one before it
+    freeze_statistics: bool = False  # batch normalisations compute with the running statistics that they have
     precision: str = "float32"  # "float32", or "bfloat16" with float32 weights
 
 
@@ -54,7 +57,7 @@ def check(config: RecipeConfig) -> None:
             raise ValueError(f"recipe.{key}={getattr(config, key)} is not allowed: it must be at least 1.")
         if getattr(config, key) > MOST:
             raise ValueError(f"recipe.{key}={getattr(config, key)} is not allowed: it must be at most {MOST}.")
-    for key in ("learning_rate", "clip_norm"):
+    for key in ("learning_rate", "clip_norm", "head_learning_rate"):
         value = getattr(config, key)
         if value is not None and not (math.isfinite(value) and value > 0):
             raise ValueError(f"recipe.{key}={value:g} is not allowed: it must be a finite number above 0.")
@@ -65,6 +68,12 @@ def check(config: RecipeConfig) -> None:
             raise ValueError(
                 f"recipe.{key}={value:g} is not allowed: it is a share, from 0 up to but not 1; try {nearest:g}."
             )
+    if config.layer_decay is not None and not 0 < config.layer_decay <= 1:
+        nearest = 1 if config.layer_decay > 1 else 0.5
+        raise ValueError(
+            f"recipe.layer_decay={config.layer_decay:g} is not allowed: it is a factor above 0 and at most 1, from "
+            f"each block to the one before it; try {nearest:g}."
+        )
     if not (math.isfinite(config.weight_decay) and config.weight_decay >= 0):
         raise ValueError(f"recipe.weight_decay={config.weight_decay:g} is not allowed: it must be finite, 0 or more.")
     if not 0 <= config.warmup_epochs < config.epochs:

@@ -27,6 +27,7 @@ from zoo.training.checkpoints.progress import Progress, progress_of
 from zoo.training.epochs import DivergedError, EpochRows
 from zoo.training.evaluation import evaluate
 from zoo.training.facts import Sweep, initial_facts, training_facts
+from zoo.training.finetuning import described, freeze_as_set
 from zoo.training.fitting import fit
 from zoo.training.interrupts import Interrupts
 from zoo.training.latency import latency_seconds
@@ -112,10 +113,13 @@ def train(
         release_memory()
         data = load_data(settings, folder)
         model = build_model(settings, data)
-        compile_model(model, settings.recipe, steps_per_epoch(settings, data))
-        layers = profile_layers(model)
+        layers = profile_layers(model)  # first: it counts no parameters of frozen layers
+        with as_user_errors():
+            freeze_as_set(settings, model)
+            compile_model(model, settings.recipe, steps_per_epoch(settings, data))
+        facts |= {"small_stem": model.small_stem, "class_names": data.class_names, **described(settings, model)}
         cost = sum((layer.cost for layer in layers), Profile(0, 0, 0))
-        print_summary(run.screen, settings, model, data, cost)
+        print_summary(run.screen, settings, model, data, cost, facts)
         with as_user_errors():
             facts |= {"data": data_identity(settings.dataset, folder), "kernels": hardware.kernels()}
         check_surroundings(checkpoint, facts, run.screen)
@@ -144,7 +148,7 @@ def train(
 def _tracking(run: Run, facts: Mapping[str, Any], run_id: str | None) -> AbstractContextManager[Tracker]:
     """W&B's run, that of `run_id` again where there is one, with what runs are grouped by at the top of its config."""
     grouped_by = {"family": facts["family"], "network": facts["model"], "groups": facts["groups"]}
-    grouped_by |= {key: facts[key] for key in metrics.MADE_WITH}
+    grouped_by |= {key: facts[key] for key in (*metrics.MADE_WITH, "finetuning") if key in facts}
     return open_run(
         run.settings.tracking,
         name=facts["name"],

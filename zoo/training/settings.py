@@ -23,10 +23,12 @@ from zoo.tracking.config import TrackingConfig
 from zoo.training import recipe_config
 from zoo.training.checkpoints import config as checkpoints_config
 from zoo.training.checkpoints.config import CheckpointsConfig
+from zoo.training.pretrained import AS_TRAINED, Pretrained, of_config, settled
 from zoo.training.recipe_config import RecipeConfig
 from zoo.typing import ModelConfig
 
 SMALL = 64  # pixels; below, a stem made for 224 leaves hardly any resolution to the stages
+BACKBONE = "backbone"  # all but the classifier
 SECTIONS = ("model", "dataset", "recipe", "tracking", "checkpoints")
 SWEEP_FILES = (
     "The files of conf/sweep/ are for W&B and no settings of a run: `wandb sweep conf/sweep/groups.yaml`, then "
@@ -45,6 +47,8 @@ class RunConfig:
     limit_steps: int | None = None  # training steps of an epoch at most; None is the whole epoch
     resume: str | None = None  # "auto": go on where the run in this directory stopped; or what to go on from
     deterministic: bool = False  # the same weights bit for bit in every run on the same machine
+    weights: str | None = None  # that training begins with, as zoo.create takes them; None is random ones
+    freeze: Any = None  # a layer, a stage, the stride of a feature map, or BACKBONE; None trains all layers
 
 
 @dataclass
@@ -66,11 +70,13 @@ class Settings:
     tracking: TrackingConfig
     checkpoints: CheckpointsConfig
     seed: int
-    small_stem: bool
-    small_stem_chosen: bool  # by the size of the images, not by the user
+    small_stem: bool | None  # None: as the weights were trained
+    small_stem_chosen: bool  # by the weights or the size of the images, not by the user
     limit_steps: int | None
     resume: str | None
     deterministic: bool
+    pretrained: Pretrained | None
+    freeze: str | int | None
 
     @property
     def groups(self) -> int | None:
@@ -85,7 +91,10 @@ def check(cfg: DictConfig) -> Settings:
     """
     if "sweep" in cfg:
         raise ValueError(SWEEP_FILES)
-    plain = _resolve(cfg)
+    if AS_TRAINED in cfg:
+        raise ValueError(f"{AS_TRAINED} is what weights= say, and no setting: set the keys of dataset themselves.")
+    pretrained = of_config(cfg)
+    plain = _resolve(cfg if pretrained is None else settled(cfg, pretrained))
     sections = {key: plain.pop(key, None) for key in SECTIONS}
     for key, section in sections.items():
         if not isinstance(section, Mapping):
@@ -94,11 +103,10 @@ def check(cfg: DictConfig) -> Settings:
     if rooted:  # the model group has taken it already, see conf/model/
         _same_groups(plain.pop("groups"), sections["model"].get("groups"))
     run = typed(RunConfig, plain, "", also=(*SECTIONS, "groups"))
-    dataset = typed(DatasetConfig, sections["dataset"], "dataset.")
+    dataset = _dataset(sections["dataset"])
     recipe = typed(RecipeConfig, sections["recipe"], "recipe.")
     tracking = typed(TrackingConfig, sections["tracking"], "tracking.")
     checkpoints = typed(CheckpointsConfig, sections["checkpoints"], "checkpoints.")
-    data_config.check(dataset)
     recipe_config.check(recipe)
     tracking_config.check(tracking)
     checkpoints_config.check(checkpoints)
@@ -110,20 +118,66 @@ def check(cfg: DictConfig) -> Settings:
         raise ValueError(f"limit_steps={run.limit_steps} is not allowed: use at least 1, or null for the whole epoch.")
     if run.resume == "":
         raise ValueError("resume='' is not allowed: use auto, a run's folder, a checkpoint, or null for a new run.")
+    if run.freeze is not None and (isinstance(run.freeze, bool) or not isinstance(run.freeze, (str, int))):
+        raise ValueError(
+            f"freeze={shown(run.freeze)} is not allowed: use {BACKBONE} (all but the classifier), the name of a "
+            "stage or a layer, the stride of a feature map, or null."
+        )
     chosen = run.small_stem == "auto"
+    network = model_config(sections["model"], rooted)
+    if pretrained is not None:
+        network = _as_trained(network, sections["model"], pretrained)
     return Settings(
-        model=model_config(sections["model"], rooted),
+        model=network,
         dataset=dataset,
         recipe=recipe,
         tracking=tracking,
         checkpoints=checkpoints,
         seed=run.seed,
-        small_stem=dataset.image_size < SMALL if chosen else bool(run.small_stem),
+        small_stem=_small_stem(dataset, pretrained) if chosen else bool(run.small_stem),
         small_stem_chosen=chosen,
         limit_steps=run.limit_steps,
         resume=run.resume,
         deterministic=run.deterministic,
+        pretrained=pretrained,
+        freeze=run.freeze,
     )
+
+
+def dataset_config(cfg: DictConfig) -> DatasetConfig:
+    """The data set of a configuration, of a former run for instance, whose weights need not be there any more.
+
+    Raises ValueError as `check` does.
+
+    Example:
+        >>> from omegaconf import OmegaConf
+        >>> from zoo.training.settings import dataset_config
+        >>> dataset_config(OmegaConf.create({"dataset": {"name": "digits", "image_size": 8}})).image_size
+        8
+    """
+    return _dataset(_resolve(cfg).get("dataset", {}))
+
+
+def _dataset(section: Mapping[str, Any]) -> DatasetConfig:
+    config = typed(DatasetConfig, section, "dataset.")
+    data_config.check(config)
+    return config
+
+
+def _small_stem(dataset: DatasetConfig, pretrained: Pretrained | None) -> bool | None:
+    return dataset.image_size < SMALL if pretrained is None else None
+
+
+def _as_trained(config: ModelConfig, section: Mapping[str, Any], pretrained: Pretrained) -> ModelConfig:
+    """`config` with the settings that its weights were trained with. Raises ValueError for those of another network."""
+    if pretrained.model not in (None, config.name):
+        name = f"model.variant={pretrained.model}"
+        raise ValueError(
+            f"weights={pretrained.source!r} are of {pretrained.model}, and the configuration is of {config.name}: use "
+            f"model=named {name}, or model=named alone, which takes the network from the weights."
+        )
+    known = {each.name for each in fields(config)} - section.keys()
+    return replace(config, **{key: value for key, value in pretrained.settings.items() if key in known})
 
 
 def model_config(section: Mapping[str, Any], groups_at_root: bool = False) -> ModelConfig:
@@ -145,7 +199,7 @@ def model_config(section: Mapping[str, Any], groups_at_root: bool = False) -> Mo
 
 def _named(model: NamedModel) -> ModelConfig:
     """The published network of that name, with what is set beside it."""
-    config = registry.variant(model.variant)
+    config = registry.named(model.variant) or registry.variant(model.variant)  # the latter raises
     if model.groups is not None:
         config = config.with_groups(model.groups)
     if model.drop_path is None:

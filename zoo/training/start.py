@@ -12,6 +12,7 @@ from zoo.datasets.folders import ImageFolder, list_folder
 from zoo.datasets.sizes import check_batch_size
 from zoo.errors import UserError
 from zoo.training.checkpoints.resume import choose, finished
+from zoo.training.pretrained import settled
 from zoo.training.record import Record
 from zoo.training.run_directory import claimed
 from zoo.training.settings import Settings, as_dict, check
@@ -21,6 +22,14 @@ def checked(cfg: DictConfig) -> Settings:
     """The settings that `cfg` means. Raises UserError, one sentence, for a wrong one."""
     try:
         return check(cfg)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def with_weights(cfg: DictConfig) -> DictConfig:
+    """`cfg` as `settled` gives it. Raises UserError, one sentence, for weights that cannot be read."""
+    try:
+        return settled(cfg)
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -45,6 +54,7 @@ def start(
             is imported and before anything is written; for data that are known to be too few, before it is imported.
         KeyboardInterrupt: the user stopped the run; the model so far has been saved.
     """
+    cfg = with_weights(cfg)
     settings = checked(cfg)
     resolved = as_dict(cfg)
     if result := finished(settings, directory):

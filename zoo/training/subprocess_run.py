@@ -24,7 +24,7 @@ from zoo.training.checkpoints.resume import finished
 from zoo.training.files import write_text
 from zoo.training.settings import as_dict
 from zoo.training.signals import complete, interrupt, signal_of, stop_on_signals
-from zoo.training.start import checked, start
+from zoo.training.start import checked, start, with_weights
 
 PACKAGES = Path(__file__).resolve().parents[2]  # where `zoo` and `blocks` lie, installed or not
 
@@ -45,6 +45,7 @@ def start_apart(
     Raises:
         UserError, KeyboardInterrupt: as `start`; UserError too where the process ended without a word.
     """
+    cfg = with_weights(cfg)
     if result := finished(checked(cfg), directory):  # here, since it is quick
         return result
     with tempfile.TemporaryDirectory(prefix="zoo-run-") as folder:

@@ -22,6 +22,25 @@ RGB = 3
 COMPUTING = ("strides", "dilation_rate", "padding", "groups", "activation")  # what layers do with the same weights
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """Where the weights of a network come from: the paths of its variables, "fc/kernel" for instance.
+
+    filled: from `source`; adapted: those of them whose kernels for RGB were turned into others; initialized: from
+    random numbers, though others of the network were filled.
+
+    Example:
+        >>> from zoo.weights.loading import Loaded
+        >>> Loaded("resnet.pth", filled=("conv1/kernel",), adapted=(), initialized=("fc/kernel", "fc/bias")).filled
+        ('conv1/kernel',)
+    """
+
+    source: str
+    filled: tuple[str, ...]
+    adapted: tuple[str, ...]
+    initialized: tuple[str, ...]
+
+
 def load_weights(model: keras.Model, weights: str | os.PathLike[str], *, use_ema: bool = True) -> None:
     """Fill `model`, built by `zoo.create`, with weights from a file or a tag, in place.
 
@@ -128,7 +147,7 @@ def fill(
     unused: Collection[str] = (),
     adapt: bool = False,
     stacklevel: int = 3,
-) -> None:
+) -> Loaded:
     """Assign the tensors of `checkpoint`; nothing is assigned before everything has been checked.
 
     Args:
@@ -146,7 +165,8 @@ def fill(
         >>> images = keras.Input((8, 8, 4))
         >>> model = keras.Model(images, blocks.convolution(images, 8, name="conv"), name="net")
         >>> tensors = {"conv.weight": np.ones((8, 4, 1, 1), "float32")}
-        >>> fill(model, Checkpoint("a file", {"conv.weight": Entry((8, 4, 1, 1), "float32")}, tensors.get))
+        >>> fill(model, Checkpoint("a file", {"conv.weight": Entry((8, 4, 1, 1), "float32")}, tensors.get)).filled
+        ('conv/kernel',)
         >>> float(np.sum(model.get_weights()[0]))
         32.0
         >>> fill(model, Checkpoint("a file", {}, tensors.get))
@@ -155,7 +175,8 @@ def fill(
         ValueError: a file does not fit net: 1 of its weights are missing in the file: conv.weight.
     """
     check_settings(model, checkpoint)
-    wanted = {name: slot for name, slot in slots_of(model, checkpoint).items() if name not in initialized}
+    slots_by_name = slots_of(model, checkpoint)
+    wanted = {name: slot for name, slot in slots_by_name.items() if name not in initialized}
     offered = {name: entry for name, entry in checkpoint.entries.items() if name not in unused}
     adapted = [
         name
@@ -200,6 +221,13 @@ def fill(
             f"{name} of {checkpoint.source} is for images of {RGB} channels: its kernels are {how}.",
             stacklevel=stacklevel,
         )
+    paths = {name: slot.variable.path for name, slot in slots_by_name.items()}
+    return Loaded(
+        source=checkpoint.source,
+        filled=tuple(paths[name] for name in wanted),
+        adapted=tuple(paths[name] for name in adapted),
+        initialized=tuple(path for name, path in paths.items() if name not in wanted),
+    )
 
 
 @dataclass(frozen=True)

@@ -42,18 +42,28 @@ def open_weights(
     """
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(f"weights={source!r} is neither the path of a file nor a tag: give one of them, as a string.")
-    path = Path(source)
-    if not isinstance(source, str) or path.exists() or source.lower().endswith(SUFFIXES):
-        with _open(path, str(source), use_ema) as checkpoint:
+    if not is_tag(source):
+        with _open(Path(source), str(source), use_ema) as checkpoint:
             check_network(model, checkpoint.model, checkpoint.source)
             yield checkpoint
         return
     from zoo.weights.published import fetch, resolve
 
-    published = resolve(source)
+    published = resolve(str(source))
     check_network(model, published.model, published.tag)
     with _open(fetch(published), published.tag, use_ema) as checkpoint:
         yield replace(checkpoint, model=published.model, settings=published.settings)
+
+
+def is_tag(source: str | os.PathLike[str]) -> bool:
+    """Whether `source` can only be the tag of published weights, known or not: there is no such path, nor is it one.
+
+    Example:
+        >>> from zoo.weights.opening import is_tag
+        >>> is_tag("timm/resnext50_32x4d.a1h_in1k"), is_tag("resnext.safetensors")
+        (True, False)
+    """
+    return isinstance(source, str) and not Path(source).exists() and not source.lower().endswith(SUFFIXES)
 
 
 def check_network(wanted: str | None, model: str | None, source: str) -> None:
