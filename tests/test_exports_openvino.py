@@ -12,7 +12,6 @@ from zoo.data_config import DataConfig
 from zoo.exporting import metadata
 from zoo.exporting.openvino_package import openvino
 
-pytest.importorskip("openvino")
 NAMES = ("a <b> & 'c'", 'd "e"', "\u00e9\u4e2d")
 
 

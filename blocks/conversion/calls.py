@@ -30,7 +30,6 @@ class Calls:
         self._calls: dict[Any, list[Any]] = defaultdict(list)
         for node in self.nodes:
             self._calls[node.operation].append(node)
-        self._node = {node.operation: node for node in self.nodes}  # of those called once
         self._producer = {tensor: node.operation for node in self.nodes for tensor in node.outputs}
         self._consumers: dict[Any, list[Any]] = defaultdict(list)
         for node in self.nodes:
@@ -41,16 +40,16 @@ class Calls:
 
     def sole_consumer(self, operation: Any) -> Any:
         """The operation that takes the one output of `operation` and nothing else, both called once, or None."""
-        if self.count[operation] != 1 or len(outputs := self._node[operation].outputs) != 1:
+        if self.count[operation] != 1 or len(outputs := self._calls[operation][0].outputs) != 1:
             return None
         consumers = self._consumers[outputs[0]]
         if len(consumers) != 1 or self.count[consumers[0]] != 1:
             return None
-        return consumers[0] if len(self._node[consumers[0]].arguments.keras_tensors) == 1 else None
+        return consumers[0] if len(self.tensors(consumers[0])) == 1 else None
 
     def sole_producer(self, operation: Any) -> Any:
         """The operation whose output is all that `operation`, called once, takes; or None."""
-        if self.count[operation] != 1 or len(tensors := self._node[operation].arguments.keras_tensors) != 1:
+        if self.count[operation] != 1 or len(tensors := self.tensors(operation)) != 1:
             return None
         return self._producer[tensors[0]]
 

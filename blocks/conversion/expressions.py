@@ -16,6 +16,7 @@ from blocks.layers.local_response_norm import LocalResponseNormalization
 from blocks.layers.pooling import AdaptiveAveragePooling2D
 from blocks.layers.resize import ResizeLike
 from blocks.layers.squeeze_excite import ChannelGate, ImageMean
+from blocks.ops.local_response_norm import composed
 
 
 def expressed(layer: Any, calls: Calls | None) -> Replacement | str | None:
@@ -74,14 +75,8 @@ def _scale(layer: LayerScale) -> Replacement:
 
 def _local_response(layer: LocalResponseNormalization) -> Replacement:
     def normalize(inputs: Any) -> Any:
-        channels = inputs.shape[-1]
         wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-        edges = [[0, 0]] * (len(inputs.shape) - 1) + [[layer.size // 2, (layer.size - 1) // 2]]
-        squares = ops.pad(ops.square(wide), edges)
-        windows = [ops.take(squares, list(range(start, start + channels)), -1) for start in range(layer.size)]
-        total = layers.Add()(windows) if len(windows) > 1 else windows[0]
-        scale = ops.power(layer.k + layer.alpha / layer.size * total, -layer.beta)
-        return ops.cast(wide * scale, layer.compute_dtype)
+        return ops.cast(composed(wide, layer.size, layer.k, layer.alpha, layer.beta), layer.compute_dtype)
 
     return Replacement(function=normalize)
 

@@ -24,8 +24,19 @@ def local_response_normalization(inputs: Tensor, size: int, k: float, alpha: flo
 
         if has_operation(wide, size):
             return normalize(wide, size, k, alpha, beta)
-    channels = inputs.shape[-1]
-    edges = [(0, 0)] * (len(inputs.shape) - 1) + [(size // 2, (size - 1) // 2)]
+    return composed(wide, size, k, alpha, beta)
+
+
+def composed(wide: Tensor, size: int, k: float, alpha: float, beta: float) -> Tensor:
+    """The same of floats, in operations of Keras alone.
+
+    Example:
+        >>> from blocks.ops.local_response_norm import composed
+        >>> np.asarray(composed(np.array([[1.0, 2.0, 1.0]], "float32"), size=1, k=0.0, alpha=1.0, beta=0.5))
+        array([[1., 1., 1.]], dtype=float32)
+    """
+    channels = wide.shape[-1]
+    edges = [(0, 0)] * (len(wide.shape) - 1) + [(size // 2, (size - 1) // 2)]
     squares = ops.pad(ops.square(wide), edges)
     total = sum(squares[..., start : start + channels] for start in range(size))
     return wide * ops.power(k + alpha / size * total, -beta)

@@ -11,7 +11,6 @@ from zoo.exporting.openvino_package import openvino
 from zoo.exporting.saved_model_process import median_seconds
 
 MODEL = "openvino_model.xml"  # beside openvino_model.bin, the weights: names that Optimum gives them
-FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}  # where a processor has bfloat16, OpenVINO would compute in it
 
 
 class OpenVINO(Format):
@@ -44,11 +43,8 @@ class OpenVINO(Format):
     def run(
         self, path: Path, inputs: Sequence[str], outputs: Sequence[str], batches: Sequence[Batch], threads: int
     ) -> Outcome:
-        package = openvino()
-        core = package.Core()
-        model = core.read_model(path / MODEL)
-        settings = FLOAT32 | {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-        request = core.compile_model(model, "CPU", settings).create_infer_request()
+        model = read(path)
+        request = inference(model, INFERENCE_NUM_THREADS=threads, PERFORMANCE_HINT="LATENCY")
 
         def call(batch: Batch) -> list[Any]:
             request.infer(dict(zip(inputs, batch, strict=True)))
@@ -76,6 +72,23 @@ def read(path: Path) -> Any:
         return openvino().Core().read_model(path / MODEL if path.is_dir() else path)
     except RuntimeError as error:
         raise ValueError(f"{path} is no model of OpenVINO, or a damaged one.") from error
+
+
+def inference(model: Any, **settings: Any) -> Any:
+    """The request by which OpenVINO runs a model in float32; where a processor has bfloat16, it would compute in that.
+
+    settings: properties of OpenVINO.
+
+    Example:
+        >>> from zoo.exporting.openvino import inference
+        >>> from zoo.exporting.openvino_package import openvino
+        >>> size = openvino().opset13.parameter([2])
+        >>> request = inference(openvino().Model([openvino().opset13.relu(size)], [size]))
+        >>> request.infer([np.array([-1.0, 2.0], "float32")])[0]
+        array([0., 2.], dtype=float32)
+    """
+    settings = {"INFERENCE_PRECISION_HINT": "f32", **settings}
+    return openvino().Core().compile_model(model, "CPU", settings).create_infer_request()
 
 
 def texts(model: Any) -> dict[str, str]:

@@ -6,8 +6,7 @@ import numpy as np
 
 from zoo.data_config import KEY
 from zoo.errors import UserError
-from zoo.exporting.openvino import FLOAT32, read, texts
-from zoo.exporting.openvino_package import openvino
+from zoo.exporting.openvino import inference, read, texts
 from zoo.prediction.network import Network, check_input
 
 TYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "u8": "uint8"}
@@ -21,13 +20,11 @@ def open_openvino(path: Path) -> Network:
         ImportError: OpenVINO is not installed.
     """
     try:
-        package = openvino()
+        model = read(path)
     except ImportError as error:
         raise ImportError(
             f"{path} needs OpenVINO, which is not installed: pip install 'grouped-convolution-zoo[openvino]'."
         ) from error
-    try:
-        model = read(path)
     except ValueError as error:
         raise UserError(str(error)) from error
     shapes = [
@@ -40,7 +37,7 @@ def open_openvino(path: Path) -> Network:
     kind = model.input().get_element_type().get_type_name()
     if kind not in TYPES:
         raise UserError(f"{path} takes {kind}: predict gives {', '.join(TYPES)}.")
-    request = package.Core().compile_model(model, "CPU", FLOAT32).create_infer_request()
+    request = inference(model)
 
     def call(images: np.ndarray) -> np.ndarray:
         request.infer([images.astype(TYPES[kind], copy=False)])
