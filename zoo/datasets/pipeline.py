@@ -81,12 +81,18 @@ class Data:
 
 
 def load(
-    config: DatasetConfig, batch_size: int, seed: int, first_epoch: int = 0, folder: ImageFolder | None = None
+    config: DatasetConfig,
+    batch_size: int,
+    seed: int,
+    first_epoch: int = 0,
+    folder: ImageFolder | None = None,
+    training: bool = True,
 ) -> Data:
     """The data set of `config`, prepared on first use.
 
     `seed` fixes the order and the augmentation of every epoch; `train` starts with epoch `first_epoch`. `folder` is
-    what an image folder holds, where it has been listed.
+    what an image folder holds, where it has been listed. Without `training` no training image is read, and an epoch
+    has no steps.
 
     Raises:
       ValueError: the configuration, the batch size or the kind of data set cannot work, or an image cannot be decoded.
@@ -103,23 +109,27 @@ def load(
     check(config)
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1.")
-    splits = open_splits(config, folder)
+    splits = open_splits(config, folder, training)
     train, validation, test = splits.train, splits.validation, splits.test
-    refuse_larger_batch(config, batch_size, train.size)
-    steps = train.size // batch_size
+    if train is not None:
+        refuse_larger_batch(config, batch_size, train.size)
+    steps = 0 if train is None else train.size // batch_size
 
     def epochs(numbers: tf.data.Dataset) -> tf.data.Dataset:
+        if train is None:
+            return validation_batches.take(0)
         return _training_batches(train, config, batch_size, seed, numbers)
 
+    validation_batches = _evaluation_batches(validation, config, batch_size)
     # The counter is read when an epoch's first batch is asked for, not when its iterator is made.
     counter = itertools.count(first_epoch)
     each_time = tf.data.Dataset.from_generator(lambda: [next(counter)], output_signature=tf.TensorSpec((), tf.int64))
     return Data(
         name=config.name,
         train=epochs(each_time).apply(tf.data.experimental.assert_cardinality(steps)),
-        validation=_evaluation_batches(validation, config, batch_size),
+        validation=validation_batches,
         test=_evaluation_batches(test, config, batch_size) if test else None,
-        train_size=train.size,
+        train_size=train.size if train else 0,
         validation_size=validation.size,
         test_size=test.size if test else 0,
         batch_size=batch_size,

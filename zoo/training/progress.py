@@ -107,7 +107,7 @@ def closing_table(result: dict[str, Any], directory: str) -> Table:
     rows += [
         ("parameters", f"{result['parameters']:,}"),
         ("multiply-accumulates", f"{result['macs']:,}"),
-        ("training", "-" if rate is None else f"{rate:,.0f} images/s"),
+        *([] if result.get("mode") == "evaluate" else [("training", "-" if rate is None else f"{rate:,.0f} images/s")]),
         *([] if latency is None else [("latency", f"{1000 * latency:,.2f} ms an image, fused, alone")]),
         ("time", f"{result['seconds']:,.0f} s"),
         ("run directory", directory),

@@ -77,16 +77,33 @@ def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int
         >>> type(model.optimizer).__name__, type(model.loss).__name__
         ('FusedAdamW', 'SmoothedCrossentropy')
     """
-    model.compile(
-        optimizer=optimizer(config, steps_per_epoch),
-        loss=SmoothedCrossentropy(config.label_smoothing),
-        metrics=[
+    model.compile(optimizer=optimizer(config, steps_per_epoch), **_measures(config))
+    # Else the first step creates the optimizer's variables, and TensorFlow traces and compiles the step a second time.
+    model.optimizer.build(model.trainable_variables)
+
+
+def compile_for_evaluation(model: keras.Model, config: RecipeConfig) -> None:
+    """Make `model`, which gives raw logits, ready for `evaluate`, with the loss and metrics that training has.
+
+    Example:
+        >>> from zoo.training.recipe import compile_for_evaluation
+        >>> from zoo.training.recipe_config import RecipeConfig
+        >>> model = keras.Sequential([keras.Input((4,)), blocks.Dense(10)])
+        >>> compile_for_evaluation(model, RecipeConfig())
+        >>> sorted(model.evaluate(np.zeros((2, 4)), np.zeros(2), verbose=0, return_dict=True))
+        ['loss', 'top1', 'top5']
+    """
+    model.compile(optimizer=None, **_measures(config))
+
+
+def _measures(config: RecipeConfig) -> dict[str, Any]:
+    return {
+        "loss": SmoothedCrossentropy(config.label_smoothing),
+        "metrics": [
             keras.metrics.SparseCategoricalAccuracy(name="top1"),
             keras.metrics.SparseTopKCategoricalAccuracy(k=5, name="top5"),
         ],
-    )
-    # Else the first step creates the optimizer's variables, and TensorFlow traces and compiles the step a second time.
-    model.optimizer.build(model.trainable_variables)
+    }
 
 
 class SmoothedCrossentropy(keras.losses.Loss):

@@ -107,18 +107,18 @@ def train(
             facts |= {"data": data_identity(settings.dataset, folder), "kernels": hardware.kernels()}
         record.add({**asdict(cost), **facts})
         with as_user_errors():
-            tracker = stack.enter_context(_tracking(run, facts))
+            tracker = stack.enter_context(open_tracking(run, facts))
         stack.enter_context(data.naming_what_is_broken())
-        _log_cost(tracker, cost, layers)
+        log_cost(tracker, cost, layers)
         fitted = _fit_and_save(run, model, data, tracker)
         stopped = _evaluate(run, model, data, tracker, fitted)
-        result = _close(run, tracker, stopped)
+        result = close(run, tracker, stopped)
         if stopped:
             raise stopped
     return result
 
 
-def _tracking(run: Run, facts: Mapping[str, Any]) -> AbstractContextManager[Tracker]:
+def open_tracking(run: Run, facts: Mapping[str, Any], job_type: str | None = None) -> AbstractContextManager[Tracker]:
     """W&B's run, with what runs are grouped by on its dashboards at the top level of its config."""
     grouped_by = {"family": facts["family"], "network": facts["model"], "groups": facts["groups"]}
     grouped_by |= {key: facts[key] for key in metrics.MADE_WITH}
@@ -128,11 +128,12 @@ def _tracking(run: Run, facts: Mapping[str, Any]) -> AbstractContextManager[Trac
         group=facts["group"],
         resolved={**facts["config"], **grouped_by},
         directory=run.directory,
+        job_type=job_type,
         say=run.screen.print,
     )
 
 
-def _log_cost(tracker: Tracker, cost: Profile, layers: list[LayerCost]) -> None:
+def log_cost(tracker: Tracker, cost: Profile, layers: list[LayerCost]) -> None:
     tracker.summarise(asdict(cost))
     tracker.show(lambda: layer_panels(layers), step=0)
 
@@ -200,19 +201,19 @@ def _evaluate(run: Run, model: keras.Model, data: Data, tracker: Tracker, fitted
     try:
         with Interrupts():
             if not stopped:
-                run.record.add(_test_figures(model, data))
+                run.record.add(figures_on_test(model, data))
             if not stopped or fitted.epochs.validation_seconds <= STOPPED_SECONDS:
                 evaluation = evaluate(model, data, run.settings.dataset)
                 run.record.evaluation(evaluation.plain())
                 tracker.show(lambda: evaluation_panels(evaluation), step=len(fitted.epochs.rows) + 1)
             if not stopped:
-                run.record.add({"latency_seconds": _latency(model, run.screen)})
+                run.record.add({"latency_seconds": latency(model, run.screen)})
     except KeyboardInterrupt as error:
         return stopped or error
     return stopped
 
 
-def _test_figures(model: keras.Model, data: Data) -> dict[str, float]:
+def figures_on_test(model: keras.Model, data: Data) -> dict[str, float]:
     """Figures on the test split; none where there is no such split."""
     if data.test is None:
         return {}
@@ -220,7 +221,7 @@ def _test_figures(model: keras.Model, data: Data) -> dict[str, float]:
     return {f"test_{key}": value for key, value in figures.items()}
 
 
-def _latency(model: keras.Model, screen: Console) -> float | None:
+def latency(model: keras.Model, screen: Console) -> float | None:
     """Seconds for one image; None, and a line on why, where it cannot be measured."""
     try:
         return latency_seconds(model)
@@ -230,7 +231,7 @@ def _latency(model: keras.Model, screen: Console) -> float | None:
         return None
 
 
-def _close(run: Run, tracker: Tracker, stopped: KeyboardInterrupt | None) -> dict[str, Any]:
+def close(run: Run, tracker: Tracker, stopped: KeyboardInterrupt | None) -> dict[str, Any]:
     """Write `result.json` for the last time, and its figures to W&B and the terminal."""
     status = "interrupted" if stopped else "finished"
     result = run.record.finish(status, {"seconds": run.seconds})

@@ -26,6 +26,8 @@ from zoo.typing import ModelConfig
 
 SMALL = 64  # pixels; below, a stem made for 224 leaves hardly any resolution to the stages
 SECTIONS = ("model", "dataset", "recipe", "tracking")
+EVALUATE = "evaluate"
+MODES = ("train", EVALUATE)
 SWEEP_FILES = (
     "The files of conf/sweep/ are for W&B and no settings of a run: `wandb sweep conf/sweep/groups.yaml`, then "
     "`wandb agent` with the id that it prints; each says how to sweep without W&B, with -m."
@@ -41,6 +43,8 @@ class RunConfig:
     seed: int = 0  # of weights, order and augmentation
     small_stem: Any = "auto"  # true, false, or "auto": by the size of the images
     limit_steps: int | None = None  # training steps of an epoch at most; None is the whole epoch
+    mode: str = "train"  # or "evaluate"
+    checkpoint: str | None = None  # what is evaluated: a run, a file or a tag
 
 
 @dataclass
@@ -64,6 +68,8 @@ class Settings:
     small_stem: bool
     small_stem_chosen: bool  # by the size of the images, not by the user
     limit_steps: int | None
+    mode: str
+    checkpoint: str | None
 
     @property
     def groups(self) -> int | None:
@@ -99,6 +105,7 @@ def check(cfg: DictConfig) -> Settings:
         raise ValueError(f"seed={run.seed} is not allowed: use a number from 0 to {2**32 - 1}.")
     if run.limit_steps is not None and run.limit_steps < 1:
         raise ValueError(f"limit_steps={run.limit_steps} is not allowed: use at least 1, or null for the whole epoch.")
+    _check_mode(run)
     chosen = run.small_stem == "auto"
     return Settings(
         model=model_config(sections["model"], rooted),
@@ -109,7 +116,21 @@ def check(cfg: DictConfig) -> Settings:
         small_stem=dataset.image_size < SMALL if chosen else bool(run.small_stem),
         small_stem_chosen=chosen,
         limit_steps=run.limit_steps,
+        mode=run.mode,
+        checkpoint=run.checkpoint,
     )
+
+
+def _check_mode(run: RunConfig) -> None:
+    if run.mode not in MODES:
+        raise ValueError(f"mode={shown(run.mode)} is not allowed: {close_matches(run.mode, MODES)}")
+    if run.mode == EVALUATE and not run.checkpoint:
+        raise ValueError(
+            "mode=evaluate needs checkpoint=RUN, the directory of a run, or checkpoint=FILE or TAG, of weights, with "
+            "the data set that they are evaluated on."
+        )
+    if run.mode != EVALUATE and run.checkpoint is not None:
+        raise ValueError(f"checkpoint={shown(run.checkpoint)} is what mode=evaluate evaluates: give mode=evaluate too.")
 
 
 def model_config(section: Mapping[str, Any], groups_at_root: bool = False) -> ModelConfig:
