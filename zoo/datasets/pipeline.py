@@ -34,7 +34,7 @@ class Data:
     epoch that do not fill a batch are left out of it (others are in the next). `validation` and `test` give
     every example once, in a fixed order; their last batch may be smaller.
 
-    `epoch(number)` and `stream(first_epoch)` give the same batches by number. Prefer `stream` for
+    `epoch(number)`, `stream(first_epoch)` and `batch(step)` give the same batches by number. Prefer `stream` for
     `Model.fit`: Keras looks at a batch before it trains, which moves `train` one epoch on.
 
     Example:
@@ -72,6 +72,11 @@ class Data:
     def stream(self, first_epoch: int = 0) -> tf.data.Dataset:
         """The training batches of all epochs from `first_epoch` on, one after the other, without end."""
         return self._epochs(tf.data.Dataset.range(first_epoch, _FOREVER))
+
+    def batch(self, step: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The training batch of step `step` of `stream()`, counted from 0."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        return next(iter(self.epoch(epoch).skip(index)))
 
     def naming_what_is_broken(self) -> AbstractContextManager[Any]:
         """A block that reads batches, and raises `UndecodableError`, which names it, for an image that cannot be

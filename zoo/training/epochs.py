@@ -9,13 +9,7 @@ import keras
 
 from zoo import metrics
 from zoo.environment import peak_memory_bytes
-from zoo.errors import UserError
-
-REMEDIES = "lower recipe.learning_rate (a tenth is a good try), lengthen recipe.warmup_epochs or set recipe.clip_norm=1"
-
-
-class DivergedError(UserError):
-    """The training diverged: loss or weights are no longer finite."""
+from zoo.training.non_finite import NonFiniteSteps
 
 
 class EpochRows(keras.callbacks.Callback):
@@ -27,20 +21,29 @@ class EpochRows(keras.callbacks.Callback):
 
     Args:
         started: when the run began, by `time.perf_counter`.
+        non_finite: what is done about steps whose loss is not finite; None stops the training.
 
     Raises:
-        DivergedError: the loss is NaN or infinite, after the step in which it became so; a row of the epoch until then,
-            without validation, has been emitted.
+        DivergedError: what `non_finite` stops the training with, after that step; a row of the epoch until then, with
+            the loss of the step and without validation, has been emitted.
     """
 
-    def __init__(self, batch_size: int, started: float, emit: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        batch_size: int,
+        started: float,
+        emit: Callable[[dict[str, Any]], None],
+        non_finite: NonFiniteSteps | None = None,
+    ) -> None:
         super().__init__()
         self.batch_size, self.started, self.emit = batch_size, started, emit
+        self.non_finite = non_finite or NonFiniteSteps()
         self.rows: list[dict[str, Any]] = []
         self.validation_seconds = math.inf  # of the last epoch that was finished
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.epoch, self.start, self.steps = epoch, time.perf_counter(), 0
+        self.skipped_before = self.non_finite.skipped
         self.first_end = self.last_end = self.start
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -49,13 +52,10 @@ class EpochRows(keras.callbacks.Callback):
         self.steps += 1
         if self.steps == 1:
             self.first_end = self.last_end
-        # The running mean of the epoch, which stays NaN or infinite once it is; Keras has read it from the device.
-        loss = logs["loss"]
-        if not math.isfinite(loss):
-            self._add_row(self.epoch, logs)
-            raise DivergedError(
-                f"The loss became {loss} in epoch {self.epoch + 1}: {REMEDIES} (it was so after step {self.steps})."
-            )
+        # Keras has read the logs from the device.
+        if error := self.non_finite.after_step(self.epoch, self.steps, logs):
+            self._add_row(self.epoch, {**logs, "loss": self.non_finite.loss_of(logs)})
+            raise error
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         assert logs is not None
@@ -67,10 +67,11 @@ class EpochRows(keras.callbacks.Callback):
         steps = self.steps - 1 if compiles else self.steps
         now = time.perf_counter()
         self.validation_seconds = now - self.last_end
+        skipped = self.non_finite.skipped - self.skipped_before
         row = {
             metrics.EPOCH: epoch + 1,
             metrics.SECONDS: now - self.started,
-            metrics.TRAIN_LOSS: logs["loss"],
+            metrics.TRAIN_LOSS: logs["loss"] if skipped < self.steps else math.nan,  # else the mean of nothing
             metrics.TRAIN_TOP1: logs["top1"],
             metrics.TRAIN_TOP5: logs["top5"],
             metrics.TRAIN_IMAGES_PER_SECOND: steps * self.batch_size / seconds,
@@ -80,6 +81,7 @@ class EpochRows(keras.callbacks.Callback):
             metrics.VAL_LOSS: logs.get("val_loss"),
             metrics.VAL_TOP1: logs.get("val_top1"),
             metrics.VAL_TOP5: logs.get("val_top5"),
+            metrics.SKIPPED_STEPS: skipped,
             "peak_memory_bytes": peak_memory_bytes(),
         }
         self.rows.append(row)

@@ -53,6 +53,7 @@ def training_facts(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "val_top1": last.get(metrics.VAL_TOP1),
         "val_top5": last.get(metrics.VAL_TOP5),
         "best_val_top1": max((row[metrics.VAL_TOP1] for row in rows), default=None),
+        "skipped_steps": sum(row[metrics.SKIPPED_STEPS] for row in rows),
         "train_images_per_second": statistics.median(rates) if rates else None,
         "latency_seconds": None,  # measured last
     }

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from zoo.training.guarded_step import guard_steps
 from zoo.training.optimizers import FusedAdamW, MomentumSGD
 from zoo.training.recipe_config import RecipeConfig
 from zoo.typing import Tensor
@@ -67,7 +68,10 @@ def optimizer(config: RecipeConfig, steps_per_epoch: int) -> keras.optimizers.Op
 
 
 def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int) -> None:
-    """Make `model`, which gives raw logits, ready for `fit` with integer labels.
+    """Make `model`, which gives raw logits, ready for `fit` with integer labels; a step that is not finite changes
+    nothing, see `zoo.training.guarded_step`.
+
+    Raises ValueError where `recipe.non_finite=skip` is not possible: on another backend than TensorFlow.
 
     Example:
         >>> from zoo.training.recipe import compile_model
@@ -78,6 +82,11 @@ def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int
         ('FusedAdamW', 'SmoothedCrossentropy')
     """
     model.compile(optimizer=optimizer(config, steps_per_epoch), **_measures(config))
+    if config.non_finite == "skip" and keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"recipe.non_finite=skip needs Keras on TensorFlow, not on {keras.backend.backend()}: use stop."
+        )
+    guard_steps(model)
     # Else the first step creates the optimizer's variables, and TensorFlow traces and compiles the step a second time.
     model.optimizer.build(model.trainable_variables)
 

@@ -8,6 +8,7 @@ from zoo.checks import close_matches
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("float32", "bfloat16")
+NON_FINITE = ("stop", "skip")
 MOST = 2**31 - 1  # of what steps are counted in
 
 
@@ -33,6 +34,7 @@ class RecipeConfig:
     dropout: float = 0.0  # before the classifier
     clip_norm: float | None = None  # largest global norm of the gradients
     precision: str = "float32"  # "float32", or "bfloat16" with float32 weights
+    non_finite: str = "stop"  # at a step whose loss or gradients are NaN or infinite: "stop", or "skip" the step
 
 
 def check(config: RecipeConfig) -> None:
@@ -45,7 +47,8 @@ def check(config: RecipeConfig) -> None:
             ...
         ValueError: recipe.optimizer='adam' is not known: did you mean adamw?
     """
-    for key, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+    choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS, "non_finite": NON_FINITE}
+    for key, allowed in choices.items():
         value = getattr(config, key)
         if value not in allowed:
             raise ValueError(f"recipe.{key}={value!r} is not known: {close_matches(value, allowed)}")

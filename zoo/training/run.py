@@ -19,11 +19,12 @@ from zoo.datasets.pipeline import Data
 from zoo.tracking.panels import evaluation_panels, layer_panels
 from zoo.tracking.run import open_run
 from zoo.tracking.tracker import Tracker
-from zoo.training.epochs import DivergedError, EpochRows
+from zoo.training.epochs import EpochRows
 from zoo.training.evaluation import evaluate
 from zoo.training.facts import Sweep, initial_facts, training_facts
 from zoo.training.interrupts import Interrupts
 from zoo.training.latency import latency_seconds
+from zoo.training.non_finite import DivergedError, NonFiniteSteps, first_non_finite
 from zoo.training.preparation import (
     as_user_errors,
     build_model,
@@ -99,7 +100,8 @@ def train(
         release_memory()
         data = load_data(settings, folder)
         model = build_model(settings, data)
-        compile_model(model, settings.recipe, steps_per_epoch(settings, data))
+        with as_user_errors():
+            compile_model(model, settings.recipe, steps_per_epoch(settings, data))
         layers = profile_layers(model)
         cost = sum((layer.cost for layer in layers), Profile(0, 0, 0))
         print_summary(run.screen, settings, model, data, cost)
@@ -174,7 +176,11 @@ def _fit(run: Run, model: keras.Model, data: Data, tracker: Tracker) -> Fitted:
         tracker.log(row, step=row[metrics.EPOCH])
         run.screen.print(epoch_line(row, recipe.epochs))
 
-    epochs = EpochRows(recipe.batch_size, run.started, emit)
+    def locate(epoch: int, step: int) -> str:
+        return first_non_finite(model, *data.batch(epoch * steps + step - 1))
+
+    non_finite = NonFiniteSteps(recipe.non_finite, locate, run.screen.print)
+    epochs = EpochRows(recipe.batch_size, run.started, emit, non_finite)
     try:
         with Interrupts() as interrupts, ProgressBar(run.screen, recipe.epochs, steps, recipe.batch_size) as bar:
             model.fit(
