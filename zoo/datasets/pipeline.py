@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from zoo.datasets import augment, examples
@@ -63,6 +64,7 @@ class Data:
     class_names: tuple[str, ...] | None
     _epochs: Callable[[tf.data.Dataset], tf.data.Dataset]
     _find_fault: Callable[[], str | None]
+    _labels: Callable[[], np.ndarray]
 
     def epoch(self, number: int) -> tf.data.Dataset:
         """The `steps_per_epoch` training batches of epoch `number` (from 0), the same every time."""
@@ -77,6 +79,10 @@ class Data:
         """The training batch of step `step` of `stream()`, counted from 0."""
         epoch, index = divmod(step, self.steps_per_epoch)
         return next(iter(self.epoch(epoch).skip(index)))
+
+    def class_counts(self) -> np.ndarray:
+        """int64 (C,): how many training images each class has. Reads the files of records that are not in memory."""
+        return np.bincount(self._labels(), minlength=self.num_classes)
 
     def naming_what_is_broken(self) -> AbstractContextManager[Any]:
         """A block that reads batches, and raises `UndecodableError`, which names it, for an image that cannot be
@@ -144,6 +150,7 @@ def load(
         class_names=splits.class_names,
         _epochs=epochs,
         _find_fault=splits.find_fault,
+        _labels=lambda: examples.labels_of(train) if train else np.zeros(0, np.int32),
     )
 
 

@@ -19,6 +19,8 @@ from zoo.datasets.pipeline import Data
 from zoo.tracking.panels import evaluation_panels, layer_panels
 from zoo.tracking.run import open_run
 from zoo.tracking.tracker import Tracker
+from zoo.training.class_weights import class_weights
+from zoo.training.early_stopping import EarlyStopping
 from zoo.training.epochs import EpochRows
 from zoo.training.evaluation import evaluate
 from zoo.training.facts import Sweep, initial_facts, training_facts
@@ -67,10 +69,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The epochs that were finished, and what the user stopped the training with, if that happened."""
+    """The epochs that were finished, what the user stopped the training with, if that happened, and early stopping."""
 
     epochs: EpochRows
     stopped: KeyboardInterrupt | None
+    early_stopping: EarlyStopping | None
 
 
 def train(
@@ -158,7 +161,7 @@ def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker) ->
         save_model(model, path, expected)
         run.record.add(
             {
-                **training_facts(fitted.epochs.rows),
+                **training_facts(fitted.epochs.rows, fitted.early_stopping),
                 "wandb": {"mode": tracker.mode, "id": tracker.id, "url": tracker.url},
                 "peak_memory_bytes": environment.peak_memory_bytes(),  # of training: what follows is no part of it
                 "seconds": run.seconds,
@@ -181,6 +184,12 @@ def _fit(run: Run, model: keras.Model, data: Data, tracker: Tracker) -> Fitted:
 
     non_finite = NonFiniteSteps(recipe.non_finite, locate, run.screen.print)
     epochs = EpochRows(recipe.batch_size, run.started, emit, non_finite)
+    stopping = EarlyStopping(recipe.early_stopping) if recipe.early_stopping.patience else None
+    with as_user_errors():
+        weights = class_weights(recipe.class_weights, data)
+    if weights:
+        lightest, heaviest = min(weights.values()), max(weights.values())
+        run.screen.print(f"recipe.class_weights: from {lightest:.3g} to {heaviest:.3g}, in the training loss")
     try:
         with Interrupts() as interrupts, ProgressBar(run.screen, recipe.epochs, steps, recipe.batch_size) as bar:
             model.fit(
@@ -188,15 +197,19 @@ def _fit(run: Run, model: keras.Model, data: Data, tracker: Tracker) -> Fitted:
                 epochs=recipe.epochs,
                 steps_per_epoch=steps,
                 validation_data=data.validation,
-                callbacks=[interrupts, epochs, bar],
+                class_weight=weights,
+                callbacks=[interrupts, epochs, *([stopping] if stopping else []), bar],
                 shuffle=False,  # the data set shuffles itself
                 verbose=0,
             )
     except KeyboardInterrupt as error:
         has_trained = model.optimizer.iterations > 0
         run.screen.print("Stopped: saving the model." if has_trained else "Stopped before the first step was done.")
-        return Fitted(epochs, error)
-    return Fitted(epochs, None)
+        return Fitted(epochs, error, stopping)
+    if stopping and stopping.has_stopped:
+        weights_of = f"; the model is that of epoch {stopping.best_epoch + 1}" if stopping.has_best_weights else ""
+        run.screen.print(f"Stopped early: {stopping.outcome()['reason']}{weights_of}.")
+    return Fitted(epochs, None, stopping)
 
 
 def _evaluate(run: Run, model: keras.Model, data: Data, tracker: Tracker, fitted: Fitted) -> KeyboardInterrupt | None:

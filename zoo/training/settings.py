@@ -21,7 +21,7 @@ from zoo.datasets.config import DatasetConfig
 from zoo.tracking import config as tracking_config
 from zoo.tracking.config import TrackingConfig
 from zoo.training import recipe_config
-from zoo.training.recipe_config import RecipeConfig
+from zoo.training.recipe_config import EarlyStoppingConfig, RecipeConfig
 from zoo.typing import ModelConfig
 
 SMALL = 64  # pixels; below, a stem made for 224 leaves hardly any resolution to the stages
@@ -94,7 +94,7 @@ def check(cfg: DictConfig) -> Settings:
         _same_groups(plain.pop("groups"), sections["model"].get("groups"))
     run = typed(RunConfig, plain, "", also=(*SECTIONS, "groups"))
     dataset = typed(DatasetConfig, sections["dataset"], "dataset.")
-    recipe = typed(RecipeConfig, sections["recipe"], "recipe.")
+    recipe = _recipe(sections["recipe"])
     tracking = typed(TrackingConfig, sections["tracking"], "tracking.")
     data_config.check(dataset)
     recipe_config.check(recipe)
@@ -131,6 +131,19 @@ def _check_mode(run: RunConfig) -> None:
         )
     if run.mode != EVALUATE and run.checkpoint is not None:
         raise ValueError(f"checkpoint={shown(run.checkpoint)} is what mode=evaluate evaluates: give mode=evaluate too.")
+
+
+def _recipe(section: Mapping[str, Any]) -> RecipeConfig:
+    values = dict(section)
+    stopping = values.pop("early_stopping", None)
+    if stopping is not None and not isinstance(stopping, Mapping):
+        raise ValueError(
+            f"recipe.early_stopping={shown(stopping)} is not allowed: it is a group of keys, of which "
+            "recipe.early_stopping.patience=3 stops after 3 epochs without improvement, and null never."
+        )
+    recipe = typed(RecipeConfig, values, "recipe.", also=("early_stopping",))
+    recipe.early_stopping = typed(EarlyStoppingConfig, stopping or {}, "recipe.early_stopping.")
+    return recipe
 
 
 def model_config(section: Mapping[str, Any], groups_at_root: bool = False) -> ModelConfig:
