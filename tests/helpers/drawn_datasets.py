@@ -24,7 +24,7 @@ def prepare_drawn(name: str, data_dir: Path, images: int = 60, size: tuple[int, 
             return np.random.default_rng(number).integers(0, 256, shape, np.uint8)
         return number % feature.num_classes if isinstance(feature, tfds.features.ClassLabel) else str(number)
 
-    def split_generators(self, manager, pipeline=None):
+    def split_generators(self, manager):
         return {split: generate(self.info.features, index * images) for index, split in enumerate(splits)}
 
     def generate(features, first: int):
