@@ -61,7 +61,7 @@ def optimizer(config: RecipeConfig, steps_per_epoch: int) -> keras.optimizers.Op
     if config.optimizer == "sgd":
         chosen = MomentumSGD(rate, config.momentum, nesterov=config.momentum > 0, **shared)
     else:
-        chosen = FusedAdamW(rate, **shared)
+        chosen = FusedAdamW(rate, **{**shared, "weight_decay": config.weight_decay})  # Keras's refuses None
     if config.weight_decay:
         chosen.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return chosen
