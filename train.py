@@ -5,6 +5,7 @@ Settings come from conf/ and the command line (Hydra). Nothing slow is imported 
 
 import os
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from signal import SIGINT
@@ -16,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.errors import UserError
+from zoo.training.evaluation_config import evaluation_config
 from zoo.training.messages import arranged, explain, sweep_of
 from zoo.training.settings import as_dict
 from zoo.training.signals import ignore_signals, signal_of, stop_on_signals
@@ -26,21 +28,25 @@ CONF = Path(__file__).resolve().parent / "conf"
 WANTS_TRACEBACK = "HYDRA_FULL_ERROR" in os.environ
 
 
-def train(cfg: DictConfig, directory: Path | None = None) -> dict[str, Any]:
-    """Train what `cfg` composes, and return what the run's `result.json` says.
+def train(cfg: DictConfig, directory: Path | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Train, or with `mode=evaluate` evaluate, what `cfg` composes, and return what the run's `result.json` says.
 
     Args:
         directory: of the run; None takes Hydra's, or outputs/ and the time where Hydra does not run.
+        overrides: what the user has set in `cfg`, as `dataset.test_split=test`: of an evaluation, in place of what the
+            evaluated run says. Where Hydra runs, it knows them.
 
     Raises:
         UserError: one sentence on what is invalid; for a wrong setting, before TensorFlow is imported.
         KeyboardInterrupt: the user stopped the run; the model so far has been saved.
     """
     if not HydraConfig.initialized():
+        cfg = evaluation_config(cfg, overrides)
         return start(cfg, directory or Path("outputs", datetime.now().strftime("%Y-%m-%d/%H-%M-%S")))
     composed: Any = HydraConfig.get()
     cfg = with_weights(cfg)
     directory = directory or Path(composed.runtime.output_dir)
+    cfg = evaluation_config(cfg, composed.overrides.task)
     composition = {
         "config.yaml": OmegaConf.to_yaml(cfg),
         "hydra.yaml": OmegaConf.to_yaml({"hydra": composed}),

@@ -180,6 +180,6 @@ def test_a_network_that_cannot_be_fused_has_no_latency_and_the_run_says_why(caps
 
     model = Code(name="mine")
     model(np.zeros((1, 8, 8, 1), np.float32))
-    assert run._latency(model, Console(soft_wrap=True)) is None
+    assert run.latency(model, Console(soft_wrap=True)) is None
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("The latency of one image was not measured: mine is a Code, whose computation is code")

@@ -11,8 +11,8 @@ import pytest
 
 from helpers.processes import process_environment
 from zoo.data_config import DataConfig
-from zoo.training.epochs import DivergedError
 from zoo.training.files import RecordError, replacing, write_text
+from zoo.training.non_finite import DivergedError
 from zoo.training.saving import save_model
 
 EXPECTED = DataConfig(size=(8, 8), mean=(0.5,), std=(0.5,), channels=1)

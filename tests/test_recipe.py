@@ -157,3 +157,10 @@ def test_the_step_is_traced_once(optimizer, monkeypatch):
     recipe.compile_model(model, RecipeConfig(optimizer=optimizer), 2)
     model.fit(np.ones((8, 3)), np.zeros(8, "int32"), batch_size=4, epochs=2, verbose=0)
     assert len(traced) == 1 and model.optimizer.iterations == 4
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_weights_may_be_without_decay(optimizer):
+    weight = keras.Variable([1.0])
+    recipe.optimizer(RecipeConfig(optimizer=optimizer, weight_decay=0.0), 2).apply([np.zeros(1, "float32")], [weight])
+    assert weight.numpy() == 1

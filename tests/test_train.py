@@ -30,6 +30,7 @@ COLUMNS += [
     "val/loss",
     "val/top1",
     "val/top5",
+    "train/skipped_steps",
     "peak_memory_bytes",
 ]
 TIMES = {"seconds", "train/images_per_second", "train/step_seconds", "train/seconds", "peak_memory_bytes"}

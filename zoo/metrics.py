@@ -10,6 +10,7 @@ VAL_LOSS, VAL_TOP1, VAL_TOP5 = "val/loss", "val/top1", "val/top5"
 TRAIN_IMAGES_PER_SECOND, TRAIN_STEP_SECONDS = "train/images_per_second", "train/step_seconds"
 TRAIN_SECONDS = "train/seconds"  # of the epoch's training alone
 LEARNING_RATE = "learning_rate"
+SKIPPED_STEPS = "train/skipped_steps"  # of the epoch, whose loss or gradients were not finite
 
 # What W&B shows beside the curves, and `evaluation.json` holds for a comparison.
 CONFUSION = "evaluation/confusion_matrix"

@@ -10,6 +10,7 @@ from zoo.metrics import DATA, MADE_WITH
 SEED = "seed"
 # Names, notes and places of logs and outputs: the same network is trained in the same way whatever they are.
 WITHOUT_EFFECT = (SEED, "tracking.", "hydra.", "_wandb")
+CHECKPOINT = "checkpoint"  # of an evaluation
 DATA_FOLDER = "dataset.data_dir"  # tells the data apart only where the run does not record which data they are
 # Recorded beside the configuration; older runs have nothing else.
 BESIDE = ("model", "family_settings", "groups", "dataset", "small_stem", "epochs_planned", SEED)
@@ -90,8 +91,8 @@ def _short(key: str, value: str) -> str:
     longest = HASHES.get(key, LONGEST_VALUE)
     if len(value) <= longest:
         return value
-    if key == DATA_FOLDER:
-        return f"…{value[1 - longest :]}"  # folders differ at their ends
+    if key in (CHECKPOINT, DATA_FOLDER):
+        return f"…{value[1 - longest :]}"  # folders and tags differ at their ends
     return value[:longest] if key in HASHES else f"{value[: longest - 1]}…"
 
 

@@ -80,7 +80,8 @@ def is_invalid(run: Run, key: str) -> bool:
         return False
     if key in run.invalid:
         return True
-    ended = run.status != "running" and key in NULL_IF_INVALID and epochs(run) > 0
+    measured = epochs(run) > 0 or run.result.get("mode") == "evaluate"  # which has no epochs
+    ended = run.status != "running" and key in NULL_IF_INVALID and measured
     return ended and (key in run.result or FROM_HISTORY.get(key, ("",))[0] in run.history)
 
 

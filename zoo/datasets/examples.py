@@ -109,6 +109,19 @@ def shuffled_records(examples: Examples, seed: tf.Tensor, buffer: int, first: in
     return blocks.map(mix).prefetch(1).unbatch().skip(first % buffer)
 
 
+def labels_of(examples: Examples) -> np.ndarray:
+    """Labels int32 (N,). Those of records that are not in memory are read from all their files, without decoding."""
+    if examples.labels is not None:
+        return examples.labels.numpy()
+    assert examples.builder is not None  # of records
+    key = examples.builder.info.supervised_keys[1]
+    spec = {key: tf.io.FixedLenFeature((), tf.int64)}
+    files, spans = _record_files(examples.builder, examples.split)
+    records = tf.data.Dataset.from_tensor_slices((files, spans)).flat_map(_read_span).batch(256).prefetch(2)
+    parts = [tf.io.parse_example(some, spec)[key].numpy() for some in records]
+    return np.concatenate(parts).astype(np.int32)
+
+
 def _record_files(builder: tfds.core.DatasetBuilder, split: str) -> tuple[tf.Tensor, tf.Tensor]:
     """Names (F,) of a split's record files, and the records to skip and to take in each: int64 (F, 2)."""
     parts = builder.info.splits[split].file_instructions

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from zoo.datasets import augment, examples
@@ -34,8 +35,8 @@ class Data:
     epoch that do not fill a batch are left out of it (others are in the next). `validation` and `test` give
     every example once, in a fixed order; their last batch may be smaller.
 
-    `epoch(number)` and `stream(first_epoch, first_step)` give the same batches by number. Prefer `stream` for
-    `Model.fit`: Keras looks at a batch before it trains, which moves `train` one epoch on.
+    `epoch(number)`, `stream(first_epoch, first_step)` and `batch(step)` give the same batches by number. Prefer
+    `stream` for `Model.fit`: Keras looks at a batch before it trains, which moves `train` one epoch on.
 
     Example:
         >>> from zoo.datasets.config import DatasetConfig
@@ -63,6 +64,7 @@ class Data:
     class_names: tuple[str, ...] | None
     _epochs: Callable[[tf.data.Dataset, int], tf.data.Dataset]
     _find_fault: Callable[[], str | None]
+    _labels: Callable[[], np.ndarray]
 
     def epoch(self, number: int) -> tf.data.Dataset:
         """The `steps_per_epoch` training batches of epoch `number` (from 0), the same every time."""
@@ -81,6 +83,15 @@ class Data:
         rest = self._epochs(tf.data.Dataset.from_tensors(tf.constant(first_epoch, tf.int64)), first_step)
         return rest.concatenate(whole)
 
+    def batch(self, step: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The training batch of step `step` of `stream()`, counted from 0."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        return next(iter(self.epoch(epoch).skip(index)))
+
+    def class_counts(self) -> np.ndarray:
+        """int64 (C,): how many training images each class has. Reads the files of records that are not in memory."""
+        return np.bincount(self._labels(), minlength=self.num_classes)
+
     def naming_what_is_broken(self) -> AbstractContextManager[Any]:
         """A block that reads batches, and raises `UndecodableError`, which names it, for an image that cannot be
         decoded.
@@ -89,12 +100,18 @@ class Data:
 
 
 def load(
-    config: DatasetConfig, batch_size: int, seed: int, first_epoch: int = 0, folder: ImageFolder | None = None
+    config: DatasetConfig,
+    batch_size: int,
+    seed: int,
+    first_epoch: int = 0,
+    folder: ImageFolder | None = None,
+    training: bool = True,
 ) -> Data:
     """The data set of `config`, prepared on first use.
 
     `seed` fixes the order and the augmentation of every epoch; `train` starts with epoch `first_epoch`. `folder` is
-    what an image folder holds, where it has been listed.
+    what an image folder holds, where it has been listed. Without `training` no training image is read, and an epoch
+    has no steps.
 
     Raises:
       ValueError: the configuration, the batch size or the kind of data set cannot work, or an image cannot be decoded.
@@ -111,23 +128,27 @@ def load(
     check(config)
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1.")
-    splits = open_splits(config, folder)
+    splits = open_splits(config, folder, training)
     train, validation, test = splits.train, splits.validation, splits.test
-    refuse_larger_batch(config, batch_size, train.size)
-    steps = train.size // batch_size
+    if train is not None:
+        refuse_larger_batch(config, batch_size, train.size)
+    steps = 0 if train is None else train.size // batch_size
 
     def epochs(numbers: tf.data.Dataset, first_step: int) -> tf.data.Dataset:
+        if train is None:
+            return validation_batches.take(0)
         return _training_batches(train, config, batch_size, seed, numbers, first_step)
 
+    validation_batches = _evaluation_batches(validation, config, batch_size)
     # The counter is read when an epoch's first batch is asked for, not when its iterator is made.
     counter = itertools.count(first_epoch)
     each_time = tf.data.Dataset.from_generator(lambda: [next(counter)], output_signature=tf.TensorSpec((), tf.int64))
     return Data(
         name=config.name,
         train=epochs(each_time, 0).apply(tf.data.experimental.assert_cardinality(steps)),
-        validation=_evaluation_batches(validation, config, batch_size),
+        validation=validation_batches,
         test=_evaluation_batches(test, config, batch_size) if test else None,
-        train_size=train.size,
+        train_size=train.size if train else 0,
         validation_size=validation.size,
         test_size=test.size if test else 0,
         batch_size=batch_size,
@@ -137,6 +158,7 @@ def load(
         class_names=splits.class_names,
         _epochs=epochs,
         _find_fault=splits.find_fault,
+        _labels=lambda: examples.labels_of(train) if train else np.zeros(0, np.int32),
     )
 
 

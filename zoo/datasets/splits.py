@@ -22,9 +22,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Splits:
-    """The examples of a data set, its classes, and a search for what cannot be decoded, as `naming` takes it."""
+    """The examples of a data set, its classes, and a search for what cannot be decoded, as `naming` takes it.
 
-    train: Examples
+    `train` is None where they are opened to evaluate on alone.
+    """
+
+    train: Examples | None
     validation: Examples
     test: Examples | None
     num_classes: int
@@ -32,23 +35,26 @@ class Splits:
     find_fault: Callable[[], str | None] = lambda: None
 
 
-def open_splits(config: DatasetConfig, folder: ImageFolder | None = None) -> Splits:
+def open_splits(config: DatasetConfig, folder: ImageFolder | None = None, training: bool = True) -> Splits:
     """The splits that `config` names. `folder` is what an image folder holds, where it has been listed.
+
+    Without `training` no training image is read.
 
     Raises:
         ValueError: the data set cannot serve, or an image cannot be decoded (`UndecodableError`).
         DataUnavailableError: it is neither prepared nor obtainable.
     """
     if config.source == "synthetic":
-        train = examples.synthetic(config.synthetic_train_size, 0, config)
+        train = examples.synthetic(config.synthetic_train_size, 0, config) if training else None
         validation = examples.synthetic(config.synthetic_validation_size, 1, config)
         assert config.num_classes is not None  # `zoo.datasets.config.check` saw to it
         return Splits(train, validation, None, config.num_classes, None)
     if config.source == "image_folder":
-        return _open_folder(config, folder or list_folder(config))
+        return _open_folder(config, folder or list_folder(config), training)
     builder = prepared_builder(config)
     num_classes, names = _classes(builder, config)
-    wanted = [split for split in (config.train_split, config.validation_split, config.test_split) if split]
+    own = config.train_split if training else None
+    wanted = [split for split in (own, config.validation_split, config.test_split) if split]
     _check_positions(builder, wanted)
 
     def find_fault() -> str | None:
@@ -56,14 +62,16 @@ def open_splits(config: DatasetConfig, folder: ImageFolder | None = None) -> Spl
 
     with naming(find_fault):
         splits = [
-            examples.from_builder(builder, split, config, training=index == 0) for index, split in enumerate(wanted)
+            examples.from_builder(builder, split, config, training=training and index == 0)
+            for index, split in enumerate(wanted)
         ]
-    _check_labels(splits, num_classes, names)
-    train, validation, *test = splits
+    _check_labels(splits, num_classes, names if training else None)
+    train = splits.pop(0) if training else None
+    validation, *test = splits
     return Splits(train, validation, test[0] if test else None, num_classes, names, find_fault)
 
 
-def _open_folder(config: DatasetConfig, folder: ImageFolder) -> Splits:
+def _open_folder(config: DatasetConfig, folder: ImageFolder, training: bool) -> Splits:
     for note in folder.notes:
         logger.warning("%s", note)
     folder = without_undecodable(folder, config)
@@ -72,9 +80,8 @@ def _open_folder(config: DatasetConfig, folder: ImageFolder) -> Splits:
         return image_fault(folder, config)
 
     with naming(find_fault):
-        train, validation, *test = (
-            examples.from_folder(split, config, training=index == 0) for index, split in enumerate(folder.splits)
-        )
+        train = examples.from_folder(folder.train, config, training=True) if training else None
+        validation, *test = (examples.from_folder(split, config, training=False) for split in folder.splits[1:])
     return Splits(train, validation, test[0] if test else None, len(folder.class_names), folder.class_names, find_fault)
 
 

@@ -16,7 +16,7 @@ from zoo.exporting.openvino import OpenVINO
 from zoo.exporting.savedmodel import SavedModel
 from zoo.metrics import RESULT_FILE
 from zoo.registry import variants
-from zoo.training.run_directory import MODEL_FILE
+from zoo.training.run_directory import MODEL_FILE, without_model
 from zoo.weights.published import resolve, tags
 
 if TYPE_CHECKING:
@@ -104,7 +104,10 @@ def _from_file(path: Path, given: Mapping[str, Any], say: Say) -> tuple[Network,
 
         network = open_openvino(path)
     elif path.is_dir():
-        raise UserError(_no_network(path))
+        raise UserError(
+            without_model(path)
+            or f"{path} is a folder without {MODEL_FILE}, {SAVED_MODEL} or {OPENVINO}: give {KINDS}."
+        )
     elif name.endswith(".keras"):
         config = DataConfig.from_keras(path)
         if config is None and path.name == MODEL_FILE and (path.parent / RESULT_FILE).is_file():
@@ -128,16 +131,6 @@ def _from_file(path: Path, given: Mapping[str, Any], say: Say) -> tuple[Network,
     if config.include_preprocessing and inside:
         raise UserError(f"{path} has its preprocessing inside, so {', '.join(inside)} cannot be set.")
     return network, _checked(network, replace(config, **given))
-
-
-def _no_network(folder: Path) -> str:
-    if (folder / RESULT_FILE).is_file():
-        return f"{folder} is a run that has not saved {MODEL_FILE}: it goes on, or has ended before its first step."
-    runs = sorted(str(file.parent) for file in folder.glob(f"*/{MODEL_FILE}"))
-    if runs:
-        listed = ", ".join(runs[:3]) + (", ..." if len(runs) > 3 else "")
-        return f"{folder} is a folder of runs: give one of them, {listed}."
-    return f"{folder} is a folder without {MODEL_FILE}, {SAVED_MODEL} or {OPENVINO}: give {KINDS}."
 
 
 def _keras(path: Path) -> Network:

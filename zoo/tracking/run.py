@@ -43,6 +43,7 @@ def open_run(
     resolved: Mapping[str, Any],
     directory: Path,
     run_id: str | None = None,
+    job_type: str | None = None,
     say: Say | None = None,
 ) -> Iterator[Tracker]:
     """A W&B run for the body of the `with`, finished when it is left: exit code 1 if it raised, else 0.
@@ -54,6 +55,7 @@ def open_run(
             a parameter of W&B's sweep has the name of, as `model` has, is logged as `model_settings`.
         directory: the run directory; W&B writes to `directory/wandb`.
         run_id: goes on with that run instead of starting one.
+        job_type: what W&B tells runs of a group apart by, "evaluate" for instance.
         say: prints one line; None prints to standard error.
 
     Raises:
@@ -65,7 +67,7 @@ def open_run(
     if config.mode == "disabled":
         yield Tracker(None, "disabled", say)
         return
-    names = {"name": config.name or name, "group": config.group or group}
+    names = {"name": config.name or name, "group": config.group or group, "job_type": job_type}
     with _data_in(Path(directory)):
         tracker = _start(config, names, resolved, Path(directory), run_id, say)
         try:
@@ -91,7 +93,7 @@ def _data_in(directory: Path) -> Iterator[None]:
 
 def _start(
     config: TrackingConfig,
-    names: dict[str, str],
+    names: Mapping[str, str | None],
     resolved: Mapping[str, Any],
     directory: Path,
     run_id: str | None,
@@ -138,6 +140,7 @@ def _start(
             entity=config.entity,
             name=names["name"],
             group=names["group"],
+            job_type=names["job_type"],
             tags=list(config.tags),
             notes=config.notes,
             config=run_config,

@@ -10,19 +10,18 @@ import keras
 
 from zoo import metrics
 from zoo.environment import peak_memory_bytes
-from zoo.errors import UserError
-
-REMEDIES = "lower recipe.learning_rate (a tenth is a good try), lengthen recipe.warmup_epochs or set recipe.clip_norm=1"
-
-
-class DivergedError(UserError):
-    """The training diverged: loss or weights are no longer finite."""
+from zoo.training.non_finite import NonFiniteSteps
 
 
 @dataclass(frozen=True)
-class EpochTime:
-    """Seconds of an epoch's training so far: in all, and without a step that compiled; with the steps of the latter."""
+class PartialEpoch:
+    """An epoch's training so far: its steps, those of them that were skipped, and seconds.
 
+    timed_steps, timed_seconds: without a step that compiled.
+    """
+
+    steps: int = 0
+    skipped: int = 0
     seconds: float = 0.0
     timed_seconds: float = 0.0
     timed_steps: int = 0
@@ -37,11 +36,12 @@ class EpochRows(keras.callbacks.Callback):
 
     Args:
         started: when the run began, by `time.perf_counter`.
-        rows, epoch_time: of a run that goes on, those of the epochs that are over, and of its first epoch until then.
+        rows, partial: of a run that goes on, those of the epochs that are over, and of its first epoch until then.
+        non_finite: what is done about steps whose loss is not finite; None stops the training.
 
     Raises:
-        DivergedError: the loss is NaN or infinite, after the step in which it became so; a row of the epoch until then,
-            without validation, has been emitted.
+        DivergedError: what `non_finite` stops the training with, after that step; a row of the epoch until then, with
+            the loss of the step and without validation, has been emitted.
     """
 
     def __init__(
@@ -50,17 +50,20 @@ class EpochRows(keras.callbacks.Callback):
         started: float,
         emit: Callable[[dict[str, Any]], None],
         rows: Iterable[dict[str, Any]] = (),
-        epoch_time: EpochTime | None = None,
+        partial: PartialEpoch | None = None,
+        non_finite: NonFiniteSteps | None = None,
     ) -> None:
         super().__init__()
         self.batch_size, self.started, self.emit = batch_size, started, emit
+        self.non_finite = non_finite or NonFiniteSteps()
         self.rows: list[dict[str, Any]] = list(rows)
-        self.before = epoch_time or EpochTime()
+        self.before = partial or PartialEpoch()
         self.compiles = True
         self.validation_seconds = math.inf  # of the last epoch that was finished
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.epoch, self.start, self.steps = epoch, time.perf_counter(), 0
+        self.skipped_before = self.non_finite.skipped - self.before.skipped
         self.first_end = self.last_end = self.start
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -69,46 +72,46 @@ class EpochRows(keras.callbacks.Callback):
         self.steps += 1
         if self.steps == 1:
             self.first_end = self.last_end
-        # The running mean of the epoch, which stays NaN or infinite once it is; Keras has read it from the device.
-        loss = logs["loss"]
-        if not math.isfinite(loss):
-            self._add_row(self.epoch, logs)
-            raise DivergedError(
-                f"The loss became {loss} in epoch {self.epoch + 1}: {REMEDIES} (it was so after step {self.steps})."
-            )
+        # Keras has read the logs from the device.
+        if error := self.non_finite.after_step(self.epoch, self.before.steps + self.steps, logs):
+            self._add_row(self.epoch, {**logs, "loss": self.non_finite.loss_of(logs)})
+            raise error
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         assert logs is not None
         self._add_row(epoch, logs)
-        self.before, self.compiles = EpochTime(), False
+        self.before, self.compiles = PartialEpoch(), False
 
-    def epoch_time(self) -> EpochTime:
+    def partial(self) -> PartialEpoch:
         """Of the epoch that is being trained."""
         compiles = self.compiles and self.steps > 1
         start = self.first_end if compiles else self.start
-        return EpochTime(
+        return PartialEpoch(
+            self.before.steps + self.steps,
+            self.non_finite.skipped - self.skipped_before,
             self.before.seconds + self.last_end - self.start,
             self.before.timed_seconds + self.last_end - start,
             self.before.timed_steps + self.steps - compiles,
         )
 
     def _add_row(self, epoch: int, logs: Mapping[str, float]) -> None:
-        took = self.epoch_time()
+        so_far = self.partial()
         now = time.perf_counter()
         self.validation_seconds = now - self.last_end
         row = {
             metrics.EPOCH: epoch + 1,
             metrics.SECONDS: now - self.started,
-            metrics.TRAIN_LOSS: logs["loss"],
+            metrics.TRAIN_LOSS: logs["loss"] if so_far.skipped < so_far.steps else math.nan,  # else the mean of nothing
             metrics.TRAIN_TOP1: logs["top1"],
             metrics.TRAIN_TOP5: logs["top5"],
-            metrics.TRAIN_IMAGES_PER_SECOND: took.timed_steps * self.batch_size / took.timed_seconds,
-            metrics.TRAIN_STEP_SECONDS: took.timed_seconds / took.timed_steps,
-            metrics.TRAIN_SECONDS: took.seconds,
+            metrics.TRAIN_IMAGES_PER_SECOND: so_far.timed_steps * self.batch_size / so_far.timed_seconds,
+            metrics.TRAIN_STEP_SECONDS: so_far.timed_seconds / so_far.timed_steps,
+            metrics.TRAIN_SECONDS: so_far.seconds,
             metrics.LEARNING_RATE: float(self.model.optimizer.learning_rate),
             metrics.VAL_LOSS: logs.get("val_loss"),
             metrics.VAL_TOP1: logs.get("val_top1"),
             metrics.VAL_TOP5: logs.get("val_top5"),
+            metrics.SKIPPED_STEPS: so_far.skipped,
             "peak_memory_bytes": peak_memory_bytes(),
         }
         self.rows.append(row)

@@ -9,6 +9,7 @@ from typing import Any
 from zoo import environment, hardware, metrics
 from zoo.registry import family_key
 from zoo.tracking.config import group_name, run_name
+from zoo.training.early_stopping import EarlyStopping
 from zoo.training.settings import Settings
 
 
@@ -42,17 +43,21 @@ def initial_facts(settings: Settings, sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def training_facts(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the rows of the epochs say of the training: of its last epoch, and of its best."""
+def training_facts(rows: list[dict[str, Any]], stopping: EarlyStopping | None = None) -> dict[str, Any]:
+    """What the rows of the epochs say of the training: of the epoch whose weights the model has, and of the best."""
     last = rows[-1] if rows else {}
+    if stopping is not None and stopping.has_best_weights:
+        last = next(row for row in rows if row[metrics.EPOCH] == stopping.best_epoch + 1)
     rates = _steady_rates(rows)
     return {
         "epochs": len(rows),
+        "early_stopping": None if stopping is None else stopping.outcome(),
         "train_loss": last.get(metrics.TRAIN_LOSS),
         "val_loss": last.get(metrics.VAL_LOSS),
         "val_top1": last.get(metrics.VAL_TOP1),
         "val_top5": last.get(metrics.VAL_TOP5),
         "best_val_top1": max((row[metrics.VAL_TOP1] for row in rows), default=None),
+        "skipped_steps": sum(row[metrics.SKIPPED_STEPS] for row in rows),
         "train_images_per_second": statistics.median(rates) if rates else None,
         "latency_seconds": None,  # measured last
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -18,6 +18,7 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback],
     first_epoch: int = 0,
     first_step: int = 0,
+    class_weight: Mapping[int, float] | None = None,
 ) -> None:
     """Train until `epochs` epochs of `steps` steps are over, from `first_step` of `first_epoch` on.
 
@@ -34,6 +35,7 @@ def fit(
             epochs=end,
             steps_per_epoch=steps - step,
             validation_data=data.validation,
+            class_weight=class_weight,
             callbacks=list(callbacks),
             shuffle=False,  # the data set shuffles itself
             verbose=0,

@@ -87,12 +87,13 @@ def console() -> Console:
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
     """One line on an epoch that has ended, from the row that `metrics.csv` gets."""
-    loss = row[metrics.VAL_LOSS]
+    loss, skipped = row[metrics.VAL_LOSS], row[metrics.SKIPPED_STEPS]
     return (
         f"epoch {row[metrics.EPOCH]:>3}/{epochs}  loss {row[metrics.TRAIN_LOSS]:.4f}  "
         f"top-1 {percent(row[metrics.TRAIN_TOP1])}  "
         f"val loss {'-' if loss is None else f'{loss:.4f}'}  val top-1 {percent(row[metrics.VAL_TOP1])}  "
         f"{row[metrics.TRAIN_IMAGES_PER_SECOND]:,.0f} images/s  {row[metrics.TRAIN_SECONDS]:.1f} s"
+        + (f"  {skipped} {'step' if skipped == 1 else 'steps'} skipped" if skipped else "")
     )
 
 
@@ -110,7 +111,7 @@ def closing_table(result: dict[str, Any], directory: str) -> Table:
     rows += [
         ("parameters", f"{result['parameters']:,}"),
         ("multiply-accumulates", f"{result['macs']:,}"),
-        ("training", "-" if rate is None else f"{rate:,.0f} images/s"),
+        *([] if result.get("mode") == "evaluate" else [("training", "-" if rate is None else f"{rate:,.0f} images/s")]),
         *([] if latency is None else [("latency", f"{1000 * latency:,.2f} ms an image, fused, alone")]),
         ("time", f"{result['seconds']:,.0f} s"),
         ("run directory", directory),

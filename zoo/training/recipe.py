@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from zoo.training.guarded_step import guard_steps
 from zoo.training.layer_rates import rate_factors
 from zoo.training.optimizers import FusedAdamW, MomentumSGD
 from zoo.training.recipe_config import RecipeConfig
@@ -72,14 +73,17 @@ def optimizer(
     if config.optimizer == "sgd":
         chosen = MomentumSGD(rate, config.momentum, nesterov=config.momentum > 0, **shared)
     else:
-        chosen = FusedAdamW(rate, **shared)
+        chosen = FusedAdamW(rate, **{**shared, "weight_decay": config.weight_decay})  # Keras's refuses None
     if config.weight_decay:
         chosen.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return chosen
 
 
 def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int) -> None:
-    """Make `model`, which gives raw logits, ready for `fit` with integer labels.
+    """Make `model`, which gives raw logits, ready for `fit` with integer labels; a step that is not finite changes
+    nothing, see `zoo.training.guarded_step`.
+
+    Raises ValueError where `recipe.non_finite=skip` is not possible: on another backend than TensorFlow.
 
     Example:
         >>> from zoo.training.recipe import compile_model
@@ -89,19 +93,41 @@ def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int
         >>> type(model.optimizer).__name__, type(model.loss).__name__
         ('FusedAdamW', 'SmoothedCrossentropy')
     """
-    model.compile(
-        optimizer=optimizer(config, steps_per_epoch, rate_factors(model, config)),
-        loss=SmoothedCrossentropy(config.label_smoothing),
-        metrics=[
-            keras.metrics.SparseCategoricalAccuracy(name="top1"),
-            keras.metrics.SparseTopKCategoricalAccuracy(k=5, name="top5"),
-        ],
-    )
+    model.compile(optimizer=optimizer(config, steps_per_epoch, rate_factors(model, config)), **_measures(config))
+    if config.non_finite == "skip" and keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"recipe.non_finite=skip needs Keras on TensorFlow, not on {keras.backend.backend()}: use stop."
+        )
+    guard_steps(model)
     # Else the first step creates the optimizer's variables, and TensorFlow traces and compiles the step a second time.
     model.optimizer.build(model.trainable_variables)
     # The metrics' too, which a checkpoint holds: Keras creates them with the first labels that it sees.
     model.compute_metrics(None, np.zeros(1, "int32"), np.zeros((1, model.output_shape[-1]), "float32"), None)
     model.reset_metrics()
+
+
+def compile_for_evaluation(model: keras.Model, config: RecipeConfig) -> None:
+    """Make `model`, which gives raw logits, ready for `evaluate`, with the loss and metrics that training has.
+
+    Example:
+        >>> from zoo.training.recipe import compile_for_evaluation
+        >>> from zoo.training.recipe_config import RecipeConfig
+        >>> model = keras.Sequential([keras.Input((4,)), blocks.Dense(10)])
+        >>> compile_for_evaluation(model, RecipeConfig())
+        >>> sorted(model.evaluate(np.zeros((2, 4)), np.zeros(2), verbose=0, return_dict=True))
+        ['loss', 'top1', 'top5']
+    """
+    model.compile(optimizer=None, **_measures(config))
+
+
+def _measures(config: RecipeConfig) -> dict[str, Any]:
+    return {
+        "loss": SmoothedCrossentropy(config.label_smoothing),
+        "metrics": [
+            keras.metrics.SparseCategoricalAccuracy(name="top1"),
+            keras.metrics.SparseTopKCategoricalAccuracy(k=5, name="top5"),
+        ],
+    }
 
 
 class SmoothedCrossentropy(keras.losses.Loss):

@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,16 @@ from zoo.training.checkpoints.callback import Checkpointing
 from zoo.training.checkpoints.files import CheckpointFile
 from zoo.training.checkpoints.going_on import check_surroundings, checkpoint_facts, restored_state
 from zoo.training.checkpoints.progress import Progress, progress_of
-from zoo.training.epochs import DivergedError, EpochRows
+from zoo.training.class_weights import class_weights
+from zoo.training.early_stopping import EarlyStopping
+from zoo.training.epochs import EpochRows
 from zoo.training.evaluation import evaluate
 from zoo.training.facts import Sweep, initial_facts, training_facts
 from zoo.training.finetuning import described, freeze_as_set
 from zoo.training.fitting import fit
 from zoo.training.interrupts import Interrupts
 from zoo.training.latency import latency_seconds
+from zoo.training.non_finite import DivergedError, NonFiniteSteps, first_non_finite
 from zoo.training.preparation import (
     as_user_errors,
     build_model,
@@ -75,10 +77,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The epochs that were finished, and what the user stopped the training with, if that happened."""
+    """The epochs that were finished, what the user stopped the training with, if that happened, and early stopping."""
 
     epochs: EpochRows
     stopped: KeyboardInterrupt | None
+    early_stopping: EarlyStopping | None
 
 
 def train(
@@ -124,28 +127,38 @@ def train(
             facts |= {"data": data_identity(settings.dataset, folder), "kernels": hardware.kernels()}
         check_surroundings(checkpoint, facts, run.screen)
         steps = steps_per_epoch(settings, data)
-        state, running_metrics = restored_state(model, checkpoint, steps, run.screen)
+        recipe = settings.recipe
+        stopping = EarlyStopping(recipe.early_stopping) if recipe.early_stopping.patience else None
+        state, running_metrics = restored_state(model, checkpoint, steps, run.screen, stopping)
         record.add({**asdict(cost), **facts})
         wandb_id = checkpoint.metadata["wandb_id"] if checkpoint else None
         with as_user_errors():
-            tracker = stack.enter_context(_tracking(run, facts, wandb_id))
+            tracker = stack.enter_context(open_tracking(run, facts, wandb_id))
         stack.enter_context(data.naming_what_is_broken())
-        _log_cost(tracker, cost, layers)
-        emit = partial(_emit, run, tracker)
-        epochs = EpochRows(settings.recipe.batch_size, started, emit, begin.rows, begin.epoch_time)
-        says = checkpoint_facts(settings, facts, tracker.id)
+        log_cost(tracker, cost, layers)
         checkpointing = Checkpointing(
-            settings.checkpoints, directory, state, steps, epochs, begin, running_metrics, says, lambda: run.seconds
+            settings.checkpoints,
+            directory,
+            state,
+            steps,
+            _epoch_rows(run, model, data, tracker, steps),
+            begin,
+            running_metrics,
+            checkpoint_facts(settings, facts, tracker.id),
+            lambda: run.seconds,
+            stopping,
         )
         fitted = _fit_and_save(run, model, data, tracker, checkpointing)
         stopped = _evaluate(run, model, data, tracker, fitted)
-        result = _close(run, tracker, stopped)
+        result = close(run, tracker, stopped)
         if stopped:
             raise stopped
     return result
 
 
-def _tracking(run: Run, facts: Mapping[str, Any], run_id: str | None) -> AbstractContextManager[Tracker]:
+def open_tracking(
+    run: Run, facts: Mapping[str, Any], run_id: str | None = None, job_type: str | None = None
+) -> AbstractContextManager[Tracker]:
     """W&B's run, that of `run_id` again where there is one, with what runs are grouped by at the top of its config."""
     grouped_by = {"family": facts["family"], "network": facts["model"], "groups": facts["groups"]}
     grouped_by |= {key: facts[key] for key in (*metrics.MADE_WITH, "finetuning") if key in facts}
@@ -156,20 +169,30 @@ def _tracking(run: Run, facts: Mapping[str, Any], run_id: str | None) -> Abstrac
         resolved={**facts["config"], **grouped_by},
         directory=run.directory,
         run_id=run_id,
+        job_type=job_type,
         say=run.screen.print,
     )
 
 
-def _log_cost(tracker: Tracker, cost: Profile, layers: list[LayerCost]) -> None:
+def log_cost(tracker: Tracker, cost: Profile, layers: list[LayerCost]) -> None:
     tracker.summarise(asdict(cost))
     tracker.show(lambda: layer_panels(layers), step=0)
 
 
-def _emit(run: Run, tracker: Tracker, row: dict[str, Any]) -> None:
-    """A row of an epoch that is over, wherever it is shown."""
-    run.record.epoch(row)
-    tracker.log(row, step=row[metrics.EPOCH])
-    run.screen.print(epoch_line(row, run.settings.recipe.epochs))
+def _epoch_rows(run: Run, model: keras.Model, data: Data, tracker: Tracker, steps: int) -> EpochRows:
+    """The rows of the run's epochs, written wherever they are shown."""
+    recipe, begin = run.settings.recipe, run.begin
+
+    def emit(row: dict[str, Any]) -> None:
+        run.record.epoch(row)
+        tracker.log(row, step=row[metrics.EPOCH])
+        run.screen.print(epoch_line(row, recipe.epochs))
+
+    def locate(epoch: int, step: int) -> str:
+        return first_non_finite(model, *data.batch(epoch * steps + step - 1))
+
+    non_finite = NonFiniteSteps(recipe.non_finite, locate, run.screen.print, begin.skipped, begin.skipped_in_a_row)
+    return EpochRows(recipe.batch_size, run.started, emit, begin.rows, begin.partial, non_finite)
 
 
 def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker, checkpointing: Checkpointing) -> Fitted:
@@ -190,7 +213,7 @@ def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker, ch
         save_model(model, path, expected)
         run.record.add(
             {
-                **training_facts(fitted.epochs.rows),
+                **training_facts(fitted.epochs.rows, fitted.early_stopping),
                 "wandb": {"mode": tracker.mode, "id": tracker.id, "url": tracker.url},
                 "peak_memory_bytes": environment.peak_memory_bytes(),  # of training: what follows is no part of it
                 "seconds": run.seconds,
@@ -201,18 +224,30 @@ def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker, ch
 
 def _fit(run: Run, model: keras.Model, data: Data, checkpointing: Checkpointing) -> Fitted:
     """Train until the last epoch, or until the user stops it, which leaves a checkpoint."""
-    recipe, rows = run.settings.recipe, checkpointing.rows
-    begin, steps = run.begin, checkpointing.steps
+    recipe, begin, steps = run.settings.recipe, run.begin, checkpointing.steps
+    rows, stopping = checkpointing.rows, checkpointing.stopping
+    with as_user_errors():
+        weights = class_weights(recipe.class_weights, data)
+    if weights:
+        lightest, heaviest = min(weights.values()), max(weights.values())
+        run.screen.print(f"recipe.class_weights: from {lightest:.3g} to {heaviest:.3g}, in the training loss")
     bar = ProgressBar(run.screen, recipe.epochs, steps, recipe.batch_size, begin.epoch, begin.step)
     try:
         with Interrupts() as interrupts, bar:
-            fit(model, data, recipe.epochs, steps, [interrupts, rows, bar, checkpointing], begin.epoch, begin.step)
+            callbacks = [interrupts, rows, *([stopping] if stopping else []), bar, checkpointing]
+            if stopping is None or not stopping.has_stopped:
+                fit(model, data, recipe.epochs, steps, callbacks, begin.epoch, begin.step, weights)
     except KeyboardInterrupt as error:
         has_trained = model.optimizer.iterations > 0
         run.screen.print("Stopped: saving the model." if has_trained else "Stopped before the first step was done.")
         checkpointing.write()
-        return Fitted(rows, error)
-    return Fitted(rows, None)
+        return Fitted(rows, error, stopping)
+    if stopping is not None:
+        stopping.finish()
+        if stopping.has_stopped:
+            weights_of = f"; the model is that of epoch {stopping.best_epoch + 1}" if stopping.has_best_weights else ""
+            run.screen.print(f"Stopped early: {stopping.outcome()['reason']}{weights_of}.")
+    return Fitted(rows, None, stopping)
 
 
 def _evaluate(run: Run, model: keras.Model, data: Data, tracker: Tracker, fitted: Fitted) -> KeyboardInterrupt | None:
@@ -223,19 +258,19 @@ def _evaluate(run: Run, model: keras.Model, data: Data, tracker: Tracker, fitted
     try:
         with Interrupts():
             if not stopped:
-                run.record.add(_test_figures(model, data))
+                run.record.add(figures_on_test(model, data))
             if not stopped or fitted.epochs.validation_seconds <= STOPPED_SECONDS:
                 evaluation = evaluate(model, data, run.settings.dataset)
                 run.record.evaluation(evaluation.plain())
                 tracker.show(lambda: evaluation_panels(evaluation), step=len(fitted.epochs.rows) + 1)
             if not stopped:
-                run.record.add({"latency_seconds": _latency(model, run.screen)})
+                run.record.add({"latency_seconds": latency(model, run.screen)})
     except KeyboardInterrupt as error:
         return stopped or error
     return stopped
 
 
-def _test_figures(model: keras.Model, data: Data) -> dict[str, float]:
+def figures_on_test(model: keras.Model, data: Data) -> dict[str, float]:
     """Figures on the test split; none where there is no such split."""
     if data.test is None:
         return {}
@@ -243,7 +278,7 @@ def _test_figures(model: keras.Model, data: Data) -> dict[str, float]:
     return {f"test_{key}": value for key, value in figures.items()}
 
 
-def _latency(model: keras.Model, screen: Console) -> float | None:
+def latency(model: keras.Model, screen: Console) -> float | None:
     """Seconds for one image; None, and a line on why, where it cannot be measured."""
     try:
         return latency_seconds(model)
@@ -253,7 +288,7 @@ def _latency(model: keras.Model, screen: Console) -> float | None:
         return None
 
 
-def _close(run: Run, tracker: Tracker, stopped: KeyboardInterrupt | None) -> dict[str, Any]:
+def close(run: Run, tracker: Tracker, stopped: KeyboardInterrupt | None) -> dict[str, Any]:
     """Write `result.json` for the last time, and its figures to W&B and the terminal."""
     status = "interrupted" if stopped else "finished"
     result = run.record.finish(status, {"seconds": run.seconds})

@@ -71,6 +71,33 @@ def claimed(
         lock.release()
 
 
+def without_model(folder: Path) -> str | None:
+    """Why a folder that is the directory of a run, or holds some, is no network; None for any other folder.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from zoo.training.run_directory import without_model
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> without_model(folder) is None
+        True
+        >>> (folder / "result.json").write_text('{"status": "running"}')
+        21
+        >>> without_model(folder).removeprefix(str(folder))
+        ' is a run that has not saved model.keras: it goes on, or has ended before its first step.'
+    """
+    if (folder / RESULT_FILE).is_file():
+        result = read_json(folder / RESULT_FILE)
+        if result.get("mode") == "evaluate":
+            evaluated = result.get("checkpoint")
+            return f"{folder} is an evaluation, which saves no {MODEL_FILE}: give what it evaluated, {evaluated}."
+        return f"{folder} is a run that has not saved {MODEL_FILE}: it goes on, or has ended before its first step."
+    runs = sorted(str(file.parent) for file in folder.glob(f"*/{MODEL_FILE}"))
+    if not runs:
+        return None
+    listed = ", ".join(runs[:3]) + (", ..." if len(runs) > 3 else "")
+    return f"{folder} is a folder of runs: give one of them, {listed}."
+
+
 def _prepare(directory: Path, composition: Mapping[str, str]) -> None:
     try:
         (directory / LOCK_FILE).write_text(json.dumps(environment.process()), encoding="utf-8")

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from zoo.data_config import DataConfig
 from zoo.tracking.tracker import first_line
-from zoo.training.epochs import REMEDIES, DivergedError
 from zoo.training.files import RecordError, replacing
+from zoo.training.non_finite import REMEDIES, DivergedError
 
 
 def save_model(model: keras.Model, path: Path, data_config: DataConfig | None = None) -> None:

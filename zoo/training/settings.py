@@ -24,12 +24,15 @@ from zoo.training import recipe_config
 from zoo.training.checkpoints import config as checkpoints_config
 from zoo.training.checkpoints.config import CheckpointsConfig
 from zoo.training.pretrained import AS_TRAINED, Pretrained, of_config, settled
-from zoo.training.recipe_config import RecipeConfig
+from zoo.training.recipe_config import EarlyStoppingConfig, RecipeConfig
 from zoo.typing import ModelConfig
 
 SMALL = 64  # pixels; below, a stem made for 224 leaves hardly any resolution to the stages
 BACKBONE = "backbone"  # all but the classifier
 SECTIONS = ("model", "dataset", "recipe", "tracking", "checkpoints")
+AUTO = "auto"  # of resume
+EVALUATE = "evaluate"
+MODES = ("train", EVALUATE)
 SWEEP_FILES = (
     "The files of conf/sweep/ are for W&B and no settings of a run: `wandb sweep conf/sweep/groups.yaml`, then "
     "`wandb agent` with the id that it prints; each says how to sweep without W&B, with -m."
@@ -49,6 +52,8 @@ class RunConfig:
     deterministic: bool = False  # the same weights bit for bit in every run on the same machine
     weights: str | None = None  # that training begins with, as zoo.create takes them; None is random ones
     freeze: Any = None  # a layer, a stage, the stride of a feature map, or BACKBONE; None trains all layers
+    mode: str = "train"  # or "evaluate"
+    checkpoint: str | None = None  # what is evaluated: a run, a file or a tag
 
 
 @dataclass
@@ -77,6 +82,8 @@ class Settings:
     deterministic: bool
     pretrained: Pretrained | None
     freeze: str | int | None
+    mode: str
+    checkpoint: str | None
 
     @property
     def groups(self) -> int | None:
@@ -104,7 +111,7 @@ def check(cfg: DictConfig) -> Settings:
         _same_groups(plain.pop("groups"), sections["model"].get("groups"))
     run = typed(RunConfig, plain, "", also=(*SECTIONS, "groups"))
     dataset = _dataset(sections["dataset"])
-    recipe = typed(RecipeConfig, sections["recipe"], "recipe.")
+    recipe = _recipe(sections["recipe"])
     tracking = typed(TrackingConfig, sections["tracking"], "tracking.")
     checkpoints = typed(CheckpointsConfig, sections["checkpoints"], "checkpoints.")
     recipe_config.check(recipe)
@@ -123,6 +130,7 @@ def check(cfg: DictConfig) -> Settings:
             f"freeze={shown(run.freeze)} is not allowed: use {BACKBONE} (all but the classifier), the name of a "
             "stage or a layer, the stride of a feature map, or null."
         )
+    _check_mode(run)
     chosen = run.small_stem == "auto"
     network = model_config(sections["model"], rooted)
     if pretrained is not None:
@@ -141,6 +149,8 @@ def check(cfg: DictConfig) -> Settings:
         deterministic=run.deterministic,
         pretrained=pretrained,
         freeze=run.freeze,
+        mode=run.mode,
+        checkpoint=run.checkpoint,
     )
 
 
@@ -178,6 +188,36 @@ def _as_trained(config: ModelConfig, section: Mapping[str, Any], pretrained: Pre
         )
     known = {each.name for each in fields(config)} - section.keys()
     return replace(config, **{key: value for key, value in pretrained.settings.items() if key in known})
+
+
+def _check_mode(run: RunConfig) -> None:
+    if run.mode not in MODES:
+        raise ValueError(f"mode={shown(run.mode)} is not allowed: {close_matches(run.mode, MODES)}")
+    if run.mode == EVALUATE and not run.checkpoint:
+        raise ValueError(
+            "mode=evaluate needs checkpoint=RUN, the directory of a run, or checkpoint=FILE or TAG, of weights, with "
+            "the data set that they are evaluated on."
+        )
+    if run.mode == EVALUATE and run.resume not in (None, AUTO):
+        raise ValueError(
+            f"resume={shown(run.resume)} goes on with a training, and mode=evaluate trains nothing: use null, or auto, "
+            "which does not repeat an evaluation that is finished."
+        )
+    if run.mode != EVALUATE and run.checkpoint is not None:
+        raise ValueError(f"checkpoint={shown(run.checkpoint)} is what mode=evaluate evaluates: give mode=evaluate too.")
+
+
+def _recipe(section: Mapping[str, Any]) -> RecipeConfig:
+    values = dict(section)
+    stopping = values.pop("early_stopping", None)
+    if stopping is not None and not isinstance(stopping, Mapping):
+        raise ValueError(
+            f"recipe.early_stopping={shown(stopping)} is not allowed: it is a group of keys, of which "
+            "recipe.early_stopping.patience=3 stops after 3 epochs without improvement, and null never."
+        )
+    recipe = typed(RecipeConfig, values, "recipe.", also=("early_stopping",))
+    recipe.early_stopping = typed(EarlyStoppingConfig, stopping or {}, "recipe.early_stopping.")
+    return recipe
 
 
 def model_config(section: Mapping[str, Any], groups_at_root: bool = False) -> ModelConfig:

@@ -15,7 +15,8 @@ from zoo.training.checkpoints.resume import choose, finished
 from zoo.training.pretrained import settled
 from zoo.training.record import Record
 from zoo.training.run_directory import claimed
-from zoo.training.settings import Settings, as_dict, check
+from zoo.training.settings import EVALUATE, Settings, as_dict, check
+from zoo.training.signals import deferred
 
 
 def checked(cfg: DictConfig) -> Settings:
@@ -41,7 +42,7 @@ def start(
     swept: Collection[str] = (),
     composition: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Train what `cfg` composes in this process, and return what the run's `result.json` says.
+    """Train or evaluate what `cfg` composes in this process, and return what the run's `result.json` says.
 
     Args:
         directory: of this run alone: one in which an earlier run has left a model or figures is refused, unless it is
@@ -61,11 +62,15 @@ def start(
         return result
     with claimed(directory, composition, partial(choose, settings)) as checkpoint:
         folder = _checked_data(settings, resolved, directory)
-        tensorflow_process.prepare(settings.deterministic)
-        from zoo.training.facts import Sweep
-        from zoo.training.run import train
-
-        return train(settings, resolved, directory, Sweep(sweep_id, swept), folder, checkpoint)
+        with deferred("Loading TensorFlow"):  # which ends the process where a signal interrupts its import
+            tensorflow_process.prepare(settings.deterministic)
+            from zoo.training.evaluation_run import evaluate_checkpoint
+            from zoo.training.facts import Sweep
+            from zoo.training.run import train
+        sweep = Sweep(sweep_id, swept)
+        if settings.mode == EVALUATE:
+            return evaluate_checkpoint(settings, resolved, directory, sweep, folder)
+        return train(settings, resolved, directory, sweep, folder, checkpoint)
 
 
 def _checked_data(settings: Settings, resolved: dict[str, Any], directory: Path) -> ImageFolder | None:
@@ -75,7 +80,8 @@ def _checked_data(settings: Settings, resolved: dict[str, Any], directory: Path)
     """
     try:
         folder = list_folder(settings.dataset) if settings.dataset.source == "image_folder" else None
-        check_batch_size(settings.dataset, settings.recipe.batch_size, folder)
+        if settings.mode != EVALUATE:
+            check_batch_size(settings.dataset, settings.recipe.batch_size, folder)
         return folder
     except (ValueError, ModuleNotFoundError) as error:  # the latter where a data set of TFDS needs another package
         names = {"model": settings.model.name, "groups": settings.groups, "dataset": settings.dataset.name}

@@ -18,13 +18,16 @@ from zoo.training.checkpoints.files import write_checkpoint
 from zoo.training.checkpoints.folder import FOLDER, drop_others, file_name, name_best
 from zoo.training.checkpoints.progress import Progress
 from zoo.training.checkpoints.state import WEIGHTS, TrainingState
-from zoo.training.epochs import REMEDIES, DivergedError, EpochRows
+from zoo.training.early_stopping import EarlyStopping
+from zoo.training.epochs import EpochRows
 from zoo.training.files import cannot_write
+from zoo.training.non_finite import REMEDIES, DivergedError
 from zoo.training.signals import deferred
 
 
 class Checkpointing(keras.callbacks.Callback):
-    """Writes the checkpoints of a training into `directory/checkpoints`; belongs behind `rows` among the callbacks.
+    """Writes the checkpoints of a training into `directory/checkpoints`; belongs behind `rows` and `stopping` among the
+    callbacks.
 
     Args:
         steps: of an epoch.
@@ -48,10 +51,11 @@ class Checkpointing(keras.callbacks.Callback):
         running_metrics: Mapping[str, np.ndarray],
         facts: Mapping[str, Any],
         seconds: Callable[[], float],
+        stopping: EarlyStopping | None = None,
     ) -> None:
         super().__init__()
         self.config, self.folder, self.state, self.steps = config, directory / FOLDER, state, steps
-        self.rows, self.facts, self.seconds = rows, facts, seconds
+        self.rows, self.facts, self.seconds, self.stopping = rows, facts, seconds, stopping
         # Epochs that are over, steps of the next, and while a step is running the optimizer's count before it.
         self.position: tuple[int, int, int | None] = (start.epoch, start.step, None)
         self.written = (start.epoch, start.step)
@@ -104,8 +108,17 @@ class Checkpointing(keras.callbacks.Callback):
         if not self.config.keep or (epoch, step) == (0, 0) or is_there:
             return
         rows = self.rows.rows[:epoch]  # without that of an epoch whose end was interrupted
-        epoch_time = self.rows.epoch_time() if step else None
-        progress = Progress(epoch, step, rows, self.seconds(), epoch_time)
+        non_finite = self.rows.non_finite
+        progress = Progress(
+            epoch,
+            step,
+            rows,
+            self.seconds(),
+            self.rows.partial() if step else None,
+            non_finite.skipped,
+            non_finite.in_a_row,
+            None if self.stopping is None else self.stopping.state(),
+        )
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:

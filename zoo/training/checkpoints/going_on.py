@@ -15,6 +15,7 @@ from zoo.training.checkpoints.files import CheckpointFile
 from zoo.training.checkpoints.progress import progress_of
 from zoo.training.checkpoints.resume import differences, identity, refuse_another
 from zoo.training.checkpoints.state import TrainingState
+from zoo.training.early_stopping import EarlyStopping
 from zoo.training.settings import Settings
 
 SOURCE = ("commit", "dirty", "changes", "packages", metrics.DATA)
@@ -28,18 +29,25 @@ def checkpoint_facts(settings: Settings, facts: Mapping[str, Any], wandb_id: str
 
 
 def restored_state(
-    model: keras.Model, checkpoint: CheckpointFile | None, steps: int, screen: Console
+    model: keras.Model,
+    checkpoint: CheckpointFile | None,
+    steps: int,
+    screen: Console,
+    stopping: EarlyStopping | None = None,
 ) -> tuple[TrainingState, dict[str, np.ndarray]]:
-    """The variables of the training, set to those of the checkpoint, and the running metrics of its epoch.
+    """The variables of the training, set to those of the checkpoint, and the running metrics of its epoch; early
+    stopping is set to its state.
 
     Raises:
         CheckpointError: it is of another network or optimizer.
     """
-    state = TrainingState(model)
+    state = TrainingState(model, best_weights=lambda: stopping.best_weights if stopping else None)
     if checkpoint is None:
         return state, {}
     running_metrics = state.restore(checkpoint)
     progress = progress_of(checkpoint)
+    if stopping is not None and progress.early_stopping is not None:
+        stopping.restore(progress.early_stopping, state.best_weights_in(checkpoint))
     behind = f" and {progress.step} of {steps} steps" if progress.step else ""
     screen.print(f"Goes on from {checkpoint.path}, after {progress.epoch} epochs{behind}.")
     return state, running_metrics

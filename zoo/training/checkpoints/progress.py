@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zoo.training.checkpoints.files import CheckpointFile
-from zoo.training.epochs import EpochTime
+from zoo.training.epochs import PartialEpoch
 
 
 @dataclass(frozen=True)
@@ -15,14 +15,19 @@ class Progress:
 
     rows: of the epochs, as `metrics.csv` has them.
     seconds: how long the run has taken, without what was lost where it was killed.
-    epoch_time: of the epoch that has begun.
+    partial: the epoch that has begun.
+    skipped, skipped_in_a_row: steps of the run, and the latest, whose loss or gradients were not finite.
+    early_stopping: its state, where the recipe has it.
     """
 
     epoch: int = 0
     step: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
-    epoch_time: EpochTime | None = None
+    partial: PartialEpoch | None = None
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    early_stopping: dict[str, Any] | None = None
 
 
 def progress_of(checkpoint: CheckpointFile | None) -> Progress:
@@ -30,5 +35,5 @@ def progress_of(checkpoint: CheckpointFile | None) -> Progress:
     if checkpoint is None:
         return Progress()
     values = dict(checkpoint.metadata["progress"])
-    time = values.pop("epoch_time")
-    return Progress(**values, epoch_time=EpochTime(**time) if time else None)
+    partial = values.pop("partial")
+    return Progress(**values, partial=PartialEpoch(**partial) if partial else None)

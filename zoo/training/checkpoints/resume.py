@@ -17,12 +17,11 @@ from zoo.metrics import METRICS_FILE, RESULT_FILE
 from zoo.registry import family_key
 from zoo.training.checkpoints.folder import BEST, FOLDER, newest_first
 from zoo.training.run_directory import UNFINISHED, learnt, read_json, refuse_used
-from zoo.training.settings import Settings, check
+from zoo.training.settings import AUTO, Settings, check
 
 if TYPE_CHECKING:
     from zoo.training.checkpoints.files import CheckpointFile
 
-AUTO = "auto"
 # All other settings decide what is trained, on what, or how: a run that goes on must have the same. The number of
 # epochs is among them, for the schedule of the learning rate depends on it. Data may have moved; they are compared by
 # themselves, see `zoo.datasets.identity`.

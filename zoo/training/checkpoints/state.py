@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,7 +10,7 @@ import numpy as np
 
 from zoo.training.checkpoints.files import CheckpointError, CheckpointFile, summarised
 
-WEIGHTS, RANDOM, OPTIMIZER, METRICS, AVERAGED = "model", "random", "optimizer", "metrics", "averaged"
+WEIGHTS, RANDOM, OPTIMIZER, METRICS, AVERAGED, BEST = "model", "random", "optimizer", "metrics", "averaged", "best"
 
 
 class TrainingState:
@@ -21,16 +21,26 @@ class TrainingState:
     - `optimizer/conv1_kernel_momentum`, `optimizer/iteration`: also the scale of a loss that is scaled
     - `metrics/0`: the running sums of the epoch's loss and accuracies
     - `averaged/...`: averages of the weights and the count of their updates, where there are some
+    - `best/conv1/kernel`: a weight of the best epoch, where early stopping keeps them
 
     Args:
         model: compiled, its optimizer and its metrics built.
         averaged: name -> variable.
+        best_weights: gives those of the best epoch, in the order of the model's, or None.
     """
 
-    def __init__(self, model: keras.Model, averaged: Mapping[str, keras.Variable] | None = None) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        averaged: Mapping[str, keras.Variable] | None = None,
+        best_weights: Callable[[], Sequence[np.ndarray] | None] = lambda: None,
+    ) -> None:
         weights = {id(variable) for variable in model.weights}
         random = [variable for variable in model.variables if id(variable) not in weights]
         self.metrics = _numbered(METRICS, model.metrics_variables)
+        self.best_weights = best_weights
+        # Name in the file -> weight, in the model's order.
+        self.best_names = _named(BEST, [(variable.path, variable) for variable in model.weights])
         self.variables = {
             **_named(WEIGHTS, [(variable.path, variable) for variable in model.weights]),
             **_numbered(RANDOM, random),
@@ -40,11 +50,15 @@ class TrainingState:
 
     def described(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Name -> shape and dtype, of all tensors."""
-        every = {**self.variables, **self.metrics}
-        return {name: (tuple(variable.shape), str(variable.dtype)) for name, variable in every.items()}
+        best = {} if self.best_weights() is None else self.best_names
+        return _described({**self.variables, **self.metrics, **best})
 
     def read(self, name: str) -> np.ndarray:
         """The values of a variable now; not a copy where the backend can do without."""
+        if name in self.best_names:
+            best = self.best_weights()
+            assert best is not None  # else it is not described
+            return best[list(self.best_names).index(name)]
         return values_of(self.variables[name] if name in self.variables else self.metrics[name])
 
     def running_metrics(self) -> dict[str, np.ndarray]:
@@ -62,16 +76,26 @@ class TrainingState:
         Raises:
             CheckpointError: the checkpoint is of another network, optimizer or recipe; no variable has changed.
         """
-        _check(checkpoint, self.described())
+        best = self.best_names if any(name in self.best_names for name in checkpoint.tensors) else {}
+        _check(checkpoint, _described({**self.variables, **self.metrics, **best}))
         for name, variable in self.variables.items():
             variable.assign(checkpoint.read(name))
         return {name: checkpoint.read(name) for name in self.metrics}
+
+    def best_weights_in(self, checkpoint: CheckpointFile) -> list[np.ndarray] | None:
+        """Those of the best epoch, where the checkpoint has them."""
+        there = all(name in checkpoint.tensors for name in self.best_names)
+        return [checkpoint.read(name) for name in self.best_names] if there else None
 
 
 def values_of(variable: Any) -> np.ndarray:
     """The values of a Keras variable; on TensorFlow's CPU they are not copied."""
     value = variable.value
     return np.asarray(value.read_value() if hasattr(value, "read_value") else value)
+
+
+def _described(variables: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
+    return {name: (tuple(variable.shape), str(variable.dtype)) for name, variable in variables.items()}
 
 
 def _numbered(section: str, variables: Sequence[Any]) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""A training step that changes nothing where the loss or a gradient is NaN or infinite."""
+
+import functools
+from typing import Any
+
+import keras
+
+from zoo.typing import Tensor
+
+STEP_LOSS = "step_loss"  # of the step alone, in the logs of a batch, where "loss" is the mean of the epoch
+STEP_FINITE = "step_finite"  # 1 where loss and gradients of the step are finite, 0 where the step changed nothing
+SMALL = 2**14  # entries of a tensor
+
+
+def guard_steps(model: keras.Model) -> None:
+    """Let `fit` leave `model` as it was in every step whose loss or gradients are not all finite.
+
+    Weights, the optimizer's state and its number of steps, statistics of normalisations, random states of dropout, and
+    the metrics of the epoch are then those before the step. The logs of a batch get `step_loss` and `step_finite`. In
+    all other steps the values are those of Keras's own step. On another backend than TensorFlow the step is Keras's.
+
+    Gradients are checked by their sum, which is NaN or infinite where an entry is; a sum of finite entries beyond
+    float32's 3.4e38 counts as infinite too.
+
+    Example:
+        >>> from zoo.training.guarded_step import guard_steps
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="ones")])
+        >>> model.compile("sgd", "mse")
+        >>> guard_steps(model)
+        >>> images = np.array([[np.nan, 1.0]], "float32")
+        >>> history = model.fit(images, np.zeros((1, 1)), verbose=0)
+        >>> model.layers[0].kernel.numpy().ravel(), int(model.optimizer.iterations)
+        (array([1., 1.], dtype=float32), 0)
+    """
+    if keras.backend.backend() == "tensorflow":
+        model.train_step = functools.partial(_train_step, model)  # type: ignore[method-assign]  # of this model alone
+
+
+def _train_step(model: keras.Model, data: Any) -> dict[str, Tensor]:
+    import tensorflow as tf
+
+    images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+    before = _values(model.non_trainable_variables)
+    with tf.GradientTape() as tape:
+        outputs = model(images, training=True)
+        loss = model.compute_loss(x=images, y=labels, y_pred=outputs, sample_weight=weights, training=True)
+        scaled = model.optimizer.scale_loss(loss)
+    gradients = tape.gradient(scaled, model.trainable_weights)
+    for metric in model.metrics:
+        if not getattr(metric, "built", True):  # those that the model is compiled with get their variables here
+            metric.build(labels, outputs)
+    before += _values(model.metrics_variables)
+    # The first of a compiled model's metrics is the mean loss, which Keras's own step updates too.
+    model.metrics[0].update_state(loss, sample_weight=tf.shape(images)[0])
+    model.compute_metrics(images, labels, outputs, sample_weight=weights)
+    finite = tf.math.is_finite(_checksum([loss, *gradients]))
+
+    def update() -> None:
+        model.optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
+
+    def restore() -> None:
+        for variable, value in before:
+            variable.assign(value)
+
+    tf.cond(finite, update, restore)
+    logs = model.get_metrics_result()
+    return {**logs, STEP_LOSS: loss, STEP_FINITE: tf.cast(finite, tf.float32)}
+
+
+def _values(variables: list[keras.Variable]) -> list[tuple[keras.Variable, Tensor]]:
+    """Variables with what they hold now. Nothing is copied: a step assigns, and changes no buffer in its place."""
+    import tensorflow as tf
+
+    return [(variable, tf.identity(variable.value)) for variable in variables]
+
+
+def _checksum(tensors: list[Tensor]) -> Tensor:
+    """float32 (): finite where all entries are. A sum takes one pass over the memory, and no more of it."""
+    import tensorflow as tf
+
+    dense = [tf.convert_to_tensor(each) for each in tensors if each is not None]
+    sums = [tf.reduce_sum(each) for each in dense if each.shape.num_elements() > SMALL]
+    # Small ones together: a network has a hundred, and each operation costs as much as summing thousands of entries.
+    small = [tf.reshape(each, (-1,)) for each in dense if each.shape.num_elements() <= SMALL]
+    sums.append(tf.reduce_sum(tf.concat([tf.cast(each, tf.float32) for each in small], 0)))
+    return tf.add_n([tf.cast(each, tf.float32) for each in sums])
