@@ -34,6 +34,8 @@ def fitted(stopping, values, key="val_loss", first_epoch=0):
     scripted = Scripted(key, values)
     options = {"epochs": len(values), "initial_epoch": first_epoch, "verbose": 0}
     history = model.fit(batch, batch, callbacks=[scripted, stopping], **options)
+    if isinstance(stopping, EarlyStopping):
+        stopping.finish(model)
     return len(history.epoch), float(model.get_weights()[0].item())
 
 

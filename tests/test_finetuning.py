@@ -52,7 +52,7 @@ def test_a_frozen_backbone_stays_as_it_was_loaded(former, tmp_path, data_dir, ca
     """And the classifier, for the same classes, goes on from what it was."""
     model, folder = former
     shown = []
-    monkeypatch.setattr("zoo.training.run._tracking", tracking_that_shows(shown))
+    monkeypatch.setattr("zoo.training.run.open_tracking", tracking_that_shows(shown))
     result = train(config_with_data(data_dir, *NAMED, f"weights={folder}", "freeze=backbone"), tmp_path / "run")
     saved = keras.models.load_model(tmp_path / "run" / "model.keras")
     for before, after in zip(model.weights, saved.weights, strict=True):
@@ -80,11 +80,11 @@ def test_a_frozen_backbone_stays_as_it_was_loaded(former, tmp_path, data_dir, ca
 def tracking_that_shows(shown):
     from zoo.training import run
 
-    original = run._tracking
+    original = run.open_tracking
 
-    def tracking(current, facts):
+    def tracking(current, facts, *others):
         shown.append(facts)
-        return original(current, facts)
+        return original(current, facts, *others)
 
     return tracking
 

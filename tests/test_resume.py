@@ -129,3 +129,19 @@ def test_a_signal_leaves_a_checkpoint_of_that_step(data_dir, whole, tmp_path):
     assert newest.metadata["progress"]["epoch"] >= 1
     run(data_dir, directory, "resume=auto")
     assert final_weights(directory) == final_weights(whole) and figures(directory) == figures(whole)
+
+
+@pytest.mark.heavy
+def test_early_stopping_goes_on_with_the_weights_of_the_best_epoch(data_dir, tmp_path):
+    options = ["recipe.early_stopping.patience=2", "recipe.early_stopping.monitor=val_top1", "recipe.epochs=9"]
+    options += ["recipe.early_stopping.min_delta=0.9", "recipe.class_weights=balanced", "checkpoints.every_steps=2"]
+    result = run(data_dir, tmp_path / "whole", *options)
+    assert (result["epochs"], result["early_stopping"]["best_epoch"]) == (3, 1)
+    checkpoints = newest_first(tmp_path / "whole" / "checkpoints")
+    assert not list(open_checkpoint(checkpoints[-1]).tensors.keys() & {"best/conv1/kernel"})
+    for path in checkpoints[:3]:  # of the end of the last epoch, where it has stopped already, and from within it
+        directory = tmp_path / path.stem
+        again = run(data_dir, directory, f"resume={path}", *options)
+        assert final_weights(directory) == final_weights(tmp_path / "whole")
+        assert figures(directory) == figures(tmp_path / "whole")
+        assert again["early_stopping"] == result["early_stopping"] and again["val_loss"] == result["val_loss"]

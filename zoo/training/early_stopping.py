@@ -61,8 +61,9 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         pass  # another fit may go on with the last weights
 
-    def finish(self) -> None:
-        """Give the model the weights of the best epoch, where they are to be restored."""
+    def finish(self, model: keras.Model) -> None:
+        """Give `model` the weights of the best epoch, where they are to be restored."""
+        self.set_model(model)  # there may have been no fit, where an earlier process had stopped already
         super().on_train_end()
         self.has_best_weights = self.restore_best_weights and self.best_weights is not None
         self.best_weights = None  # the model has them

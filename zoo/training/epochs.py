@@ -36,8 +36,8 @@ class EpochRows(keras.callbacks.Callback):
 
     Args:
         started: when the run began, by `time.perf_counter`.
-        rows, partial: of a run that goes on, those of the epochs that are over, and of its first epoch until then.
         non_finite: what is done about steps whose loss is not finite; None stops the training.
+        rows, partial: of a run that goes on, those of the epochs that are over, and its first epoch until then.
 
     Raises:
         DivergedError: what `non_finite` stops the training with, after that step; a row of the epoch until then, with
@@ -49,9 +49,9 @@ class EpochRows(keras.callbacks.Callback):
         batch_size: int,
         started: float,
         emit: Callable[[dict[str, Any]], None],
+        non_finite: NonFiniteSteps | None = None,
         rows: Iterable[dict[str, Any]] = (),
         partial: PartialEpoch | None = None,
-        non_finite: NonFiniteSteps | None = None,
     ) -> None:
         super().__init__()
         self.batch_size, self.started, self.emit = batch_size, started, emit

@@ -192,7 +192,7 @@ def _epoch_rows(run: Run, model: keras.Model, data: Data, tracker: Tracker, step
         return first_non_finite(model, *data.batch(epoch * steps + step - 1))
 
     non_finite = NonFiniteSteps(recipe.non_finite, locate, run.screen.print, begin.skipped, begin.skipped_in_a_row)
-    return EpochRows(recipe.batch_size, run.started, emit, begin.rows, begin.partial, non_finite)
+    return EpochRows(recipe.batch_size, run.started, emit, non_finite, begin.rows, begin.partial)
 
 
 def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker, checkpointing: Checkpointing) -> Fitted:
@@ -243,7 +243,7 @@ def _fit(run: Run, model: keras.Model, data: Data, checkpointing: Checkpointing)
         checkpointing.write()
         return Fitted(rows, error, stopping)
     if stopping is not None:
-        stopping.finish()
+        stopping.finish(model)
         if stopping.has_stopped:
             weights_of = f"; the model is that of epoch {stopping.best_epoch + 1}" if stopping.has_best_weights else ""
             run.screen.print(f"Stopped early: {stopping.outcome()['reason']}{weights_of}.")
