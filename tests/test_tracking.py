@@ -57,7 +57,7 @@ def test_each_run_of_a_process_is_its_own_and_ends_as_it_ended(tmp_path):
         assert [row["_step"] for row in rows] == [row["epoch"] for row in rows] == [0, 1, 2]
 
 
-def test_a_server_that_cannot_be_reached_costs_the_timeout_and_nothing_else(tmp_path):
+def test_a_server_that_is_not_there_costs_nothing(tmp_path):
     with closing(socket.create_server(("127.0.0.1", 0))) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
     began = time.monotonic()
@@ -65,20 +65,20 @@ def test_a_server_that_cannot_be_reached_costs_the_timeout_and_nothing_else(tmp_
         start(command(tmp_path, "auto", init_timeout=TIMEOUT), tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=url),
         tmp_path,
     )
-    assert TIMEOUT < outcome["opened"] < TIMEOUT + 5
+    assert outcome["opened"] < TIMEOUT + 5
     assert time.monotonic() - began < TIMEOUT + 10  # leaving the process does not wait for it either
-    assert_kept_offline(outcome, err, f"{url} could not be reached within 2 s")
+    assert_kept_offline(outcome, err, f"{url} could not be reached (connection refused)")
 
 
-@pytest.mark.parametrize("server", ["nothing", pytest.param(500, marks=pytest.mark.heavy)], indirect=True)
-def test_a_server_that_does_not_answer_costs_the_timeout_and_nothing_else(tmp_path, server):
+@pytest.mark.parametrize("server", ["nothing", 500], indirect=True)
+def test_a_server_that_does_not_answer_costs_seconds_and_nothing_else(tmp_path, server):
     began = time.monotonic()
     script = command(tmp_path, "online", init_timeout=TIMEOUT)
     (outcome,), err = finish(start(script, tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url), tmp_path)
-    assert TIMEOUT < outcome["opened"] < TIMEOUT + 5
+    assert outcome["opened"] < TIMEOUT + 5
     assert time.monotonic() - began < TIMEOUT + 10
-    assert_kept_offline(outcome, err, "could not be reached within 2 s")
-    assert ("(HTTP 500)" in err) == (server.answer == 500)
+    detail = "(HTTP 500): it has a fault of its own" if server.answer == 500 else "within 2 s (no answer)"
+    assert_kept_offline(outcome, err, f"could not be reached {detail}")
 
 
 @pytest.mark.parametrize("server", [401], indirect=True)

@@ -26,7 +26,8 @@ from typing import Any, Literal
 
 from zoo import environment
 from zoo.metrics import EPOCH
-from zoo.tracking.config import TrackingConfig, check
+from zoo.tracking.config import TrackingConfig
+from zoo.tracking.connection import Connection, connect
 from zoo.tracking.server import why_not_online
 from zoo.tracking.tracker import Say, Tracker, first_line, shell_path
 
@@ -44,6 +45,7 @@ def open_run(
     directory: Path,
     run_id: str | None = None,
     job_type: str | None = None,
+    connection: Connection | None = None,
     say: Say | None = None,
 ) -> Iterator[Tracker]:
     """A W&B run for the body of the `with`, finished when it is left: exit code 1 if it raised, else 0.
@@ -56,20 +58,21 @@ def open_run(
         directory: the run directory; W&B writes to `directory/wandb`.
         run_id: goes on with that run instead of starting one.
         job_type: what W&B tells runs of a group apart by, "evaluate" for instance.
+        connection: from `connect`, called earlier, so that nobody waits for the server here.
         say: prints one line; None prints to standard error.
 
     Raises:
         ValueError: the configuration (see `tracking_config.check`) or a WANDB_* variable is not valid.
         ModuleNotFoundError: W&B is not installed and tracking is not disabled.
     """
-    check(config)
+    connection = connection or connect(config)
     say = say or _print
-    if config.mode == "disabled":
+    if connection.mode == "disabled":
         yield Tracker(None, "disabled", say)
         return
     names = {"name": config.name or name, "group": config.group or group, "job_type": job_type}
     with _data_in(Path(directory)):
-        tracker = _start(config, names, resolved, Path(directory), run_id, say)
+        tracker = _start(config, connection, names, resolved, Path(directory), run_id, say)
         try:
             yield tracker
         except BaseException:
@@ -93,38 +96,22 @@ def _data_in(directory: Path) -> Iterator[None]:
 
 def _start(
     config: TrackingConfig,
+    connection: Connection,
     names: Mapping[str, str | None],
     resolved: Mapping[str, Any],
     directory: Path,
     run_id: str | None,
     print_line: Say,
 ) -> Tracker:
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    try:
-        import wandb
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"tracking.mode={config.mode} needs the package wandb, which is not installed; to train"
-            " without it pass tracking=disabled."
-        ) from error
-    # Process-wide, since `login` and the service print too. WANDB_MODE decides only in mode auto.
-    shared = wandb.Settings(silent=True)
-    if config.mode == "online":
-        shared.mode = "online"
-    try:
-        settings = wandb.setup(shared).settings
-    except (ValueError, wandb.errors.UsageError) as error:
-        reason = environment.redact(" ".join(str(error).split())).partition(" For further")[0]
-        raise ValueError(f"A WANDB_* variable or W&B's settings file is not valid: {reason}") from None
-    mode, why = _choose_mode(config, settings.mode)
+    import wandb
 
+    connection.wait()
+    settings, mode, why = connection.settings, connection.mode, connection.why
     secrets = [settings.api_key]
 
     def say(line: str) -> None:
         print_line(environment.redact(line, secrets))
 
-    if mode == "disabled":
-        return Tracker(None, mode, say)
     source = Path(__file__).parent
     run_config = {
         **_redacted(resolved, secrets),
@@ -183,22 +170,6 @@ def _start(
     place = shell_path(tracker.directory)
     say(f"W&B: offline, since {why}. To upload: `wandb sync {place}`; to look: `wandb leet {place}`.")
     return tracker
-
-
-def _choose_mode(config: TrackingConfig, environment_mode: str) -> tuple[str, str]:
-    """`online`, `offline` or `disabled`, and for `offline` why. Asks neither a person nor the server."""
-    import wandb
-
-    if config.mode == "offline":
-        return "offline", "tracking.mode is offline"
-    if config.mode == "auto" and environment_mode in ("offline", "dryrun", "disabled"):
-        return environment_mode.replace("dryrun", "offline"), "WANDB_MODE is offline"
-    try:
-        if wandb.login(prompt=False, verify=False):
-            return "online", ""
-    except wandb.errors.AuthenticationError as error:
-        return "offline", f"the API key is malformed ({first_line(error)})"
-    return "offline", "no API key is configured (`wandb login` or WANDB_API_KEY)"
 
 
 def _redacted(value: Any, secrets: Sequence[str | None]) -> Any:

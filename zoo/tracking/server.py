@@ -10,6 +10,8 @@ import base64
 import http.client
 import json
 import re
+import socket
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ NETWORK = (
     "connection refused|connection reset by peer|no such host|network is unreachable|no route to host|host is down|"
     "broken pipe|EOF|server misbehaving|i/o timeout|(?:tls|x509): .*"
 )
+SERVER_FAULT = ": it has a fault of its own"
 MEANING = {407: ": the proxy asks for a login", 429: ": it takes no more requests for now"}
 
 
@@ -41,20 +44,46 @@ def ask(server: str, key: str | None, seconds: float = ANSWER_SECONDS) -> Answer
 
     A redirect is not followed: the key goes to `server` alone.
     """
-    credentials = base64.b64encode(f"api:{key or ''}".encode()).decode()
     try:
-        request = urllib.request.Request(
-            f"{server.rstrip('/')}/graphql",
-            data=json.dumps({"query": "query Viewer { viewer { id } }"}).encode(),
-            headers={"Content-Type": "application/json", "Authorization": f"Basic {credentials}"},
-        )
+        return _ask(server, key, seconds)
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+
+
+def why_unreachable(server: str, key: str | None, seconds: float = ANSWER_SECONDS) -> str | None:
+    """Why W&B's client need not try to reach the server, as the end of a sentence; None where it should.
+
+    An answer that it can explain itself, a refusal for instance, is none; nor is a certificate that Python does not
+    trust, for the client, which is no Python, has certificates of its own.
+    """
+    try:
+        answer = _ask(server, key, seconds)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            return f"{server} could not be reached within {seconds:g} s (no answer)"
+        if isinstance(reason, ssl.SSLError) or not isinstance(reason, OSError):
+            return None
+        words = "no such host" if isinstance(reason, socket.gaierror) else (reason.strerror or str(reason)).lower()
+        return f"{server} could not be reached ({words})"
+    if answer.status < 500:
+        return None
+    return f"{server} could not be reached (HTTP {answer.status}){SERVER_FAULT}"
+
+
+def _ask(server: str, key: str | None, seconds: float) -> Answer:
+    credentials = base64.b64encode(f"api:{key or ''}".encode()).decode()
+    request = urllib.request.Request(
+        f"{server.rstrip('/')}/graphql",
+        data=json.dumps({"query": "query Viewer { viewer { id } }"}).encode(),
+        headers={"Content-Type": "application/json", "Authorization": f"Basic {credentials}"},
+    )
+    try:
         with urllib.request.build_opener(_StayHere).open(request, timeout=seconds) as response:
             status, body = response.status, response.read(LONGEST_ANSWER)
     except urllib.error.HTTPError as error:
         with error:
             status, body = error.code, error.read(LONGEST_ANSWER)
-    except (OSError, http.client.HTTPException, ValueError):
-        return None
     try:
         response = json.loads(body)
     except ValueError:
@@ -89,7 +118,7 @@ def why_not_online(error: Exception, server: str, key: str | None, timeout_secon
         status = re.search(r"HTTP (\d+)", reason)
         detail = status[0] if status else network[0] if network else "no answer"
         code = int(status[1]) if status else 0
-        meaning = MEANING.get(code, ": it has a fault of its own" if code >= 500 else "")
+        meaning = MEANING.get(code, SERVER_FAULT if code >= 500 else "")
         return f"{server} could not be reached within {timeout_seconds:g} s ({detail}){meaning}"
     if network:
         return f"{server} could not be reached ({network[0]})"

@@ -20,6 +20,7 @@ from zoo.errors import UserError
 from zoo.exporting.assembly import ends_in_softmax
 from zoo.factory import create
 from zoo.tracking.config import run_name
+from zoo.tracking.connection import connect
 from zoo.tracking.panels import evaluation_panels
 from zoo.training.checkpoints.progress import Progress
 from zoo.training.evaluation import evaluate
@@ -64,6 +65,7 @@ def evaluate_checkpoint(
         run = Run(settings, directory, sweep, started, record, console(), Progress())
         release_memory()
         with as_user_errors():
+            connection = connect(settings.tracking)
             data = load(settings.dataset, settings.recipe.batch_size, settings.seed, folder=folder, training=False)
             model = open_checkpoint(settings, data)
         compile_for_evaluation(model, settings.recipe)
@@ -75,7 +77,7 @@ def evaluate_checkpoint(
             facts |= {"data": data_identity(settings.dataset, folder), "kernels": hardware.kernels()}
         record.add({**asdict(cost), **facts})
         with as_user_errors():
-            tracker = stack.enter_context(open_tracking(run, facts, job_type=settings.mode))
+            tracker = stack.enter_context(open_tracking(run, facts, connection, job_type=settings.mode))
         record.add({"wandb": {"mode": tracker.mode, "id": tracker.id, "url": tracker.url}})
         stack.enter_context(data.naming_what_is_broken())
         log_cost(tracker, cost, layers)

@@ -16,6 +16,7 @@ from zoo.datasets.config import data_config
 from zoo.datasets.folders import ImageFolder
 from zoo.datasets.identity import data_identity
 from zoo.datasets.pipeline import Data
+from zoo.tracking.connection import Connection, connect
 from zoo.tracking.panels import evaluation_panels, layer_panels
 from zoo.tracking.run import open_run
 from zoo.tracking.tracker import Tracker
@@ -114,6 +115,8 @@ def train(
     with Record(directory, facts, begin.rows) as record, ExitStack() as stack:
         run = Run(settings, directory, sweep, started, record, console(), begin)
         release_memory()
+        with as_user_errors():
+            connection = connect(settings.tracking)
         data = load_data(settings, folder)
         model = build_model(settings, data)
         layers = profile_layers(model)  # first: it counts no parameters of frozen layers
@@ -133,7 +136,7 @@ def train(
         record.add({**asdict(cost), **facts})
         wandb_id = checkpoint.metadata["wandb_id"] if checkpoint else None
         with as_user_errors():
-            tracker = stack.enter_context(open_tracking(run, facts, wandb_id))
+            tracker = stack.enter_context(open_tracking(run, facts, connection, wandb_id))
         stack.enter_context(data.naming_what_is_broken())
         log_cost(tracker, cost, layers)
         checkpointing = Checkpointing(
@@ -157,7 +160,11 @@ def train(
 
 
 def open_tracking(
-    run: Run, facts: Mapping[str, Any], run_id: str | None = None, job_type: str | None = None
+    run: Run,
+    facts: Mapping[str, Any],
+    connection: Connection,
+    run_id: str | None = None,
+    job_type: str | None = None,
 ) -> AbstractContextManager[Tracker]:
     """W&B's run, that of `run_id` again where there is one, with what runs are grouped by at the top of its config."""
     grouped_by = {"family": facts["family"], "network": facts["model"], "groups": facts["groups"]}
@@ -170,6 +177,7 @@ def open_tracking(
         directory=run.directory,
         run_id=run_id,
         job_type=job_type,
+        connection=connection,
         say=run.screen.print,
     )
 
