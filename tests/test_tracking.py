@@ -5,6 +5,7 @@ import os
 import pty
 import socket
 import subprocess
+import sys
 import time
 from contextlib import closing
 
@@ -156,3 +157,35 @@ def test_disabled_tracking_and_the_modules_import_nothing_heavy(tmp_path):
     assert done.returncode == 0 and done.stderr == ""
     assert json.loads(done.stdout)["mode"] == "disabled"
     assert not (tmp_path / "run").exists()
+
+
+GOES_ON = """
+import sys
+from pathlib import Path
+from zoo.tracking.config import TrackingConfig
+from zoo.tracking.run import open_run
+
+directory, run_id, first = Path(sys.argv[1]), sys.argv[2] or None, int(sys.argv[3])
+with open_run(TrackingConfig(mode="online"), name="r", group="g", resolved={}, directory=directory,
+              run_id=run_id) as tracker:
+    for epoch in (first, first + 1):
+        tracker.log({"epoch": epoch, "train/loss": 1 / epoch}, step=epoch)
+    tracker.show(lambda: {"evaluation/images": epoch}, step=epoch + 1)
+    print(tracker.id)
+"""
+
+
+def test_a_run_that_goes_on_is_the_same_run_and_loses_no_epoch(tmp_path, server):
+    """Where it was stopped it has logged tables behind the last epoch."""
+    variables = environment(tmp_path / "home", WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
+
+    def goes_on(run_id, first):
+        script = [sys.executable, "-c", GOES_ON, str(tmp_path / "run"), run_id, str(first)]
+        done = subprocess.run(script, capture_output=True, text=True, check=True, env=variables, timeout=60)
+        return done.stdout.strip()
+
+    run_id = goes_on("", 1)
+    assert goes_on(run_id, 3) == run_id and {run["name"] for run in server.runs} == {run_id}
+    assert [row["epoch"] for row in server.history if "train/loss" in row] == [1, 2, 3, 4]
+    steps = [row["_step"] for row in server.history]
+    assert steps == sorted(set(steps)) and sum("evaluation/images" in row for row in server.history) == 2

@@ -8,16 +8,17 @@ from contextlib import suppress
 
 
 class Loopback(ABC):
-    """Answers every request with what the subclass's `respond` says; at `url`, until `close`."""
+    """Answers every request with what the subclass's `respond` says, after `delay` seconds; at `url`, until `close`."""
 
     def __init__(self):
-        outer, self.stopped = self, threading.Event()
+        outer, self.stopped, self.delay = self, threading.Event(), 0.0
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                outer.stopped.wait(outer.delay)
                 status, reply = outer.respond(self.path, body)
                 if status == "nothing":
                     outer.stopped.wait(60)

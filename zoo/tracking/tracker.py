@@ -39,17 +39,17 @@ class Tracker:
         self.offline_directory = self.directory if mode == "offline" else None
         self.id: str | None = run.id if run else None
         self._run = run
+        self._first_step: int = run.starting_step if run else 0
         self._say = say
 
     def log(self, metrics: Mapping[str, float | None], step: int) -> None:
         """Adds one epoch's metrics; those that are None are left out.
 
-        `step` must grow from call to call: W&B drops what comes with a step that has passed. Never waits for
-        the server.
+        `step` must grow from call to call. Never waits for the server.
         """
         values = {key: _number(value) for key, value in metrics.items() if value is not None}
         # Without commit W&B holds a step back until the next one, and a killed run would lose its last epoch.
-        self._try(lambda run: run.log(values, step=step, commit=True))
+        self._try(lambda run: run.log(values, step=self._later(step), commit=True))
 
     def show(self, make: Callable[[], Mapping[str, Any]], step: int) -> None:
         """Adds the tables, charts and images that `make` makes; where they cannot be made, a line says why.
@@ -63,9 +63,16 @@ class Tracker:
         try:
             if self.mode == "online" and not _answers(self._run.settings.base_url):
                 raise TimeoutError(f"{self._run.settings.base_url} does not answer")
-            self._run.log(dict(make()), step=step, commit=True)
+            self._run.log(dict(make()), step=self._later(step), commit=True)
         except Exception as error:  # a table less, and the curves go on
             self._say(f"W&B: tables and images are missing ({first_line(error)}); training goes on.")
+
+    def _later(self, step: int) -> int:
+        """`step`, or the first that the run has not had: W&B drops what comes with a step that has passed. A run that
+        goes on has had more, with the tables of where it was stopped. The charts' axis is the epoch.
+        """
+        self._first_step = max(step, self._first_step) + 1
+        return self._first_step - 1
 
     def summarise(self, values: Mapping[str, Any]) -> None:
         """Sets values of the whole run, e.g. `parameters`, beside the last epoch's metrics."""
