@@ -6,12 +6,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from zoo.training.checkpoints.config import CheckpointsConfig, check
-from zoo.training.checkpoints.files import CheckpointError, open_checkpoint, write_checkpoint
+from zoo.training.checkpoints.files import write_checkpoint
 from zoo.training.checkpoints.folder import BEST, drop_half_written, drop_others, file_name, name_best, newest_first
 from zoo.training.checkpoints.state import TrainingState
 from zoo.training.files import RecordError
 from zoo.training.recipe import compile_model
 from zoo.training.recipe_config import RecipeConfig
+from zoo.weights.readers.training import CheckpointError, open_checkpoint
 
 TENSORS = {
     "model/a": np.arange(6, dtype="float32").reshape(2, 3),

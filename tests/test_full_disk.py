@@ -13,7 +13,7 @@ from helpers.training import QUICK, command
 from zoo.datasets.availability import DataUnavailableError
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.prepare import prepared_builder
-from zoo.training.checkpoints.files import open_checkpoint
+from zoo.weights.readers.training import open_checkpoint
 
 
 @pytest.fixture

@@ -7,16 +7,20 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 
+import zoo
 from helpers.resumed_runs import RESUMABLE, figures, final_weights
-from helpers.training import config_with_data
+from helpers.training import compose_config, config_with_data, read_run
 from train import train
 from zoo.errors import UserError
-from zoo.training.checkpoints.files import open_checkpoint
 from zoo.training.checkpoints.folder import newest_first
+from zoo.training.pretrained import inspect
 from zoo.training.run_directory import RecordError
+from zoo.weights.readers.training import open_checkpoint
 
+TINY_NAME = "mobilenetv1_025"
 OPTIONS = [*RESUMABLE, "recipe.epochs=3", "limit_steps=6", "checkpoints.keep=9"]
 
 
@@ -129,6 +133,29 @@ def test_a_signal_leaves_a_checkpoint_of_that_step(data_dir, whole, tmp_path):
     assert newest.metadata["progress"]["epoch"] >= 1
     run(data_dir, directory, "resume=auto")
     assert final_weights(directory) == final_weights(whole) and figures(directory) == figures(whole)
+
+
+def test_the_weights_of_a_checkpoint_are_those_of_its_epoch(data_dir, whole, tmp_path):
+    """It can be evaluated, and a training can begin with it, as with a file of weights."""
+    row = read_run(whole)[0][1]
+    path = whole / "checkpoints" / "epoch-0002.safetensors"
+    cfg = compose_config("mode=evaluate", f"checkpoint={path}", "dataset=digits", f"dataset.data_dir={data_dir}")
+    cfg.tracking.mode = "disabled"
+    result = train(cfg, tmp_path / "evaluated")
+    assert (result["val_loss"], result["val_top1"], result["model"]) == (row["val/loss"], row["val/top1"], TINY_NAME)
+    model = zoo.create(weights=path)
+    checkpoint = open_checkpoint(path)
+    assert model.input_shape == (None, 8, 8, 1) and len(model.weights) == sum("model/" in n for n in checkpoint.tensors)
+    for weight in model.weights:
+        np.testing.assert_array_equal(weight.numpy(), checkpoint.read(f"model/{weight.path}"))
+    pretrained = inspect(str(path))
+    assert pretrained.of_run and pretrained.model == TINY_NAME and pretrained.data_config.class_names[3] == "3"
+    damaged = tmp_path / "damaged.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    damaged.write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be used: it is damaged, its checksum is another"):
+        zoo.create(weights=damaged)
 
 
 @pytest.mark.heavy

@@ -25,13 +25,13 @@ class Connection:
     mode: str
     why: str = ""
     settings: Any = None
-    _question: threading.Thread | None = field(default=None, repr=False)
+    question: threading.Thread | None = field(default=None, repr=False)
 
     def wait(self) -> None:
         """Wait for the server's answer, some seconds at most; where there is none, the mode becomes `offline`."""
-        if self._question is not None:
-            self._question.join()
-            self._question = None
+        if self.question is not None:
+            self.question.join()
+            self.question = None
             if self.why:
                 self.mode = "offline"
 
@@ -73,8 +73,8 @@ def connect(config: TrackingConfig) -> Connection:
         def ask() -> None:
             connection.why = why_unreachable(settings.base_url, settings.api_key, seconds) or ""
 
-        connection._question = threading.Thread(target=ask, daemon=True)
-        connection._question.start()
+        connection.question = threading.Thread(target=ask, daemon=True)
+        connection.question.start()
     return connection
 
 

@@ -135,6 +135,8 @@ def _of_file(cfg: DictConfig, path: Path, keys: Sequence[str]) -> DictConfig:
         with open_weights(path) as checkpoint:
             if checkpoint.model is not None:
                 _set_network(taken, {"variant": checkpoint.model, "groups": None})
+            if checkpoint.data_config is not None:
+                _see(taken, DataConfig.from_json(checkpoint.data_config, str(path)), keys)
     _refuse_other_network(cfg, taken, keys)
     _name_without_effect(cfg, taken, keys)
     return taken

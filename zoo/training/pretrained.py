@@ -67,7 +67,10 @@ def inspect(weights: str) -> Pretrained:
     if file.is_file() and file.name.lower().endswith(TORCH_SUFFIXES):
         return Pretrained(weights)  # PyTorch, which reads it, is imported when the network is built
     with open_weights(weights) as checkpoint:
-        of_run = DataConfig.from_keras(file) if file.suffix == ".keras" else None
+        if checkpoint.data_config is not None:
+            of_run: DataConfig | None = DataConfig.from_json(checkpoint.data_config, weights)
+        else:
+            of_run = DataConfig.from_keras(file) if file.suffix == ".keras" else None
         return Pretrained(weights, checkpoint.model, of_run, checkpoint.settings, of_run is not None)
 
 

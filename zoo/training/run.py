@@ -21,7 +21,6 @@ from zoo.tracking.panels import evaluation_panels, layer_panels
 from zoo.tracking.run import open_run
 from zoo.tracking.tracker import Tracker
 from zoo.training.checkpoints.callback import Checkpointing
-from zoo.training.checkpoints.files import CheckpointFile
 from zoo.training.checkpoints.going_on import check_surroundings, checkpoint_facts, restored_state
 from zoo.training.checkpoints.progress import Progress, progress_of
 from zoo.training.class_weights import class_weights
@@ -49,6 +48,7 @@ from zoo.training.run_directory import MODEL_FILE
 from zoo.training.saving import save_after_error, save_model
 from zoo.training.settings import Settings
 from zoo.training.signals import deferred
+from zoo.weights.readers.training import CheckpointFile
 
 STOPPED_SECONDS = 10.0  # what a pass over the validation images may take once the user has stopped the run
 
@@ -147,7 +147,7 @@ def train(
             _epoch_rows(run, model, data, tracker, steps),
             begin,
             running_metrics,
-            checkpoint_facts(settings, facts, tracker.id),
+            checkpoint_facts(settings, model, facts, tracker.id),
             lambda: run.seconds,
             stopping,
         )

@@ -51,6 +51,7 @@ class Checkpoint:
     model: the network that it says it is of.
     settings: fields of that network's configuration that it was trained with, where they are not the usual ones.
     layers: the configuration of each layer by its name, of a model that was saved whole.
+    data_config: how it sees pictures, as `DataConfig.to_json` has it, of a checkpoint of a training.
 
     Example:
         >>> from zoo.weights.checkpoint import Checkpoint, Entry
@@ -67,6 +68,7 @@ class Checkpoint:
     model: str | None = None
     settings: Mapping[str, float] = field(default_factory=dict)
     layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    data_config: str | None = None
 
     @property
     def image_shape(self) -> tuple[int | None, int | None, int] | None:

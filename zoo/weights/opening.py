@@ -91,8 +91,9 @@ def _open(path: Path, source: str, use_ema: bool) -> Iterator[Checkpoint]:
     name = path.name.lower()
     if name.endswith(".safetensors"):
         from zoo.weights.readers.safetensors import open_safetensors
+        from zoo.weights.readers.training import is_training_checkpoint, open_training
 
-        opened = open_safetensors(path, source)
+        opened = (open_training if is_training_checkpoint(path) else open_safetensors)(path, source)
     elif name.endswith(".weights.h5"):
         from zoo.weights.readers.keras import open_keras_file
 

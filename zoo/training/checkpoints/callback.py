@@ -17,12 +17,13 @@ from zoo.training.checkpoints.config import CheckpointsConfig
 from zoo.training.checkpoints.files import write_checkpoint
 from zoo.training.checkpoints.folder import FOLDER, drop_others, file_name, name_best
 from zoo.training.checkpoints.progress import Progress
-from zoo.training.checkpoints.state import WEIGHTS, TrainingState
+from zoo.training.checkpoints.state import TrainingState
 from zoo.training.early_stopping import EarlyStopping
 from zoo.training.epochs import EpochRows
 from zoo.training.files import cannot_write
 from zoo.training.non_finite import REMEDIES, DivergedError
 from zoo.training.signals import deferred
+from zoo.weights.readers.training import WEIGHTS
 
 
 class Checkpointing(keras.callbacks.Callback):

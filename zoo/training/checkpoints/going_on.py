@@ -11,21 +11,31 @@ import numpy as np
 from rich.console import Console
 
 from zoo import metrics
-from zoo.training.checkpoints.files import CheckpointFile
+from zoo.datasets.config import data_config
 from zoo.training.checkpoints.progress import progress_of
 from zoo.training.checkpoints.resume import differences, identity, refuse_another
 from zoo.training.checkpoints.state import TrainingState
 from zoo.training.early_stopping import EarlyStopping
 from zoo.training.settings import Settings
+from zoo.weights.readers.training import DATA_CONFIG, MODEL, CheckpointFile
 
 SOURCE = ("commit", "dirty", "changes", "packages", metrics.DATA)
 ROUNDING = tuple(key for key in metrics.MADE_WITH if key not in SOURCE)  # what the last bits of a sum depend on
 
 
-def checkpoint_facts(settings: Settings, facts: Mapping[str, Any], wandb_id: str | None) -> dict[str, Any]:
-    """What every checkpoint of a run says of it."""
-    made_with = {key: facts[key] for key in ROUNDING}
-    return {"settings": identity(settings), "data": facts["data"], "made_with": made_with, "wandb_id": wandb_id}
+def checkpoint_facts(
+    settings: Settings, model: keras.Model, facts: Mapping[str, Any], wandb_id: str | None
+) -> dict[str, Any]:
+    """What every checkpoint of a run says of it, and of its network where the weights alone are wanted."""
+    trained_on = f"{settings.model.name} on {settings.dataset.name}"
+    return {
+        "settings": identity(settings),
+        "data": facts["data"],
+        "made_with": {key: facts[key] for key in ROUNDING},
+        "wandb_id": wandb_id,
+        MODEL: keras.saving.serialize_keras_object(keras.Model(model.inputs, model.outputs, name=model.name)),
+        DATA_CONFIG: data_config(settings.dataset, facts["class_names"], trained_on).to_json(),
+    }
 
 
 def restored_state(

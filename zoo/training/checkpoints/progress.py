@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoo.training.checkpoints.files import CheckpointFile
 from zoo.training.epochs import PartialEpoch
+from zoo.weights.readers.training import CheckpointFile
 
 
 @dataclass(frozen=True)

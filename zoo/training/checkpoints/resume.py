@@ -20,7 +20,7 @@ from zoo.training.run_directory import UNFINISHED, learnt, read_json, refuse_use
 from zoo.training.settings import AUTO, Settings, check
 
 if TYPE_CHECKING:
-    from zoo.training.checkpoints.files import CheckpointFile
+    from zoo.weights.readers.training import CheckpointFile
 
 # All other settings decide what is trained, on what, or how: a run that goes on must have the same. The number of
 # epochs is among them, for the schedule of the learning rate depends on it. Data may have moved; they are compared by
@@ -105,7 +105,7 @@ def choose(settings: Settings, directory: Path) -> CheckpointFile | None:
 
 
 def _newest_sound(source: Path) -> CheckpointFile:
-    from zoo.training.checkpoints.files import CheckpointError, open_checkpoint
+    from zoo.weights.readers.training import CheckpointError, open_checkpoint
 
     if source.is_file():
         return open_checkpoint(source)

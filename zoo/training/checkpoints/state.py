@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.training.checkpoints.files import CheckpointError, CheckpointFile, summarised
+from zoo.weights.readers.training import WEIGHTS, CheckpointError, CheckpointFile, summarised
 
-WEIGHTS, RANDOM, OPTIMIZER, METRICS, AVERAGED, BEST = "model", "random", "optimizer", "metrics", "averaged", "best"
+RANDOM, OPTIMIZER, METRICS, AVERAGED, BEST = "random", "optimizer", "metrics", "averaged", "best"
 
 
 class TrainingState:

@@ -45,10 +45,7 @@ def open_keras_model(path: Path, source: str) -> Iterator[Checkpoint]:
         with zipfile.ZipFile(path) as archive:
             saved = json.loads(archive.read(MODEL_CONFIG))
         modes = sorted(set(_quantizations(saved)))
-        config = saved["config"] if saved["class_name"] == "Functional" else {"name": None, "layers": []}
-        layers = {str(layer["config"]["name"]): dict(layer["config"]) for layer in config["layers"]}
-        name = str(config["name"])
-        epsilons = {float(each["epsilon"]) for each in layers.values() if "moving_mean_initializer" in each}
+        name, settings, layers = saved_model(saved)
     except (*ARCHIVE_ERRORS, KeyError, TypeError, RecursionError) as error:
         why = f"{MODEL_CONFIG} in it does not describe a model" if isinstance(error, (KeyError, TypeError)) else error
         raise damaged(source, why) from error
@@ -57,14 +54,28 @@ def open_keras_model(path: Path, source: str) -> Iterator[Checkpoint]:
             f"{source} is a model quantised to {', '.join(modes)}, whose weights fit no network that is not: "
             "read it with keras.models.load_model, or give weights that were saved before model.quantize."
         )
-    known = named(name) is not None
     with unpacked(path, source, _weights_member, MODEL_WEIGHTS) as inner, open_keras_file(inner, source) as checkpoint:
-        yield replace(
-            checkpoint,
-            model=name if known else None,
-            settings={"epsilon": epsilons.pop()} if known and len(epsilons) == 1 else {},
-            layers=layers,
-        )
+        yield replace(checkpoint, model=name, settings=settings, layers=layers)
+
+
+def saved_model(saved: Any) -> tuple[str | None, dict[str, float], dict[str, dict[str, Any]]]:
+    """What Keras's description of a model says: the network of the zoo that it is, settings of it, and its layers.
+
+    Raises KeyError, TypeError or ValueError for what describes no model.
+
+    Example:
+        >>> from zoo.weights.readers.keras import saved_model
+        >>> saved = keras.saving.serialize_keras_object(zoo.create("lcnet_035", 10, (32, 32, 3)))
+        >>> saved_model(saved)[:2]
+        ('lcnet_035', {'epsilon': 1e-05})
+    """
+    config = saved["config"] if saved["class_name"] == "Functional" else {"name": None, "layers": []}
+    layers = {str(layer["config"]["name"]): dict(layer["config"]) for layer in config["layers"]}
+    name = str(config["name"])
+    epsilons = {float(each["epsilon"]) for each in layers.values() if "moving_mean_initializer" in each}
+    if named(name) is None:
+        return None, {}, layers
+    return name, {"epsilon": epsilons.pop()} if len(epsilons) == 1 else {}, layers
 
 
 def _quantizations(config: Any) -> Iterator[str]:
