@@ -34,6 +34,7 @@ def test_a_scheduler_that_sends_its_signal_again_and_again_and_a_user_who_presse
     err += process.communicate(timeout=60)[1]
     assert process.returncode == 143 and "Traceback" not in err, err
     assert "Stopped: saving the model." in err and err.endswith("Stopped by SIGTERM.\n")
+    assert "The same command with resume=auto hydra.run.dir=run goes on with it." in err
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["status"] == "interrupted" and result["epochs"] >= 1 and result["val_top1"] is not None
     assert keras.models.load_model(tmp_path / "run" / "model.keras").count_params() > result["parameters"]

@@ -19,7 +19,7 @@ from zoo.datasets.pipeline import Data
 from zoo.tracking.connection import Connection, connect
 from zoo.tracking.panels import evaluation_panels, layer_panels
 from zoo.tracking.run import open_run
-from zoo.tracking.tracker import Tracker
+from zoo.tracking.tracker import Tracker, shell_path
 from zoo.training.checkpoints.callback import Checkpointing
 from zoo.training.checkpoints.going_on import check_surroundings, checkpoint_facts, restored_state
 from zoo.training.checkpoints.progress import Progress, progress_of
@@ -249,6 +249,11 @@ def _fit(run: Run, model: keras.Model, data: Data, checkpointing: Checkpointing)
         has_trained = model.optimizer.iterations > 0
         run.screen.print("Stopped: saving the model." if has_trained else "Stopped before the first step was done.")
         checkpointing.write()
+        if checkpointing.resumable:
+            place = shell_path(run.directory)
+            run.screen.print(
+                f"The same command with resume=auto hydra.run.dir={place} goes on with it.", soft_wrap=True
+            )
         return Fitted(rows, error, stopping)
     if stopping is not None:
         stopping.finish(model)

@@ -15,7 +15,7 @@ import numpy as np
 from zoo import metrics
 from zoo.training.checkpoints.config import CheckpointsConfig
 from zoo.training.checkpoints.files import write_checkpoint
-from zoo.training.checkpoints.folder import FOLDER, drop_others, file_name, name_best
+from zoo.training.checkpoints.folder import FOLDER, drop_others, file_name, name_best, newest_first
 from zoo.training.checkpoints.progress import Progress
 from zoo.training.checkpoints.state import TrainingState
 from zoo.training.early_stopping import EarlyStopping
@@ -90,6 +90,11 @@ class Checkpointing(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.position, self.metrics_of_epoch = (epoch + 1, 0, None), None
         self._write()
+
+    @property
+    def resumable(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return bool(newest_first(self.folder))
 
     def _write(self) -> None:
         if self.config.keep:
