@@ -10,6 +10,7 @@ each round is that of the medians. Resident memory is read from outside when a r
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -39,7 +40,7 @@ def trained(directory: Path, overrides: list[str]) -> tuple[float, int, list[int
         if process.returncode:
             raise SystemExit(process.stderr.read())
     times = [float(row["seconds"]) for row in read_csv(metrics)]
-    epochs = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    epochs = [later - earlier for earlier, later in itertools.pairwise(times)]
     return statistics.median(epochs), json.loads((directory / "result.json").read_text())["peak_memory_bytes"], resident
 
 
