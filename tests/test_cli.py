@@ -64,7 +64,7 @@ CASES = [
     ("=3", "The argument '=3' cannot be read"),
     ("groups", "The argument 'groups' cannot be read"),
     ("groups = 3", "The argument 'groups' cannot be read"),
-    ("mdel=resnext", "There is no setting mdel: did you mean model"),
+    ("mdel=resnext", "There is no setting mdel: did you mean mode, model"),
     ("recipe.epoch=3", "There is no setting recipe.epoch: did you mean recipe.epochs"),
     ("epochs=3", "There is no setting epochs: did you mean recipe.epochs?"),
     ("tracking.q=3", "There is no setting tracking.q: known are tracking.entity, "),

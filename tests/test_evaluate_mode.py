@@ -52,7 +52,7 @@ def test_the_figures_of_a_run_are_repeated_to_the_digit(trained, evaluated):
 
 def test_the_evaluated_run_is_not_touched(trained, evaluated):
     names = {path.name for path in trained[0].iterdir()}
-    assert names == {"evaluation.json", "metrics.csv", "model.keras", "result.json"}
+    assert names == {"checkpoints", "evaluation.json", "metrics.csv", "model.keras", "result.json"}
     assert read_run(trained[0])[1] == trained[1]
 
 

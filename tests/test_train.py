@@ -111,7 +111,9 @@ def test_the_saved_model_says_what_it_expects_of_pictures(learnt):
 def test_a_directory_holds_one_run(learnt):
     cfg, directory, _ = learnt
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-    with pytest.raises(UserError, match="holds model.keras, evaluation.json and metrics.csv of an earlier run"):
+    with pytest.raises(
+        UserError, match="holds model.keras, evaluation.json, checkpoints and metrics.csv of an earlier run"
+    ):
         train(cfg, directory)
     assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
 

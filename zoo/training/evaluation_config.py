@@ -19,8 +19,8 @@ from zoo.registry import family_key, named
 from zoo.training.run_directory import COMPOSITION, MODEL_FILE, without_model
 from zoo.training.settings import EVALUATE, as_dict, model_config
 from zoo.typing import ModelConfig
-from zoo.weights.opening import SUFFIXES, open_weights
 from zoo.weights.published import resolve, tags
+from zoo.weights.sources import SUFFIXES
 
 KINDS = f"the directory of a run, a file of weights (its name ends in {', '.join(SUFFIXES)}) or a tag"
 OTHER_KINDS = (".onnx", ".tflite")
@@ -132,6 +132,8 @@ def _of_file(cfg: DictConfig, path: Path, keys: Sequence[str]) -> DictConfig:
             logger.warning("%s does not say how it sees pictures: taken to be as dataset=%s.", path, cfg.dataset.name)
         _see(taken, config, keys)
     elif not any(_head(key) in NETWORK for key in keys):
+        from zoo.weights.opening import open_weights  # NumPy, which a training can do without until it starts
+
         with open_weights(path) as checkpoint:
             if checkpoint.model is not None:
                 _set_network(taken, {"variant": checkpoint.model, "groups": None})

@@ -14,6 +14,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from zoo.data_config import DataConfig
+from zoo.weights.published import resolve
+from zoo.weights.sources import RUN_MODEL, TORCH_SUFFIXES, is_tag
 
 AS_TRAINED = "as_trained"  # the section that conf/dataset/ refers to, of a configuration that is being settled
 FOLLOWING = ("image_size", "channels", "resize_method", "crop_fraction", "crop_mode", "mean", "std")
@@ -54,9 +56,7 @@ def inspect(weights: str) -> Pretrained:
         >>> pretrained.model, pretrained.data_config.interpolation
         ('mobilenetv3_small_100', 'bicubic')
     """
-    # Here, since they import NumPy, which a configuration without weights can do without.
-    from zoo.weights.opening import RUN_MODEL, TORCH_SUFFIXES, is_tag, open_weights
-    from zoo.weights.published import resolve
+    from zoo.weights.opening import open_weights  # NumPy, which a configuration without weights can do without
 
     weights = os.path.expanduser(weights)
     if is_tag(weights):

@@ -7,10 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zoo.weights.checkpoint import Checkpoint, creation
-
-TORCH_SUFFIXES = (".pth", ".pt", ".zip", ".bin", ".ckpt", ".tar")
-SUFFIXES = (".safetensors", ".weights.h5", *TORCH_SUFFIXES, ".keras")
-RUN_MODEL = "model.keras"  # in the folder of a run of train.py
+from zoo.weights.sources import RUN_MODEL, SUFFIXES, TORCH_SUFFIXES, is_tag
 
 
 @contextlib.contextmanager
@@ -53,17 +50,6 @@ def open_weights(
     check_network(model, published.model, published.tag)
     with _open(fetch(published), published.tag, use_ema) as checkpoint:
         yield replace(checkpoint, model=published.model, settings=published.settings)
-
-
-def is_tag(source: str | os.PathLike[str]) -> bool:
-    """Whether `source` can only be the tag of published weights, known or not: there is no such path, nor is it one.
-
-    Example:
-        >>> from zoo.weights.opening import is_tag
-        >>> is_tag("timm/resnext50_32x4d.a1h_in1k"), is_tag("resnext.safetensors")
-        (True, False)
-    """
-    return isinstance(source, str) and not Path(source).exists() and not source.lower().endswith(SUFFIXES)
 
 
 def check_network(wanted: str | None, model: str | None, source: str) -> None:
