@@ -35,7 +35,8 @@ MODULES = (
     *("zoo.datasets.augment", "zoo.datasets.config", "zoo.datasets.digits", "zoo.datasets.folders"),
     *("zoo.weights.readers.archive", "zoo.weights.readers.keras", "zoo.weights.readers.safetensors"),
     *("zoo.datasets.identity", "zoo.datasets.sizes", "zoo.tracking.config"),
-    *("zoo.datasets.pipeline", "zoo.training.optimizers", "zoo.training.recipe", "zoo.training.recipe_config"),
+    *("zoo.datasets.pipeline", "zoo.training.recipe", "zoo.training.recipe_config"),
+    *(f"zoo.training.optimizers.{name}" for name in ("keras_fused", "rates", "timm_optimizers")),
     *("zoo.training.layer_rates", "zoo.training.pretrained"),
     "zoo.comparison.pareto",
 )

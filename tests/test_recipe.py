@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from zoo.training import recipe
-from zoo.training.optimizers import FusedAdamW, MomentumSGD
+from zoo.training.optimizers.keras_fused import FusedAdamW, MomentumSGD
 from zoo.training.recipe_config import RecipeConfig, check
 
 STEPS = 10  # of an epoch

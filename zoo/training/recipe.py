@@ -8,7 +8,7 @@ import numpy as np
 
 from zoo.training.guarded_step import guard_steps
 from zoo.training.layer_rates import rate_factors
-from zoo.training.optimizers import FusedAdamW, MomentumSGD
+from zoo.training.optimizers.keras_fused import FusedAdamW, MomentumSGD
 from zoo.training.recipe_config import RecipeConfig
 from zoo.typing import Tensor
 
