@@ -131,6 +131,11 @@ def decayed_if_any(optimizer: keras.Optimizer, variable: keras.Variable) -> bool
     return optimizer._use_weight_decay(variable)
 
 
+def step_counter(optimizer: keras.Optimizer) -> keras.Variable:
+    """How often `optimizer` was called: `iterations`, which is public, counts the updates of accumulated gradients."""
+    return optimizer._iterations
+
+
 def adam_moments(optimizer: keras.optimizers.Adam, variable: keras.Variable) -> tuple[keras.Variable, keras.Variable]:
     """First and second moment of a variable: `optimizer.variables`, which is public, has them without their owners."""
     index = variable_index(optimizer, variable)

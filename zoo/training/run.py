@@ -20,6 +20,7 @@ from zoo.tracking.connection import Connection, connect
 from zoo.tracking.panels import evaluation_panels, layer_panels
 from zoo.tracking.run import open_run
 from zoo.tracking.tracker import Tracker, shell_path
+from zoo.training.averaging import AveragedValidation
 from zoo.training.checkpoints.callback import Checkpointing
 from zoo.training.checkpoints.going_on import check_surroundings, checkpoint_facts, restored_state
 from zoo.training.checkpoints.progress import Progress, progress_of
@@ -122,7 +123,7 @@ def train(
         layers = profile_layers(model)  # first: it counts no parameters of frozen layers
         with as_user_errors():
             freeze_as_set(settings, model)
-            compile_model(model, settings.recipe, steps_per_epoch(settings, data))
+            average = compile_model(model, settings.recipe, steps_per_epoch(settings, data))
         facts |= {"small_stem": model.small_stem, "class_names": data.class_names, **described(settings, model)}
         cost = sum((layer.cost for layer in layers), Profile(0, 0, 0))
         print_summary(run.screen, settings, model, data, cost, facts)
@@ -131,8 +132,8 @@ def train(
         check_surroundings(checkpoint, facts, run.screen)
         steps = steps_per_epoch(settings, data)
         recipe = settings.recipe
-        stopping = EarlyStopping(recipe.early_stopping) if recipe.early_stopping.patience else None
-        state, running_metrics = restored_state(model, checkpoint, steps, run.screen, stopping)
+        stopping = EarlyStopping(recipe.early_stopping, average) if recipe.early_stopping.patience else None
+        state, running_metrics = restored_state(model, checkpoint, steps, run.screen, stopping, average)
         record.add({**asdict(cost), **facts})
         wandb_id = checkpoint.metadata["wandb_id"] if checkpoint else None
         with as_user_errors():
@@ -216,6 +217,8 @@ def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker, ch
         except DivergedError:
             raise
         except (Exception, SystemExit) as error:  # the latter is Rich's, for a pipe that nobody reads any more
+            if checkpointing.state.average:
+                checkpointing.state.average.show()
             save_after_error(model, path, run.screen, error, expected)
             raise
         save_model(model, path, expected)
@@ -233,7 +236,7 @@ def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker, ch
 def _fit(run: Run, model: keras.Model, data: Data, checkpointing: Checkpointing) -> Fitted:
     """Train until the last epoch, or until the user stops it, which leaves a checkpoint."""
     recipe, begin, steps = run.settings.recipe, run.begin, checkpointing.steps
-    rows, stopping = checkpointing.rows, checkpointing.stopping
+    rows, stopping, average = checkpointing.rows, checkpointing.stopping, checkpointing.state.average
     with as_user_errors():
         weights = class_weights(recipe.class_weights, data)
     if weights:
@@ -242,19 +245,26 @@ def _fit(run: Run, model: keras.Model, data: Data, checkpointing: Checkpointing)
     bar = ProgressBar(run.screen, recipe.epochs, steps, recipe.batch_size, begin.epoch, begin.step)
     try:
         with Interrupts() as interrupts, bar:
-            callbacks = [interrupts, rows, *([stopping] if stopping else []), bar, checkpointing]
+            averaged = [AveragedValidation(average)] if average else []
+            callbacks = [interrupts, *averaged, rows, *([stopping] if stopping else []), bar, checkpointing]
             if stopping is None or not stopping.has_stopped:
                 fit(model, data, recipe.epochs, steps, callbacks, begin.epoch, begin.step, weights)
     except KeyboardInterrupt as error:
         has_trained = model.optimizer.iterations > 0
         run.screen.print("Stopped: saving the model." if has_trained else "Stopped before the first step was done.")
+        if average:
+            average.hide()  # the validation may have been stopped
         checkpointing.write()
+        if average:
+            average.show()
         if checkpointing.resumable:
             place = shell_path(run.directory)
             run.screen.print(
                 f"The same command with resume=auto hydra.run.dir={place} goes on with it.", soft_wrap=True
             )
         return Fitted(rows, error, stopping)
+    if average:
+        average.show()  # for good: model.keras and all figures from here on
     if stopping is not None:
         stopping.finish(model)
         if stopping.has_stopped:

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.weights.readers.training import WEIGHTS, CheckpointError, CheckpointFile, summarised
+from zoo.training.averaging import WeightAverage
+from zoo.weights.readers.training import AVERAGED, WEIGHTS, CheckpointError, CheckpointFile, summarised
 
-RANDOM, OPTIMIZER, METRICS, AVERAGED, BEST = "random", "optimizer", "metrics", "averaged", "best"
+RANDOM, OPTIMIZER, METRICS, BEST = "random", "optimizer", "metrics", "best"
 
 
 class TrainingState:
@@ -20,23 +21,26 @@ class TrainingState:
     - `random/0`: the state of a dropout's generator, in the order of the layers
     - `optimizer/conv1_kernel_momentum`, `optimizer/iteration`: also the scale of a loss that is scaled
     - `metrics/0`: the running sums of the epoch's loss and accuracies
-    - `averaged/...`: averages of the weights and the count of their updates, where there are some
+    - `averaged/conv1/kernel`: the average of a weight, where the recipe has averages
     - `best/conv1/kernel`: a weight of the best epoch, where early stopping keeps them
 
     Args:
         model: compiled, its optimizer and its metrics built.
-        averaged: name -> variable.
+        average: of the weights, if there is one.
         best_weights: gives those of the best epoch, in the order of the model's, or None.
     """
 
     def __init__(
         self,
         model: keras.Model,
-        averaged: Mapping[str, keras.Variable] | None = None,
+        average: WeightAverage | None = None,
         best_weights: Callable[[], Sequence[np.ndarray] | None] = lambda: None,
     ) -> None:
         weights = {id(variable) for variable in model.weights}
         random = [variable for variable in model.variables if id(variable) not in weights]
+        paths = [variable.path for variable in model.weights]
+        averages = [] if average is None else list(zip(paths, average.averages, strict=True))
+        self.model, self.average = model, average
         self.metrics = _numbered(METRICS, model.metrics_variables)
         self.best_weights = best_weights
         # Name in the file -> weight, in the model's order.
@@ -45,7 +49,7 @@ class TrainingState:
             **_named(WEIGHTS, [(variable.path, variable) for variable in model.weights]),
             **_numbered(RANDOM, random),
             **_named(OPTIMIZER, [(variable.name, variable) for variable in model.optimizer.variables]),
-            **_named(AVERAGED, list((averaged or {}).items())),
+            **_named(AVERAGED, averages),
         }
 
     def described(self) -> dict[str, tuple[tuple[int, ...], str]]:
