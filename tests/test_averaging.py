@@ -115,3 +115,23 @@ def test_between_updates_nothing_moves():
         after = [np.array(each) for each in (*model.weights, *average.averages)]
         changed.append(not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True)))
     assert changed == [False, False, True] * 2
+
+
+class Stopped(keras.callbacks.Callback):
+    def on_test_batch_begin(self, batch, logs=None):
+        raise KeyboardInterrupt
+
+
+def test_a_stopped_validation_loses_no_weights():
+    model, (images, labels) = network(), data()
+    average = compile_model(model, RecipeConfig(ema_decay=0.9, learning_rate=0.1), 8)
+    with pytest.raises(KeyboardInterrupt):
+        callbacks = [AveragedValidation(average), Stopped()]
+        model.fit(images, labels, 4, 1, verbose=0, validation_data=(images, labels), callbacks=callbacks)
+    averages = [np.array(each) for each in model.weights]
+    trained = [np.array(each) for each in average.averages]
+    average.hide()
+    average.hide()
+    assert all(np.array_equal(a, b) for a, b in zip(trained, model.weights, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(averages, average.averages, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(trained, averages, strict=True))

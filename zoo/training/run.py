@@ -34,6 +34,7 @@ from zoo.training.fitting import fit
 from zoo.training.interrupts import Interrupts
 from zoo.training.latency import latency_seconds
 from zoo.training.non_finite import DivergedError, NonFiniteSteps, first_non_finite
+from zoo.training.precision import precision
 from zoo.training.preparation import (
     as_user_errors,
     build_model,
@@ -125,6 +126,7 @@ def train(
             freeze_as_set(settings, model)
             average = compile_model(model, settings.recipe, steps_per_epoch(settings, data))
         facts |= {"small_stem": model.small_stem, "class_names": data.class_names, **described(settings, model)}
+        facts["precision"] = precision(settings.recipe)
         cost = sum((layer.cost for layer in layers), Profile(0, 0, 0))
         print_summary(run.screen, settings, model, data, cost, facts)
         with as_user_errors():
