@@ -13,9 +13,10 @@ from zoo.training.optimizers.timm_optimizers import Lamb, RMSpropTF, TorchAdamW,
 CASES = expected("optimizers")["cases"]
 
 
+@pytest.mark.parametrize("traced", [False, True], ids=["eager", "graph"])
 @pytest.mark.parametrize("name", CASES)
-def test_ten_steps_are_those_of_timm(name):
-    weights = stepped(optimizer_of(CASES[name]["options"]))
+def test_ten_steps_are_those_of_timm(name, traced):
+    weights = stepped(optimizer_of(CASES[name]["options"]), traced)
     for variable, values in CASES[name]["weights"].items():
         np.testing.assert_allclose(weights[variable], values, rtol=0, atol=1e-6, err_msg=variable)
 

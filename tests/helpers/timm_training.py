@@ -28,15 +28,20 @@ class Rates(keras.optimizers.schedules.LearningRateSchedule):
         return keras.ops.take(keras.ops.convert_to_tensor(self.rates, "float32"), keras.ops.cast(step, "int32"))
 
 
-def stepped(optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
-    """The weights of timm's cases after its ten steps."""
+def stepped(optimizer: keras.optimizers.Optimizer, traced: bool = False) -> dict[str, np.ndarray]:
+    """The weights of timm's cases after its ten steps, one by one or in a graph of TensorFlow."""
     case = expected("optimizers")
     variables = [keras.Variable(np.array(each, "float32"), name=name) for name, each in case["start"].items()]
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma"])
     optimizer.learning_rate = Rates(case["rates"])
     optimizer.build(variables)
+    apply = optimizer.apply
+    if traced:
+        import tensorflow as tf
+
+        apply = tf.function(apply)
     for step in case["gradients"]:
-        optimizer.apply([keras.ops.convert_to_tensor(step[each.name], "float32") for each in variables])
+        apply([keras.ops.convert_to_tensor(step[each.name], "float32") for each in variables])
     return {each.name: each.numpy() for each in variables}
 
 

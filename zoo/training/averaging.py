@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from blocks.ops.keras_internals import step_counter
+from zoo.training.optimizers.rates import descend
 from zoo.typing import Tensor
 
 WARMUP_POWER = 2 / 3  # timm's
@@ -76,17 +77,10 @@ class WeightAverage:
         Args:
             updates: number of this update of the weights, from 1.
         """
-        import tensorflow as tf
-
         share = 1 - decay_at(updates, self.decay, self.warmup)
         for average, weight in zip(self.averages, self.weights, strict=True):
             if weight.dtype.startswith(("float", "bfloat")):
-                # average -= share * (average - weight), in one pass fewer than with TensorFlow's own operators.
-                tf.raw_ops.ResourceApplyGradientDescent(
-                    var=average.value.handle,
-                    alpha=tf.cast(share, weight.dtype),
-                    delta=average.value - weight.value,
-                )
+                descend(average, share, average.value - weight.value)
             else:
                 average.assign(weight)
 

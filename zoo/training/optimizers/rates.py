@@ -25,6 +25,26 @@ def has_kernel(gradient: Tensor) -> bool:
     return not isinstance(gradient, tf.IndexedSlices)
 
 
+def descend(variable: Any, rate: Any, direction: Tensor) -> None:
+    """Subtract rate * direction from a variable: on TensorFlow in one operation, without a product in memory.
+
+    Example:
+        >>> from zoo.training.optimizers.rates import descend
+        >>> weight = keras.Variable([1.0, 2.0])
+        >>> descend(weight, 0.5, keras.ops.ones(2))
+        >>> weight.numpy()
+        array([0.5, 1.5], dtype=float32)
+    """
+    rate = ops.cast(rate, variable.dtype)
+    if keras.backend.backend() != "tensorflow":
+        variable.assign(variable - rate * direction)
+        return
+    import tensorflow as tf
+
+    resource = variable.value if isinstance(variable, keras.Variable) else variable
+    tf.raw_ops.ResourceApplyGradientDescent(var=resource.handle, alpha=rate, delta=direction)
+
+
 class ScaledRates(keras.optimizers.Optimizer):
     """An optimizer whose learning rate, and with it the decoupled decay, differs from variable to variable.
 

@@ -12,7 +12,7 @@ from keras import ops
 
 from blocks.ops.keras_internals import adam_moments, decayed_if_any, variable_index
 from zoo.training.optimizers.keras_fused import FusedAdamW
-from zoo.training.optimizers.rates import ScaledRates, has_kernel
+from zoo.training.optimizers.rates import ScaledRates, descend, has_kernel
 from zoo.typing import Tensor
 
 
@@ -97,7 +97,7 @@ class TorchSGD(CoupledDecay):
     def apply_gradient(self, gradient: Tensor, variable: Any, learning_rate: Any) -> None:
         gradient, rate = self.with_decay(gradient, variable), ops.cast(learning_rate, variable.dtype)
         if not self.momentum:
-            self.assign_sub(variable, rate * gradient)
+            descend(variable, rate, gradient)
             return
         accumulator = self.momentums[variable_index(self, variable)]
         if has_kernel(gradient):
@@ -150,8 +150,8 @@ class TorchAdamW(FusedAdamW):
         if has_kernel(gradient):
             super().apply_gradient(gradient, variable, learning_rate)
             return
-        moments, rate = adam_moments(self, variable), ops.cast(learning_rate, variable.dtype)
-        self.assign_sub(variable, rate * _adam_update(self, gradient, variable.dtype, *moments))
+        scale, direction = _adam_direction(self, gradient, variable.dtype, *adam_moments(self, variable))
+        descend(variable, learning_rate * scale, direction)
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -199,15 +199,16 @@ class Lamb(CoupledDecay):
 
     def apply_gradient(self, gradient: Tensor, variable: Any, learning_rate: Any) -> None:
         dtype, index = variable.dtype, variable_index(self, variable)
-        update = _adam_update(self, gradient, dtype, self.first_moments[index], self.second_moments[index])
-        rate = ops.cast(learning_rate, dtype)
+        first, second = self.first_moments[index], self.second_moments[index]
+        scale, direction = _adam_direction(self, gradient, dtype, first, second)
+        rate = ops.cast(learning_rate, dtype) * scale
         if decay := self.decay_of(variable):
             weights = ops.convert_to_tensor(variable)
-            update = update + weights * decay
-            norms = ops.sqrt(ops.sum(ops.square(weights))), ops.sqrt(ops.sum(ops.square(update)))
+            direction = direction + weights * (decay / scale)
+            norms = _norm(weights), _norm(direction) * scale
             sound = ops.logical_and(norms[0] > 0, norms[1] > 0)
             rate = rate * ops.where(sound, norms[0] / ops.where(sound, norms[1], 1.0), 1.0)
-        self.assign_sub(variable, rate * update)
+        descend(variable, rate, direction)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
@@ -282,15 +283,28 @@ class RMSpropTF(CoupledDecay):
         return {**super().get_config(), "rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}
 
 
-def _adam_update(optimizer: Any, gradient: Tensor, dtype: Any, first: keras.Variable, second: keras.Variable) -> Tensor:
-    """first / correction_1 / (sqrt(second) / correction_2 + epsilon), once the moments have been moved on."""
+def _adam_direction(
+    optimizer: Any, gradient: Tensor, dtype: Any, first: keras.Variable, second: keras.Variable
+) -> tuple[Any, Any]:
+    """Adam's update as a number () times a tensor, once the moments have been moved on.
+
+    first / correction_1 / (sqrt(second) / correction_2 + epsilon), with few operations on whole tensors.
+    """
     gradient, step = ops.cast(ops.convert_to_tensor(gradient), dtype), ops.cast(optimizer.iterations, dtype) + 1
-    optimizer.assign_add(first, (gradient - first) * (1 - optimizer.beta_1))
-    optimizer.assign_add(second, (ops.square(gradient) - second) * (1 - optimizer.beta_2))
+    descend(first, 1 - optimizer.beta_1, first - gradient)
+    descend(second, 1 - optimizer.beta_2, second - ops.square(gradient))
     root = _root_of_correction(optimizer.beta_2, step)
     scale = root / (1 - ops.power(ops.cast(optimizer.beta_1, dtype), step))
-    return first * scale / (ops.sqrt(second) + optimizer.epsilon * root)  # two operations on whole tensors fewer
+    return scale, first / (ops.sqrt(second) + optimizer.epsilon * root)
 
 
-def _root_of_correction(beta_2: float, step: Tensor) -> Tensor:
+def _root_of_correction(beta_2: float, step: Any) -> Any:
     return ops.sqrt(1 - ops.power(ops.cast(beta_2, step.dtype), step))
+
+
+def _norm(values: Tensor) -> Any:
+    if keras.backend.backend() != "tensorflow":
+        return ops.sqrt(ops.sum(ops.square(values)))
+    import tensorflow as tf
+
+    return tf.sqrt(2 * tf.nn.l2_loss(values))  # the squares do not go through the memory
