@@ -37,7 +37,8 @@ MODULES = (
     *("zoo.datasets.identity", "zoo.datasets.sizes", "zoo.tracking.config"),
     *("zoo.datasets.pipeline", "zoo.training.recipe", "zoo.training.recipe_config"),
     *(f"zoo.training.optimizers.{name}" for name in ("keras_fused", "rates", "timm_optimizers")),
-    *("zoo.training.layer_rates", "zoo.training.pretrained"),
+    *("zoo.training.layer_rates", "zoo.training.pretrained", "zoo.training.averaging", "zoo.training.losses"),
+    *("zoo.training.precision", "zoo.training.schedules"),
     "zoo.comparison.pareto",
 )
 

@@ -8,6 +8,10 @@ import zoo
 from helpers.resumed_runs import RESUMABLE, figures, final_weights
 from helpers.training import compose_config, config_with_data, read_run
 from train import train
+from zoo.errors import UserError
+from zoo.training.checkpoints.files import write_checkpoint
+from zoo.training.checkpoints.resume import choose, identity
+from zoo.training.settings import check
 from zoo.weights.readers.training import open_checkpoint
 
 OPTIONS = [*RESUMABLE, "recipe.epochs=2", "limit_steps=7", "checkpoints.keep=9", "checkpoints.every_steps=2"]
@@ -73,6 +77,21 @@ def test_validation_the_model_and_weights_of_the_run_are_the_averages(data_dir, 
             rows[best - 1]["val/top1"],
         )
     assert result["val_loss"] == rows[best - 1]["val/loss"]
+
+
+def test_a_checkpoint_of_an_earlier_version_is_the_same_run(tmp_path, data_dir):
+    """It lacks the keys that recipes have got since, of which the usual values mean what was done then."""
+    settings = check(config_with_data(data_dir, *OPTIONS, f"resume={tmp_path / 'a.safetensors'}"))
+    earlier = identity(settings)
+    for key in ("recipe.nesterov", "recipe.no_decay", "recipe.ema_decay", "recipe.schedule_unit"):
+        del earlier[key]
+    write_checkpoint(tmp_path / "a.safetensors", {}, {}.__getitem__, {"settings": earlier})
+    assert choose(settings, tmp_path / "run").metadata["settings"] == earlier
+    another = check(
+        config_with_data(data_dir, *OPTIONS, f"resume={tmp_path / 'a.safetensors'}", "recipe.ema_decay=0.9")
+    )
+    with pytest.raises(UserError, match=r"different are recipe.ema_decay \(null there, 0.9 now\)"):
+        choose(another, tmp_path / "run")
 
 
 def test_updates_are_counted_and_the_precision_is_said(whole):

@@ -46,15 +46,15 @@ class WeightAverage:
 
     Example:
         >>> from zoo.training.averaging import WeightAverage
-        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-        >>> model.layers[0].kernel.assign([[1.0]])
+        >>> layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+        >>> model = keras.Sequential([keras.Input((1,)), layer])
         >>> average = WeightAverage(model, decay=0.5)
-        >>> model.layers[0].kernel.assign([[3.0]])
+        >>> layer.set_weights([np.full((1, 1), 3.0)])
         >>> average.update(2)
         >>> with average.in_model():
-        ...     model.layers[0].kernel.numpy()
+        ...     layer.kernel.numpy()
         array([[2.]], dtype=float32)
-        >>> model.layers[0].kernel.numpy()
+        >>> layer.kernel.numpy()
         array([[3.]], dtype=float32)
     """
 

@@ -97,7 +97,7 @@ def check(config: RecipeConfig) -> None:
         >>> check(RecipeConfig(optimizer="adam"))
         Traceback (most recent call last):
             ...
-        ValueError: recipe.optimizer='adam' is not known: did you mean adamw?
+        ValueError: recipe.optimizer='adam' is not known: did you mean adamw, lamb?
     """
     choices = {
         "optimizer": OPTIMIZERS,
