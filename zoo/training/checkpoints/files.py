@@ -21,6 +21,7 @@ from zoo.weights.readers.training import CHECKSUM, FORMAT, NO_CHECKSUM, TENSOR_C
 
 CODES = {name: code for code, name in DTYPES.items()}
 THREADS = 2  # more do not copy faster
+LARGE = 1 << 18  # entries of a tensor
 SYNCED = 32 << 20  # bytes of a thread after which they go to disk, while the other thread goes on
 
 
@@ -62,8 +63,12 @@ def write_checkpoint(
                 os.fsync(file.fileno())
             return f"{zlib.crc32(values):08x}"
 
+        large = [name for name, (shape, _) in tensors.items() if math.prod(shape) >= LARGE]
         with ThreadPoolExecutor(THREADS) as threads:
-            header["__metadata__"][TENSOR_CHECKSUMS] = "".join(threads.map(write, tensors))
+            checksums = dict(zip(large, threads.map(write, large), strict=True))
+        # Of small ones there are hundreds, and handing one to a thread takes longer than writing it.
+        checksums |= {name: write(name) for name in tensors if name not in checksums}
+        header["__metadata__"][TENSOR_CHECKSUMS] = "".join(checksums[name] for name in tensors)
         prefix = bytearray(length.to_bytes(8, "little") + _encoded(header))
         prefix[8 + CHECKSUM.start : 8 + CHECKSUM.stop] = f"{zlib.crc32(prefix):08x}".encode()
         _write(file.fileno(), prefix, 0)

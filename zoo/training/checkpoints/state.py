@@ -48,10 +48,11 @@ class TrainingState:
             **_named(AVERAGED, list((averaged or {}).items())),
         }
 
+        self._described = _described({**self.variables, **self.metrics})
+
     def described(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Name -> shape and dtype, of all tensors."""
-        best = {} if self.best_weights() is None else self.best_names
-        return _described({**self.variables, **self.metrics, **best})
+        return self._described if self.best_weights() is None else {**self._described, **_described(self.best_names)}
 
     def read(self, name: str) -> np.ndarray:
         """The values of a variable now; not a copy where the backend can do without."""
