@@ -19,6 +19,7 @@ from zoo.training.files import replacing
 from zoo.weights.readers.safetensors import DTYPES
 from zoo.weights.readers.training import CHECKSUM, FORMAT, NO_CHECKSUM, TENSOR_CHECKSUMS
 
+FIRST_CHECKSUMS = f'"{TENSOR_CHECKSUMS}":"'.encode()
 CODES = {name: code for code, name in DTYPES.items()}
 THREADS = 2  # more do not copy faster
 LARGE = 1 << 18  # entries of a tensor
@@ -49,9 +50,10 @@ def write_checkpoint(
         end = offset + math.prod(shape) * np.dtype(dtype).itemsize
         header[name] = {"dtype": CODES[dtype], "shape": list(shape), "data_offsets": [offset, end]}
         offsets[name], offset = offset, end
-    length = len(_encoded(header))
+    text = json.dumps(header, separators=(",", ":")).encode("ascii")
+    text += b" " * (-len(text) % 8)  # values begin at a multiple of their size
     with replacing(path) as part, part.open("wb", buffering=0) as file:
-        places = {name: 8 + length + begin for name, begin in offsets.items()}
+        places = {name: 8 + len(text) + begin for name, begin in offsets.items()}
         unsynced: list[int] = []  # bytes of the tensors that were written since the last went to disk
 
         def write(name: str) -> str:
@@ -68,15 +70,11 @@ def write_checkpoint(
             checksums = dict(zip(large, threads.map(write, large), strict=True))
         # Of small ones there are hundreds, and handing one to a thread takes longer than writing it.
         checksums |= {name: write(name) for name in tensors if name not in checksums}
-        header["__metadata__"][TENSOR_CHECKSUMS] = "".join(checksums[name] for name in tensors)
-        prefix = bytearray(length.to_bytes(8, "little") + _encoded(header))
+        prefix = bytearray(len(text).to_bytes(8, "little") + text)
+        first = prefix.index(FIRST_CHECKSUMS) + len(FIRST_CHECKSUMS)
+        prefix[first : first + len(NO_CHECKSUM) * len(tensors)] = "".join(checksums[name] for name in tensors).encode()
         prefix[8 + CHECKSUM.start : 8 + CHECKSUM.stop] = f"{zlib.crc32(prefix):08x}".encode()
         _write(file.fileno(), prefix, 0)
-
-
-def _encoded(header: Mapping[str, Any]) -> bytes:
-    text = json.dumps(header, separators=(",", ":")).encode("ascii")
-    return text + b" " * (-len(text) % 8)  # values begin at a multiple of their size
 
 
 def _write(file: int, values: bytes | bytearray | memoryview, place: int) -> None:

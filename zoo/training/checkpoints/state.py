@@ -92,7 +92,7 @@ class TrainingState:
 def values_of(variable: Any) -> np.ndarray:
     """The values of a Keras variable; on TensorFlow's CPU they are not copied."""
     value = variable.value
-    return np.asarray(value.read_value() if hasattr(value, "read_value") else value)
+    return np.asarray(value.value() if hasattr(value, "read_value") else value)
 
 
 def _described(variables: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
