@@ -73,3 +73,23 @@ def test_one_of_the_two_processes_is_killed(killed, data_dir, tmp_path):
         assert not alive(pid)
         assert result_in(tmp_path / "sweep" / "0")["status"] == "interrupted"
     process.stderr.close()
+
+
+@pytest.mark.heavy
+def test_a_sweep_that_is_started_again_goes_on_with_what_is_not_finished(data_dir, tmp_path):
+    options = ["recipe.epochs=12", "recipe.warmup_epochs=0", "resume=auto"]
+    process = sweep(data_dir, tmp_path, *options)
+    while not (tmp_path / "sweep" / "1" / "checkpoints" / "epoch-0001.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    err = process.communicate(timeout=100)[1]
+    assert process.returncode in (143, -signal.SIGTERM) and "Traceback" not in err, err
+    assert [result_in(tmp_path / "sweep" / run)["status"] for run in "01"] == ["finished", "interrupted"]
+    first = (tmp_path / "sweep" / "0" / "result.json").read_bytes()
+    process = sweep(data_dir, tmp_path, *options)
+    err = process.communicate(timeout=200)[1]
+    assert process.returncode == 0 and "sweep/0: this run is finished, and is not started again." in err, err
+    assert "Goes on from" in err and (tmp_path / "sweep" / "0" / "result.json").read_bytes() == first
+    rows, result = read_run(tmp_path / "sweep" / "1")
+    assert [row["epoch"] for row in rows] == list(range(1, 13)) and result["status"] == "finished"

@@ -44,6 +44,7 @@ SMALLEST = {
 # What they are made of is in the others: inverted residuals with excitation and without, normalisations behind every
 # convolution; test_reparameterization.py merges RepVGG's branches.
 HEAVY = {
+    "res2next50",
     "efficientnet_b0",
     "mnasnet_small",
     "spnasnet_100",

@@ -122,7 +122,7 @@ def test_a_seed_decides_everything(data_dir, tmp_path):
     histories = []
     for seed, folder in ((3, tmp_path / "tfds"), (3, data_dir), (4, data_dir)):  # the first prepares its data
         directory = tmp_path / f"run{len(histories)}"
-        train(config_with_data(folder, *QUICK, f"seed={seed}"), directory)
+        train(config_with_data(folder, *QUICK, "limit_steps=2", f"seed={seed}"), directory)
         histories.append(without_times(read_run(directory)[0]))
     first, same, other = histories
     assert first == same and len(first) == 2
@@ -180,7 +180,7 @@ def swept(data_dir, tmp_path, *overrides):
 
 
 def test_a_sweep_over_models_gives_finished_separate_runs_in_one_group(data_dir, tmp_path):
-    overrides = ["model=mobilenet_v1,shufflenet_v1", "model.width=0.25", "recipe.epochs=2"]
+    overrides = ["model=mobilenet_v1,shufflenet_v1", "model.width=0.25", "recipe.epochs=2", "limit_steps=6"]
     done, runs = swept(data_dir, tmp_path, *overrides)
     assert done.returncode == 0 and done.stdout == "" and len(runs) == 2, done.stderr
     started = [records["run"] for _, records in runs]

@@ -52,10 +52,11 @@ class TrainingState:
             **_named(AVERAGED, averages),
         }
 
+        self._described = _described({**self.variables, **self.metrics})
+
     def described(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Name -> shape and dtype, of all tensors."""
-        best = {} if self.best_weights() is None else self.best_names
-        return _described({**self.variables, **self.metrics, **best})
+        return self._described if self.best_weights() is None else {**self._described, **_described(self.best_names)}
 
     def read(self, name: str) -> np.ndarray:
         """The values of a variable now; not a copy where the backend can do without."""
@@ -95,7 +96,7 @@ class TrainingState:
 def values_of(variable: Any) -> np.ndarray:
     """The values of a Keras variable; on TensorFlow's CPU they are not copied."""
     value = variable.value
-    return np.asarray(value.read_value() if hasattr(value, "read_value") else value)
+    return np.asarray(value.value() if hasattr(value, "read_value") else value)
 
 
 def _described(variables: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:

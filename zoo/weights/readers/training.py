@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 by it)
 import numpy as np
@@ -20,12 +20,13 @@ from zoo.weights.checkpoint import Checkpoint, Entry
 from zoo.weights.readers.keras import saved_model
 from zoo.weights.readers.safetensors import DTYPES
 
+TENSOR_CHECKSUMS = "tensors_crc32"  # in the metadata: of each tensor, in their order
 FORMAT = "zoo.training 1"  # in the metadata of the file; other files of that suffix are no checkpoints
 WEIGHTS = "model"  # the section of the weights: the names of their tensors begin with it, and a slash
 AVERAGED = "averaged"  # the section of their averages, where the training has some; what it trains for
 MODEL = "network"  # in the metadata: Keras's description of the model
 DATA_CONFIG = "data_config"  # in the metadata: how it sees pictures
-# The checksum is of the whole file with zeros in its place, which is the same in every file.
+# That of the file's begin, with zeros in its place, which is the same in every file.
 BEFORE_CHECKSUM, NO_CHECKSUM = '{"__metadata__":{"crc32":"', "00000000"
 CHECKSUM = slice(len(BEFORE_CHECKSUM), len(BEFORE_CHECKSUM) + len(NO_CHECKSUM))
 LARGEST_HEADER = 100_000_000  # bytes, as the library has it
@@ -89,22 +90,33 @@ def open_checkpoint(path: Path) -> CheckpointFile:
                 raise _cut_off(path, size)
             noted = text[CHECKSUM]
             text = text[: CHECKSUM.start] + NO_CHECKSUM.encode() + text[CHECKSUM.stop :]
-            checksum = zlib.crc32(prefix + text)
+            if noted != f"{zlib.crc32(prefix + text):08x}".encode():
+                raise _damaged(path)
             metadata, header = _header(path, text)
             end = 8 + length + max((each["data_offsets"][1] for each in header.values()), default=0)
             if size < end:
                 raise _cut_off(path, size, end)
-            while chunk := file.read(CHUNK):
-                checksum = zlib.crc32(chunk, checksum)
+            checksums = metadata.pop(TENSOR_CHECKSUMS)
+            for number, each in enumerate(header.values()):
+                if _checksum(file, *each["data_offsets"]) != checksums[8 * number : 8 * number + 8]:
+                    raise _damaged(path)
+            if file.read(1):
+                raise _damaged(path)
     except OSError as error:
         raise _unusable(path, error.strerror or str(error)) from error
-    if noted != f"{checksum:08x}".encode():
-        raise _unusable(path, "it is damaged, its checksum is another")
     tensors = {
         name: TensorInfo(tuple(each["shape"]), DTYPES[each["dtype"]], 8 + length + each["data_offsets"][0])
         for name, each in header.items()
     }
     return CheckpointFile(path, metadata, tensors)
+
+
+def _checksum(file: BinaryIO, begin: int, end: int) -> str:
+    """Of the next `end - begin` bytes, or of what there is of them."""
+    checksum, left = 0, end - begin
+    while left and (chunk := file.read(min(left, CHUNK))):
+        checksum, left = zlib.crc32(chunk, checksum), left - len(chunk)
+    return f"{checksum:08x}"
 
 
 def _header(path: Path, text: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -120,7 +132,9 @@ def _header(path: Path, text: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
             begin, end = each["data_offsets"]
             if end - begin != math.prod(each["shape"]) * np.dtype(DTYPES[each["dtype"]]).itemsize:
                 raise ValueError
-        return {key: json.loads(value) for key, value in metadata.items() if key != "crc32"}, header
+        del metadata["crc32"]
+        checksums = metadata.pop(TENSOR_CHECKSUMS)
+        return {key: json.loads(value) for key, value in metadata.items()} | {TENSOR_CHECKSUMS: checksums}, header
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _unusable(path, "it is damaged, its header cannot be read") from None
 
@@ -134,6 +148,10 @@ def summarised(names: Iterable[str], most: int = 3) -> str:
 
 def _unusable(path: Path, why: str) -> CheckpointError:
     return CheckpointError(f"The checkpoint {path} cannot be used: {why}.")
+
+
+def _damaged(path: Path) -> CheckpointError:
+    return _unusable(path, "it is damaged, its checksum is another")
 
 
 def _cut_off(path: Path, size: int, whole: int | None = None) -> CheckpointError:
