@@ -29,6 +29,15 @@ def test_each_average_is_timms(case):
         assert all(np.array_equal(each, np.float32(weights[NAMES[each.name]])) for each in model.weights)
 
 
+def test_averages_are_named_as_their_weights():
+    vectors = keras.Input((2,))
+    model = keras.Model(vectors, keras.layers.Dense(2, name="b")(keras.layers.Dense(2, name="a")(vectors)))
+    average = WeightAverage(model, 0.5)
+    assert list(average.named()) == ["a/kernel", "a/bias", "b/kernel", "b/bias"]
+    average.weights = [model.weights[0], *model.weights[:3]]  # as of a layer that another's name is given to
+    assert list(average.named()) == ["a/kernel", "a/kernel#2", "a/bias", "b/kernel"]
+
+
 def data(count=32):
     draw = np.random.default_rng(0)
     return draw.normal(size=(count, 6, 6, 3)).astype("float32"), draw.integers(0, 5, count).astype("int32")

@@ -136,31 +136,35 @@ RECIPES = (
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
 def test_a_training_goes_on_to_the_last_bit(recipe, tmp_path):
     keras.utils.set_random_seed(1)
-    state = TrainingState(*network(**recipe))
-    train(state.model, (0, 4))
+    first, average = network(**recipe)
+    averaged = {"count": keras.Variable(3, dtype="int64"), **(average.named() if average else {})}
+    state = TrainingState(first, averaged)
+    train(first, (0, 4))
     write_checkpoint(tmp_path / "a.safetensors", state.described(), state.read, {})
-    train(state.model, (4, 9))
+    train(first, (4, 9))
     keras.utils.set_random_seed(2)
-    restored = TrainingState(*network(**recipe))
-    train(restored.model, (0, 1))
+    second, average = network(**recipe)
+    again = {"count": keras.Variable(0, dtype="int64"), **(average.named() if average else {})}
+    train(second, (0, 1))
+    restored = TrainingState(second, again)
     running_metrics = restored.restore(open_checkpoint(tmp_path / "a.safetensors"))
-    restored.model.reset_metrics()
+    second.reset_metrics()
     restored.set_running_metrics(running_metrics)
-    train(restored.model, (4, 9))
-    assert len(running_metrics) == 6  # totals and counts of three metrics
-    sections = {name.partition("/")[0] for name in state.described()}
-    assert ("averaged" in sections) == ("ema_decay" in recipe)
+    train(second, (4, 9))
+    assert int(again["count"].value) == 3 and len(running_metrics) == 6  # totals and counts of three metrics
+    assert ("averaged/stem/kernel" in state.described()) == ("ema_decay" in recipe)
     for name in state.described():
         np.testing.assert_array_equal(state.read(name), restored.read(name), err_msg=name)
 
 
 def test_another_network_is_refused_and_stays(tmp_path):
-    first = TrainingState(*network())
+    first = TrainingState(network()[0])
     write_checkpoint(tmp_path / "a.safetensors", first.described(), first.read, {})
     for other, expected in ((network(width=5), r"is float32 \[8, 4\] in it and float32 \[8, 5\] in this run"),
                             (network(optimizer="sgd"), "it has optimizer/"),
                             (network(ema_decay=0.9), "it lacks averaged/stem/kernel")):  # fmt: skip
-        state = TrainingState(*other)
+        model, average = other
+        state = TrainingState(model, average.named() if average else None)
         before = {name: np.array(state.read(name)) for name in state.described()}
         with pytest.raises(CheckpointError, match=expected):
             state.restore(open_checkpoint(tmp_path / "a.safetensors"))

@@ -71,6 +71,14 @@ class WeightAverage:
         # One call, which no signal interrupts: all variables are exchanged, and marked so, or none.
         self._exchange = tf.function(self._exchanged)
 
+    def named(self) -> dict[str, keras.Variable]:
+        """The averages by the paths of their weights; a second one of a path counts on."""
+        named: dict[str, keras.Variable] = {}
+        for weight, average in zip(self.weights, self.averages, strict=True):
+            number = 1 + sum(each.path == weight.path for each in self.weights[: len(named)])
+            named[weight.path if number == 1 else f"{weight.path}#{number}"] = average
+        return named
+
     def update(self, updates: Tensor | int) -> None:
         """Move the averages on to the weights.
 

@@ -20,7 +20,7 @@ from zoo.tracking.connection import Connection, connect
 from zoo.tracking.panels import evaluation_panels, layer_panels
 from zoo.tracking.run import open_run
 from zoo.tracking.tracker import Tracker, shell_path
-from zoo.training.averaging import AveragedValidation
+from zoo.training.averaging import AveragedValidation, WeightAverage
 from zoo.training.checkpoints.callback import Checkpointing
 from zoo.training.checkpoints.going_on import check_surroundings, checkpoint_facts, restored_state
 from zoo.training.checkpoints.progress import Progress, progress_of
@@ -154,7 +154,7 @@ def train(
             lambda: run.seconds,
             stopping,
         )
-        fitted = _fit_and_save(run, model, data, tracker, checkpointing)
+        fitted = _fit_and_save(run, model, data, tracker, checkpointing, average)
         stopped = _evaluate(run, model, data, tracker, fitted)
         result = close(run, tracker, stopped)
         if stopped:
@@ -206,7 +206,14 @@ def _epoch_rows(run: Run, model: keras.Model, data: Data, tracker: Tracker, step
     return EpochRows(recipe.batch_size, run.started, emit, non_finite, begin.rows, begin.partial)
 
 
-def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker, checkpointing: Checkpointing) -> Fitted:
+def _fit_and_save(
+    run: Run,
+    model: keras.Model,
+    data: Data,
+    tracker: Tracker,
+    checkpointing: Checkpointing,
+    average: WeightAverage | None,
+) -> Fitted:
     """Train, and write the model and the figures of the training; after an error too, but not one that diverged."""
     path = run.directory / MODEL_FILE
     trained_on = f"{run.settings.model.name} on {run.settings.dataset.name}"
@@ -214,13 +221,13 @@ def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker, ch
     # Around the training too, which signals do stop: none falls between its end and the saving.
     with deferred(f"Saving {MODEL_FILE}") as stop:
         try:
-            fitted = _fit(run, model, data, checkpointing)
+            fitted = _fit(run, model, data, checkpointing, average)
             stop.error = fitted.stopped
         except DivergedError:
             raise
         except (Exception, SystemExit) as error:  # the latter is Rich's, for a pipe that nobody reads any more
-            if checkpointing.state.average:
-                checkpointing.state.average.show()
+            if average:
+                average.show()
             save_after_error(model, path, run.screen, error, expected)
             raise
         save_model(model, path, expected)
@@ -235,10 +242,12 @@ def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker, ch
     return fitted
 
 
-def _fit(run: Run, model: keras.Model, data: Data, checkpointing: Checkpointing) -> Fitted:
+def _fit(
+    run: Run, model: keras.Model, data: Data, checkpointing: Checkpointing, average: WeightAverage | None
+) -> Fitted:
     """Train until the last epoch, or until the user stops it, which leaves a checkpoint."""
     recipe, begin, steps = run.settings.recipe, run.begin, checkpointing.steps
-    rows, stopping, average = checkpointing.rows, checkpointing.stopping, checkpointing.state.average
+    rows, stopping = checkpointing.rows, checkpointing.stopping
     with as_user_errors():
         weights = class_weights(recipe.class_weights, data)
     if weights:

@@ -53,7 +53,9 @@ def restored_state(
     Raises:
         CheckpointError: it is of another network or optimizer.
     """
-    state = TrainingState(model, average, best_weights=lambda: stopping.best_weights if stopping else None)
+    state = TrainingState(
+        model, average.named() if average else None, best_weights=lambda: stopping.best_weights if stopping else None
+    )
     if checkpoint is None:
         return state, {}
     running_metrics = state.restore(checkpoint)

@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.training.averaging import WeightAverage
 from zoo.weights.readers.training import AVERAGED, WEIGHTS, CheckpointError, CheckpointFile, summarised
 
 RANDOM, OPTIMIZER, METRICS, BEST = "random", "optimizer", "metrics", "best"
@@ -26,21 +25,18 @@ class TrainingState:
 
     Args:
         model: compiled, its optimizer and its metrics built.
-        average: of the weights, if there is one.
+        averaged: name -> variable.
         best_weights: gives those of the best epoch, in the order of the model's, or None.
     """
 
     def __init__(
         self,
         model: keras.Model,
-        average: WeightAverage | None = None,
+        averaged: Mapping[str, keras.Variable] | None = None,
         best_weights: Callable[[], Sequence[np.ndarray] | None] = lambda: None,
     ) -> None:
         weights = {id(variable) for variable in model.weights}
         random = [variable for variable in model.variables if id(variable) not in weights]
-        paths = [variable.path for variable in model.weights]
-        averages = [] if average is None else list(zip(paths, average.averages, strict=True))
-        self.model, self.average = model, average
         self.metrics = _numbered(METRICS, model.metrics_variables)
         self.best_weights = best_weights
         # Name in the file -> weight, in the model's order.
@@ -49,7 +45,7 @@ class TrainingState:
             **_named(WEIGHTS, [(variable.path, variable) for variable in model.weights]),
             **_numbered(RANDOM, random),
             **_named(OPTIMIZER, [(variable.name, variable) for variable in model.optimizer.variables]),
-            **_named(AVERAGED, averages),
+            **_named(AVERAGED, list((averaged or {}).items())),
         }
 
         self._described = _described({**self.variables, **self.metrics})
