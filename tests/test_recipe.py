@@ -204,6 +204,19 @@ def test_timms_lamb_clips_at_1_unless_told_otherwise():
     assert (by_value.global_clipnorm, by_value.clipvalue) == (None, 0.1)
 
 
+@pytest.mark.parametrize("norm", [0.5, 100.0])
+@pytest.mark.parametrize("definition", ["keras", "timm"])
+def test_clipping_by_norm_is_of_all_gradients_together(definition, norm):
+    """torch.nn.utils.clip_grad_norm_, but for the 1e-6 that it adds to the norm."""
+    variables = [keras.Variable(np.ones(2, "float32")), keras.Variable(np.ones(3, "float32"))]
+    gradients = [np.array([3.0, -4.0], "float32"), np.array([0.0, 12.0, 0.0], "float32")]  # together of norm 13
+    config = RecipeConfig(optimizer="sgd", optimizer_definition=definition, momentum=0.0, clip_norm=norm)
+    config.schedule, config.warmup_epochs, config.weight_decay, config.learning_rate = "constant", 0, 0.0, 1.0
+    recipe.optimizer(config, STEPS).apply(gradients, variables)
+    for variable, gradient in zip(variables, gradients, strict=True):
+        np.testing.assert_allclose(variable.numpy(), 1 - gradient * min(1, norm / 13), rtol=1e-5)
+
+
 @pytest.mark.parametrize("value", [0.1, 10.0])
 def test_clipping_by_value_is_pytorchs(value):
     """torch.nn.utils.clip_grad_value_: each entry by itself."""
