@@ -59,6 +59,7 @@ def test_a_run_tells_its_configuration_its_process_and_when_each_epoch_ended(tra
     assert 0 < result["latency_seconds"] < 1
 
 
+@pytest.mark.heavy
 def test_a_killed_run_tells_what_it_cost_and_which_process_it_was(data_dir, tmp_path):
     options = [*QUICK, "recipe.epochs=500", "hydra.run.dir=run"]
     process = subprocess.Popen(command(data_dir, *options), stderr=subprocess.PIPE, text=True, cwd=tmp_path)

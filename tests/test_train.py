@@ -179,6 +179,7 @@ def swept(data_dir, tmp_path, *overrides):
     return done, runs
 
 
+@pytest.mark.heavy
 def test_a_sweep_over_models_gives_finished_separate_runs_in_one_group(data_dir, tmp_path):
     overrides = ["model=mobilenet_v1,shufflenet_v1", "model.width=0.25", "recipe.epochs=2", "limit_steps=6"]
     done, runs = swept(data_dir, tmp_path, *overrides)

@@ -39,15 +39,15 @@ class TrainingState:
         random = [variable for variable in model.variables if id(variable) not in weights]
         self.metrics = _numbered(METRICS, model.metrics_variables)
         self.best_weights = best_weights
-        # Name in the file -> weight, in the model's order.
-        self.best_names = _named(BEST, [(variable.path, variable) for variable in model.weights])
+        by_path = [(variable.path, variable) for variable in model.weights]
+        self.best_names = _named(BEST, by_path)  # name in the file -> weight, in the model's order
+        self.best_places = {name: place for place, name in enumerate(self.best_names)}
         self.variables = {
-            **_named(WEIGHTS, [(variable.path, variable) for variable in model.weights]),
+            **_named(WEIGHTS, by_path),
             **_numbered(RANDOM, random),
             **_named(OPTIMIZER, [(variable.name, variable) for variable in model.optimizer.variables]),
             **_named(AVERAGED, list((averaged or {}).items())),
         }
-
         self._described = _described({**self.variables, **self.metrics})
 
     def described(self) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -56,10 +56,10 @@ class TrainingState:
 
     def read(self, name: str) -> np.ndarray:
         """The values of a variable now; not a copy where the backend can do without."""
-        if name in self.best_names:
+        if name in self.best_places:
             best = self.best_weights()
             assert best is not None  # else it is not described
-            return best[list(self.best_names).index(name)]
+            return best[self.best_places[name]]
         return values_of(self.variables[name] if name in self.variables else self.metrics[name])
 
     def running_metrics(self) -> dict[str, np.ndarray]:
