@@ -18,7 +18,7 @@ NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "movi
 def test_each_average_is_timms(case):
     model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization()])
     options = case["options"]
-    average = WeightAverage(model, options["decay"], options.get("use_warmup", False))
+    average = WeightAverage(model, options["decay"], "timm" if options.get("use_warmup") else None)
     for update, (weights, averages) in enumerate(zip(case["weights"], case["averages"], strict=True), 1):
         for each in model.weights:
             each.assign(weights[NAMES[each.name]])
@@ -27,6 +27,25 @@ def test_each_average_is_timms(case):
             for each in model.weights:
                 np.testing.assert_allclose(each.numpy(), averages[NAMES[each.name]], rtol=0, atol=1e-6)
         assert all(np.array_equal(each, np.float32(weights[NAMES[each.name]])) for each in model.weights)
+
+
+def test_an_average_that_rises_as_tensorflows_is_tensorflows():
+    import tensorflow as tf
+
+    model, step, draw = network(), tf.Variable(0), np.random.default_rng(0)
+    average = WeightAverage(model, 0.7, "tensorflow")  # which is reached at the twentieth update
+    theirs = tf.train.ExponentialMovingAverage(0.7, num_updates=step)
+    shadows = [tf.Variable(each.numpy()) for each in model.weights]
+    theirs.apply(shadows)  # they begin with the weights before the first update
+    for update in range(1, 31):
+        for each, shadow in zip(model.weights, shadows, strict=True):
+            each.assign(draw.normal(size=each.shape))
+            shadow.assign(each.numpy())
+        step.assign(update)
+        theirs.apply(shadows)
+        average.update(update)
+        for ours, shadow in zip(average.averages, shadows, strict=True):
+            np.testing.assert_allclose(ours.numpy(), theirs.average(shadow).numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_averages_are_named_as_their_weights():

@@ -127,7 +127,7 @@ RECIPES = (
     {"optimizer": "sgd"},
     {"clip_norm": 1.0},
     {"optimizer": "sgd", "optimizer_definition": "timm", "clip_value": 0.1, "schedule": "one_cycle"},
-    {"optimizer": "lamb", "ema_decay": 0.9, "ema_warmup": True, "loss": "bce"},
+    {"optimizer": "lamb", "ema_decay": 0.9, "ema_warmup": "timm", "loss": "bce"},
     {"optimizer": "rmsprop", "schedule": "steps", "decay_every": 0.5, "ema_decay": 0.5, "accumulation_steps": 3},
     {"optimizer_definition": "timm", "precision": "float16", "accumulation_steps": 2, "ema_decay": 0.9},
 )

@@ -282,6 +282,8 @@ def test_the_binary_cross_entropy_is_timms(case):
         ({"accumulation_steps": 0}, "recipe.accumulation_steps=0 is not allowed: it must be at least 1."),
         ({"ema_decay": 1.0}, "recipe.ema_decay=1 is not allowed: it is a share, from 0 up to but not 1; try 0.9."),
         ({"ema_decay": math.nan}, "recipe.ema_decay=nan is not allowed"),
+        ({"ema_decay": 0.9, "ema_warmup": "tensorlfow"}, "recipe.ema_warmup='tensorlfow' is not known: did you mean"),
+        ({"ema_warmup": "timm"}, "recipe.ema_warmup=timm is not allowed with recipe.ema_decay=null: use null, or"),
         ({"loss": "bse"}, "recipe.loss='bse' is not known: did you mean bce"),
         ({"target_threshold": 0.2}, "recipe.target_threshold=0.2 is not allowed with recipe.loss=cross_entropy"),
         ({"epsilon": 0.0}, "recipe.epsilon=0 is not allowed: it must be a finite number above 0."),

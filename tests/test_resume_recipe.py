@@ -16,7 +16,7 @@ from zoo.weights.readers.training import open_checkpoint
 
 OPTIONS = [*RESUMABLE, "recipe.epochs=2", "limit_steps=7", "checkpoints.keep=9", "checkpoints.every_steps=2"]
 ALL = ["recipe.optimizer=lamb", "recipe.loss=bce", "recipe.schedule=steps", "recipe.decay_every=0.5"]
-ALL += ["recipe.accumulation_steps=3", "recipe.ema_decay=0.8", "recipe.ema_warmup=true", "recipe.clip_norm=0.5"]
+ALL += ["recipe.accumulation_steps=3", "recipe.ema_decay=0.8", "recipe.ema_warmup=timm", "recipe.clip_norm=0.5"]
 ALL += ["recipe.no_decay=[bias,normalization,depthwise]", "recipe.early_stopping.patience=9"]
 HALF = ["recipe.precision=float16", "recipe.optimizer_definition=timm", "recipe.ema_decay=0.8"]
 HALF += ["recipe.accumulation_steps=4"]

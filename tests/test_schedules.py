@@ -78,6 +78,15 @@ def test_lengths_may_be_in_epochs_steps_or_images(kind, by):
     assert [step for step in range(1, 240) if in_steps[step] != in_steps[step - 1]] == [40, 61]
 
 
+@pytest.mark.parametrize("steps, accumulation", [(5, 29), (7, 3), (7, 25), (9, 7), (6, 4), (312, 16)])
+def test_the_rate_of_an_epoch_begins_with_its_first_update(steps, accumulation):
+    """Of the epoch that the first step of an update is in, also where an epoch is no whole number of updates."""
+    config = RecipeConfig(epochs=60, schedule="polynomial", schedule_by="epoch", warmup_epochs=0, learning_rate=0.6)
+    config.accumulation_steps = accumulation
+    begins = [step // accumulation * accumulation for step in range(60 * steps)]
+    np.testing.assert_allclose(rates(config, steps), [0.6 - 0.01 * (begin // steps) for begin in begins], rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["cosine", "polynomial", "steps"])
 def test_accumulated_steps_count_once(kind):
     every = {"decay_every": 1.0} if kind == "steps" else {}
@@ -126,6 +135,16 @@ def test_it_comes_back_from_its_configuration():
 )
 def test_what_cannot_be_meant_is_refused(values, sentence):
     assert refusal(lambda: check(RecipeConfig(**values))).startswith(sentence)
+
+
+def test_a_training_without_an_update_is_refused():
+    config = RecipeConfig(epochs=2, accumulation_steps=21, warmup_epochs=0)
+    assert refusal(lambda: schedule(config, 10)) == (
+        "recipe.accumulation_steps=21 is not allowed: the training has 20 steps, so that the weights would never be "
+        "updated; the largest possible is 20."
+    )
+    config.accumulation_steps = 20
+    schedule(config, 10)
 
 
 def test_a_warmup_as_long_as_the_training_is_refused():

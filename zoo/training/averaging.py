@@ -14,19 +14,27 @@ from zoo.typing import Tensor
 WARMUP_POWER = 2 / 3  # timm's
 
 
-def decay_at(updates: Any, decay: float, warmup: bool) -> Any:
-    """The decay (), float32, of the average at the update of this number, from 1: 0 at the first.
+def decay_at(updates: Any, decay: float, warmup: str | None = None) -> Any:
+    """The decay (), float32, of the average at the update of this number, from 1.
 
-    With `warmup` it is 1 - updates ** (-2 / 3), at most `decay`.
+    With a `warmup` it is, at most `decay`,
 
-    Source: timm's `ModelEmaV3`.
+    - "timm": 1 - updates ** (-2 / 3)
+    - "tensorflow": (1 + updates) / (10 + updates)
+
+    At the first update it is 0, also without a warm-up, but for TensorFlow's: the average begins with what the weights
+    are then, and TensorFlow's with what they were before.
+
+    Source: timm's `ModelEmaV3`; `tf.train.ExponentialMovingAverage` with `num_updates`.
 
     Example:
         >>> from zoo.training.averaging import decay_at
-        >>> [round(float(decay_at(updates, 0.9, warmup=True)), 3) for updates in (1, 2, 8, 1000)]
+        >>> [round(float(decay_at(updates, 0.9, "timm")), 3) for updates in (1, 2, 8, 1000)]
         [0.0, 0.37, 0.75, 0.9]
     """
     updates = keras.ops.cast(updates, "float32")
+    if warmup == "tensorflow":
+        return keras.ops.minimum((1 + updates) / (10 + updates), decay)
     risen = keras.ops.minimum(1 - keras.ops.power(updates, -WARMUP_POWER), decay) if warmup else decay
     return keras.ops.where(updates > 1, risen, 0.0)
 
@@ -39,7 +47,7 @@ class WeightAverage:
 
     Args:
         decay: of the average, at most.
-        warmup: let it rise to that, see `decay_at`.
+        warmup: how it rises to that, see `decay_at`.
 
     Raises:
         ValueError: on another backend than TensorFlow.
@@ -58,7 +66,7 @@ class WeightAverage:
         array([[3.]], dtype=float32)
     """
 
-    def __init__(self, model: keras.Model, decay: float, warmup: bool = False) -> None:
+    def __init__(self, model: keras.Model, decay: float, warmup: str | None = None) -> None:
         if keras.backend.backend() != "tensorflow":
             raise ValueError(f"recipe.ema_decay needs Keras on TensorFlow, not on {keras.backend.backend()}: use null.")
         import tensorflow as tf

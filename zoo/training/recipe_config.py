@@ -15,6 +15,7 @@ CHANGES = ("step", "epoch")
 LOSSES = ("cross_entropy", "bce")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 NON_FINITE = ("stop", "skip")
+EMA_WARMUPS = ("timm", "tensorflow")
 MONITORED = ("val_loss", "val_top1")
 BALANCED = "balanced"
 MOST = 2**31 - 1  # of what steps are counted in
@@ -79,7 +80,7 @@ class RecipeConfig:
     clip_norm: float | None = None  # largest global norm of the gradients; None: as they are, of timm's lamb 1
     clip_value: float | None = None  # largest absolute value of a gradient's entry
     ema_decay: float | None = None  # of the exponential moving average of the weights; None: there is none
-    ema_warmup: bool = False  # the decay of the average rises to ema_decay: 1 - (1 + updates) ** (-2 / 3)
+    ema_warmup: str | None = None  # how the decay of the average rises to ema_decay: one of EMA_WARMUPS; None: at once
     head_learning_rate: float | None = None  # of the classifier, at its peak; None: as of all
     layer_decay: float | None = None  # factor of the learning rate from each block to the one before it
     freeze_statistics: bool = False  # batch normalisations compute with the running statistics that they have
@@ -145,6 +146,7 @@ def check(config: RecipeConfig) -> None:
             f"be at least 0 and below the number of epochs; try {config.epochs / 10:g}."
         )
     _check_optimizer(config)
+    _check_average(config)
     _check_schedule(config)
     _check_early_stopping(config.early_stopping)
     _check_class_weights(config.class_weights)
@@ -168,6 +170,17 @@ def _check_optimizer(config: RecipeConfig) -> None:
         raise ValueError(
             f"recipe.target_threshold={config.target_threshold:g} is not allowed with recipe.loss={config.loss}: use "
             "null, or recipe.loss=bce."
+        )
+
+
+def _check_average(config: RecipeConfig) -> None:
+    warmup = config.ema_warmup
+    if warmup is not None and warmup not in EMA_WARMUPS:
+        raise ValueError(f"recipe.ema_warmup={warmup!r} is not known: {close_matches(warmup, EMA_WARMUPS)}")
+    if warmup is not None and config.ema_decay is None:
+        raise ValueError(
+            f"recipe.ema_warmup={warmup} is not allowed with recipe.ema_decay=null: use null, or an ema_decay such as "
+            "0.9999."
         )
 
 

@@ -31,7 +31,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         total: length of all.
         warmup: length of the warm-up, from `initial` to the peak.
         prefix: what follows begins with the end of the warm-up; else with the training, and its begin is left out.
-        updates_per_unit: 1, or the updates of an epoch.
+        steps_per_epoch: where the rate is the same in all steps of an epoch; else None.
         steps_per_update: calls of the optimizer for each update of the weights.
 
     Example:
@@ -54,20 +54,21 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         milestones: Sequence[float] | None = None,
         decay_rate: float = 0.1,
         power: float = 1.0,
-        updates_per_unit: float = 1.0,
+        steps_per_epoch: int | None = None,
         steps_per_update: int = 1,
     ) -> None:
         self.options = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         self.kind, self.peak, self.total, self.warmup, self.initial = kind, peak, total, warmup, initial
         self.smallest, self.prefix, self.every, self.milestones = smallest, prefix, every, milestones
         self.decay_rate, self.power = decay_rate, power
-        self.updates_per_unit, self.steps_per_update = updates_per_unit, steps_per_update
+        self.steps_per_epoch, self.steps_per_update = steps_per_epoch, steps_per_update
 
     def __call__(self, step: Any) -> Tensor:
         # A float32 has no 2.4 epochs and no millionth step; JAX, by default, has nothing larger.
         dtype = "float32" if keras.backend.backend() == "jax" else "float64"
-        updates = ops.floor(ops.cast(step, dtype) / self.steps_per_update)
-        time = updates if self.updates_per_unit == 1 else ops.floor(updates / self.updates_per_unit)
+        time = ops.floor(ops.cast(step, dtype) / self.steps_per_update)
+        if self.steps_per_epoch is not None:  # of whole steps: a share of an update would be rounded
+            time = ops.floor(time * self.steps_per_update / self.steps_per_epoch)
         return ops.cast(self._one_cycle(time) if self.kind == "one_cycle" else self._warmed_up(time), "float32")
 
     def _warmed_up(self, time: Any) -> Any:
@@ -114,7 +115,7 @@ def schedule(config: RecipeConfig, steps_per_epoch: int) -> Schedule | float:
     """The learning rate of a recipe by the step of the training, or the rate itself where it never changes.
 
     Raises:
-        ValueError: the warm-up is as long as the training.
+        ValueError: the warm-up is as long as the training, or that too short for one update of the weights.
 
     Example:
         >>> from zoo.training.schedules import schedule
@@ -123,7 +124,12 @@ def schedule(config: RecipeConfig, steps_per_epoch: int) -> Schedule | float:
         >>> [round(float(rate(step)), 3) for step in (0, 5, 10, 20, 30)]
         [0.0, 0.05, 0.1, 0.05, 0.0]
     """
-    updates_per_epoch = steps_per_epoch / config.accumulation_steps
+    updates_per_epoch, steps = steps_per_epoch / config.accumulation_steps, config.epochs * steps_per_epoch
+    if steps < config.accumulation_steps:
+        raise ValueError(
+            f"recipe.accumulation_steps={config.accumulation_steps} is not allowed: the training has {steps} steps, so "
+            f"that the weights would never be updated; the largest possible is {steps}."
+        )
     per_epoch = {"epochs": 1, "steps": steps_per_epoch, "images": steps_per_epoch * config.batch_size}
     by_epoch = config.schedule_by == "epoch"
     scale = 1.0 if by_epoch else updates_per_epoch  # of an epoch
@@ -158,6 +164,6 @@ def schedule(config: RecipeConfig, steps_per_epoch: int) -> Schedule | float:
         None if config.milestones is None else [length(each) for each in config.milestones],
         config.decay_rate,
         config.power,
-        updates_per_epoch if by_epoch else 1.0,
+        steps_per_epoch if by_epoch else None,
         config.accumulation_steps,
     )
