@@ -96,7 +96,7 @@ def optimizer(contender: str):
     """SGD with momentum: the zoo's own, or Keras's."""
     import keras
 
-    from zoo.training.optimizers import MomentumSGD
+    from zoo.training.optimizers.keras_fused import MomentumSGD
 
     return (MomentumSGD if contender == "zoo" else keras.optimizers.SGD)(LEARNING_RATE, MOMENTUM)
 

@@ -163,8 +163,8 @@ def network(width=4, **recipe):
     images = keras.Input((8,))
     x = keras.layers.Dense(width, name="stem")(images)
     model = keras.Model(images, keras.layers.Dense(6, name="head")(keras.layers.Dropout(0.5)(x)))
-    compile_model(model, RecipeConfig(**recipe), steps_per_epoch=4)
-    return model
+    average = compile_model(model, RecipeConfig(**recipe), steps_per_epoch=4)
+    return model, average
 
 
 def train(model, steps):
@@ -174,35 +174,49 @@ def train(model, steps):
         model.train_on_batch(images[4 * first : 4 * first + 4], labels[4 * first : 4 * first + 4])
 
 
-@pytest.mark.parametrize("recipe", [{}, {"optimizer": "sgd"}, {"clip_norm": 1.0}], ids=str)
+RECIPES = (
+    {},
+    {"optimizer": "sgd"},
+    {"clip_norm": 1.0},
+    {"optimizer": "sgd", "optimizer_definition": "timm", "clip_value": 0.1, "schedule": "one_cycle"},
+    {"optimizer": "lamb", "ema_decay": 0.9, "ema_warmup": True, "loss": "bce"},
+    {"optimizer": "rmsprop", "schedule": "steps", "decay_every": 0.5, "ema_decay": 0.5, "accumulation_steps": 3},
+    {"optimizer_definition": "timm", "precision": "float16", "accumulation_steps": 2, "ema_decay": 0.9},
+)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=str)
 def test_a_training_goes_on_to_the_last_bit(recipe, tmp_path):
     keras.utils.set_random_seed(1)
-    first = network(**recipe)
-    averaged = {"count": keras.Variable(3, dtype="int64"), "kernel": keras.Variable(np.ones((2, 2)))}
+    first, average = network(**recipe)
+    averaged = {"count": keras.Variable(3, dtype="int64"), **(average.named() if average else {})}
     state = TrainingState(first, averaged)
     train(first, (0, 4))
     write_checkpoint(tmp_path / "a.safetensors", state.described(), state.read, {})
     train(first, (4, 9))
     keras.utils.set_random_seed(2)
-    second = network(**recipe)
+    second, average = network(**recipe)
+    again = {"count": keras.Variable(0, dtype="int64"), **(average.named() if average else {})}
     train(second, (0, 1))
-    again = {name: keras.Variable(np.zeros(v.shape), dtype=v.dtype) for name, v in averaged.items()}
     restored = TrainingState(second, again)
     running_metrics = restored.restore(open_checkpoint(tmp_path / "a.safetensors"))
     second.reset_metrics()
     restored.set_running_metrics(running_metrics)
     train(second, (4, 9))
     assert int(again["count"].value) == 3 and len(running_metrics) == 6  # totals and counts of three metrics
+    assert ("averaged/stem/kernel" in state.described()) == ("ema_decay" in recipe)
     for name in state.described():
         np.testing.assert_array_equal(state.read(name), restored.read(name), err_msg=name)
 
 
 def test_another_network_is_refused_and_stays(tmp_path):
-    first = TrainingState(network())
+    first = TrainingState(network()[0])
     write_checkpoint(tmp_path / "a.safetensors", first.described(), first.read, {})
     for other, expected in ((network(width=5), r"is float32 \[8, 4\] in it and float32 \[8, 5\] in this run"),
-                            (network(optimizer="sgd"), "it has optimizer/")):  # fmt: skip
-        state = TrainingState(other)
+                            (network(optimizer="sgd"), "it has optimizer/"),
+                            (network(ema_decay=0.9), "it lacks averaged/stem/kernel")):  # fmt: skip
+        model, average = other
+        state = TrainingState(model, average.named() if average else None)
         before = {name: np.array(state.read(name)) for name in state.described()}
         with pytest.raises(CheckpointError, match=expected):
             state.restore(open_checkpoint(tmp_path / "a.safetensors"))

@@ -94,7 +94,7 @@ def test_what_has_no_effect_is_named_and_another_network_is_refused(trained, cap
         cfg = compose_config("mode=evaluate", f"checkpoint={trained[0]}", *overrides)
         return evaluation_config(cfg, overrides)
 
-    asked("recipe.epochs=3", "model=mobilenet_v1", "model.width=0.25", "tracking=disabled", "seed=3")
+    asked("recipe.epochs=3", "model=mobilenet_v1", "model.width=0.25", "tracking=disabled", "seed=3", "recipe.loss=bce")
     assert [record.message for record in caplog.records] == ["Without effect on an evaluation: recipe.epochs, seed."]
     sentence = refusal(lambda: asked("groups=4"), UserError)
     assert re.match(r"groups asks for resnext50_4x24d, and .* is of mobilenetv1_025: leave it out", sentence)

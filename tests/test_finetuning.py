@@ -22,7 +22,7 @@ from zoo.errors import UserError
 from zoo.training import recipe
 from zoo.training.finetuning import built, freeze_as_set
 from zoo.training.layer_rates import BLOCK, depths, rate_factors
-from zoo.training.optimizers import FusedAdamW, MomentumSGD
+from zoo.training.optimizers.keras_fused import FusedAdamW, MomentumSGD
 from zoo.training.pretrained import Pretrained
 from zoo.training.recipe_config import RecipeConfig
 from zoo.transforms import prepare

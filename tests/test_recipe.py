@@ -7,8 +7,11 @@ import keras
 import numpy as np
 import pytest
 
+import blocks
+from helpers.timm_training import expected
 from zoo.training import recipe
-from zoo.training.optimizers import FusedAdamW, MomentumSGD
+from zoo.training.optimizers.keras_fused import FusedAdamW, KerasLamb, KerasRMSprop, MomentumSGD
+from zoo.training.optimizers.timm_optimizers import Lamb, RMSpropTF, TorchAdamW, TorchSGD
 from zoo.training.recipe_config import RecipeConfig, check
 
 STEPS = 10  # of an epoch
@@ -120,7 +123,7 @@ def test_precision():
     [
         ({"optimizer": "sdg"}, "recipe.optimizer='sdg' is not known: did you mean sgd?"),
         ({"schedule": "linear"}, "recipe.schedule='linear' is not known: did you mean cosine?"),
-        ({"precision": "float16"}, "recipe.precision='float16' is not known: did you mean bfloat16, float32?"),
+        ({"precision": "float64"}, "recipe.precision='float64' is not known: did you mean float16, bfloat16, float32?"),
         ({"epochs": 0}, "recipe.epochs=0 is not allowed: it must be at least 1."),
         ({"epochs": 2**31}, "recipe.epochs=2147483648 is not allowed: it must be at most 2147483647."),
         ({"batch_size": -1}, "recipe.batch_size=-1 is not allowed: it must be at least 1."),
@@ -164,3 +167,129 @@ def test_weights_may_be_without_decay(optimizer):
     weight = keras.Variable([1.0])
     recipe.optimizer(RecipeConfig(optimizer=optimizer, weight_decay=0.0), 2).apply([np.zeros(1, "float32")], [weight])
     assert weight.numpy() == 1
+
+
+@pytest.mark.parametrize(
+    "name, definition, kind",
+    [
+        ("sgd", None, MomentumSGD),
+        ("sgd", "timm", TorchSGD),
+        ("adamw", None, FusedAdamW),
+        ("adamw", "timm", TorchAdamW),
+        ("lamb", None, Lamb),
+        ("lamb", "keras", KerasLamb),
+        ("rmsprop", None, RMSpropTF),
+        ("rmsprop", "keras", KerasRMSprop),
+    ],
+)
+def test_the_definition_and_the_constants_reach_the_optimizer(name, definition, kind):
+    config = RecipeConfig(optimizer=name, optimizer_definition=definition, weight_decay=0.3, accumulation_steps=4)
+    config.momentum, config.nesterov, config.rho, config.beta_1, config.beta_2 = 0.7, False, 0.8, 0.6, 0.95
+    config.epsilon, config.clip_value = 1e-4, 0.5
+    optimizer = recipe.optimizer(config, STEPS)
+    has = optimizer.get_config()
+    assert type(optimizer) is kind and has["weight_decay"] == 0.3
+    assert (has["gradient_accumulation_steps"], has["clipvalue"]) == (4, 0.5)
+    expected = {"momentum": 0.7, "nesterov": False, "rho": 0.8, "beta_1": 0.6, "beta_2": 0.95, "epsilon": 1e-4}
+    assert {key: has[key] for key in expected.keys() & has.keys()} == {
+        key: expected[key] for key in expected if key in has
+    }
+    assert expected.keys() & has.keys() == set(recipe.KEYS[name]) | ({"nesterov"} if name == "sgd" else set())
+
+
+def test_timms_lamb_clips_at_1_unless_told_otherwise():
+    assert recipe.optimizer(RecipeConfig(optimizer="lamb"), STEPS).global_clipnorm == 1.0
+    assert recipe.optimizer(RecipeConfig(optimizer="lamb", clip_norm=3.0), STEPS).global_clipnorm == 3.0
+    by_value = recipe.optimizer(RecipeConfig(optimizer="lamb", clip_value=0.1), STEPS)
+    assert (by_value.global_clipnorm, by_value.clipvalue) == (None, 0.1)
+
+
+@pytest.mark.parametrize("norm", [0.5, 100.0])
+@pytest.mark.parametrize("definition", ["keras", "timm"])
+def test_clipping_by_norm_is_of_all_gradients_together(definition, norm):
+    """torch.nn.utils.clip_grad_norm_, but for the 1e-6 that it adds to the norm."""
+    variables = [keras.Variable(np.ones(2, "float32")), keras.Variable(np.ones(3, "float32"))]
+    gradients = [np.array([3.0, -4.0], "float32"), np.array([0.0, 12.0, 0.0], "float32")]  # together of norm 13
+    config = RecipeConfig(optimizer="sgd", optimizer_definition=definition, momentum=0.0, clip_norm=norm)
+    config.schedule, config.warmup_epochs, config.weight_decay, config.learning_rate = "constant", 0, 0.0, 1.0
+    recipe.optimizer(config, STEPS).apply(gradients, variables)
+    for variable, gradient in zip(variables, gradients, strict=True):
+        np.testing.assert_allclose(variable.numpy(), 1 - gradient * min(1, norm / 13), rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.1, 10.0])
+def test_clipping_by_value_is_pytorchs(value):
+    """torch.nn.utils.clip_grad_value_: each entry by itself."""
+    variable, gradient = keras.Variable([1.0, 2.0, 3.0]), np.array([-5.0, 0.05, 0.4], "float32")
+    config = RecipeConfig(optimizer="sgd", momentum=0.0, clip_value=value, weight_decay=0.0, learning_rate=1.0)
+    config.warmup_epochs, config.schedule = 0, "constant"
+    recipe.optimizer(config, STEPS).apply([gradient], [variable])
+    np.testing.assert_allclose(variable.numpy(), [1, 2, 3] - np.clip(gradient, -value, value), rtol=1e-6)
+
+
+@pytest.mark.parametrize("definition", ["keras", "timm"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop", "lamb"])
+@pytest.mark.parametrize(
+    "no_decay", [[], ["bias"], ["normalization"], ["depthwise"], ["bias", "normalization"]], ids=str
+)
+def test_decay_is_excluded_by_kind(optimizer, definition, no_decay):
+    """Gradients of 0: the weights that change are those that decay."""
+    images = keras.Input((4, 4, 3))
+    x = blocks.GroupedConv2D(6, 1, use_bias=True, bias_initializer="ones", name="dense")(images)
+    x = blocks.GroupedConv2D(6, 3, groups=6, padding="same", use_bias=False, name="depthwise")(x)
+    x = blocks.BatchNormalization(beta_initializer="ones", name="norm")(x)
+    x = keras.layers.DepthwiseConv2D(3, use_bias=False, name="keras_depthwise")(x)
+    model = keras.Model(images, keras.layers.Dense(5, bias_initializer="ones")(keras.layers.GlobalMaxPooling2D()(x)))
+    config = RecipeConfig(optimizer=optimizer, optimizer_definition=definition, learning_rate=0.1, weight_decay=0.1)
+    config.schedule, config.warmup_epochs, config.no_decay = "constant", 0, no_decay
+    recipe.compile_model(model, config, STEPS)
+    before = {each.path: each.numpy() for each in model.trainable_weights}
+    model.optimizer.apply([keras.ops.zeros(each.shape) for each in model.trainable_weights])
+    same = {each.path for each in model.trainable_weights if np.array_equal(before[each.path], each.numpy())}
+    kinds = {
+        "bias": {path for path in before if path.endswith("bias")},
+        "normalization": {"norm/gamma", "norm/beta"},
+        "depthwise": {"depthwise/kernel", "keras_depthwise/kernel"},
+    }
+    assert same == set().union(*(kinds[kind] for kind in no_decay))
+
+
+@pytest.mark.parametrize(
+    "case", expected("binary_cross_entropy"), ids=lambda case: f"{case['smoothing']}, {case['threshold']}"
+)
+def test_the_binary_cross_entropy_is_timms(case):
+    config = RecipeConfig(loss="bce", label_smoothing=case["smoothing"], target_threshold=case["threshold"])
+    check(config)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(5, kernel_initializer="identity")])
+    recipe.compile_model(model, config, STEPS)
+    logits, labels = np.array(case["logits"], "float32"), np.array(case["labels"])
+    assert model.evaluate(logits, labels, verbose=0)[0] == pytest.approx(case["loss"], rel=1e-6)
+    assert float(model.loss(np.array(case["soft_labels"], "float32"), logits)) == pytest.approx(
+        case["soft_loss"], rel=1e-6
+    )
+    assert type(model.loss).from_config(model.loss.get_config()).threshold == case["threshold"]
+
+
+@pytest.mark.parametrize(
+    "values, sentence",
+    [
+        ({"optimizer_definition": "torch"}, "recipe.optimizer_definition='torch' is not known"),
+        ({"no_decay": ["biases"]}, "recipe.no_decay has 'biases', which is not known: did you mean bias, depthwise?"),
+        (
+            {"clip_norm": 1.0, "clip_value": 0.5},
+            "recipe.clip_norm=1 and recipe.clip_value=0.5 are not allowed together",
+        ),
+        ({"accumulation_steps": 0}, "recipe.accumulation_steps=0 is not allowed: it must be at least 1."),
+        ({"ema_decay": 1.0}, "recipe.ema_decay=1 is not allowed: it is a share, from 0 up to but not 1; try 0.9."),
+        ({"ema_decay": math.nan}, "recipe.ema_decay=nan is not allowed"),
+        ({"loss": "bse"}, "recipe.loss='bse' is not known: did you mean bce"),
+        ({"target_threshold": 0.2}, "recipe.target_threshold=0.2 is not allowed with recipe.loss=cross_entropy"),
+        ({"epsilon": 0.0}, "recipe.epsilon=0 is not allowed: it must be a finite number above 0."),
+        ({"rho": 1.5}, "recipe.rho=1.5 is not allowed: it is a share"),
+        ({"clip_value": -1.0}, "recipe.clip_value=-1 is not allowed: it must be a finite number above 0."),
+    ],
+)
+def test_more_that_cannot_be_meant_is_refused(values, sentence):
+    with pytest.raises(ValueError) as raised:
+        check(RecipeConfig(**values))
+    assert str(raised.value).startswith(sentence)

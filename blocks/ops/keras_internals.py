@@ -123,7 +123,17 @@ def variable_index(optimizer: keras.Optimizer, variable: keras.Variable) -> int:
 
 def decays(optimizer: keras.Optimizer, variable: keras.Variable) -> bool:
     """Whether the weight decay of `optimizer` is for this variable: what `exclude_from_weight_decay` has left."""
-    return optimizer.weight_decay is not None and optimizer._use_weight_decay(variable)
+    return optimizer.weight_decay is not None and decayed_if_any(optimizer, variable)
+
+
+def decayed_if_any(optimizer: keras.Optimizer, variable: keras.Variable) -> bool:
+    """Whether `exclude_from_weight_decay` has left this variable, whatever decay there is."""
+    return optimizer._use_weight_decay(variable)
+
+
+def step_counter(optimizer: keras.Optimizer) -> keras.Variable:
+    """How often `optimizer` was called: `iterations`, which is public, counts the updates of accumulated gradients."""
+    return optimizer._iterations
 
 
 def adam_moments(optimizer: keras.optimizers.Adam, variable: keras.Variable) -> tuple[keras.Variable, keras.Variable]:

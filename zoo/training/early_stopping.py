@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import keras
 import numpy as np
 
+from zoo.training.averaging import WeightAverage
 from zoo.training.recipe_config import EarlyStoppingConfig
 
 
@@ -16,6 +18,9 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
     One training may consist of several fits, in several processes; `finish` ends it. With `restore_best_weights` the
     model then has the weights of the best epoch, also where all epochs were trained; else those of the last.
 
+    Args:
+        average: of the weights, which are then what is validated and restored.
+
     Example:
         >>> from zoo.training.early_stopping import EarlyStopping
         >>> from zoo.training.recipe_config import EarlyStoppingConfig
@@ -24,7 +29,7 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         (2, {'best': None, 'best_epoch': 0, 'wait': 0, 'stopped_epoch': 0})
     """
 
-    def __init__(self, config: EarlyStoppingConfig) -> None:
+    def __init__(self, config: EarlyStoppingConfig, average: WeightAverage | None = None) -> None:
         assert config.patience is not None  # else there is no early stopping
         super().__init__(
             monitor=config.monitor,
@@ -34,6 +39,7 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
             restore_best_weights=config.restore_best_weights,
         )
         super().on_train_begin()
+        self.average = average
         self.has_best_weights = False  # whether the model has, at the end, the weights of the best epoch
 
     def state(self) -> dict[str, Any]:
@@ -57,6 +63,10 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         value = super().get_monitor_value(logs)
         # Keras takes the first value for the best, and none is better than NaN.
         return value if not math.isnan(value) else math.inf if self.mode == "min" else -math.inf
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        with self.average.in_model() if self.average else nullcontext():
+            super().on_epoch_end(epoch, logs)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         pass  # another fit may go on with the last weights

@@ -26,7 +26,8 @@ KINDS = f"the directory of a run, a file of weights (its name ends in {', '.join
 OTHER_KINDS = (".onnx", ".tflite")
 NETWORK = ("model", "groups", "small_stem")  # what says which network it is
 OF_RUN = (*NETWORK, "dataset", "recipe", "seed")  # what an evaluation takes from the run
-EFFECTIVE = ("recipe.batch_size", "recipe.label_smoothing")  # the keys of a recipe that an evaluation depends on
+# The keys of a recipe that an evaluation depends on.
+EFFECTIVE = ("recipe.batch_size", "recipe.label_smoothing", "recipe.loss", "recipe.target_threshold")
 TOGETHER = ("experiment", "debug")  # groups that set keys of other groups
 logger = logging.getLogger(__name__)
 

@@ -5,14 +5,18 @@ from typing import Any
 
 import keras
 
+from blocks.ops.keras_internals import step_counter
+from zoo.training.averaging import WeightAverage
 from zoo.typing import Tensor
 
 STEP_LOSS = "step_loss"  # of the step alone, in the logs of a batch, where "loss" is the mean of the epoch
 STEP_FINITE = "step_finite"  # 1 where loss and gradients of the step are finite, 0 where the step changed nothing
+STEP_OVERFLOW = "step_overflow"  # 1 where the step changed nothing but the scale of the loss, which was too large
+SMALLEST_SCALE = 1.0  # of a loss; gradients that are not finite at this one are so without a scale
 SMALL = 2**14  # entries of a tensor
 
 
-def guard_steps(model: keras.Model) -> None:
+def guard_steps(model: keras.Model, average: WeightAverage | None = None) -> None:
     """Let `fit` leave `model` as it was in every step whose loss or gradients are not all finite.
 
     Weights, the optimizer's state and its number of steps, statistics of normalisations, random states of dropout, and
@@ -21,6 +25,12 @@ def guard_steps(model: keras.Model) -> None:
 
     Gradients are checked by their sum, which is NaN or infinite where an entry is; a sum of finite entries beyond
     float32's 3.4e38 counts as infinite too.
+
+    Where the optimizer scales the loss, which then is finite while a gradient is not, the scale is halved, and the logs
+    say `step_overflow` and not that the step was not finite: a scale is meant to be that large now and then.
+
+    Args:
+        average: of the weights, moved on behind each update.
 
     Example:
         >>> from zoo.training.guarded_step import guard_steps
@@ -33,10 +43,10 @@ def guard_steps(model: keras.Model) -> None:
         (array([1., 1.], dtype=float32), 0)
     """
     if keras.backend.backend() == "tensorflow":
-        model.train_step = functools.partial(_train_step, model)  # type: ignore[method-assign]  # of this model alone
+        model.train_step = functools.partial(_train_step, model, average)  # type: ignore[method-assign]  # of this model alone
 
 
-def _train_step(model: keras.Model, data: Any) -> dict[str, Tensor]:
+def _train_step(model: keras.Model, average: WeightAverage | None, data: Any) -> dict[str, Tensor]:
     import tensorflow as tf
 
     images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
@@ -57,14 +67,35 @@ def _train_step(model: keras.Model, data: Any) -> dict[str, Tensor]:
 
     def update() -> None:
         model.optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
+        if average is not None:
+            average.update_after(model.optimizer)
 
     def restore() -> None:
         for variable, value in before:
             variable.assign(value)
 
     tf.cond(finite, update, restore)
-    logs = model.get_metrics_result()
-    return {**logs, STEP_LOSS: loss, STEP_FINITE: tf.cast(finite, tf.float32)}
+    logs = {**model.get_metrics_result(), STEP_LOSS: loss, STEP_FINITE: tf.cast(finite, tf.float32)}
+    if not isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+        return logs
+    scale, steps = model.optimizer.dynamic_scale, model.optimizer.step_counter
+    overflow = ~finite & tf.math.is_finite(loss) & (scale.value > SMALLEST_SCALE)
+    scale.assign(tf.where(overflow, scale.value / 2, scale.value))
+    steps.assign(tf.where(overflow, tf.zeros_like(steps.value), steps.value))
+    return {**logs, STEP_FINITE: tf.cast(finite | overflow, tf.float32), STEP_OVERFLOW: tf.cast(overflow, tf.float32)}
+
+
+def step_mark(optimizer: keras.Optimizer) -> tuple[float, ...]:
+    """Numbers that are others behind a step that has changed anything.
+
+    Example:
+        >>> from zoo.training.guarded_step import step_mark
+        >>> step_mark(keras.optimizers.SGD())
+        (0,)
+    """
+    inner: Any = getattr(optimizer, "inner_optimizer", optimizer)
+    count = int(step_counter(inner).numpy())
+    return (count,) if inner is optimizer else (count, float(optimizer.dynamic_scale.numpy()))
 
 
 def _values(variables: list[keras.Variable]) -> list[tuple[keras.Variable, Tensor]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from blocks.ops.keras_internals import sublayers
 from zoo.errors import UserError
-from zoo.training.guarded_step import STEP_FINITE, STEP_LOSS
+from zoo.training.guarded_step import STEP_FINITE, STEP_LOSS, STEP_OVERFLOW
 from zoo.typing import Tensor
 
 REMEDIES = "lower recipe.learning_rate (a tenth is a good try), lengthen recipe.warmup_epochs or set recipe.clip_norm=1"
@@ -60,6 +60,9 @@ class NonFiniteSteps:
             epoch: from 0.
             step: of the epoch, from 1.
         """
+        if logs.get(STEP_OVERFLOW):
+            self.skipped += 1  # the next one has half the scale
+            return None
         if self.is_finite(logs):
             self.in_a_row = 0
             return None

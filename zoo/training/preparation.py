@@ -76,5 +76,7 @@ def print_summary(
             by_size = f"images of {height} pixels; small_stem=false undoes it"
             why = "as the weights were trained" if settings.small_stem is None else by_size
         screen.print(f"stem: keeps the resolution ({why})")
+    if settings.recipe.precision == "auto":
+        screen.print(f"precision: {facts['precision']} (recipe.precision=auto)")
     for line in lines(settings, facts):
         screen.print(line)

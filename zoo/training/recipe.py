@@ -1,62 +1,52 @@
 """From a recipe to what Keras compiles: optimizer, schedule, loss and metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from blocks.layers.grouped_conv import GroupedConvolution
+from blocks.ops.keras_internals import sublayers
+from zoo.training.averaging import WeightAverage
 from zoo.training.guarded_step import guard_steps
 from zoo.training.layer_rates import rate_factors
-from zoo.training.optimizers import FusedAdamW, MomentumSGD
+from zoo.training.losses import BinaryCrossentropy
+from zoo.training.optimizers.keras_fused import FusedAdamW, KerasLamb, KerasRMSprop, MomentumSGD
+from zoo.training.optimizers.timm_optimizers import Lamb, RMSpropTF, TorchAdamW, TorchSGD
+from zoo.training.precision import policy, precision
 from zoo.training.recipe_config import RecipeConfig
+from zoo.training.schedules import schedule
 from zoo.typing import Tensor
 
-NOT_DECAYED = ["bias", "gamma", "beta"]
+__all__ = ["compile_for_evaluation", "compile_model", "optimizer", "policy", "schedule"]
 
-
-def policy(config: RecipeConfig) -> str:
-    """Keras's name of the precision: what the layers compute in; the weights are float32 in both.
-
-    Example:
-        >>> from zoo.training.recipe import policy
-        >>> from zoo.training.recipe_config import RecipeConfig
-        >>> policy(RecipeConfig(precision="bfloat16"))
-        'mixed_bfloat16'
-    """
-    return "mixed_bfloat16" if config.precision == "bfloat16" else "float32"
-
-
-def schedule(config: RecipeConfig, steps_per_epoch: int) -> Any:
-    """Learning rate by step: linear warm-up, then a half cosine to zero (Loshchilov and Hutter 2017) or constant.
-
-    Example:
-        >>> from zoo.training.recipe import schedule
-        >>> from zoo.training.recipe_config import RecipeConfig
-        >>> rate = schedule(RecipeConfig(epochs=3, learning_rate=0.1, warmup_epochs=1), steps_per_epoch=10)
-        >>> [round(float(rate(step)), 3) for step in (0, 5, 10, 20, 30)]
-        [0.0, 0.05, 0.1, 0.05, 0.0]
-    """
-    warmup = round(config.warmup_epochs * steps_per_epoch)
-    total = config.epochs * steps_per_epoch
-    if config.schedule == "constant" and not warmup:
-        return config.learning_rate
-    return keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else config.learning_rate,
-        max(total - warmup, 1),
-        alpha=1.0 if config.schedule == "constant" else 0.0,
-        warmup_target=config.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
+# What the variables of a kind are called; depthwise kernels have no name of their own.
+NAMES = {"bias": ("bias",), "normalization": ("gamma", "beta"), "depthwise": ()}
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "keras": {"sgd": MomentumSGD, "adamw": FusedAdamW, "lamb": KerasLamb, "rmsprop": KerasRMSprop},
+    "timm": {"sgd": TorchSGD, "adamw": TorchAdamW, "lamb": Lamb, "rmsprop": RMSpropTF},
+}
+USUAL = {"sgd": "keras", "adamw": "keras", "lamb": "timm", "rmsprop": "timm"}  # definition of an optimizer
+KEYS = {
+    "sgd": ("momentum",),
+    "adamw": ("beta_1", "beta_2", "epsilon"),
+    "lamb": ("beta_1", "beta_2", "epsilon"),
+    "rmsprop": ("rho", "momentum", "epsilon"),
+}
 
 
 def optimizer(
-    config: RecipeConfig, steps_per_epoch: int, factors: Mapping[str, float] | None = None
+    config: RecipeConfig,
+    steps_per_epoch: int,
+    factors: Mapping[str, float] | None = None,
+    undecayed: Sequence[keras.Variable] = (),
 ) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer; decay is decoupled (Loshchilov and Hutter 2019) and spares vectors.
+    """The recipe's optimizer, by the definition that it names; a loss of float16 is scaled by one around it.
 
     Args:
         factors: of the learning rate, and so of the decay, by the path of the variable; 1 for the others.
+        undecayed: variables without weight decay beside those that `no_decay` excludes by their names.
 
     Example:
         >>> from zoo.training.recipe import optimizer
@@ -64,46 +54,78 @@ def optimizer(
         >>> type(optimizer(RecipeConfig(optimizer="sgd"), steps_per_epoch=10)).__name__
         'MomentumSGD'
     """
-    rate = schedule(config, steps_per_epoch)
-    shared: dict[str, Any] = {
-        "weight_decay": config.weight_decay or None,
-        "global_clipnorm": config.clip_norm,
-        "rate_factors": factors,
-    }
+    definition = config.optimizer_definition or USUAL[config.optimizer]
+    own = {key: getattr(config, key) for key in KEYS[config.optimizer] if getattr(config, key) is not None}
     if config.optimizer == "sgd":
-        chosen = MomentumSGD(rate, config.momentum, nesterov=config.momentum > 0, **shared)
-    else:
-        chosen = FusedAdamW(rate, **{**shared, "weight_decay": config.weight_decay})  # Keras's refuses None
+        own["nesterov"] = config.nesterov and config.momentum > 0
+    if config.optimizer == "adamw" or config.weight_decay:
+        own["weight_decay"] = config.weight_decay  # Keras's AdamW refuses None, and the others take 0 for a decay
+    if config.clip_norm is not None:
+        own["global_clipnorm"] = config.clip_norm
+    if config.clip_value is not None:
+        own |= {"global_clipnorm": None, "clipvalue": config.clip_value}  # one of the two, and LAMB has the former
+    chosen = OPTIMIZERS[definition][config.optimizer](
+        schedule(config, steps_per_epoch),
+        rate_factors=factors,
+        gradient_accumulation_steps=config.accumulation_steps if config.accumulation_steps > 1 else None,
+        **own,
+    )
     if config.weight_decay:
-        chosen.exclude_from_weight_decay(var_names=NOT_DECAYED)
-    return chosen
+        names = [name for kind in config.no_decay for name in NAMES[kind]]
+        chosen.exclude_from_weight_decay(var_list=undecayed, var_names=names)
+    return keras.optimizers.LossScaleOptimizer(chosen) if precision(config) == "float16" else chosen
 
 
-def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int) -> None:
+def depthwise_kernels(model: keras.Model) -> list[keras.Variable]:
+    """The kernels of the convolutions of one channel each.
+
+    Example:
+        >>> from zoo.training.recipe import depthwise_kernels
+        >>> kernels = depthwise_kernels(zoo.create("lcnet_035", 10, (32, 32, 3)))
+        >>> len(kernels), kernels[0].path
+        (13, 'blocks.0.0.conv_dw/kernel')
+    """
+    kernels = []
+    for layer in sublayers(model):
+        if isinstance(layer, GroupedConvolution):
+            runs = zip(layer.group_runs, layer.stored_kernels, strict=True)
+            kernels += [kernel for run, kernel in runs if run.groups == run.channels > 1]
+        elif isinstance(layer, (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)):
+            kernels.append(layer.kernel)
+    return kernels
+
+
+def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int) -> WeightAverage | None:
     """Make `model`, which gives raw logits, ready for `fit` with integer labels; a step that is not finite changes
-    nothing, see `zoo.training.guarded_step`.
+    nothing, see `zoo.training.guarded_step`. Returns the average of the weights, if there is to be one.
 
-    Raises ValueError where `recipe.non_finite=skip` is not possible: on another backend than TensorFlow.
+    Raises:
+        ValueError: `recipe.non_finite=skip` or `recipe.ema_decay` on another backend than TensorFlow; a warm-up that is
+            longer than the training.
 
     Example:
         >>> from zoo.training.recipe import compile_model
         >>> from zoo.training.recipe_config import RecipeConfig
         >>> model = keras.Sequential([keras.Input((4,)), blocks.Dense(10)])
-        >>> compile_model(model, RecipeConfig(), steps_per_epoch=10)
+        >>> average = compile_model(model, RecipeConfig(), steps_per_epoch=10)
         >>> type(model.optimizer).__name__, type(model.loss).__name__
         ('FusedAdamW', 'SmoothedCrossentropy')
     """
-    model.compile(optimizer=optimizer(config, steps_per_epoch, rate_factors(model, config)), **_measures(config))
+    undecayed = depthwise_kernels(model) if "depthwise" in config.no_decay else ()
+    chosen = optimizer(config, steps_per_epoch, rate_factors(model, config), undecayed)
+    model.compile(optimizer=chosen, **_measures(config))
     if config.non_finite == "skip" and keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"recipe.non_finite=skip needs Keras on TensorFlow, not on {keras.backend.backend()}: use stop."
         )
-    guard_steps(model)
+    average = None if config.ema_decay is None else WeightAverage(model, config.ema_decay, config.ema_warmup)
+    guard_steps(model, average)
     # Else the first step creates the optimizer's variables, and TensorFlow traces and compiles the step a second time.
     model.optimizer.build(model.trainable_variables)
     # The metrics' too, which a checkpoint holds: Keras creates them with the first labels that it sees.
     model.compute_metrics(None, np.zeros(1, "int32"), np.zeros((1, model.output_shape[-1]), "float32"), None)
     model.reset_metrics()
+    return average
 
 
 def compile_for_evaluation(model: keras.Model, config: RecipeConfig) -> None:
@@ -121,8 +143,10 @@ def compile_for_evaluation(model: keras.Model, config: RecipeConfig) -> None:
 
 
 def _measures(config: RecipeConfig) -> dict[str, Any]:
+    binary = config.loss == "bce"
+    smoothing = config.label_smoothing
     return {
-        "loss": SmoothedCrossentropy(config.label_smoothing),
+        "loss": BinaryCrossentropy(smoothing, config.target_threshold) if binary else SmoothedCrossentropy(smoothing),
         "metrics": [
             keras.metrics.SparseCategoricalAccuracy(name="top1"),
             keras.metrics.SparseTopKCategoricalAccuracy(k=5, name="top5"),

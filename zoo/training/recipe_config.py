@@ -6,9 +6,14 @@ from typing import Any
 
 from zoo.checks import close_matches
 
-OPTIMIZERS = ("sgd", "adamw")
-SCHEDULES = ("cosine", "constant")
-PRECISIONS = ("float32", "bfloat16")
+OPTIMIZERS = ("sgd", "adamw", "lamb", "rmsprop")
+DEFINITIONS = ("keras", "timm")
+NO_DECAY = ("bias", "normalization", "depthwise")
+SCHEDULES = ("cosine", "steps", "exponential", "polynomial", "constant", "one_cycle")
+UNITS = ("epochs", "steps", "images")
+CHANGES = ("step", "epoch")
+LOSSES = ("cross_entropy", "bce")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 NON_FINITE = ("stop", "skip")
 MONITORED = ("val_loss", "val_top1")
 BALANCED = "balanced"
@@ -43,19 +48,42 @@ class RecipeConfig:
 
     epochs: int = 12
     batch_size: int = 64  # images of one step
-    optimizer: str = "adamw"  # "adamw", or "sgd" (Nesterov momentum)
+    accumulation_steps: int = 1  # steps whose mean gradient makes one update of the weights
+    optimizer: str = "adamw"  # or "sgd", "lamb", "rmsprop"
+    optimizer_definition: str | None = None  # "keras" or "timm"; None: Keras's sgd and adamw, timm's lamb and rmsprop
     learning_rate: float = 2e-3  # its peak
-    momentum: float = 0.9  # of sgd
-    weight_decay: float = 0.05  # per step and unit of learning rate; not on biases and normalisations
-    schedule: str = "cosine"  # "cosine" to zero, or "constant"; both after the warm-up
-    warmup_epochs: float = 1.0  # linear, from 0
+    momentum: float = 0.9  # of sgd and rmsprop
+    nesterov: bool = True  # of sgd: Nesterov's momentum
+    beta_1: float = 0.9  # of adamw and lamb: decay of the mean gradient
+    beta_2: float = 0.999  # of adamw and lamb: decay of the mean squared gradient
+    rho: float = 0.9  # of rmsprop: decay of the mean squared gradient
+    epsilon: float | None = None  # of all but sgd; None: the optimizer's own
+    weight_decay: float = 0.05  # Keras's: per step and unit of learning rate; timm's: in the gradient but for adamw
+    no_decay: list[str] = field(default_factory=lambda: ["bias", "normalization"])  # and "depthwise" kernels
+    schedule: str = "cosine"  # after the warm-up: one of SCHEDULES
+    schedule_unit: str = "epochs"  # of warmup, decay_every and milestones; or "steps", "images"
+    schedule_by: str = "step"  # the rate changes with each "step", or each "epoch"
+    warmup_epochs: float = 1.0  # linear, from warmup_learning_rate
+    warmup: float | None = None  # the same in schedule_unit; None: warmup_epochs
+    warmup_learning_rate: float | None = None  # None: 0, of one_cycle a 25th of the peak
+    warmup_prefix: bool = True  # the schedule begins behind the warm-up; False: beneath it
+    min_learning_rate: float | None = None  # None: 0, of one_cycle a 10,000th of its start
+    decay_every: float | None = None  # of steps and exponential: what decay_rate is for
+    milestones: list[float] | None = None  # of steps: when, instead of decay_every
+    decay_rate: float = 0.1  # of steps and exponential
+    power: float = 1.0  # of polynomial: 1 is linear
+    loss: str = "cross_entropy"  # or "bce"
+    target_threshold: float | None = None  # of bce: labels above it count as 1, others as 0
     label_smoothing: float = 0.0  # share of the target spread over all classes
     dropout: float = 0.0  # before the classifier
-    clip_norm: float | None = None  # largest global norm of the gradients
+    clip_norm: float | None = None  # largest global norm of the gradients; None: as they are, of timm's lamb 1
+    clip_value: float | None = None  # largest absolute value of a gradient's entry
+    ema_decay: float | None = None  # of the exponential moving average of the weights; None: there is none
+    ema_warmup: bool = False  # the decay of the average rises to ema_decay: 1 - (1 + updates) ** (-2 / 3)
     head_learning_rate: float | None = None  # of the classifier, at its peak; None: as of all
     layer_decay: float | None = None  # factor of the learning rate from each block to the one before it
     freeze_statistics: bool = False  # batch normalisations compute with the running statistics that they have
-    precision: str = "float32"  # "float32", or "bfloat16" with float32 weights
+    precision: str = "float32"  # or "bfloat16", "float16" with float32 weights, "auto"
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     class_weights: Any = None  # of the loss: None, "balanced", or a number for each class
     non_finite: str = "stop"  # at a step whose loss or gradients are NaN or infinite: "stop", or "skip" the step
@@ -69,44 +97,117 @@ def check(config: RecipeConfig) -> None:
         >>> check(RecipeConfig(optimizer="adam"))
         Traceback (most recent call last):
             ...
-        ValueError: recipe.optimizer='adam' is not known: did you mean adamw?
+        ValueError: recipe.optimizer='adam' is not known: did you mean adamw, lamb?
     """
-    choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS, "non_finite": NON_FINITE}
+    choices = {
+        "optimizer": OPTIMIZERS,
+        "schedule": SCHEDULES,
+        "schedule_unit": UNITS,
+        "schedule_by": CHANGES,
+        "loss": LOSSES,
+        "precision": PRECISIONS,
+        "non_finite": NON_FINITE,
+    }
     for key, allowed in choices.items():
         value = getattr(config, key)
         if value not in allowed:
             raise ValueError(f"recipe.{key}={value!r} is not known: {close_matches(value, allowed)}")
-    for key in ("epochs", "batch_size"):
+    for key in ("epochs", "batch_size", "accumulation_steps"):
         if getattr(config, key) < 1:
             raise ValueError(f"recipe.{key}={getattr(config, key)} is not allowed: it must be at least 1.")
         if getattr(config, key) > MOST:
             raise ValueError(f"recipe.{key}={getattr(config, key)} is not allowed: it must be at most {MOST}.")
-    for key in ("learning_rate", "clip_norm", "head_learning_rate"):
+    for key in ("learning_rate", "clip_norm", "clip_value", "head_learning_rate", "epsilon", "decay_every", "power"):
         value = getattr(config, key)
         if value is not None and not (math.isfinite(value) and value > 0):
             raise ValueError(f"recipe.{key}={value:g} is not allowed: it must be a finite number above 0.")
-    for key in ("momentum", "label_smoothing", "dropout"):
+    shares = ("momentum", "label_smoothing", "dropout", "beta_1", "beta_2", "rho", "ema_decay", "target_threshold")
+    for key in shares:
         value = getattr(config, key)
-        if not 0 <= value < 1:
+        if value is not None and not 0 <= value < 1:
             nearest = 0 if value < 0 else 0.9
             raise ValueError(
                 f"recipe.{key}={value:g} is not allowed: it is a share, from 0 up to but not 1; try {nearest:g}."
             )
+    for key in ("weight_decay", "warmup", "warmup_learning_rate", "min_learning_rate"):
+        value = getattr(config, key)
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"recipe.{key}={value:g} is not allowed: it must be finite, 0 or more.")
     if config.layer_decay is not None and not 0 < config.layer_decay <= 1:
         nearest = 1 if config.layer_decay > 1 else 0.5
         raise ValueError(
             f"recipe.layer_decay={config.layer_decay:g} is not allowed: it is a factor above 0 and at most 1, from "
             f"each block to the one before it; try {nearest:g}."
         )
-    if not (math.isfinite(config.weight_decay) and config.weight_decay >= 0):
-        raise ValueError(f"recipe.weight_decay={config.weight_decay:g} is not allowed: it must be finite, 0 or more.")
     if not 0 <= config.warmup_epochs < config.epochs:
         raise ValueError(
             f"recipe.warmup_epochs={config.warmup_epochs:g} is not allowed with recipe.epochs={config.epochs}: it must "
             f"be at least 0 and below the number of epochs; try {config.epochs / 10:g}."
         )
+    _check_optimizer(config)
+    _check_schedule(config)
     _check_early_stopping(config.early_stopping)
     _check_class_weights(config.class_weights)
+
+
+def _check_optimizer(config: RecipeConfig) -> None:
+    definition = config.optimizer_definition
+    if definition is not None and definition not in DEFINITIONS:
+        raise ValueError(
+            f"recipe.optimizer_definition={definition!r} is not known: {close_matches(definition, DEFINITIONS)}"
+        )
+    for kind in config.no_decay:
+        if kind not in NO_DECAY:
+            raise ValueError(f"recipe.no_decay has {kind!r}, which is not known: {close_matches(kind, NO_DECAY)}")
+    if config.clip_norm is not None and config.clip_value is not None:
+        raise ValueError(
+            f"recipe.clip_norm={config.clip_norm:g} and recipe.clip_value={config.clip_value:g} are not allowed "
+            "together: set one of them to null."
+        )
+    if config.target_threshold is not None and config.loss != "bce":
+        raise ValueError(
+            f"recipe.target_threshold={config.target_threshold:g} is not allowed with recipe.loss={config.loss}: use "
+            "null, or recipe.loss=bce."
+        )
+
+
+def _check_schedule(config: RecipeConfig) -> None:
+    kind, every, milestones = config.schedule, config.decay_every, config.milestones
+    if not 0 < config.decay_rate <= 1:
+        nearest = 1 if config.decay_rate > 1 else 0.1
+        raise ValueError(
+            f"recipe.decay_rate={config.decay_rate:g} is not allowed: it is a factor above 0 and at most 1; try "
+            f"{nearest:g}."
+        )
+    for key in ("warmup_learning_rate", "min_learning_rate"):
+        value = getattr(config, key)
+        if value is not None and value > config.learning_rate:
+            raise ValueError(
+                f"recipe.{key}={value:g} is not allowed with recipe.learning_rate={config.learning_rate:g}, the peak: "
+                "it must be at most that."
+            )
+    if milestones is not None and kind != "steps":
+        raise ValueError(f"recipe.milestones={milestones} is not allowed with recipe.schedule={kind}: use steps.")
+    if milestones is not None and every is not None:
+        raise ValueError(
+            f"recipe.milestones={milestones} and recipe.decay_every={every:g} are not allowed together: set one of "
+            "them to null."
+        )
+    if milestones is not None and not (
+        milestones and all(map(math.isfinite, milestones)) and milestones == sorted(milestones) and milestones[0] >= 0
+    ):
+        raise ValueError(
+            f"recipe.milestones={milestones} is not allowed: they are rising numbers, 0 or more, [30, 60, 80] for "
+            "instance."
+        )
+    if kind in ("steps", "exponential") and every is None and milestones is None:
+        or_milestones = " or recipe.milestones=[30,60,80]" if kind == "steps" else ""
+        raise ValueError(f"recipe.schedule={kind} needs recipe.decay_every=30, for instance{or_milestones}.")
+    if every is not None and kind not in ("steps", "exponential"):
+        raise ValueError(
+            f"recipe.decay_every={every:g} is not allowed with recipe.schedule={kind}: use null, or the schedule "
+            "steps or exponential."
+        )
 
 
 def _check_early_stopping(config: EarlyStoppingConfig) -> None:

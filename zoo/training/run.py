@@ -20,6 +20,7 @@ from zoo.tracking.connection import Connection, connect
 from zoo.tracking.panels import evaluation_panels, layer_panels
 from zoo.tracking.run import open_run
 from zoo.tracking.tracker import Tracker, shell_path
+from zoo.training.averaging import AveragedValidation, WeightAverage
 from zoo.training.checkpoints.callback import Checkpointing
 from zoo.training.checkpoints.folder import drop_spare
 from zoo.training.checkpoints.going_on import check_surroundings, checkpoint_facts, restored_state
@@ -34,6 +35,7 @@ from zoo.training.fitting import fit
 from zoo.training.interrupts import Interrupts
 from zoo.training.latency import latency_seconds
 from zoo.training.non_finite import DivergedError, NonFiniteSteps, first_non_finite
+from zoo.training.precision import precision
 from zoo.training.preparation import (
     as_user_errors,
     build_model,
@@ -123,8 +125,9 @@ def train(
         layers = profile_layers(model)  # first: it counts no parameters of frozen layers
         with as_user_errors():
             freeze_as_set(settings, model)
-            compile_model(model, settings.recipe, steps_per_epoch(settings, data))
+            average = compile_model(model, settings.recipe, steps_per_epoch(settings, data))
         facts |= {"small_stem": model.small_stem, "class_names": data.class_names, **described(settings, model)}
+        facts["precision"] = precision(settings.recipe)
         cost = sum((layer.cost for layer in layers), Profile(0, 0, 0))
         print_summary(run.screen, settings, model, data, cost, facts)
         with as_user_errors():
@@ -132,8 +135,8 @@ def train(
         check_surroundings(checkpoint, facts, run.screen)
         steps = steps_per_epoch(settings, data)
         recipe = settings.recipe
-        stopping = EarlyStopping(recipe.early_stopping) if recipe.early_stopping.patience else None
-        state, running_metrics = restored_state(model, checkpoint, steps, run.screen, stopping)
+        stopping = EarlyStopping(recipe.early_stopping, average) if recipe.early_stopping.patience else None
+        state, running_metrics = restored_state(model, checkpoint, steps, run.screen, stopping, average)
         record.add({**asdict(cost), **facts})
         wandb_id = checkpoint.metadata["wandb_id"] if checkpoint else None
         with as_user_errors():
@@ -152,7 +155,7 @@ def train(
             lambda: run.seconds,
             stopping,
         )
-        fitted = _fit_and_save(run, model, data, tracker, checkpointing)
+        fitted = _fit_and_save(run, model, data, tracker, checkpointing, average)
         stopped = _evaluate(run, model, data, tracker, fitted)
         result = close(run, tracker, stopped)
         if stopped:
@@ -204,7 +207,14 @@ def _epoch_rows(run: Run, model: keras.Model, data: Data, tracker: Tracker, step
     return EpochRows(recipe.batch_size, run.started, emit, non_finite, begin.rows, begin.partial)
 
 
-def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker, checkpointing: Checkpointing) -> Fitted:
+def _fit_and_save(
+    run: Run,
+    model: keras.Model,
+    data: Data,
+    tracker: Tracker,
+    checkpointing: Checkpointing,
+    average: WeightAverage | None,
+) -> Fitted:
     """Train, and write the model and the figures of the training; after an error too, but not one that diverged."""
     path = run.directory / MODEL_FILE
     trained_on = f"{run.settings.model.name} on {run.settings.dataset.name}"
@@ -212,11 +222,13 @@ def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker, ch
     # Around the training too, which signals do stop: none falls between its end and the saving.
     with deferred(f"Saving {MODEL_FILE}") as stop:
         try:
-            fitted = _fit(run, model, data, checkpointing)
+            fitted = _fit(run, model, data, checkpointing, average)
             stop.error = fitted.stopped
         except DivergedError:
             raise
         except (Exception, SystemExit) as error:  # the latter is Rich's, for a pipe that nobody reads any more
+            if average:
+                average.show()
             save_after_error(model, path, run.screen, error, expected)
             raise
         finally:
@@ -233,7 +245,9 @@ def _fit_and_save(run: Run, model: keras.Model, data: Data, tracker: Tracker, ch
     return fitted
 
 
-def _fit(run: Run, model: keras.Model, data: Data, checkpointing: Checkpointing) -> Fitted:
+def _fit(
+    run: Run, model: keras.Model, data: Data, checkpointing: Checkpointing, average: WeightAverage | None
+) -> Fitted:
     """Train until the last epoch, or until the user stops it, which leaves a checkpoint."""
     recipe, begin, steps = run.settings.recipe, run.begin, checkpointing.steps
     rows, stopping = checkpointing.rows, checkpointing.stopping
@@ -245,19 +259,26 @@ def _fit(run: Run, model: keras.Model, data: Data, checkpointing: Checkpointing)
     bar = ProgressBar(run.screen, recipe.epochs, steps, recipe.batch_size, begin.epoch, begin.step)
     try:
         with Interrupts() as interrupts, bar:
-            callbacks = [interrupts, rows, *([stopping] if stopping else []), bar, checkpointing]
+            averaged = [AveragedValidation(average)] if average else []
+            callbacks = [interrupts, *averaged, rows, *([stopping] if stopping else []), bar, checkpointing]
             if stopping is None or not stopping.has_stopped:
                 fit(model, data, recipe.epochs, steps, callbacks, begin.epoch, begin.step, weights)
     except KeyboardInterrupt as error:
         has_trained = model.optimizer.iterations > 0
         run.screen.print("Stopped: saving the model." if has_trained else "Stopped before the first step was done.")
+        if average:
+            average.hide()  # the validation may have been stopped
         checkpointing.write()
+        if average:
+            average.show()
         if checkpointing.resumable:
             place = shell_path(run.directory)
             run.screen.print(
                 f"The same command with resume=auto hydra.run.dir={place} goes on with it.", soft_wrap=True
             )
         return Fitted(rows, error, stopping)
+    if average:
+        average.show()  # for good: model.keras and all figures from here on
     if stopping is not None:
         stopping.finish(model)
         if stopping.has_stopped:

@@ -21,6 +21,7 @@ from zoo.training.checkpoints.state import TrainingState
 from zoo.training.early_stopping import EarlyStopping
 from zoo.training.epochs import EpochRows
 from zoo.training.files import cannot_write
+from zoo.training.guarded_step import step_mark
 from zoo.training.non_finite import REMEDIES, DivergedError
 from zoo.training.signals import deferred
 from zoo.weights.readers.training import WEIGHTS
@@ -57,8 +58,8 @@ class Checkpointing(keras.callbacks.Callback):
         super().__init__()
         self.config, self.folder, self.state, self.steps = config, directory / FOLDER, state, steps
         self.rows, self.facts, self.seconds, self.stopping = rows, facts, seconds, stopping
-        # Epochs that are over, steps of the next, and while a step is running the optimizer's count before it.
-        self.position: tuple[int, int, int | None] = (start.epoch, start.step, None)
+        # Epochs that are over, steps of the next, and while a step is running the mark of the one before it.
+        self.position: tuple[int, int, tuple[float, ...] | None] = (start.epoch, start.step, None)
         self.written = (start.epoch, start.step)
         # While their variables do not have them: before the epoch goes on, and in its validation.
         self.metrics_of_epoch: Mapping[str, np.ndarray] | None = running_metrics if start.step else None
@@ -71,7 +72,7 @@ class Checkpointing(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         epoch, step, _ = self.position
-        self.position = epoch, step, int(self.model.optimizer.iterations)
+        self.position = epoch, step, step_mark(self.model.optimizer)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         epoch, step, _ = self.position
@@ -106,8 +107,8 @@ class Checkpointing(keras.callbacks.Callback):
 
         A signal may have stopped the training anywhere: within a step, which has been done whole or not at all.
         """
-        epoch, step, count_before = self.position
-        if count_before is not None and count_before != int(self.model.optimizer.iterations):
+        epoch, step, mark_before = self.position
+        if mark_before is not None and mark_before != step_mark(self.model.optimizer):
             step += 1
         path = self.folder / file_name(epoch, step)
         is_there = (epoch, step) == self.written and path.exists()

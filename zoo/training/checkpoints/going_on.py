@@ -12,6 +12,7 @@ from rich.console import Console
 
 from zoo import metrics
 from zoo.datasets.config import data_config
+from zoo.training.averaging import WeightAverage
 from zoo.training.checkpoints.progress import progress_of
 from zoo.training.checkpoints.resume import differences, identity, refuse_another
 from zoo.training.checkpoints.state import TrainingState
@@ -44,6 +45,7 @@ def restored_state(
     steps: int,
     screen: Console,
     stopping: EarlyStopping | None = None,
+    average: WeightAverage | None = None,
 ) -> tuple[TrainingState, dict[str, np.ndarray]]:
     """The variables of the training, set to those of the checkpoint, and the running metrics of its epoch; early
     stopping is set to its state.
@@ -51,7 +53,9 @@ def restored_state(
     Raises:
         CheckpointError: it is of another network or optimizer.
     """
-    state = TrainingState(model, best_weights=lambda: stopping.best_weights if stopping else None)
+    state = TrainingState(
+        model, average.named() if average else None, best_weights=lambda: stopping.best_weights if stopping else None
+    )
     if checkpoint is None:
         return state, {}
     running_metrics = state.restore(checkpoint)

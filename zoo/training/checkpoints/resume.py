@@ -16,6 +16,7 @@ from zoo.errors import UserError
 from zoo.metrics import METRICS_FILE, RESULT_FILE
 from zoo.registry import family_key
 from zoo.training.checkpoints.folder import BEST, FOLDER, newest_first
+from zoo.training.recipe_config import RecipeConfig
 from zoo.training.run_directory import UNFINISHED, learnt, read_json, refuse_used
 from zoo.training.settings import AUTO, Settings, check
 
@@ -100,7 +101,9 @@ def choose(settings: Settings, directory: Path) -> CheckpointFile | None:
     if directory.resolve() not in [source.resolve(), *source.resolve().parents]:
         refuse_used(directory)
     checkpoint = _newest_sound(source)
-    refuse_another(checkpoint.path, differences(checkpoint.metadata["settings"], identity(settings)))
+    # A recipe of an earlier version lacks keys whose usual values mean what it did.
+    usual = _flat(json.loads(json.dumps({"recipe": asdict(RecipeConfig())})))
+    refuse_another(checkpoint.path, differences(usual | checkpoint.metadata["settings"], identity(settings)))
     return checkpoint
 
 

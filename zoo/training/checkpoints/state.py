@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.weights.readers.training import WEIGHTS, CheckpointError, CheckpointFile, summarised
+from zoo.weights.readers.training import AVERAGED, WEIGHTS, CheckpointError, CheckpointFile, summarised
 
-RANDOM, OPTIMIZER, METRICS, AVERAGED, BEST = "random", "optimizer", "metrics", "averaged", "best"
+RANDOM, OPTIMIZER, METRICS, BEST = "random", "optimizer", "metrics", "best"
 
 
 class TrainingState:
@@ -20,7 +20,7 @@ class TrainingState:
     - `random/0`: the state of a dropout's generator, in the order of the layers
     - `optimizer/conv1_kernel_momentum`, `optimizer/iteration`: also the scale of a loss that is scaled
     - `metrics/0`: the running sums of the epoch's loss and accuracies
-    - `averaged/...`: averages of the weights and the count of their updates, where there are some
+    - `averaged/conv1/kernel`: the average of a weight, where the recipe has averages
     - `best/conv1/kernel`: a weight of the best epoch, where early stopping keeps them
 
     Args:

@@ -23,6 +23,7 @@ from zoo.weights.readers.safetensors import DTYPES
 TENSOR_CHECKSUMS = "tensors_crc32"  # in the metadata: of each tensor, in their order
 FORMAT = "zoo.training 1"  # in the metadata of the file; other files of that suffix are no checkpoints
 WEIGHTS = "model"  # the section of the weights: the names of their tensors begin with it, and a slash
+AVERAGED = "averaged"  # the section of their averages, where the training has some; what it trains for
 MODEL = "network"  # in the metadata: Keras's description of the model
 DATA_CONFIG = "data_config"  # in the metadata: how it sees pictures
 # That of the file's begin, with zeros in its place, which is the same in every file.
@@ -184,7 +185,7 @@ def is_training_checkpoint(path: Path) -> bool:
 
 @contextmanager
 def open_training(path: Path, source: str) -> Iterator[Checkpoint]:
-    """The weights in a checkpoint of a training, as a file of Keras has them.
+    """The weights in a checkpoint of a training, or their averages, as a file of Keras has them.
 
     Raises ValueError for a file that is damaged.
     """
@@ -195,9 +196,11 @@ def open_training(path: Path, source: str) -> Iterator[Checkpoint]:
         raise ValueError(str(error) if isinstance(error, CheckpointError) else str(_foreign(path))) from error
     counts: Counter[str] = Counter()
     tensors = {}
+    sections = {tensor.partition("/")[0] for tensor in opened.tensors}
+    wanted = AVERAGED if AVERAGED in sections else WEIGHTS
     for tensor in opened.tensors:
         section, _, place = tensor.partition("/")
-        if section == WEIGHTS:
+        if section == wanted:
             layer = place.partition("/")[0]
             tensors[f"{layer}.{counts[layer]}"] = tensor
             counts[layer] += 1
