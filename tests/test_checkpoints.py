@@ -1,5 +1,7 @@
 """Checkpoints: whole files that are verified, the last few and the best, and all that a training needs to go on."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,16 @@ from safetensors.numpy import load_file, save_file
 
 from zoo.training.checkpoints.config import CheckpointsConfig, check
 from zoo.training.checkpoints.files import write_checkpoint
-from zoo.training.checkpoints.folder import BEST, drop_half_written, drop_others, file_name, name_best, newest_first
+from zoo.training.checkpoints.folder import (
+    BEST,
+    SPARE,
+    drop_half_written,
+    drop_others,
+    drop_spare,
+    file_name,
+    name_best,
+    newest_first,
+)
 from zoo.training.checkpoints.state import TrainingState
 from zoo.training.files import RecordError
 from zoo.training.recipe import compile_model
@@ -103,8 +114,49 @@ def test_the_last_stay_and_the_best(tmp_path):
     assert [path.name for path in newest_first(tmp_path)] == [file_name(*p) for p in ((3, 0), (2, 0), (1, 5), (1, 0))]
     drop_others(tmp_path / file_name(2, 0), keep=2)  # what comes later is of an end that was given up
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {file_name(2, 0), file_name(1, 5), BEST, "mine.safetensors"}
+    assert left == {file_name(2, 0), file_name(1, 5), BEST, SPARE, "mine.safetensors"}
     assert open_checkpoint(tmp_path / BEST).read("epoch") == 1
+
+
+def test_a_file_that_no_name_has_any_more_is_overwritten(tmp_path):
+    """Else each checkpoint waits for fresh pages of the cache."""
+    longer = {**TENSORS, "more": np.ones(5000, "float32")}
+    for epoch, tensors in ((1, longer), (2, TENSORS)):
+        write(tmp_path / file_name(epoch, 0), tensors)
+    first = (tmp_path / file_name(1, 0)).stat().st_ino
+    drop_others(tmp_path / file_name(2, 0), keep=1)
+    third = write(tmp_path / file_name(3, 0))
+    assert third.stat().st_ino == first and not (tmp_path / SPARE).exists()
+    assert {name: open_checkpoint(third).read(name).tolist() for name in TENSORS} == {
+        name: values.tolist() for name, values in TENSORS.items()
+    }
+    assert load_file(third).keys() == TENSORS.keys()  # and nothing of the longer one behind them
+
+    name_best(third)  # two names of one file: neither is overwritten
+    write(tmp_path / file_name(4, 0))
+    drop_others(tmp_path / file_name(4, 0), keep=1)
+    drop_others(write(tmp_path / file_name(5, 0)), keep=1)
+    write(tmp_path / file_name(6, 0), longer)
+    assert open_checkpoint(tmp_path / BEST).tensors.keys() == TENSORS.keys()
+    drop_spare(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {file_name(5, 0), file_name(6, 0), BEST}
+
+
+def test_hundreds_of_tensors_are_written_a_batch_at_a_time(tmp_path, monkeypatch):
+    """Whatever the system takes of what it is given: here a few bytes more than the first tensor of each call."""
+    monkeypatch.setattr("zoo.training.checkpoints.files.BATCH", 1 << 14)
+    system = os.pwritev
+    monkeypatch.setattr(os, "pwritev", lambda file, buffers, place: system(file, [buffers[0], *_ends(buffers)], place))
+    values = np.random.default_rng(0).normal(size=(1500, 3)).astype("float32")
+    tensors = {f"small/{number}": row for number, row in enumerate(values)}
+    tensors |= {"large": np.arange(70000, dtype="float32"), "empty": np.zeros((0,), "int64"), "last": values[0]}
+    checkpoint = open_checkpoint(write(tmp_path / "a.safetensors", tensors))
+    assert all(np.array_equal(checkpoint.read(name), tensor) for name, tensor in tensors.items())
+
+
+def _ends(buffers):
+    """The first bytes of the second buffer, where there is one."""
+    return [buffer[:5] for buffer in buffers[1:2]]
 
 
 def network(width=4, **recipe):

@@ -22,6 +22,7 @@ from zoo.tracking.run import open_run
 from zoo.tracking.tracker import Tracker, shell_path
 from zoo.training.averaging import AveragedValidation, WeightAverage
 from zoo.training.checkpoints.callback import Checkpointing
+from zoo.training.checkpoints.folder import drop_spare
 from zoo.training.checkpoints.going_on import check_surroundings, checkpoint_facts, restored_state
 from zoo.training.checkpoints.progress import Progress, progress_of
 from zoo.training.class_weights import class_weights
@@ -230,6 +231,8 @@ def _fit_and_save(
                 average.show()
             save_after_error(model, path, run.screen, error, expected)
             raise
+        finally:
+            drop_spare(checkpointing.folder)
         save_model(model, path, expected)
         run.record.add(
             {

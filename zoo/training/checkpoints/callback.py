@@ -141,7 +141,7 @@ class Checkpointing(keras.callbacks.Callback):
             return self.metrics_of_epoch[name]
         values = self.state.read(name)
         # The sum takes one pass over the memory; it may overflow where all entries are finite.
-        if name.startswith(f"{WEIGHTS}/") and not (np.isfinite(values.sum()) or np.isfinite(values).all()):
+        if name.startswith(f"{WEIGHTS}/") and not (math.isfinite(values.sum()) or np.isfinite(values).all()):
             raise DivergedError(f"The weights have become NaN or infinite, and are not saved: {REMEDIES}.")
         return values
 

@@ -92,7 +92,11 @@ class TrainingState:
 def values_of(variable: Any) -> np.ndarray:
     """The values of a Keras variable; on TensorFlow's CPU they are not copied."""
     value = variable.value
-    return np.asarray(value.value() if hasattr(value, "read_value") else value)
+    if hasattr(value, "handle"):  # of TensorFlow; the bare operation takes half the time of its own methods
+        from tensorflow import raw_ops
+
+        value = raw_ops.ReadVariableOp(resource=value.handle, dtype=value.dtype)
+    return np.asarray(value)
 
 
 def _described(variables: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
