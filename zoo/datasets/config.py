@@ -10,6 +10,13 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from zoo.data_config import CROP_MODES, INTERPOLATIONS, LARGEST_SIDE, DataConfig
+from zoo.datasets.augmentation_config import (
+    ColorJitterConfig,
+    MixingConfig,
+    RandAugmentConfig,
+    RandomErasingConfig,
+    check_augmentation,
+)
 
 SOURCES = ("tfds", "image_folder", "synthetic")
 DIGITS = {"train": 1437, "validation": 360}  # images of the splits of dataset=digits, before they are prepared
@@ -30,7 +37,11 @@ class DatasetConfig:
     Training images: `random_resized_crop` cuts a box of `crop_area` (share of the image's area) and
     `crop_aspect` (width / height) and scales it to `image_size`; otherwise images are treated as for
     evaluation, then padded with zeros by `crop_padding` on every side and cropped back at random. `flip`
-    mirrors left and right, half of the time. Evaluation images: the short side becomes `image_size /
+    mirrors left and right, half of the time. `policy` is "randaugment" or "autoaugment" (timm's) or "trivialaugment"
+    (torchvision's), with `policy_interpolation` "nearest", "bilinear", "bicubic" or "random" (one of the last two) for
+    what turns, shears and moves; None: "nearest" for trivialaugment, whose fill is black, and "random" for the others,
+    whose fill is the `mean`. `color_jitter`, `random_erasing` and `mixing` have their own keys. With `repeats` an epoch
+    holds so many times fewer images, each `repeats` times, augmented anew. Evaluation images: the short side becomes `image_size /
     crop_fraction`, rounded down, then the centre is cut out; `crop_mode` "squash" and "border" are timm's. Either way
     `resize_method` is Pillow's.
 
@@ -67,6 +78,13 @@ class DatasetConfig:
     crop_aspect: list[float] = field(default_factory=lambda: [0.75, 1.3333333])
     crop_padding: int = 0
     flip: bool = False
+    policy: str | None = None
+    policy_interpolation: str | None = None
+    randaugment: RandAugmentConfig = field(default_factory=RandAugmentConfig)
+    color_jitter: ColorJitterConfig = field(default_factory=ColorJitterConfig)
+    random_erasing: RandomErasingConfig = field(default_factory=RandomErasingConfig)
+    mixing: MixingConfig = field(default_factory=MixingConfig)
+    repeats: int = 1
     cache: bool | str = "auto"
     cache_limit_gb: float = 2.0
     shuffle_buffer: int = 4096
@@ -119,7 +137,8 @@ def check(config: DatasetConfig) -> None:
     _check_numbers(config)
     _check_sizes(config)
     _check_normalisation(config)
-    _check_augmentation(config)
+    _check_cropping(config)
+    check_augmentation(config)
     if config.source != "synthetic":
         _check_splits(config)
 
@@ -207,7 +226,7 @@ def _check_normalisation(config: DatasetConfig) -> None:
         )
 
 
-def _check_augmentation(config: DatasetConfig) -> None:
+def _check_cropping(config: DatasetConfig) -> None:
     _one_of("resize_method", config.resize_method, INTERPOLATIONS)
     _one_of("crop_mode", config.crop_mode, CROP_MODES)
     if not 0 < config.crop_fraction <= 1:

@@ -123,7 +123,7 @@ def _affine(image: tf.Tensor, matrix: Sequence[Number], interpolation: str, fill
 def _nearest(image: tf.Tensor, matrix: Sequence[Number], color: tf.Tensor) -> tf.Tensor:
     height, width, channels = image.shape
     a, b, c, d, e, f = matrix
-    if (a, b, d, e) == (1.0, 0.0, 0.0, 1.0):  # Pillow adds up in double precision where nothing is turned
+    if _are((a, b, d, e), (1.0, 0.0, 0.0, 1.0)):  # Pillow adds up in double precision where nothing is turned
         columns = tf.cumsum(tf.concat([[c + 0.5], tf.ones((width - 1,), tf.float64)], 0))[None]
         rows = tf.cumsum(tf.concat([[f + 0.5], tf.ones((height - 1,), tf.float64)], 0))[:, None]
         columns, rows = (tf.cast(tf.floor(each), tf.int32) for each in (columns, rows))
@@ -140,6 +140,11 @@ def _nearest(image: tf.Tensor, matrix: Sequence[Number], color: tf.Tensor) -> tf
     return tf.gather(tf.reshape(framed, (-1, channels)), places)
 
 
+def _are(values: Sequence[Number], numbers: Sequence[float]) -> bool:
+    """Whether these values are numbers of Python, and equal."""
+    return all(not tf.is_tensor(value) and value == number for value, number in zip(values, numbers, strict=True))
+
+
 def _fixed(value: Number) -> tf.Tensor:
     return tf.cast(tf.floor(double(value) * 65536 + 0.5), tf.int32)
 
@@ -153,9 +158,9 @@ def _interpolated(image: tf.Tensor, matrix: Sequence[Number], color: tf.Tensor, 
     inside = (right >= 0) & (right < width) & (down >= 0) & (down < height)
     columns, x_part = _taps(right, width, taps)
     rows, y_part = _taps(down, height, taps)
-    if (a, b, c) == (1.0, 0.0, 0.0):  # whole pixels, between which there is nothing to interpolate
+    if _are((a, b, c), (1.0, 0.0, 0.0)):  # whole pixels, between which there is nothing to interpolate
         columns, x_part = [tf.range(width)[None]], None
-    if (d, e, f) == (0.0, 1.0, 0.0):
+    if _are((d, e, f), (0.0, 1.0, 0.0)):
         rows, y_part = [tf.range(height)[:, None]], None
     pixels = tf.reshape(tf.cast(image, tf.float64), (-1, channels))
     lines = [_weighed([tf.gather(pixels, row * width + column) for column in columns], x_part) for row in rows]
