@@ -16,6 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.datasets import augment, examples
+from zoo.datasets.augmentation import images as augmentation
+from zoo.datasets.augmentation.erasing import erase
+from zoo.datasets.augmentation.mixing import mix
 from zoo.datasets.config import DatasetConfig, check
 from zoo.datasets.examples import Examples
 from zoo.datasets.folders import ImageFolder
@@ -23,13 +26,15 @@ from zoo.datasets.sizes import refuse_larger_batch
 from zoo.datasets.splits import open_splits
 from zoo.datasets.undecodable import naming
 
-_ORDER, _SHIFT, _BOX = 0, 1, 2  # tell the random streams of one seed apart
+_ORDER, _SHIFT, _BOX, _IMAGE, _MIX, _ERASE = range(6)  # tell the random streams of one seed apart
 _FOREVER = 2**62
 
 
 @dataclass(frozen=True)
 class Data:
     """Batches of (images float32 (B, H, W, C), labels int32 (B,)), and what a network must know about them.
+
+    With `config.mixing` the labels of training batches are shares of classes, float32 (B, classes).
 
     Iterating over `train` gives one epoch; the next iteration gives the next epoch. The last images of an
     epoch that do not fill a batch are left out of it (others are in the next). `validation` and `test` give
@@ -137,7 +142,7 @@ def load(
     def epochs(numbers: tf.data.Dataset, first_step: int) -> tf.data.Dataset:
         if train is None:
             return validation_batches.take(0)
-        return _training_batches(train, config, batch_size, seed, numbers, first_step)
+        return _training_batches(train, config, splits.num_classes, batch_size, seed, numbers, first_step)
 
     validation_batches = _evaluation_batches(validation, config, batch_size)
     # The counter is read when an epoch's first batch is asked for, not when its iterator is made.
@@ -171,42 +176,63 @@ def _key(seed: int, stream: int, *counters: tf.Tensor) -> tf.Tensor:
 
 
 def _training_batches(
-    train: Examples, config: DatasetConfig, batch_size: int, seed: int, epochs: tf.data.Dataset, first_step: int
+    train: Examples,
+    config: DatasetConfig,
+    num_classes: int,
+    batch_size: int,
+    seed: int,
+    epochs: tf.data.Dataset,
+    first_step: int,
 ) -> tf.data.Dataset:
     """Augmented, normalised batches of the epochs whose numbers `epochs` holds, each from `first_step` on."""
-    steps = train.size // batch_size
+    steps, repeats = train.size // batch_size, config.repeats
+    by_batch = train.kind == "pixels" and not augmentation.is_on(config)  # whole batches are gathered, and shifted
 
     def order(epoch: tf.Tensor) -> tf.data.Dataset:
         key = _key(seed, _ORDER, epoch)
         first, end = first_step * batch_size, steps * batch_size
         if train.kind == "records":
-            chosen = examples.shuffled_records(train, key, config.shuffle_buffer, first).take(end - first)
+            chosen = examples.shuffled_records(train, key, config.shuffle_buffer, first // repeats)
+            if repeats > 1:
+                chosen = chosen.flat_map(lambda *record: tf.data.Dataset.from_tensors(record).repeat(repeats))
+            chosen = chosen.skip(first % repeats).take(end - first)
         else:
-            permutation = tf.random.experimental.stateless_shuffle(tf.range(train.size), key)[first:end]
-            if train.kind == "pixels":  # whole batches at a time
+            permutation = tf.random.experimental.stateless_shuffle(tf.range(train.size), key)
+            permutation = tf.gather(permutation, tf.range(first, end) // repeats) if repeats > 1 else permutation[first:end]
+            if by_batch:
                 permutation = tf.reshape(permutation, (steps - first_step, batch_size))
             chosen = tf.data.Dataset.from_tensor_slices(permutation)
-        positions = first_step if train.kind == "pixels" else first
+        positions = first_step if by_batch else first
         return chosen.enumerate(positions).map(lambda position, item: (epoch, position, item))
 
     def finish(epoch: tf.Tensor, position: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[Any, ...]:
-        images = augment.shift_and_flip(images, _key(seed, _SHIFT, epoch, position), config)
-        return augment.normalise(images, config), labels
+        if config.mixing.is_on:
+            images, labels = mix(images, labels, _key(seed, _MIX, epoch, position), config.mixing, num_classes)
+        images = augment.normalise(images, config)
+        if config.random_erasing.probability > 0:
+            images = erase(images, _key(seed, _ERASE, epoch, position), config.random_erasing)
+        return images, labels
 
     def pixels(epoch: tf.Tensor, position: tf.Tensor, indices: tf.Tensor) -> tuple[Any, ...]:
-        return finish(epoch, position, tf.gather(train.images, indices), tf.gather(train.labels, indices))
+        images = augment.shift_and_flip(tf.gather(train.images, indices), _key(seed, _SHIFT, epoch, position), config)
+        return finish(epoch, position * batch_size, images, tf.gather(train.labels, indices))
 
     def one(epoch: tf.Tensor, position: tf.Tensor, item: tf.Tensor) -> tuple[Any, ...]:
-        encoded, label = _encoded(train, item)
-        if config.random_resized_crop:
-            image = augment.random_resized_square(encoded, _key(seed, _BOX, epoch, position), config)
+        if train.kind == "pixels":
+            image, label = tf.gather(train.images, item), tf.gather(train.labels, item)
         else:
-            image = augment.centre_square(augment.decode(encoded, config.channels, train.shape), config)
+            encoded, label = _encoded(train, item)
+            if config.random_resized_crop:
+                image = augment.random_resized_square(encoded, _key(seed, _BOX, epoch, position), config)
+            else:
+                image = augment.centre_square(augment.decode(encoded, config.channels, train.shape), config)
+        if augmentation.is_on(config) or config.flip or config.crop_padding:
+            image = augmentation.apply(image, _key(seed, _IMAGE, epoch, position), config)
         return epoch, position, image, label
 
     ordered = epochs.flat_map(order)
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
-    if train.kind == "pixels":
+    if by_batch:
         batches = ordered.map(pixels, **parallel)
     else:  # an epoch fills its batches exactly, so the first image's epoch and position are its batch's
         batches = (
