@@ -137,14 +137,17 @@ def _one_of(key: str, value: Any, allowed: tuple[str, ...], optional: bool = Tru
 def _count(key: str, value: int) -> None:
     if not 1 <= value <= MOST:
         nearest = 1 if value < 1 else MOST
-        raise ValueError(f"dataset.{key}={value} is not allowed: it must be from 1 to {MOST}; the nearest is {nearest}.")
+        raise ValueError(
+            f"dataset.{key}={value} is not allowed: it must be from 1 to {MOST}; the nearest is {nearest}."
+        )
 
 
 def _within(key: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:  # NaN neither
         nearest = most if value > most else least
         raise ValueError(
-            f"dataset.{key}={value:g} is not allowed: it must be from {least:g} to {most:g}; the nearest is {nearest:g}."
+            f"dataset.{key}={value:g} is not allowed: it must be from {least:g} to {most:g}; the nearest is "
+            f"{nearest:g}."
         )
 
 

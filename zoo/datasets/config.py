@@ -41,9 +41,10 @@ class DatasetConfig:
     (torchvision's), with `policy_interpolation` "nearest", "bilinear", "bicubic" or "random" (one of the last two) for
     what turns, shears and moves; None: "nearest" for trivialaugment, whose fill is black, and "random" for the others,
     whose fill is the `mean`. `color_jitter`, `random_erasing` and `mixing` have their own keys. With `repeats` an epoch
-    holds so many times fewer images, each `repeats` times, augmented anew. Evaluation images: the short side becomes `image_size /
-    crop_fraction`, rounded down, then the centre is cut out; `crop_mode` "squash" and "border" are timm's. Either way
-    `resize_method` is Pillow's.
+    holds so many times fewer images, each `repeats` times, augmented anew.
+
+    Evaluation images: the short side becomes `image_size / crop_fraction`, rounded down, then the centre is cut out;
+    `crop_mode` "squash" and "border" are timm's. Either way `resize_method` is Pillow's.
 
     `cache`: true keeps the raw images in memory whatever their size, false never does, "auto" does where they
     take at most `cache_limit_gb` (10^9 bytes, each split by itself). What is not kept in memory is

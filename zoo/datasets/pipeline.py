@@ -197,8 +197,8 @@ def _training_batches(
                 chosen = chosen.flat_map(lambda *record: tf.data.Dataset.from_tensors(record).repeat(repeats))
             chosen = chosen.skip(first % repeats).take(end - first)
         else:
-            permutation = tf.random.experimental.stateless_shuffle(tf.range(train.size), key)
-            permutation = tf.gather(permutation, tf.range(first, end) // repeats) if repeats > 1 else permutation[first:end]
+            images = tf.random.experimental.stateless_shuffle(tf.range(train.size), key)
+            permutation = tf.gather(images, tf.range(first, end) // repeats)
             if by_batch:
                 permutation = tf.reshape(permutation, (steps - first_step, batch_size))
             chosen = tf.data.Dataset.from_tensor_slices(permutation)

@@ -115,6 +115,7 @@ def check(cfg: DictConfig) -> Settings:
     tracking = typed(TrackingConfig, sections["tracking"], "tracking.")
     checkpoints = typed(CheckpointsConfig, sections["checkpoints"], "checkpoints.")
     recipe_config.check(recipe)
+    _check_mixing(dataset, recipe)
     tracking_config.check(tracking)
     checkpoints_config.check(checkpoints)
     if run.small_stem not in (True, False, "auto"):
@@ -172,6 +173,22 @@ def _dataset(section: Mapping[str, Any]) -> DatasetConfig:
     config = nested(DatasetConfig, section, "dataset.")
     data_config.check(config)
     return config
+
+
+def _check_mixing(dataset: DatasetConfig, recipe: RecipeConfig) -> None:
+    """What needs integer labels, and what needs two images to mix."""
+    if not dataset.mixing.is_on:
+        return
+    if recipe.class_weights is not None:
+        raise ValueError(
+            f"recipe.class_weights={recipe.class_weights} is not allowed with MixUp or CutMix, whose labels are of two "
+            "classes each: set it to null, or dataset.mixing.mixup_alpha=0 and dataset.mixing.cutmix_alpha=0."
+        )
+    if recipe.batch_size < 2:
+        raise ValueError(
+            f"recipe.batch_size={recipe.batch_size} is not allowed with MixUp or CutMix, which mix images of one "
+            "batch: use at least 2."
+        )
 
 
 def _small_stem(dataset: DatasetConfig, pretrained: Pretrained | None) -> bool | None:

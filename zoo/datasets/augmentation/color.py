@@ -194,9 +194,7 @@ def hue(image: tf.Tensor, shift: Number) -> tf.Tensor:
     part = double(_single(new - index))
     share = double(_single(saturation / 255))
     high = double(value)
-    p, q, t = (
-        tf.floor(high * (1 - each) + 0.5) for each in (share, _product(share, part), share * (1 - part))
-    )
+    p, q, t = (tf.floor(high * (1 - each) + 0.5) for each in (share, _product(share, part), share * (1 - part)))
     columns = [(high, t, p), (q, high, p), (p, high, t), (p, q, high), (t, p, high), (high, p, q)]
     grey, index = saturation == 0, tf.cast(index, tf.int32) % 6
     channels = []

@@ -53,8 +53,8 @@ def draw_boxes(key: tf.Tensor, batch: tf.Tensor | int, height: int, width: int, 
     drawn = (tf.range(config.count) < count[:, None]) & tf.reduce_any(fits, -1)
     places = tf.where(drawn)
     top, left, rows, columns = (tf.cast(tf.gather_nd(each, places), tf.int32) for each in (top, left, rows, columns))
-    box_keys = tf.gather_nd(tf.reshape(tf.random.split(keys[3], batch * config.count), (batch, config.count, 2)), places)
-    return Boxes(tf.cast(places[:, 0], tf.int32), top, left, rows, columns, box_keys)
+    box_keys = tf.reshape(tf.random.split(keys[3], batch * config.count), (batch, config.count, 2))
+    return Boxes(tf.cast(places[:, 0], tf.int32), top, left, rows, columns, tf.gather_nd(box_keys, places))
 
 
 def erase(images: tf.Tensor, key: tf.Tensor, config: RandomErasingConfig) -> tf.Tensor:

@@ -137,7 +137,11 @@ def _line(first: float, last: float) -> np.ndarray:
 
 def _moved_back(translate: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
     """torchvision moves the image by whole pixels where timm's operations move what is read."""
-    return lambda image, pixels, *arguments: translate(image, -tf.cast(tf.cast(pixels, tf.int32), tf.float64), *arguments)
+
+    def moved(image: tf.Tensor, pixels: tf.Tensor, *arguments: Any) -> tf.Tensor:
+        return translate(image, -tf.cast(tf.cast(pixels, tf.int32), tf.float64), *arguments)
+
+    return moved
 
 
 def _as_signed(magnitude: tf.Tensor, sign: tf.Tensor) -> tf.Tensor:
@@ -192,9 +196,7 @@ def draw_randaugment(key: tf.Tensor, config: RandAugmentConfig) -> Step:
         magnitude = tf.clip_by_value(config.magnitude + config.magnitude_std * noise, 0, 10)
     else:
         magnitude = tf.fill(shape, tf.constant(config.magnitude, tf.float64))
-    return Step(
-        tf.where(applied < config.probability, number, len(RANDAUGMENT)), magnitude, _sign(sign), cubic < 0.5
-    )
+    return Step(tf.where(applied < config.probability, number, len(RANDAUGMENT)), magnitude, _sign(sign), cubic < 0.5)
 
 
 def draw_autoaugment(key: tf.Tensor) -> Step:
