@@ -19,6 +19,10 @@ LABELS = np.array([0, 3, 1, 1, 2], np.int32)
 DRAWS = 3000
 
 
+def softened(labels, smoothing):
+    return np.eye(4)[labels] * (1 - smoothing) + smoothing / 4
+
+
 def draws(draw, count=DRAWS):
     keys = tf.data.Dataset.range(count).map(lambda number: draw(tf.stack([number, 5]))).batch(count)
     return next(iter(keys))
@@ -29,10 +33,10 @@ def check_share(count, total, probability):
     assert abs(count - total * probability) < 4 * math.sqrt(total * probability * (1 - probability)) + 1e-9
 
 
-def by_numpy(drawn):
+def by_numpy(drawn, smoothing=0.0):
     """timm's FastCollateMixup, mode "batch"."""
     kind, share, top, bottom, left, right = (each.numpy() for each in drawn)
-    one_hot = np.eye(4, dtype=np.float32)[LABELS]
+    one_hot = softened(LABELS, smoothing).astype(np.float32)
     own, other = np.float32(share), np.float32(1 - share)
     mixed = IMAGES.copy()
     if kind == CUTMIX:
@@ -55,8 +59,9 @@ def test_images_and_labels_are_mixed_alike(options, kinds):
     for number in range(25):
         key = tf.constant([number, 5], tf.int64)
         drawn = draw_mix(key, 9, 7, config)
-        images, labels = mix(IMAGES, LABELS, key, config, 4)
-        expected_images, expected_labels = by_numpy(drawn)
+        smoothing = 0.1 * (number % 2)
+        images, labels = mix(IMAGES, LABELS, key, config, 4, smoothing)
+        expected_images, expected_labels = by_numpy(drawn, smoothing)
         np.testing.assert_array_equal(images, expected_images)
         np.testing.assert_allclose(labels, expected_labels, atol=1e-7)
         np.testing.assert_allclose(np.sum(labels, 1), 1, atol=1e-6)
@@ -159,31 +164,26 @@ def test_a_box_that_never_fits_is_left_out():
     np.testing.assert_array_equal(erase(images, (0, 1), config), images)
 
 
-def softened(labels, smoothing):
-    return np.eye(4)[labels] * (1 - smoothing) + smoothing / 4
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_losses_of_mixed_labels_are_those_of_targets_mixed_from_smoothed_ones(smoothing):
-    """Which is how timm makes them."""
+@pytest.mark.parametrize("threshold", [None, 0.2])
+def test_losses_take_mixed_labels_as_they_are(threshold):
+    """Smoothed by the mixing already: their own smoothing is of integer labels."""
     logits = RANDOM.normal(size=(5, 4)).astype(np.float32)
-    mixed = 0.7 * np.eye(4)[LABELS] + 0.3 * np.eye(4)[LABELS[::-1]]
-    targets = 0.7 * softened(LABELS, smoothing) + 0.3 * softened(LABELS[::-1], smoothing)
+    mixed = 0.7 * softened(LABELS, 0.1) + 0.3 * softened(LABELS[::-1], 0.1)
     logarithms = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    loss = SmoothedCrossentropy(smoothing)(mixed.astype(np.float32), logits)
-    assert float(loss) == pytest.approx(-(targets * logarithms).sum(1).mean(), rel=1e-5)
-    for threshold in (None, 0.2):
-        wanted = targets if threshold is None else targets > threshold
-        sigmoid = 1 / (1 + np.exp(-logits.astype(np.float64)))
-        expected = -(wanted * np.log(sigmoid) + (1 - wanted) * np.log(1 - sigmoid)).mean()
-        loss = BinaryCrossentropy(smoothing, threshold)(mixed.astype(np.float32), logits)
-        assert float(loss) == pytest.approx(expected, rel=1e-5)
+    loss = SmoothedCrossentropy(0.1)(mixed.astype(np.float32), logits)
+    assert float(loss) == pytest.approx(-(mixed * logarithms).sum(1).mean(), rel=1e-5)
+    wanted = mixed if threshold is None else mixed > threshold
+    sigmoid = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    expected = -(wanted * np.log(sigmoid) + (1 - wanted) * np.log(1 - sigmoid)).mean()
+    assert float(BinaryCrossentropy(0.1, threshold)(mixed.astype(np.float32), logits)) == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_soft_labels_that_are_all_of_one_class_are_integer_labels():
     logits = RANDOM.normal(size=(5, 4)).astype(np.float32)
     hard, soft = LABELS, np.eye(4, dtype=np.float32)[LABELS]
-    for loss in (SmoothedCrossentropy(0.1), SmoothedCrossentropy(), BinaryCrossentropy(0.1), BinaryCrossentropy()):
+    for loss in (SmoothedCrossentropy(), BinaryCrossentropy(), BinaryCrossentropy(threshold=0.2)):
         assert float(loss(hard, logits)) == pytest.approx(float(loss(soft, logits)), rel=1e-6)
         assert float(loss(hard[:, None], logits)) == pytest.approx(float(loss(soft, logits)), rel=1e-6)
 

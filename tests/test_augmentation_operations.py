@@ -1,4 +1,4 @@
-"""Each operation on an image equals Pillow's (where Pillow has none, timm's or torchvision's on Pillow) to the level."""
+"""Each operation equals Pillow's to the level; where Pillow has none, timm's or torchvision's of a Pillow image."""
 
 import platform
 

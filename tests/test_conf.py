@@ -49,7 +49,7 @@ def test_every_key_is_explained(path):
 
 
 def test_every_option_of_every_group_is_found():
-    groups = {"model", "dataset", "recipe", "tracking", "checkpoints", "experiment", "debug"}
+    groups = {"model", "dataset", "augmentation", "recipe", "tracking", "checkpoints", "experiment", "debug"}
     assert {group for group, _ in OPTIONS} == groups
 
 

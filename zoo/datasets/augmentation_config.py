@@ -1,7 +1,7 @@
 """How training images are augmented: the nested keys of a data set's configuration. Imports no TensorFlow."""
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from zoo.checks import close_matches
@@ -115,9 +115,8 @@ def check_augmentation(config: Any) -> None:
     _count("randaugment.operations", config.randaugment.operations)
     _count("random_erasing.count", config.random_erasing.count)
     for name in ("randaugment", "color_jitter", "random_erasing", "mixing"):
-        group = getattr(config, name)
-        for key in (each.name for each in fields(type(group)) if "probability" in each.name):
-            _within(f"{name}.{key}", getattr(group, key), 0, 1)
+        _within(f"{name}.probability", getattr(config, name).probability, 0, 1)
+    _within("mixing.switch_probability", config.mixing.switch_probability, 0, 1)
     _within("randaugment.magnitude", config.randaugment.magnitude, 0, 10)
     if config.randaugment.magnitude_std is not None:
         _within("randaugment.magnitude_std", config.randaugment.magnitude_std, 0, 10)

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -111,12 +112,13 @@ def load(
     first_epoch: int = 0,
     folder: ImageFolder | None = None,
     training: bool = True,
+    label_smoothing: float = 0.0,
 ) -> Data:
     """The data set of `config`, prepared on first use.
 
     `seed` fixes the order and the augmentation of every epoch; `train` starts with epoch `first_epoch`. `folder` is
     what an image folder holds, where it has been listed. Without `training` no training image is read, and an epoch
-    has no steps.
+    has no steps. `label_smoothing` is of the labels that `config.mixing` makes; a loss smooths integers itself.
 
     Raises:
       ValueError: the configuration, the batch size or the kind of data set cannot work, or an image cannot be decoded.
@@ -142,7 +144,8 @@ def load(
     def epochs(numbers: tf.data.Dataset, first_step: int) -> tf.data.Dataset:
         if train is None:
             return validation_batches.take(0)
-        return _training_batches(train, config, splits.num_classes, batch_size, seed, numbers, first_step)
+        mixed = partial(mix, config=config.mixing, num_classes=splits.num_classes, smoothing=label_smoothing)
+        return _training_batches(train, config, mixed, batch_size, seed, numbers, first_step)
 
     validation_batches = _evaluation_batches(validation, config, batch_size)
     # The counter is read when an epoch's first batch is asked for, not when its iterator is made.
@@ -178,7 +181,7 @@ def _key(seed: int, stream: int, *counters: tf.Tensor) -> tf.Tensor:
 def _training_batches(
     train: Examples,
     config: DatasetConfig,
-    num_classes: int,
+    mixed: Callable[..., tuple[tf.Tensor, tf.Tensor]],
     batch_size: int,
     seed: int,
     epochs: tf.data.Dataset,
@@ -207,7 +210,7 @@ def _training_batches(
 
     def finish(epoch: tf.Tensor, position: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[Any, ...]:
         if config.mixing.is_on:
-            images, labels = mix(images, labels, _key(seed, _MIX, epoch, position), config.mixing, num_classes)
+            images, labels = mixed(images, labels, _key(seed, _MIX, epoch, position))
         images = augment.normalise(images, config)
         if config.random_erasing.probability > 0:
             images = erase(images, _key(seed, _ERASE, epoch, position), config.random_erasing)

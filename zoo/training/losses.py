@@ -21,9 +21,9 @@ def are_soft(labels: Tensor, logits: Tensor) -> bool:
 
 
 class SmoothedCrossentropy(keras.losses.Loss):
-    """Cross-entropy of raw logits (B, classes) with labels (B,) or (B, classes), targets smoothed over all classes.
+    """Cross-entropy of raw logits (B, classes) with integer labels (B,), targets smoothed over all classes.
 
-    Smoothing soft labels gives the targets that timm mixes from smoothed ones.
+    Soft labels (B, classes) are taken as they are: mixing smooths them.
 
     Source: Szegedy et al. 2016, Rethinking the Inception Architecture, section 7, arXiv:1512.00567.
 
@@ -40,9 +40,8 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
     def call(self, labels: Tensor, logits: Tensor) -> Tensor:
         if are_soft(labels, logits):
-            plain = keras.losses.categorical_crossentropy(labels, logits, from_logits=True)
-        else:
-            plain = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+            return keras.losses.categorical_crossentropy(labels, logits, from_logits=True)
+        plain = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         if not self.smoothing:
             return plain
         uniform = -ops.mean(ops.log_softmax(logits, axis=-1), axis=-1)
@@ -56,8 +55,9 @@ class BinaryCrossentropy(keras.losses.Loss):
     """The mean over all classes of the binary cross-entropy of raw logits (B, classes).
 
     Args:
-        smoothing: of labels (B,) or (B, classes): spread over all classes, as `SmoothedCrossentropy` does.
-        threshold: smoothed labels above it become 1 and the others 0; None leaves them.
+        smoothing: of integer labels (B,): spread over all classes, as `SmoothedCrossentropy` does. Soft labels
+            (B, classes) are taken as they are.
+        threshold: labels above it become 1 and the others 0; None leaves them.
 
     Source: Wightman et al. 2021, ResNet Strikes Back, section 2, arXiv:2110.00476; timm's `BinaryCrossEntropy`.
 
@@ -75,7 +75,8 @@ class BinaryCrossentropy(keras.losses.Loss):
         classes = logits.shape[-1]
         if not are_soft(labels, logits):
             labels = ops.one_hot(ops.reshape(ops.cast(labels, "int32"), (-1,)), classes, dtype=logits.dtype)
-        labels = ops.cast(labels, logits.dtype) * (1 - self.smoothing) + self.smoothing / classes
+            labels = labels * (1 - self.smoothing) + self.smoothing / classes
+        labels = ops.cast(labels, logits.dtype)
         if self.threshold is not None:
             labels = ops.cast(ops.greater(labels, self.threshold), logits.dtype)
         return ops.mean(ops.binary_crossentropy(labels, logits, from_logits=True), axis=-1)

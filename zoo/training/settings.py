@@ -235,8 +235,8 @@ def nested(schema: type[Schema], section: Mapping[str, Any], prefix: str) -> Sch
             keys = [each.name for each in fields(group_schema)]
             if group is not None and not isinstance(group, Mapping):
                 raise ValueError(
-                    f"{prefix}{key}={shown(group)} is not allowed: it is a group of keys, {prefix}{key}.{keys[0]} for "
-                    "instance, or null for their usual values."
+                    f"{prefix}{key}={shown(group)} is not allowed: it is a group of keys, of which "
+                    f"{prefix}{key}.{keys[0]} is one; null stands for their usual values."
                 )
             groups[key] = typed(group_schema, group or {}, f"{prefix}{key}.")
     config = typed(schema, values, prefix, also=tuple(groups))

@@ -1,8 +1,7 @@
 """MixUp and CutMix of a batch with itself in reverse order, and of its labels.
 
 Sources: Zhang et al. 2017, mixup, arXiv:1710.09412; Yun et al. 2019, CutMix, arXiv:1905.04899; timm's `Mixup`, mode
-"batch": one draw for all images of a batch. timm smooths labels before they are mixed; a loss that smooths mixed ones
-computes the same targets.
+"batch": one draw for all images of a batch.
 """
 
 from __future__ import annotations
@@ -42,15 +41,21 @@ def draw_mix(key: tf.Tensor, height: int, width: int, config: MixingConfig) -> M
         (True, True)
     """
     keys = tf.random.split(key, 3)
-    applied, switch, down, across = tf.unstack(tf.random.stateless_uniform((4,), keys[0], dtype=tf.float64))
+    applied, switch, down, across, of_first, of_second = tf.unstack(
+        tf.random.stateless_uniform((6,), keys[0], dtype=tf.float64)
+    )
     if config.mixup_alpha and config.cutmix_alpha:
         is_cutmix = switch < config.switch_probability
     else:
         is_cutmix = tf.constant(config.cutmix_alpha > 0)
     alpha = tf.where(is_cutmix, tf.constant(config.cutmix_alpha, tf.float64), config.mixup_alpha)
-    # Beta(a, a) is X / (X + Y) of two Gamma(a); in float64, for small ones of float32 are 0 where a is small.
-    first, second = (tf.random.stateless_gamma((), each, alpha, dtype=tf.float64) for each in tf.unstack(keys[1:]))
-    share = tf.math.divide_no_nan(first, first + second)
+    # Beta(a, a) is X / (X + Y) of two Gamma(a), and Gamma(a) is Gamma(a + 1) U ** (1 / a): by their logarithms, for
+    # where a is small most of them are smaller than any number.
+    first, second = (
+        tf.math.log(tf.random.stateless_gamma((), each, alpha + 1, dtype=tf.float64)) + tf.math.log(uniform) / alpha
+        for each, uniform in zip(tf.unstack(keys[1:]), (of_first, of_second), strict=True)
+    )
+    share = tf.sigmoid(first - second)
     is_mixed = applied < config.probability
     ratio = tf.sqrt(1 - share)
     top, bottom = _side(height, ratio, down)
@@ -67,8 +72,13 @@ def _side(length: int, ratio: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, t
     return tf.maximum(middle - cut // 2, 0), tf.minimum(middle + (cut + 1) // 2, length)
 
 
-def apply_mix(images: tf.Tensor, labels: tf.Tensor, mix: Mix, num_classes: int) -> tuple[tf.Tensor, tf.Tensor]:
+def apply_mix(
+    images: tf.Tensor, labels: tf.Tensor, mix: Mix, num_classes: int, smoothing: float = 0.0
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Images uint8 (B, H, W, C), of MixUp rounded to whole levels, and labels float32 (B, `num_classes`).
+
+    Args:
+        smoothing: share of each label that is spread over all classes before it is mixed.
 
     Example:
         >>> from zoo.datasets.augmentation.mixing import MIXUP, Mix, apply_mix
@@ -90,12 +100,18 @@ def apply_mix(images: tf.Tensor, labels: tf.Tensor, mix: Mix, num_classes: int) 
         return tf.concat([images[:, : mix.top], tf.concat(middle, 2), images[:, mix.bottom :]], 1)
 
     mixed = tf.switch_case(mix.kind, [lambda: tf.identity(images), mixup, cutmix])
-    targets = tf.one_hot(labels, num_classes)
+    off = smoothing / num_classes
+    targets = tf.one_hot(labels, num_classes, 1 - smoothing + off, off)
     return tf.ensure_shape(mixed, images.shape), targets * own + tf.reverse(targets, [0]) * other
 
 
 def mix(
-    images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor, config: MixingConfig, num_classes: int
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    key: tf.Tensor,
+    config: MixingConfig,
+    num_classes: int,
+    smoothing: float = 0.0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """A batch mixed as drawn from `key`: see `draw_mix` and `apply_mix`.
 
@@ -108,4 +124,4 @@ def mix(
         (True, True)
     """
     height, width = images.shape[1:3]
-    return apply_mix(images, labels, draw_mix(key, height, width, config), num_classes)
+    return apply_mix(images, labels, draw_mix(key, height, width, config), num_classes, smoothing)
