@@ -141,11 +141,14 @@ def load(
         refuse_larger_batch(config, batch_size, train.size)
     steps = 0 if train is None else train.size // batch_size
 
+    # Traced once for all datasets that are made below: policies have thousands of operations.
+    augmented = tf.function(lambda image, key: augmentation.apply(image, key, config), autograph=False)
+    mixed = partial(mix, config=config.mixing, num_classes=splits.num_classes, smoothing=label_smoothing)
+
     def epochs(numbers: tf.data.Dataset, first_step: int) -> tf.data.Dataset:
         if train is None:
             return validation_batches.take(0)
-        mixed = partial(mix, config=config.mixing, num_classes=splits.num_classes, smoothing=label_smoothing)
-        return _training_batches(train, config, mixed, batch_size, seed, numbers, first_step)
+        return _training_batches(train, config, augmented, mixed, batch_size, seed, numbers, first_step)
 
     validation_batches = _evaluation_batches(validation, config, batch_size)
     # The counter is read when an epoch's first batch is asked for, not when its iterator is made.
@@ -181,6 +184,7 @@ def _key(seed: int, stream: int, *counters: tf.Tensor) -> tf.Tensor:
 def _training_batches(
     train: Examples,
     config: DatasetConfig,
+    augmented: Callable[..., tf.Tensor],
     mixed: Callable[..., tuple[tf.Tensor, tf.Tensor]],
     batch_size: int,
     seed: int,
@@ -230,7 +234,7 @@ def _training_batches(
             else:
                 image = augment.centre_square(augment.decode(encoded, config.channels, train.shape), config)
         if augmentation.is_on(config) or config.flip or config.crop_padding:
-            image = augmentation.apply(image, _key(seed, _IMAGE, epoch, position), config)
+            image = augmented(image, _key(seed, _IMAGE, epoch, position))
         return epoch, position, image, label
 
     ordered = epochs.flat_map(order)
