@@ -106,7 +106,7 @@ def check_augmentation(config: Any) -> None:
         >>> check_augmentation(DatasetConfig(policy="randaugmnet"))
         Traceback (most recent call last):
             ...
-        ValueError: dataset.policy='randaugmnet' is not known: did you mean randaugment, autoaugment?
+        ValueError: dataset.policy='randaugmnet' is not known: did you mean randaugment, trivialaugment, autoaugment?
     """
     _one_of("policy", config.policy, POLICIES)
     _one_of("policy_interpolation", config.policy_interpolation, POLICY_INTERPOLATIONS)

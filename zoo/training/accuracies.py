@@ -34,7 +34,7 @@ class TopKAccuracy(keras.metrics.SparseTopKCategoricalAccuracy):
     Example:
         >>> from zoo.training.accuracies import TopKAccuracy
         >>> accuracy = TopKAccuracy(k=2)
-        >>> accuracy.update_state(np.array([1]), np.array([[0.2, 0.3, 0.5]]))
+        >>> accuracy.update_state(np.array([1]), np.array([[0.2, 0.3, 0.5]], "float32"))
         >>> float(accuracy.result())
         1.0
     """

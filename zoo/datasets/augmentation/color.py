@@ -68,8 +68,8 @@ def auto_contrast(image: tf.Tensor) -> tf.Tensor:
 
     Example:
         >>> from zoo.datasets.augmentation.color import auto_contrast
-        >>> auto_contrast(np.array([[[100], [150], [200]]], "uint8")).numpy().ravel()
-        array([  0, 127, 255], dtype=uint8)
+        >>> auto_contrast(np.array([[[100], [150], [185]]], "uint8")).numpy().ravel()
+        array([  0, 150, 255], dtype=uint8)
     """
     height, width, channels = image.shape
     rows = tf.reshape(image, (height, width * channels))
@@ -133,7 +133,7 @@ def color(image: tf.Tensor, factor: Number) -> tf.Tensor:
     Example:
         >>> from zoo.datasets.augmentation.color import color
         >>> color(np.array([[[200, 100, 0]]], "uint8"), 0.0).numpy().ravel()
-        array([119, 119, 119], dtype=uint8)
+        array([118, 118, 118], dtype=uint8)
     """
     if image.shape[-1] == 1:
         return tf.convert_to_tensor(image)
@@ -172,7 +172,7 @@ def hue(image: tf.Tensor, shift: Number) -> tf.Tensor:
     Example:
         >>> from zoo.datasets.augmentation.color import hue
         >>> hue(np.array([[[255, 0, 0]]], "uint8"), 0.5).numpy().ravel()
-        array([  6, 255, 255], dtype=uint8)
+        array([  0, 255, 252], dtype=uint8)
     """
     if image.shape[-1] == 1:
         return tf.convert_to_tensor(image)
@@ -207,7 +207,13 @@ def hue(image: tf.Tensor, shift: Number) -> tf.Tensor:
 
 
 def double(x: Number) -> tf.Tensor:
-    """float64; `tf.cast` makes float32 of Python's numbers first."""
+    """float64; `tf.cast` makes float32 of Python's numbers first.
+
+    Example:
+        >>> from zoo.datasets.augmentation.color import double
+        >>> float(double(0.1))
+        0.1
+    """
     return tf.cast(x, tf.float64) if tf.is_tensor(x) else tf.constant(x, tf.float64)
 
 

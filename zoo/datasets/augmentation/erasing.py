@@ -16,7 +16,15 @@ ATTEMPTS = 10  # to draw a box that fits
 
 
 class Boxes(NamedTuple):
-    """Of N boxes: the image that each lies in, its first row and column, its size, all int32 (N,); its key (N, 2)."""
+    """Of N boxes: the image that each lies in, its first row and column, its size, all int32 (N,); its key (N, 2).
+
+    Example:
+        >>> from zoo.datasets.augmentation.erasing import draw_boxes
+        >>> from zoo.datasets.augmentation_config import RandomErasingConfig
+        >>> boxes = draw_boxes((0, 1), 8, 32, 32, RandomErasingConfig(probability=1.0, count=2))
+        >>> boxes.top.shape == boxes.height.shape == boxes.image.shape
+        True
+    """
 
     image: tf.Tensor
     top: tf.Tensor

@@ -40,7 +40,7 @@ def shear_x(image: tf.Tensor, factor: Number, interpolation: str, fill: Sequence
 
     Example:
         >>> from zoo.datasets.augmentation.geometry import shear_x
-        >>> shear_x(np.array([[[1], [2]], [[3], [4]]], "uint8"), 1.0, "nearest", [9]).numpy().ravel()
+        >>> shear_x(np.array([[[1], [2]], [[3], [4]]], "uint8"), 0.5, "nearest", [9]).numpy().ravel()
         array([1, 2, 4, 9], dtype=uint8)
     """
     return _affine(image, (1.0, double(factor), 0.0, 0.0, 1.0, 0.0), interpolation, fill)
@@ -51,7 +51,7 @@ def shear_y(image: tf.Tensor, factor: Number, interpolation: str, fill: Sequence
 
     Example:
         >>> from zoo.datasets.augmentation.geometry import shear_y
-        >>> shear_y(np.array([[[1], [2]], [[3], [4]]], "uint8"), 1.0, "nearest", [9]).numpy().ravel()
+        >>> shear_y(np.array([[[1], [2]], [[3], [4]]], "uint8"), 0.5, "nearest", [9]).numpy().ravel()
         array([1, 4, 3, 9], dtype=uint8)
     """
     return _affine(image, (1.0, 0.0, 0.0, double(factor), 1.0, 0.0), interpolation, fill)

@@ -18,6 +18,11 @@ NEITHER, MIXUP, CUTMIX = 0, 1, 2
 class Mix(NamedTuple):
     """What is done to a batch: `kind` int32 () of the above, `share` float64 () that its own images keep, and of CutMix
     the box: `top`, `bottom`, `left`, `right`, int32 ().
+
+    Example:
+        >>> from zoo.datasets.augmentation.mixing import CUTMIX, Mix
+        >>> Mix(CUTMIX, 0.75, top=0, bottom=4, left=4, right=8).share  # of 8 x 8 pixels
+        0.75
     """
 
     kind: tf.Tensor
@@ -83,7 +88,7 @@ def apply_mix(
     Example:
         >>> from zoo.datasets.augmentation.mixing import MIXUP, Mix, apply_mix
         >>> images, labels = np.array([10, 20], "uint8").reshape(2, 1, 1, 1), np.array([0, 1])
-        >>> mixed, soft = apply_mix(images, labels, Mix(MIXUP, tf.constant(0.75, "float64"), 0, 1, 0, 1), 2)
+        >>> mixed, soft = apply_mix(images, labels, Mix(MIXUP, np.float64(0.75), 0, 1, 0, 1), 2)
         >>> mixed.numpy().ravel(), soft.numpy().tolist()
         (array([12, 18], dtype=uint8), [[0.75, 0.25], [0.25, 0.75]])
     """
@@ -99,7 +104,7 @@ def apply_mix(
         middle = [rows[:, :, : mix.left], reverse[:, :, mix.left : mix.right], rows[:, :, mix.right :]]
         return tf.concat([images[:, : mix.top], tf.concat(middle, 2), images[:, mix.bottom :]], 1)
 
-    mixed = tf.switch_case(mix.kind, [lambda: tf.identity(images), mixup, cutmix])
+    mixed = tf.switch_case(tf.convert_to_tensor(mix.kind), [lambda: tf.identity(images), mixup, cutmix])
     off = smoothing / num_classes
     targets = tf.one_hot(labels, num_classes, 1 - smoothing + off, off)
     return tf.ensure_shape(mixed, images.shape), targets * own + tf.reverse(targets, [0]) * other

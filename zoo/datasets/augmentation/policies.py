@@ -20,7 +20,13 @@ Argument = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # of a level, 0 to 10, a
 
 
 class Operation(NamedTuple):
-    """`function(image, argument)`; of those that move pixels `function(image, argument, interpolation, fill)`."""
+    """`function(image, argument)`; of those that move pixels `function(image, argument, interpolation, fill)`.
+
+    Example:
+        >>> from zoo.datasets.augmentation.policies import TIMM
+        >>> TIMM["Rotate"].moves, TIMM["Invert"].argument
+        (True, None)
+    """
 
     function: Callable[..., tf.Tensor]
     argument: Argument | None = None
@@ -28,7 +34,13 @@ class Operation(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One drawn operation: its number (that of no operation: their count), level, sign, and bicubic or bilinear."""
+    """One drawn operation: its number (that of no operation: their count), level, sign, and bicubic or bilinear.
+
+    Example:
+        >>> from zoo.datasets.augmentation.policies import Step
+        >>> Step(number=3, level=7.0, sign=-1.0, is_cubic=False).level
+        7.0
+    """
 
     number: tf.Tensor
     level: tf.Tensor
@@ -287,7 +299,14 @@ def apply_operation(
     interpolation: str,
     fill: Sequence[int],
 ) -> tf.Tensor:
-    """One operation at one level (float64 ()) and sign (float64 ())."""
+    """One operation at one level (float64 ()) and sign (float64 ()).
+
+    Example:
+        >>> from zoo.datasets.augmentation.policies import TIMM, apply_operation
+        >>> image = np.full((1, 1, 1), 255, "uint8")
+        >>> apply_operation(image, TIMM["Invert"], 0.0, 1.0, "nearest", [0]).numpy().item()
+        0
+    """
     arguments = [] if operation.argument is None else [operation.argument(level, sign)]
     return operation.function(image, *arguments, *((interpolation, fill) if operation.moves else ()))
 
