@@ -24,7 +24,9 @@ class Accuracy(keras.metrics.SparseCategoricalAccuracy):
         0.5
     """
 
-    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Any:
+    def update_state(  # type: ignore[override]  # its base class, but one, has one argument for both
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Any:
         return super().update_state(_classes(y_true, y_pred), y_pred, sample_weight)
 
 
@@ -39,5 +41,7 @@ class TopKAccuracy(keras.metrics.SparseTopKCategoricalAccuracy):
         1.0
     """
 
-    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Any:
+    def update_state(  # type: ignore[override]  # its base class, but one, has one argument for both
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Any:
         return super().update_state(_classes(y_true, y_pred), y_pred, sample_weight)

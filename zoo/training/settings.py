@@ -230,7 +230,7 @@ def nested(schema: type[Schema], section: Mapping[str, Any], prefix: str) -> Sch
     """
     hints, values, groups = get_type_hints(schema), dict(section), {}
     for key, group_schema in hints.items():
-        if is_dataclass(group_schema):
+        if isinstance(group_schema, type) and is_dataclass(group_schema):
             group = values.pop(key, None)
             keys = [each.name for each in fields(group_schema)]
             if group is not None and not isinstance(group, Mapping):
