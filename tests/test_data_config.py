@@ -60,6 +60,14 @@ def test_file_is_a_complete_and_valid_configuration(path):
         assert re.search(r"# \w.*", line), f"{path.name}: no comment in {line!r}"
 
 
+def test_augmentation_that_is_not_set_is_the_same_in_the_base_and_in_python():
+    """What checkpoints and runs lack that are older than a key."""
+    new = ("policy", "policy_interpolation", "randaugment", "color_jitter", "random_erasing", "mixing", "repeats")
+    values = OmegaConf.to_container(OmegaConf.load(CONF / "dataset_base.yaml"), resolve=False)
+    defaults = dataclasses.asdict(DatasetConfig())
+    assert {key: values[key] for key in new} == {key: defaults[key] for key in new}
+
+
 def test_the_base_has_every_key_and_is_not_offered():
     path = CONF / "dataset_base.yaml"
     values = OmegaConf.load(path)

@@ -71,8 +71,8 @@ class RandomErasingConfig:
     probability: float = 0.0  # of an image
     mode: str = "pixel"  # "const": 0, the mean; "rand": one normal colour; "pixel": normal noise
     count: int = 1  # boxes of an image at most; their number is drawn, and they share the area
-    area: list[float] = field(default_factory=lambda: [0.02, 1 / 3])  # share of the image: lowest, highest
-    aspect: list[float] = field(default_factory=lambda: [0.3, 1 / 0.3])  # height / width: lowest, highest
+    area: list[float] = field(default_factory=lambda: [0.02, 0.33333333])  # share of the image: lowest, highest
+    aspect: list[float] = field(default_factory=lambda: [0.3, 3.3333333])  # height / width: lowest, highest
 
 
 @dataclass
