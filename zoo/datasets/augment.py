@@ -67,20 +67,19 @@ def centre_square(image: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
     return resized()
 
 
-def random_resized_square(encoded: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
-    """uint8 (S, S, C): a random box of one encoded image, scaled to S = `image_size`.
+def random_crop(encoded: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
+    """uint8 (h, w, C): a random box of one encoded image. Only the box is decoded where the image is a plain JPEG.
 
-    Szegedy et al. 2014, arXiv:1409.4842, section 6. Only the box is decoded where the image is a plain JPEG.
+    Szegedy et al. 2014, arXiv:1409.4842, section 6.
 
     Example:
         >>> import io
         >>> from PIL import Image
-        >>> from zoo.datasets.augment import random_resized_square
+        >>> from zoo.datasets.augment import random_crop
         >>> from zoo.datasets.config import DatasetConfig
         >>> file = io.BytesIO()
         >>> Image.new("RGB", (20, 16), "red").save(file, "PNG")
-        >>> square = random_resized_square(file.getvalue(), (0, 1), DatasetConfig(image_size=4, channels=3))
-        >>> square[0, 0].numpy()
+        >>> random_crop(file.getvalue(), (0, 1), DatasetConfig(channels=3))[0, 0].numpy()
         array([255,   0,   0], dtype=uint8)
     """
 
@@ -115,9 +114,37 @@ def random_resized_square(encoded: tf.Tensor, seed: tf.Tensor, config: DatasetCo
         turned = decoding.orientation(encoded)
         is_plain = tf.io.is_jpeg(encoded) & (turned != decoding.BY_PILLOW)
         image = tf.cond(is_plain, from_jpeg, from_any)
-    image = tf.ensure_shape(image, (None, None, config.channels))
+    return tf.ensure_shape(image, (None, None, config.channels))
+
+
+def squashed(image: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
+    """uint8 (S, S, C) of uint8 (H, W, C), S = `image_size`: both sides are scaled to S, whatever the shape.
+
+    Example:
+        >>> from zoo.datasets.augment import squashed
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> squashed(np.zeros((16, 20, 1), "uint8"), DatasetConfig(image_size=4, channels=1)).shape == (4, 4, 1)
+        True
+    """
     size = config.image_size
     return transforms.resize_and_crop(image[None], size, size, config.resize_method, "squash")[0]
+
+
+def random_resized_square(encoded: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
+    """uint8 (S, S, C): a random box of one encoded image, scaled to S = `image_size`.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> from zoo.datasets.augment import random_resized_square
+        >>> from zoo.datasets.config import DatasetConfig
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (20, 16), "red").save(file, "PNG")
+        >>> square = random_resized_square(file.getvalue(), (0, 1), DatasetConfig(image_size=4, channels=3))
+        >>> square[0, 0].numpy()
+        array([255,   0,   0], dtype=uint8)
+    """
+    return squashed(random_crop(encoded, seed, config), config)
 
 
 def shift_and_flip(images: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
