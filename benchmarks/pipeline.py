@@ -36,7 +36,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--batch", type=positive, default=32, help="images of a step")
     parser.add_argument("--network", type=network, default="shufflenet_v2_x1_0", help="a name from zoo.list_models()")
     parser.add_argument("--steps", type=positive, default=40, help="training steps that are timed")
-    parser.add_argument("--passes", type=positive, default=3, help="how often each stage reads the images; the best counts")
+    parser.add_argument(
+        "--passes", type=positive, default=3, help="how often each stage reads the images; the best counts"
+    )
     parser.add_argument("--folder", type=Path, help="an image folder in place of drawn images")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of train.py, KEY=VALUE")

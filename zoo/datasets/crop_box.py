@@ -1,4 +1,4 @@
-"""The box of a random resized crop, in a few vector operations: TensorFlow's own operation takes as long as decoding."""
+"""The box of a random resized crop, drawn as torchvision and timm do, in a few vector operations."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 
 def held_out(names: Collection[str], share: float, seed: int) -> set[str]:
@@ -26,6 +26,28 @@ def held_out(names: Collection[str], share: float, seed: int) -> set[str]:
     """
     count = min(max(round(share * len(names)), 1), len(names) - 1)
     return set(sorted(names, key=lambda name: (_hash(name, seed), name))[:count])
+
+
+def fold_numbers(names: Sequence[str], labels: Sequence[int], count: int, seed: int) -> list[int]:
+    """The fold, 0 to count - 1, of each example: stratified, so that no two folds differ by more than one in any class.
+
+    It follows from the names, labels and seed alone; the sizes of the folds differ by one at most, too.
+
+    Args:
+        names: one of each example, no two alike, such as "cat/01.jpg".
+        labels: the class of each.
+
+    Example:
+        >>> from zoo.datasets.holdout import fold_numbers
+        >>> numbers = fold_numbers([f"{number}.jpg" for number in range(6)], [0, 0, 0, 0, 1, 1], count=2, seed=0)
+        >>> sorted(numbers[:4]), sorted(numbers[4:])
+        ([0, 0, 1, 1], [0, 1])
+    """
+    order = sorted(range(len(names)), key=lambda index: (labels[index], _hash(names[index], seed), names[index]))
+    numbers = [0] * len(names)
+    for place, index in enumerate(order):  # goes on from class to class, or the first folds would be the larger ones
+        numbers[index] = place % count
+    return numbers
 
 
 def _hash(name: str, seed: int) -> bytes:
