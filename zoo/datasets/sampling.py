@@ -34,8 +34,11 @@ class Balanced:
         Args:
             order, choice: seeds int64 (2,), of the order of the classes and of the images in them.
         """
-        classes = tf.random.experimental.stateless_shuffle(tf.range(len(self._counts)), choice)
-        classes = tf.gather(classes, tf.range(size) % len(self._counts))  # which have one more, where it does not divide
+        extra = tf.random.experimental.stateless_fold_in(choice, 1)
+        classes = tf.random.experimental.stateless_shuffle(tf.range(len(self._counts)), extra)
+        classes = tf.gather(
+            classes, tf.range(size) % len(self._counts)
+        )  # which have one more, where it does not divide
         classes = tf.random.experimental.stateless_shuffle(classes, order)
         share = tf.random.stateless_uniform((size,), choice, dtype=tf.float64)
         counts = tf.gather(tf.constant(self._counts, tf.float64), classes)
