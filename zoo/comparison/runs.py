@@ -115,7 +115,7 @@ def dataset(run: Run) -> str:
 
 
 def seed(run: Run) -> int | str | None:
-    """The seed of the run's random numbers, with the fold of its data where it has one; None where it is not recorded."""
+    """The seed of the run's random numbers, and the fold of its data if there is one; None where it is not recorded."""
     config = run.result.get("config")
     config = config if isinstance(config, dict) else {}
     value = run.result.get("seed", config.get("seed"))

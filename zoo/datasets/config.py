@@ -27,8 +27,8 @@ class DatasetConfig:
     images that cannot be decoded are refused, or with `skip_broken` left out. A folder of classes without splits has
     `validation_share` of each class held out, by names and `split_seed`: not by the seed of the run, so that runs with
     several seeds, and those that begin with the weights of another, validate on images that none was trained on.
-    `fold` "0/5" validates on the first of five parts of `train_split`, each with the same share of every class and chosen
-    by `split_seed`, and trains on the rest; `validation_split` is not read then.
+    `fold` "0/5" validates on the first of five parts of `train_split`, which have the same share of every class and are
+    chosen by `split_seed`, and trains on the rest; `validation_split` is not read then.
 
     Training images: `random_resized_crop` cuts a box of `crop_area` (share of the image's area) and
     `crop_aspect` (width / height) and scales it to `image_size`; otherwise images are treated as for

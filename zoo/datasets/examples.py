@@ -97,8 +97,8 @@ def synthetic(size: int, stream: int, config: DatasetConfig, chosen: np.ndarray 
 
 
 def encoded_records(builder: tfds.core.DatasetBuilder, split: str, chosen: tf.Tensor | None = None) -> tf.data.Dataset:
-    """(encoded image string (), label int32 ()) of a TFDS split, or of its records `chosen` (bool, one for each), in the
-    order of its files.
+    """(encoded image string (), label int32 ()) of a TFDS split in the order of its files; with `chosen`, bool (N,), of
+    some of its records.
     """
     records = _records(builder, split, chosen)
     # Parsed in bulk: more than ten times as fast as one by one through `as_dataset`.

@@ -136,8 +136,8 @@ def load(
         refuse_larger_batch(config, batch_size, train.size)
         if config.sampling == "balanced" and train.labels is None:
             raise ValueError(
-                f"dataset.sampling=balanced picks images by their labels, and those of {config.name} are read in the order "
-                "of their files, since they are not in memory: set dataset.cache=true, or dataset.sampling=uniform."
+                f"dataset.sampling=balanced picks images by their labels, but those of {config.name} are not in memory: "
+                "set dataset.cache=true, or dataset.sampling=uniform."
             )
     steps = 0 if train is None else train.size // batch_size
 
@@ -264,7 +264,7 @@ def _evaluation_batches(split: Examples, config: DatasetConfig, batch_size: int)
         )
     else:
         if split.kind == "records":
-            items = examples.encoded_records(split.builder, split.split)
+            items = examples.encoded_records(split.builder, split.split, split.chosen)
         else:
             items = tf.data.Dataset.range(split.size).map(lambda index: _encoded(split, index))
         batches = items.map(
