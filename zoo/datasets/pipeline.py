@@ -136,8 +136,8 @@ def load(
         refuse_larger_batch(config, batch_size, train.size)
         if config.sampling == "balanced" and train.labels is None:
             raise ValueError(
-                f"dataset.sampling=balanced picks images by their labels, but those of {config.name} are not in memory: "
-                "set dataset.cache=true, or dataset.sampling=uniform."
+                f"dataset.sampling=balanced picks images by their labels, but {config.name} is not in memory: set "
+                "dataset.cache=true, or dataset.sampling=uniform."
             )
     steps = 0 if train is None else train.size // batch_size
 
