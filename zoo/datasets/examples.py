@@ -115,7 +115,13 @@ def shuffled_records(examples: Examples, seed: tf.Tensor, buffer: int, first: in
     read = partial(_read_span, chosen=examples.chosen)
     order = tf.random.experimental.stateless_shuffle(tf.range(len(files)), seed)
     shuffled = tf.data.Dataset.from_tensor_slices((tf.gather(files, order), tf.gather(spans, order)))
-    records = shuffled.interleave(read, cycle_length=min(READERS, len(files)), block_length=16)
+    records = shuffled.interleave(
+        read,
+        cycle_length=min(READERS, len(files)),
+        block_length=16,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
 
     def mix(block: tf.Tensor, some: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         key = tf.random.experimental.stateless_fold_in(seed, block)
