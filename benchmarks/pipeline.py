@@ -25,6 +25,7 @@ from options import network, positive
 
 from zoo import tensorflow_process
 
+FEWEST = 10  # images that are drawn, one of each class
 WARM_UP = 4  # batches, and steps, that are not timed
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,7 +43,11 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="an image folder in place of drawn images")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of train.py, KEY=VALUE")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    least = max(FEWEST, arguments.batch)
+    if arguments.images < least:
+        parser.error(f"--images {arguments.images} is too few: draw at least {least}, a batch and one of each class")
+    return arguments
 
 
 def processor_seconds() -> float:
