@@ -116,6 +116,11 @@ def check(cfg: DictConfig) -> Settings:
     checkpoints = typed(CheckpointsConfig, sections["checkpoints"], "checkpoints.")
     recipe_config.check(recipe)
     _check_mixing(dataset, recipe)
+    if dataset.sampling == "balanced" and recipe.class_weights is not None:
+        raise ValueError(
+            "recipe.class_weights is not allowed with dataset.sampling=balanced, which shows each class equally often "
+            "already: use one of them."
+        )
     tracking_config.check(tracking)
     checkpoints_config.check(checkpoints)
     if run.small_stem not in (True, False, "auto"):
