@@ -72,6 +72,12 @@ def test_every_option_composes_and_is_allowed(group, option):
         check(compose_config(override))
 
 
+def test_overfitting_is_without_augmentation():
+    dataset = check(compose_config("augmentation=trivialaugment", "dataset.repeats=3", "debug=overfit")).dataset
+    assert (dataset.policy, dataset.repeats, dataset.random_erasing.probability) == (None, 1, 0)
+    assert not (dataset.mixing.is_on or dataset.color_jitter.is_on or dataset.flip or dataset.crop_padding)
+
+
 def test_augmentation_of_a_recipe_is_set_over_that_of_the_data_set():
     settings = check(compose_config("recipe=rsb_a3", "augmentation=rsb_a3", "dataset=imagenet2012"))
     dataset = settings.dataset
