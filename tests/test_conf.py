@@ -72,8 +72,9 @@ def test_every_option_composes_and_is_allowed(group, option):
         check(compose_config(override))
 
 
-def test_overfitting_is_without_augmentation():
-    dataset = check(compose_config("augmentation=trivialaugment", "dataset.repeats=3", "debug=overfit")).dataset
+@pytest.mark.parametrize("name", ["trivialaugment", "rsb_a1"])
+def test_overfitting_is_without_augmentation(name):
+    dataset = check(compose_config(f"augmentation={name}", "debug=overfit")).dataset
     assert (dataset.policy, dataset.repeats, dataset.random_erasing.probability) == (None, 1, 0)
     assert not (dataset.mixing.is_on or dataset.color_jitter.is_on or dataset.flip or dataset.crop_padding)
 
