@@ -321,3 +321,24 @@ def test_exported_files_are_run_in_both_runtimes(tmp_path):
     assert [row[:2] for row in rows] == [[name, key] for name in names for key in ("keras", "onnx", "tflite")]
     assert all(row[-1] == "keras" and row[-2].endswith("x") for row in rows if row[1] != "keras")
     assert {path.name for path in tmp_path.iterdir()} == {".".join(row[:2]) for row in rows if row[1] != "keras"}
+
+
+@pytest.mark.heavy
+def test_the_pipelines_stages_and_waiting_are_measured(tmp_path):
+    figures = tmp_path / "figures.json"
+    settings = ["--images", "12", "--size", "32", "--batch", "4", "--steps", "2", "--passes", "1", "--json", figures]
+    done = run("pipeline.py", *settings, "--network", "lcnet_035", "recipe=quick", "dataset.flip=false")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(figures.read_text())
+    stages, training = answer["stages"], answer["training"]
+    assert next(iter(stages)) == "decoder alone" and {"image folder, complete", "records, complete"} <= stages.keys()
+    assert all(each["ms_per_image"] > 0 and each["images_per_second"] > 0 for each in stages.values())
+    assert 0 <= training["waiting"] < 1 and training["ms_per_image"] > 0
+    assert 60_000 < answer["bytes_per_image"] < 200_000, "as photographs of 500 x 375 pixels at quality 90"
+
+
+def test_the_pipelines_benchmark_refuses_an_unknown_network():
+    done = run("pipeline.py", "--network", "shufflenet_v3")
+    assert done.returncode == 2 and "shufflenet_v3" in done.stderr
+    done = run("pipeline.py", "--images", "12")
+    assert done.returncode == 2 and "--images 12 is too few: draw at least 32" in done.stderr

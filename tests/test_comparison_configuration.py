@@ -136,6 +136,21 @@ def test_the_spread_is_that_of_the_seeds_means():
     assert escaped("81.00 ± 9.54 % (3 seeds, 6 runs)") in markdown_table([row], "val_top1")
 
 
+def test_folds_are_a_sample_as_seeds_are_and_other_numbers_of_folds_another():
+    def of_fold(fold, top1, seed=0):
+        one = changed("config.dataset.fold", fold, run(f"runs/{fold}-{seed}", seed=seed, val_top1=top1))
+        return Run(f"runs/{fold}-{seed}", one.name, "finished", one.result, {}, None)
+
+    values = [0.80, 0.90, 0.70]
+    runs = [of_fold(f"{number}/3", value) for number, value in enumerate(values)]
+    row, *others = ranked([*runs, of_fold("0/4", 0.5), run("runs/whole", val_top1=0.6)])
+    known = row.figures["val_top1"]
+    assert len(others) == 2 and known.count == 3
+    assert known.deviation == pytest.approx(statistics.stdev(values))
+    (row,) = ranked([*runs, of_fold("0/3", 0.9, seed=1)])
+    assert list(row.seeds) == ["0, fold 0/3", "0, fold 1/3", "0, fold 2/3", "1, fold 0/3"]
+
+
 def test_runs_without_a_recorded_seed_are_no_sample_of_seeds():
     runs = [run(f"runs/{number}", without=["seed", "config"], val_top1=number / 10) for number in (7, 9)]
     (row,) = ranked(runs)

@@ -49,7 +49,7 @@ def test_every_key_is_explained(path):
 
 
 def test_every_option_of_every_group_is_found():
-    groups = {"model", "dataset", "recipe", "tracking", "checkpoints", "experiment", "debug"}
+    groups = {"model", "dataset", "augmentation", "recipe", "tracking", "checkpoints", "experiment", "debug"}
     assert {group for group, _ in OPTIONS} == groups
 
 
@@ -70,6 +70,51 @@ def test_every_option_composes_and_is_allowed(group, option):
         check(compose_config(override, f"{needed}={value}"))
     else:
         check(compose_config(override))
+
+
+@pytest.mark.parametrize("name", ["trivialaugment", "rsb_a1"])
+def test_overfitting_is_without_augmentation(name):
+    dataset = check(compose_config(f"augmentation={name}", "debug=overfit")).dataset
+    assert (dataset.policy, dataset.repeats, dataset.random_erasing.probability) == (None, 1, 0)
+    assert not (dataset.mixing.is_on or dataset.color_jitter.is_on or dataset.flip or dataset.crop_padding)
+
+
+def test_augmentation_of_a_recipe_is_set_over_that_of_the_data_set():
+    settings = check(compose_config("recipe=rsb_a3", "augmentation=rsb_a3", "dataset=imagenet2012"))
+    dataset = settings.dataset
+    assert (dataset.name, dataset.image_size, dataset.policy, dataset.repeats) == (
+        "imagenet2012",
+        160,
+        "randaugment",
+        1,
+    )
+    assert (dataset.randaugment.magnitude, dataset.mixing.mixup_alpha, dataset.mixing.cutmix_alpha) == (6, 0.1, 1)
+    assert dataset.random_resized_crop and dataset.flip and settings.recipe.target_threshold == 0.2
+    one = check(compose_config("augmentation=rsb_a1", "dataset.randaugment.magnitude=3", "dataset.mixing=null")).dataset
+    assert (one.randaugment.magnitude, one.randaugment.increasing, one.mixing.is_on, one.repeats) == (3, True, False, 3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            ("augmentation=rsb_a3", "recipe.class_weights=balanced"),
+            "class_weights=balanced is not allowed with MixUp or",
+        ),
+        (("dataset.mixing.mixup_alpha=1", "recipe.batch_size=1"), "batch_size=1 is not allowed with MixUp or CutMix"),
+        (("dataset.mixing=0.2",), "dataset.mixing=0.2 is not allowed: it is a group of keys, of which"),
+        (
+            ("+dataset.mixing.mixup=0.2",),
+            "There is no setting dataset.mixing.mixup: did you mean dataset.mixing.mixup_a",
+        ),
+        (
+            ("dataset.randaugment.magnitude=high",),
+            "dataset.randaugment.magnitude='high' is not allowed: it must be a n",
+        ),
+    ],
+)
+def test_what_mixing_does_not_go_with_is_refused(overrides, sentence):
+    assert sentence in refused(*overrides)
 
 
 @pytest.mark.parametrize(

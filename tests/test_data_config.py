@@ -13,6 +13,12 @@ from omegaconf import OmegaConf
 
 from helpers.paths import CONF
 from helpers.processes import run_code
+from zoo.datasets.augmentation_config import (
+    ColorJitterConfig,
+    MixingConfig,
+    RandAugmentConfig,
+    RandomErasingConfig,
+)
 from zoo.datasets.config import DatasetConfig, check, splits_overlap
 
 FILES = sorted((CONF / "dataset").glob("*.yaml"))
@@ -52,6 +58,14 @@ def test_file_is_a_complete_and_valid_configuration(path):
     check(node.dataset)  # as a task receives it from Hydra
     for line in path.read_text().splitlines():
         assert re.search(r"# \w.*", line), f"{path.name}: no comment in {line!r}"
+
+
+def test_augmentation_that_is_not_set_is_the_same_in_the_base_and_in_python():
+    """What checkpoints and runs lack that are older than a key."""
+    new = ("policy", "policy_interpolation", "randaugment", "color_jitter", "random_erasing", "mixing", "repeats")
+    values = OmegaConf.to_container(OmegaConf.load(CONF / "dataset_base.yaml"), resolve=False)
+    defaults = dataclasses.asdict(DatasetConfig())
+    assert {key: values[key] for key in new} == {key: defaults[key] for key in new}
 
 
 def test_the_base_has_every_key_and_is_not_offered():
@@ -116,6 +130,24 @@ def test_required_values_are_missing_until_given():
         ({"crop_aspect": [0.75]}, "two numbers"),
         ({"cache": "sometimes"}, "true, false or auto"),
         ({"num_classes": 1}, "at least 2"),
+        ({"policy": "randaug"}, "dataset.policy='randaug' is not known: did you mean randaugment"),
+        ({"policy_interpolation": "cubic"}, "policy_interpolation='cubic' is not known: did you mean bicubic"),
+        ({"repeats": 0}, "dataset.repeats=0 is not allowed: it must be from 1 to 16; the nearest is 1"),
+        ({"randaugment": RandAugmentConfig(operations=17)}, "dataset.randaugment.operations=17 .* the nearest is 16"),
+        ({"randaugment": RandAugmentConfig(magnitude=11)}, "dataset.randaugment.magnitude=11 .* from 0 to 10"),
+        ({"randaugment": RandAugmentConfig(magnitude_std=-1)}, "randaugment.magnitude_std=-1 .* the nearest is 0"),
+        ({"randaugment": RandAugmentConfig(probability=math.nan)}, "dataset.randaugment.probability=nan is not"),
+        ({"color_jitter": ColorJitterConfig(hue=0.6)}, "dataset.color_jitter.hue=0.6 .* from 0 to 0.5"),
+        ({"color_jitter": ColorJitterConfig(contrast=-0.1)}, "dataset.color_jitter.contrast=-0.1 .* nearest is 0"),
+        ({"random_erasing": RandomErasingConfig(mode="noise")}, "dataset.random_erasing.mode='noise' is not known"),
+        ({"random_erasing": RandomErasingConfig(probability=1.1)}, "random_erasing.probability=1.1 .* nearest is 1"),
+        ({"random_erasing": RandomErasingConfig(count=0)}, "dataset.random_erasing.count=0 .* nearest is 1"),
+        ({"random_erasing": RandomErasingConfig(area=[0.5, 1.5])}, "random_erasing.area=.* 0 < lowest <= highest <= 1"),
+        ({"random_erasing": RandomErasingConfig(aspect=[2, 1])}, "random_erasing.aspect=.* 0 < lowest <= highest"),
+        ({"random_erasing": RandomErasingConfig(aspect=[2, math.inf])}, "random_erasing.aspect=.* is not allowed"),
+        ({"mixing": MixingConfig(mixup_alpha=-0.2)}, "dataset.mixing.mixup_alpha=-0.2 .* the nearest is 0"),
+        ({"mixing": MixingConfig(cutmix_alpha=math.inf)}, "dataset.mixing.cutmix_alpha=inf .* the nearest is 1000"),
+        ({"mixing": MixingConfig(switch_probability=2)}, "dataset.mixing.switch_probability=2 .* the nearest is 1"),
         ({"skip_broken": True}, "skip_broken=true is not allowed with dataset.source=tfds: set it to false"),
         ({"validation_split": ""}, "must name a split"),
         ({"train_split": "train", "validation_split": "train[90%:]"}, "share examples"),

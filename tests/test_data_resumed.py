@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from helpers.pictures import folder_config, write_folder
 from zoo.datasets import augment
+from zoo.datasets.augmentation_config import ColorJitterConfig, MixingConfig, RandomErasingConfig
 from zoo.datasets.pipeline import load
 
 
@@ -39,6 +40,59 @@ def test_the_stream_goes_on_within_an_epoch(kind, step, digits, pictures):
         np.testing.assert_array_equal(one[0], other[0])
         np.testing.assert_array_equal(one[1], other[1])
     assert not np.array_equal(whole[0][0], rest[0][0])
+
+
+ALL = {
+    "flip": True,
+    "policy": "trivialaugment",
+    "color_jitter": ColorJitterConfig(brightness=0.4, probability=0.5),
+    "random_erasing": RandomErasingConfig(probability=0.5, count=2),
+    "mixing": MixingConfig(mixup_alpha=0.2, cutmix_alpha=1.0, probability=0.9),
+    "repeats": 3,
+}
+
+
+@pytest.mark.parametrize("kind", ["pixels", "records", "paths"])
+def test_all_augmentation_goes_on_within_an_epoch(kind, digits, pictures):
+    """Each batch follows from seed, epoch and step, bit for bit: whatever was made before it, in whatever process."""
+    if kind == "paths":
+        config = folder_config(pictures, random_resized_crop=True, cache=False, **ALL)
+        batch_size = 5
+    else:
+        options = {**ALL, "cache": kind == "pixels", "shuffle_buffer": 150, "crop_padding": 1}
+        config, batch_size = dataclasses.replace(digits, **options), 200
+    data = load(config, batch_size, seed=3, label_smoothing=0.1)
+    steps = data.steps_per_epoch
+    whole = batches(data.stream(1), steps + 1)
+    rest = batches(load(config, batch_size, seed=3, label_smoothing=0.1).stream(1, 2), steps - 1)
+    for one, other in zip(whole[2:], rest, strict=True):
+        assert one[1].shape == (batch_size, data.num_classes) and one[1].dtype == np.float32
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+    again = batches(data.epoch(0), 1)[0]
+    assert not np.array_equal(whole[0][0], again[0])
+    (_, labels), *_ = batches(data.validation, 1)
+    assert labels.dtype == np.int32 and labels.ndim == 1
+
+
+@pytest.mark.parametrize("kind", ["pixels", "records", "encoded"])
+@pytest.mark.parametrize("first_step", [0, 1])
+def test_repeated_augmentation_has_each_image_several_times_in_a_row(kind, first_step, digits, pictures):
+    """Augmented anew each time; an epoch keeps its steps, and shows so many times fewer images."""
+    if kind == "encoded":
+        config, batch_size = folder_config(pictures, random_resized_crop=True, cache=True, flip=False, repeats=3), 5
+    else:
+        config = dataclasses.replace(digits, cache=kind == "pixels", shuffle_buffer=100, crop_padding=0, repeats=3)
+        batch_size = 100
+    data, plain = load(config, batch_size, seed=3), load(dataclasses.replace(config, repeats=1), batch_size, seed=3)
+    assert data.steps_per_epoch == plain.steps_per_epoch
+    images, labels = (np.concatenate(each) for each in zip(*batches(data.epoch(0), data.steps_per_epoch), strict=True))
+    _, once = (np.concatenate(each) for each in zip(*batches(plain.epoch(0), data.steps_per_epoch), strict=True))
+    np.testing.assert_array_equal(labels, np.repeat(once, 3)[: len(labels)])
+    assert np.array_equal(images[0], images[1]) == (kind != "encoded")  # another box each time
+    only = tf.data.Dataset.from_tensors(tf.constant(0, tf.int64))
+    rest = batches(data._epochs(only, first_step), data.steps_per_epoch)
+    np.testing.assert_array_equal(np.concatenate([each[0] for each in rest]), images[first_step * batch_size :])
 
 
 @pytest.mark.parametrize("kind", ["records", "paths"])

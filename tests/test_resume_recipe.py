@@ -22,6 +22,11 @@ HALF = ["recipe.precision=float16", "recipe.optimizer_definition=timm", "recipe.
 HALF += ["recipe.accumulation_steps=4"]
 
 
+AUGMENTED = ["dataset.policy=trivialaugment", "dataset.color_jitter.brightness=0.4", "dataset.repeats=3"]
+AUGMENTED += ["dataset.random_erasing.probability=0.5", "dataset.mixing.mixup_alpha=0.2"]
+AUGMENTED += ["dataset.mixing.cutmix_alpha=1", "recipe.label_smoothing=0.1"]
+
+
 def run(data_dir, directory, *options):
     return train(config_with_data(data_dir, *OPTIONS, *options), directory)
 
@@ -47,6 +52,15 @@ def test_a_scaled_loss_goes_on_too(data_dir, tmp_path, step):
     source = tmp_path / "whole" / "checkpoints" / f"{step}.safetensors"
     assert "optimizer/dynamic_scale" in open_checkpoint(source).tensors
     run(data_dir, tmp_path / "again", *HALF, f"resume={source}")
+    assert final_weights(tmp_path / "again") == final_weights(tmp_path / "whole")
+    assert figures(tmp_path / "again") == figures(tmp_path / "whole")
+
+
+@pytest.mark.heavy
+def test_all_augmentation_goes_on_within_an_epoch(data_dir, tmp_path):
+    run(data_dir, tmp_path / "whole", *AUGMENTED)
+    source = tmp_path / "whole" / "checkpoints" / "epoch-0001-step-000003.safetensors"
+    run(data_dir, tmp_path / "again", *AUGMENTED, f"resume={source}")
     assert final_weights(tmp_path / "again") == final_weights(tmp_path / "whole")
     assert figures(tmp_path / "again") == figures(tmp_path / "whole")
 
@@ -84,6 +98,9 @@ def test_a_checkpoint_of_an_earlier_version_is_the_same_run(tmp_path, data_dir):
     settings = check(config_with_data(data_dir, *OPTIONS, f"resume={tmp_path / 'a.safetensors'}"))
     earlier = identity(settings)
     for key in ("recipe.nesterov", "recipe.no_decay", "recipe.ema_decay", "recipe.schedule_unit"):
+        del earlier[key]
+    new = ("policy", "policy_interpolation", "randaugment", "color_jitter", "random_erasing", "mixing", "repeats")
+    for key in [key for key in earlier if key.startswith(tuple(f"dataset.{each}" for each in new))]:
         del earlier[key]
     write_checkpoint(tmp_path / "a.safetensors", {}, {}.__getitem__, {"settings": earlier})
     assert choose(settings, tmp_path / "run").metadata["settings"] == earlier

@@ -8,6 +8,7 @@ from zoo.comparison.runs import Run, seed
 from zoo.metrics import DATA, MADE_WITH
 
 SEED = "seed"
+FOLD = "dataset.fold"
 # Names, notes and places of logs and outputs: the same network is trained in the same way whatever they are.
 WITHOUT_EFFECT = (SEED, "tracking.", "hydra.", "_wandb")
 CHECKPOINT = "checkpoint"  # of an evaluation
@@ -45,12 +46,16 @@ def recorded(run: Run) -> dict[str, str]:
 
 
 def determining(run: Run) -> dict[str, str]:
-    """All of `recorded` that a result follows from, but for the seed: equal in runs that differ in the seed alone.
+    """All of `recorded` that a result follows from, but for the seed and the fold: equal in runs that differ in these.
 
-    Data are the same wherever they lie; where a run does not record their identity, their folder stands for it.
+    Data are the same wherever they lie; where a run does not record their identity, their folder stands for it. Of the
+    fold the number of folds remains: its validation images are a sample, as the seed's random numbers are.
     """
     without_effect = (*WITHOUT_EFFECT, DATA_FOLDER) if run.result.get(DATA) else WITHOUT_EFFECT
-    return {key: value for key, value in recorded(run).items() if not _is_one_of(key, without_effect)}
+    values = {key: value for key, value in recorded(run).items() if not _is_one_of(key, without_effect)}
+    if "/" in values.get(FOLD, ""):
+        values[FOLD] = f"of {values[FOLD].partition('/')[2]}"
+    return values
 
 
 def _is_one_of(key: str, names: Sequence[str]) -> bool:

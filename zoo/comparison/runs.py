@@ -115,10 +115,15 @@ def dataset(run: Run) -> str:
 
 
 def seed(run: Run) -> int | str | None:
-    """The seed of the run's random numbers; None where it is not recorded."""
+    """The seed of the run's random numbers, and the fold of its data if there is one; None where it is not recorded."""
     config = run.result.get("config")
-    value = run.result.get("seed", config.get("seed") if isinstance(config, dict) else None)
-    return value if isinstance(value, (int, str)) else None
+    config = config if isinstance(config, dict) else {}
+    value = run.result.get("seed", config.get("seed"))
+    if not isinstance(value, (int, str)):
+        return None
+    data = config.get("dataset")
+    fold = data.get("fold") if isinstance(data, dict) else None
+    return value if fold is None else f"{value}, fold {fold}"
 
 
 def groups(run: Run) -> str:

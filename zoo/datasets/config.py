@@ -10,8 +10,16 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from zoo.data_config import CROP_MODES, INTERPOLATIONS, LARGEST_SIDE, DataConfig
+from zoo.datasets.augmentation_config import (
+    ColorJitterConfig,
+    MixingConfig,
+    RandAugmentConfig,
+    RandomErasingConfig,
+    check_augmentation,
+)
 
 SOURCES = ("tfds", "image_folder", "synthetic")
+SAMPLINGS = ("uniform", "balanced")
 DIGITS = {"train": 1437, "validation": 360}  # images of the splits of dataset=digits, before they are prepared
 
 
@@ -26,17 +34,25 @@ class DatasetConfig:
     images that cannot be decoded are refused, or with `skip_broken` left out. A folder of classes without splits has
     `validation_share` of each class held out, by names and `split_seed`: not by the seed of the run, so that runs with
     several seeds, and those that begin with the weights of another, validate on images that none was trained on.
+    `fold` "0/5" validates on the first of five parts of `train_split`, which have the same share of every class and are
+    chosen by `split_seed`, and trains on the rest; `validation_split` is not read then.
 
     Training images: `random_resized_crop` cuts a box of `crop_area` (share of the image's area) and
     `crop_aspect` (width / height) and scales it to `image_size`; otherwise images are treated as for
     evaluation, then padded with zeros by `crop_padding` on every side and cropped back at random. `flip`
-    mirrors left and right, half of the time. Evaluation images: the short side becomes `image_size /
-    crop_fraction`, rounded down, then the centre is cut out; `crop_mode` "squash" and "border" are timm's. Either way
-    `resize_method` is Pillow's.
+    mirrors left and right, half of the time. `policy` is "randaugment" or "autoaugment" (timm's) or "trivialaugment"
+    (torchvision's), with `policy_interpolation` "nearest", "bilinear", "bicubic" or "random" (one of the last two) for
+    what turns, shears and moves; None: "nearest" for trivialaugment, whose fill is black, and "random" for the others,
+    whose fill is the `mean`. `color_jitter`, `random_erasing` and `mixing` have their own keys. With `repeats` an epoch
+    holds so many times fewer images, each `repeats` times, augmented anew.
+
+    Evaluation images: the short side becomes `image_size / crop_fraction`, rounded down, then the centre is cut out;
+    `crop_mode` "squash" and "border" are timm's. Either way `resize_method` is Pillow's.
 
     `cache`: true keeps the raw images in memory whatever their size, false never does, "auto" does where they
     take at most `cache_limit_gb` (10^9 bytes, each split by itself). What is not kept in memory is
-    shuffled `shuffle_buffer` encoded images at a time.
+    shuffled `shuffle_buffer` encoded images at a time. `sampling` "balanced" draws as many images of each class in an
+    epoch, with replacement; an epoch is as long as with "uniform", which takes each image once.
 
     Example:
         >>> from zoo.datasets.config import DatasetConfig
@@ -54,6 +70,7 @@ class DatasetConfig:
     num_classes: int | None = None
     validation_share: float = 0.2
     split_seed: int = 0
+    fold: str | None = None
     skip_broken: bool = False
     image_size: int = 8
     channels: int = 1
@@ -67,9 +84,17 @@ class DatasetConfig:
     crop_aspect: list[float] = field(default_factory=lambda: [0.75, 1.3333333])
     crop_padding: int = 0
     flip: bool = False
+    policy: str | None = None
+    policy_interpolation: str | None = None
+    randaugment: RandAugmentConfig = field(default_factory=RandAugmentConfig)
+    color_jitter: ColorJitterConfig = field(default_factory=ColorJitterConfig)
+    random_erasing: RandomErasingConfig = field(default_factory=RandomErasingConfig)
+    mixing: MixingConfig = field(default_factory=MixingConfig)
+    repeats: int = 1
     cache: bool | str = "auto"
     cache_limit_gb: float = 2.0
     shuffle_buffer: int = 4096
+    sampling: str = "uniform"
     synthetic_train_size: int = 1024
     synthetic_validation_size: int = 256
 
@@ -116,10 +141,13 @@ def check(config: DatasetConfig) -> None:
         ValueError: dataset.source='tdfs' is none of tfds, image_folder, synthetic; did you mean 'tfds'?
     """
     _check_source(config)
+    if config.fold is not None:
+        parse_fold(config.fold)
     _check_numbers(config)
     _check_sizes(config)
     _check_normalisation(config)
-    _check_augmentation(config)
+    _check_cropping(config)
+    check_augmentation(config)
     if config.source != "synthetic":
         _check_splits(config)
 
@@ -207,9 +235,10 @@ def _check_normalisation(config: DatasetConfig) -> None:
         )
 
 
-def _check_augmentation(config: DatasetConfig) -> None:
+def _check_cropping(config: DatasetConfig) -> None:
     _one_of("resize_method", config.resize_method, INTERPOLATIONS)
     _one_of("crop_mode", config.crop_mode, CROP_MODES)
+    _one_of("sampling", config.sampling, SAMPLINGS)
     if not 0 < config.crop_fraction <= 1:
         raise ValueError(
             f"dataset.crop_fraction={config.crop_fraction} must be above 0 and at most 1 (1 keeps the whole "
@@ -233,9 +262,45 @@ def _check_augmentation(config: DatasetConfig) -> None:
             raise ValueError(f"dataset.{key}={pair} must be two numbers, 0 < lowest <= highest{limit}.")
 
 
+def parse_fold(fold: str) -> tuple[int, int]:
+    """Number of the fold that is validated on, from 0, and how many there are.
+
+    Raises ValueError, in one sentence, for what is no fold.
+
+    Example:
+        >>> from zoo.datasets.config import parse_fold
+        >>> parse_fold("0/5")
+        (0, 5)
+        >>> parse_fold("5/5")
+        Traceback (most recent call last):
+            ...
+        ValueError: dataset.fold='5/5' is not allowed: folds of 5 are counted from 0/5 to 4/5; the nearest is 4/5.
+    """
+    parts = re.fullmatch(r"(-?[0-9]{1,9})/(-?[0-9]{1,9})", str(fold))
+    if parts is None:
+        raise ValueError(
+            f"dataset.fold={fold!r} is not allowed: write the number of the fold and how many there are, 0/5 to 4/5, "
+            "or null."
+        )
+    number, count = int(parts[1]), int(parts[2])
+    if count < 2:
+        raise ValueError(
+            f"dataset.fold={fold!r} is not allowed: there must be at least 2 folds; the nearest is "
+            f"{min(max(number, 0), 1)}/2."
+        )
+    if not 0 <= number < count:
+        raise ValueError(
+            f"dataset.fold={fold!r} is not allowed: folds of {count} are counted from 0/{count} to "
+            f"{count - 1}/{count}; the nearest is {min(max(number, 0), count - 1)}/{count}."
+        )
+    return number, count
+
+
 def _check_splits(config: DatasetConfig) -> None:
     splits = {key: getattr(config, key) for key in ("train_split", "validation_split", "test_split")}
-    for key in ("train_split", "validation_split"):
+    if config.fold is not None:  # a part of train_split is validated on
+        splits["validation_split"] = None
+    for key in ("train_split",) if config.fold is not None else ("train_split", "validation_split"):
         if not splits[key]:
             raise ValueError(f"dataset.{key}={splits[key]!r} must name a split, for example 'train[:90%]'.")
     for first, second in (

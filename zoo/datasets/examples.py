@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,8 @@ class Examples:
     - "encoded": strings (N,), the bytes of image files in memory, or
     - "paths": strings (N,), names of such files,
 
-    or, of kind "records", nothing in memory: `builder` reads `split` from its record files each time.
+    or, of kind "records", nothing in memory: `builder` reads `split` from its record files each time; of its records
+    those that `chosen` (bool, one for each) says, where it is given.
     """
 
     kind: str
@@ -38,13 +41,21 @@ class Examples:
     builder: tfds.core.DatasetBuilder | None = None
     split: str = ""
     shape: tuple[int | None, int | None] = (None, None)  # height, width, where all images share them
+    chosen: tf.Tensor | None = None
 
 
-def from_builder(builder: tfds.core.DatasetBuilder, split: str, config: DatasetConfig, training: bool) -> Examples:
-    """The examples of a TFDS split; the labels and the image are its `supervised_keys`."""
-    size = builder.info.splits[split].num_examples
+def from_builder(
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    config: DatasetConfig,
+    training: bool,
+    chosen: np.ndarray | None = None,
+) -> Examples:
+    """The examples of a TFDS split, or those `chosen` of them; labels and images are its `supervised_keys`."""
+    size = builder.info.splits[split].num_examples if chosen is None else int(np.sum(chosen))
     shape = tuple(builder.info.features[builder.info.supervised_keys[0]].shape[:2])
-    encoded = encoded_records(builder, split)
+    mask = None if chosen is None else _on_host(chosen)
+    encoded = encoded_records(builder, split, mask)
     if training and config.random_resized_crop:  # boxes are cut from the whole image, so that is what is kept
         whole = builder.info.splits.values()
         average = sum(part.num_bytes for part in whole) / max(1, sum(part.num_examples for part in whole))
@@ -53,7 +64,7 @@ def from_builder(builder: tfds.core.DatasetBuilder, split: str, config: DatasetC
             return Examples("encoded", size, _on_host(images), _on_host(labels))
     elif _fits(config, split, size * config.image_size**2 * config.channels):
         return _pixels(encoded, size, config, shape)
-    return Examples("records", size, builder=builder, split=split, shape=shape)
+    return Examples("records", size, builder=builder, split=split, shape=shape, chosen=mask)
 
 
 def from_folder(split: FolderSplit, config: DatasetConfig, training: bool) -> Examples:
@@ -72,19 +83,24 @@ def from_folder(split: FolderSplit, config: DatasetConfig, training: bool) -> Ex
     return Examples("paths", size, paths, labels)
 
 
-def synthetic(size: int, stream: int, config: DatasetConfig) -> Examples:
-    """Uniform noise and random labels, the same in every process; `stream` tells splits apart."""
+def synthetic(size: int, stream: int, config: DatasetConfig, chosen: np.ndarray | None = None) -> Examples:
+    """Uniform noise and random labels, the same in every process; `stream` tells splits apart. `chosen` (bool, `size`)
+    are those of them that the split has.
+    """
     random = np.random.default_rng([stream, size])
     shape = (size, config.image_size, config.image_size, config.channels)
     images = random.integers(0, 256, shape, dtype=np.uint8)
     labels = random.integers(0, config.num_classes, size, dtype=np.int32)
-    return Examples("pixels", size, _on_host(images), _on_host(labels))
+    if chosen is not None:
+        images, labels = images[chosen], labels[chosen]
+    return Examples("pixels", len(labels), _on_host(images), _on_host(labels))
 
 
-def encoded_records(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
-    """(encoded image string (), label int32 ()) of a TFDS split, in the order of its files."""
-    files, spans = _record_files(builder, split)
-    records = tf.data.Dataset.from_tensor_slices((files, spans)).flat_map(_read_span)
+def encoded_records(builder: tfds.core.DatasetBuilder, split: str, chosen: tf.Tensor | None = None) -> tf.data.Dataset:
+    """(encoded image string (), label int32 ()) of a TFDS split in the order of its files; with `chosen`, bool (N,), of
+    some of its records.
+    """
+    records = _records(builder, split, chosen)
     # Parsed in bulk: more than ten times as fast as one by one through `as_dataset`.
     return records.batch(256).map(lambda some: parse_records(builder, some)).unbatch()
 
@@ -96,9 +112,16 @@ def shuffled_records(examples: Examples, seed: tf.Tensor, buffer: int, first: in
     The global seed enters `Dataset.shuffle`, so that is not used.
     """
     files, spans = _record_files(examples.builder, examples.split)
+    read = partial(_read_span, chosen=examples.chosen)
     order = tf.random.experimental.stateless_shuffle(tf.range(len(files)), seed)
     shuffled = tf.data.Dataset.from_tensor_slices((tf.gather(files, order), tf.gather(spans, order)))
-    records = shuffled.interleave(_read_span, cycle_length=min(READERS, len(files)), block_length=16)
+    records = shuffled.interleave(
+        read,
+        cycle_length=min(READERS, len(files)),
+        block_length=16,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
 
     def mix(block: tf.Tensor, some: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         key = tf.random.experimental.stateless_fold_in(seed, block)
@@ -114,25 +137,41 @@ def labels_of(examples: Examples) -> np.ndarray:
     if examples.labels is not None:
         return examples.labels.numpy()
     assert examples.builder is not None  # of records
-    key = examples.builder.info.supervised_keys[1]
+    return record_labels(examples.builder, examples.split, examples.chosen)
+
+
+def record_labels(builder: tfds.core.DatasetBuilder, split: str, chosen: tf.Tensor | None = None) -> np.ndarray:
+    """Labels int32 (N,) of a TFDS split in the order of its files, read without decoding an image."""
+    key = builder.info.supervised_keys[1]
     spec = {key: tf.io.FixedLenFeature((), tf.int64)}
-    files, spans = _record_files(examples.builder, examples.split)
-    records = tf.data.Dataset.from_tensor_slices((files, spans)).flat_map(_read_span).batch(256).prefetch(2)
-    parts = [tf.io.parse_example(some, spec)[key].numpy() for some in records]
+    parts = [
+        tf.io.parse_example(some, spec)[key].numpy() for some in _records(builder, split, chosen).batch(256).prefetch(2)
+    ]
     return np.concatenate(parts).astype(np.int32)
 
 
+def _records(builder: tfds.core.DatasetBuilder, split: str, chosen: tf.Tensor | None) -> tf.data.Dataset:
+    files = tf.data.Dataset.from_tensor_slices(_record_files(builder, split))
+    return files.flat_map(partial(_read_span, chosen=chosen))
+
+
 def _record_files(builder: tfds.core.DatasetBuilder, split: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Names (F,) of a split's record files, and the records to skip and to take in each: int64 (F, 2)."""
+    """Names (F,) of a split's record files, and int64 (F, 3): the records to skip and to take in each, and how many
+    records of the split lie in the files before it.
+    """
     parts = builder.info.splits[split].file_instructions
-    return (
-        _on_host([part.filename for part in parts]),
-        _on_host(np.asarray([(part.skip, part.take) for part in parts], np.int64)),
-    )
+    takes = [part.take for part in parts]
+    before = itertools.accumulate(takes[:-1], initial=0)
+    spans = [(part.skip, part.take, earlier) for part, earlier in zip(parts, before, strict=True)]
+    return _on_host([part.filename for part in parts]), _on_host(np.asarray(spans, np.int64))
 
 
-def _read_span(file: tf.Tensor, span: tf.Tensor) -> tf.data.Dataset:
-    return tf.data.TFRecordDataset(file).skip(span[0]).take(span[1])
+def _read_span(file: tf.Tensor, span: tf.Tensor, chosen: tf.Tensor | None = None) -> tf.data.Dataset:
+    records = tf.data.TFRecordDataset(file).skip(span[0]).take(span[1])
+    if chosen is None:
+        return records
+    numbered = tf.data.Dataset.zip(tf.data.Dataset.range(span[2], span[2] + span[1]), records)
+    return numbered.filter(lambda number, record: tf.gather(chosen, number)).map(lambda number, record: record)
 
 
 def parse_records(builder: tfds.core.DatasetBuilder, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

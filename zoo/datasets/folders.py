@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.datasets.config import DatasetConfig
-from zoo.datasets.holdout import held_out
+from zoo.datasets.holdout import held_out, in_fold
 from zoo.pictures import image_suffixes
 
 FOLDER_ALIASES = {"validation": ("validation", "val", "valid")}
@@ -84,7 +84,8 @@ def list_folder(config: DatasetConfig) -> ImageFolder:
     """The images below `config.data_dir`, of the splits that `config` names.
 
     Where there are folders of classes in place of splits, `config.validation_share` of each class is held out by
-    `zoo.datasets.holdout.held_out`, and the notes say so.
+    `zoo.datasets.holdout.held_out`, and the notes say so. With `config.fold`, that part of the training split is the
+    validation split.
 
     Raises:
         ValueError: there is no such folder or split, fewer than two classes, other than `config.num_classes`, or
@@ -104,7 +105,8 @@ def list_folder(config: DatasetConfig) -> ImageFolder:
     """
     assert config.data_dir is not None  # `zoo.datasets.config.check` saw to it
     root = Path(config.data_dir).expanduser()
-    names = [name for name in (config.train_split, config.validation_split, config.test_split) if name]
+    validation = None if config.fold else config.validation_split
+    names = [name for name in (config.train_split, validation, config.test_split) if name]
     inside = _visible_folders(root, config.data_dir)
     if _is_unsplit(config, inside):
         return _split_here(config, root)
@@ -120,15 +122,17 @@ def list_folder(config: DatasetConfig) -> ImageFolder:
             raise ValueError(f"{shown(folder)} holds no images; expected {shown(folder)}/CLASS/*.jpg (or .png, ...).")
     class_names = tuple(sorted(images[0]))
     _check_classes(config, folders[0], class_names, images[1:])
-    train, validation, *test = (
-        _labelled(folder, classes, class_names) for folder, classes in zip(folders, images, strict=True)
-    )
+    train, *others = (_labelled(folder, classes, class_names) for folder, classes in zip(folders, images, strict=True))
     notes = _notes(root, left_out)
     for folder, classes in zip(folders[1:], images[1:], strict=True):
         absent = sorted(set(class_names) - set(classes))
         if absent:
             notes.append(f"{shown(folder)} has no images of the classes {listed(absent)}.")
-    return ImageFolder(root, class_names, train, validation, test[0] if test else None, tuple(notes))
+    if config.fold:
+        train, held = _folded(train, config, class_names)
+        others.insert(0, held)
+    validation_split, *test = others
+    return ImageFolder(root, class_names, train, validation_split, test[0] if test else None, tuple(notes))
 
 
 def shown(path: str | os.PathLike[str]) -> str:
@@ -206,6 +210,9 @@ def _split_here(config: DatasetConfig, root: Path) -> ImageFolder:
     images = _images_by_class(root, _entries(root), left_out)
     class_names = tuple(sorted(images))
     _check_classes(config, root, class_names, [])
+    if config.fold:
+        parts = _folded(_labelled(root, images, class_names), config, class_names)
+        return ImageFolder(root, class_names, *parts, None, tuple(_notes(root, left_out)))
     train: dict[str, list[str]] = {}
     validation: dict[str, list[str]] = {}
     start = len(os.fspath(root)) + 1
@@ -227,6 +234,22 @@ def _split_here(config: DatasetConfig, root: Path) -> ImageFolder:
         notes.append(f"Of the classes {listed(alone)} there is one image each, to train on.")
     to_train, held = (_labelled(root, each, class_names) for each in (train, validation))
     return ImageFolder(root, class_names, to_train, held, None, tuple(notes))
+
+
+def _folded(split: FolderSplit, config: DatasetConfig, class_names: Sequence[str]) -> tuple[FolderSplit, FolderSplit]:
+    """The images to train on and those of the fold, by their names below the split's folder."""
+    start = len(os.fspath(split.folder)) + 1
+    held = in_fold(config, [path[start:] for path in split.paths], split.labels, class_names, shown(split.folder))
+    pairs = list(zip(split.paths, split.labels, held, strict=True))
+    train, validation = (
+        FolderSplit(
+            split.folder,
+            tuple(path for path, _, is_held in pairs if is_held == wanted),
+            tuple(label for _, label, is_held in pairs if is_held == wanted),
+        )
+        for wanted in (False, True)
+    )
+    return train, validation
 
 
 def _with_classes(root: Path, inside: dict[str, list[os.DirEntry[str]]]) -> dict[str, list[os.DirEntry[str]]]:

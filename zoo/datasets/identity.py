@@ -36,7 +36,7 @@ def data_identity(config: DatasetConfig, folder: ImageFolder | None = None) -> d
     if config.source == "synthetic":
         return {"source": config.source}
     if config.source == "image_folder":
-        return folder_identity(folder or list_folder(config))
+        return folder_identity(folder or list_folder(config), folds=config.fold is not None)
     data_dir = Path(config.data_dir).expanduser() if config.data_dir else None
     info = tfds.builder(config.builder, data_dir=data_dir).info
     return {
@@ -45,8 +45,9 @@ def data_identity(config: DatasetConfig, folder: ImageFolder | None = None) -> d
     }
 
 
-def folder_identity(folder: ImageFolder) -> dict[str, Any]:
-    """Number, bytes and digest of the images of an image folder; of its splits in use.
+def folder_identity(folder: ImageFolder, folds: bool = False) -> dict[str, Any]:
+    """Number, bytes and digest of the images of an image folder; of its splits in use. With `folds`, of which training
+    and validation split are parts, every fold has the same.
 
     No image is opened: a million take seconds. The digest is SHA-256 over split, class, name below the split's folder
     and size of every image, so that a copy in another place has the same; times and owners do not count.
@@ -66,6 +67,9 @@ def folder_identity(folder: ImageFolder) -> dict[str, Any]:
     """
     total, files, size = hashlib.sha256(), 0, 0
     splits = {"train": folder.train, "validation": folder.validation, "test": folder.test}
+    if folds:
+        paths, labels = (getattr(folder.train, key) + getattr(folder.validation, key) for key in ("paths", "labels"))
+        splits = {"folds": FolderSplit(folder.train.folder, paths, labels), "test": folder.test}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for role, split in splits.items():
             if split is None:

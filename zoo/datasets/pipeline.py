@@ -10,26 +10,34 @@ import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from zoo.datasets import augment, examples
+from zoo.datasets.augmentation import images as augmentation
+from zoo.datasets.augmentation.erasing import erase
+from zoo.datasets.augmentation.mixing import mix
 from zoo.datasets.config import DatasetConfig, check
 from zoo.datasets.examples import Examples
 from zoo.datasets.folders import ImageFolder
+from zoo.datasets.sampling import Balanced
 from zoo.datasets.sizes import refuse_larger_batch
 from zoo.datasets.splits import open_splits
 from zoo.datasets.undecodable import naming
+from zoo.hardware import cores
 
-_ORDER, _SHIFT, _BOX = 0, 1, 2  # tell the random streams of one seed apart
+_ORDER, _SHIFT, _BOX, _SAMPLE, _IMAGE, _MIX, _ERASE = range(7)  # tell the random streams of one seed apart
 _FOREVER = 2**62
 
 
 @dataclass(frozen=True)
 class Data:
     """Batches of (images float32 (B, H, W, C), labels int32 (B,)), and what a network must know about them.
+
+    With `config.mixing` the labels of training batches are shares of classes, float32 (B, classes).
 
     Iterating over `train` gives one epoch; the next iteration gives the next epoch. The last images of an
     epoch that do not fill a batch are left out of it (others are in the next). `validation` and `test` give
@@ -106,12 +114,13 @@ def load(
     first_epoch: int = 0,
     folder: ImageFolder | None = None,
     training: bool = True,
+    label_smoothing: float = 0.0,
 ) -> Data:
     """The data set of `config`, prepared on first use.
 
     `seed` fixes the order and the augmentation of every epoch; `train` starts with epoch `first_epoch`. `folder` is
     what an image folder holds, where it has been listed. Without `training` no training image is read, and an epoch
-    has no steps.
+    has no steps. `label_smoothing` is of the labels that `config.mixing` makes; a loss smooths integers itself.
 
     Raises:
       ValueError: the configuration, the batch size or the kind of data set cannot work, or an image cannot be decoded.
@@ -132,12 +141,21 @@ def load(
     train, validation, test = splits.train, splits.validation, splits.test
     if train is not None:
         refuse_larger_batch(config, batch_size, train.size)
+        if config.sampling == "balanced" and train.labels is None:
+            raise ValueError(
+                f"dataset.sampling=balanced picks images by their labels, but {config.name} is not in memory: set "
+                "dataset.cache=true, or dataset.sampling=uniform."
+            )
     steps = 0 if train is None else train.size // batch_size
+
+    # Traced once for all datasets that are made below: policies have thousands of operations.
+    augmented = tf.function(lambda image, key: augmentation.apply(image, key, config), autograph=False)
+    mixed = partial(mix, config=config.mixing, num_classes=splits.num_classes, smoothing=label_smoothing)
 
     def epochs(numbers: tf.data.Dataset, first_step: int) -> tf.data.Dataset:
         if train is None:
             return validation_batches.take(0)
-        return _training_batches(train, config, batch_size, seed, numbers, first_step)
+        return _training_batches(train, config, augmented, mixed, batch_size, seed, numbers, first_step)
 
     validation_batches = _evaluation_batches(validation, config, batch_size)
     # The counter is read when an epoch's first batch is asked for, not when its iterator is made.
@@ -162,62 +180,111 @@ def load(
     )
 
 
-def _key(seed: int, stream: int, *counters: tf.Tensor) -> tf.Tensor:
-    """Seed int64 (2,) for one purpose, epoch and position, unrelated to its neighbours'."""
-    key = tf.constant([seed % 2**63, stream], tf.int64)
-    for counter in counters:
-        key = tf.random.experimental.stateless_fold_in(key, tf.cast(counter, tf.int64))
-    return key
+def _key(seed: int, stream: int, epoch: tf.Tensor) -> tf.Tensor:
+    """Seed int64 (2,) for one purpose and epoch, unrelated to its neighbours'."""
+    return tf.random.experimental.stateless_fold_in(tf.constant([seed % 2**63, stream], tf.int64), epoch)
+
+
+def _at(key: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+    """Seed int64 (2,) for one place of the epoch that `key` is for: TensorFlow scrambles both numbers of a seed."""
+    return tf.stack([key[0], key[1] + position])
 
 
 def _training_batches(
-    train: Examples, config: DatasetConfig, batch_size: int, seed: int, epochs: tf.data.Dataset, first_step: int
+    train: Examples,
+    config: DatasetConfig,
+    augmented: Callable[..., tf.Tensor],
+    mixed: Callable[..., tuple[tf.Tensor, tf.Tensor]],
+    batch_size: int,
+    seed: int,
+    epochs: tf.data.Dataset,
+    first_step: int,
 ) -> tf.data.Dataset:
     """Augmented, normalised batches of the epochs whose numbers `epochs` holds, each from `first_step` on."""
-    steps = train.size // batch_size
+    steps, repeats = train.size // batch_size, config.repeats
+    first, end = first_step * batch_size, steps * batch_size
+    sampler = Balanced(train.labels) if config.sampling == "balanced" else None
+    by_batch = train.kind == "pixels" and not augmentation.is_on(config)  # whole batches are gathered
 
     def order(epoch: tf.Tensor) -> tf.data.Dataset:
+        """(keys, position, item) of the places of an epoch; the keys are of each stage, for this epoch."""
         key = _key(seed, _ORDER, epoch)
-        first, end = first_step * batch_size, steps * batch_size
         if train.kind == "records":
-            chosen = examples.shuffled_records(train, key, config.shuffle_buffer, first).take(end - first)
+            chosen = examples.shuffled_records(train, key, config.shuffle_buffer, first // repeats)
+            if repeats > 1:
+                chosen = chosen.flat_map(lambda *record: tf.data.Dataset.from_tensors(record).repeat(repeats))
+            chosen = chosen.skip(first % repeats).take(end - first)
         else:
-            permutation = tf.random.experimental.stateless_shuffle(tf.range(train.size), key)[first:end]
-            if train.kind == "pixels":  # whole batches at a time
-                permutation = tf.reshape(permutation, (steps - first_step, batch_size))
-            chosen = tf.data.Dataset.from_tensor_slices(permutation)
-        positions = first_step if train.kind == "pixels" else first
-        return chosen.enumerate(positions).map(lambda position, item: (epoch, position, item))
+            if sampler is None:
+                indices = tf.random.experimental.stateless_shuffle(tf.range(train.size), key)
+            else:
+                indices = sampler.draw(end, key, _key(seed, _SAMPLE, epoch))
+            indices = tf.gather(indices, tf.range(first, end) // repeats)
+            if by_batch:
+                indices = tf.reshape(indices, (steps - first_step, batch_size))
+            chosen = tf.data.Dataset.from_tensor_slices(indices)
+        stages = {"box": _BOX, "image": _IMAGE, "batch": _SHIFT, "mix": _MIX, "erase": _ERASE}
+        keys = {stage: _key(seed, stream, epoch) for stage, stream in stages.items()}
+        positions = chosen.enumerate(first_step if by_batch else first)
+        return positions.map(lambda position, item: (keys, position, item))
 
-    def finish(epoch: tf.Tensor, position: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[Any, ...]:
-        images = augment.shift_and_flip(images, _key(seed, _SHIFT, epoch, position), config)
-        return augment.normalise(images, config), labels
+    def finished(
+        keys: dict[str, tf.Tensor], step: tf.Tensor, images: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """float32 (B, S, S, C) of uint8, and the labels: what is done to a batch."""
+        if not augmentation.is_on(config):  # else each image has been shifted and flipped by itself
+            images = augment.shift_and_flip(images, _at(keys["batch"], step), config)
+        if config.mixing.is_on:
+            images, labels = mixed(images, labels, _at(keys["mix"], step))
+        images = augment.normalise(images, config)
+        if config.random_erasing.probability > 0:
+            images = erase(images, _at(keys["erase"], step), config.random_erasing)
+        return images, labels
 
-    def pixels(epoch: tf.Tensor, position: tf.Tensor, indices: tf.Tensor) -> tuple[Any, ...]:
-        return finish(epoch, position, tf.gather(train.images, indices), tf.gather(train.labels, indices))
+    def pixels(keys: dict[str, tf.Tensor], step: tf.Tensor, indices: tf.Tensor) -> tuple[Any, ...]:
+        return finished(keys, step, tf.gather(train.images, indices), tf.gather(train.labels, indices))
 
-    def one(epoch: tf.Tensor, position: tf.Tensor, item: tf.Tensor) -> tuple[Any, ...]:
-        encoded, label = _encoded(train, item)
-        if config.random_resized_crop:
-            image = augment.random_resized_square(encoded, _key(seed, _BOX, epoch, position), config)
+    def one(keys: dict[str, tf.Tensor], position: tf.Tensor, item: tf.Tensor) -> tuple[Any, ...]:
+        if train.kind == "pixels":
+            image, label = tf.gather(train.images, item), tf.gather(train.labels, item)
         else:
-            image = augment.centre_square(augment.decode(encoded, config.channels, train.shape), config)
-        return epoch, position, image, label
+            encoded, label = _encoded(train, item)
+            image = _training_image(encoded, _at(keys["box"], position), config, train.shape)
+        if augmentation.is_on(config):
+            image = augmented(image, _at(keys["image"], position))
+        return keys, position, image, label
 
-    ordered = epochs.flat_map(order)
+    def batch(
+        keys: dict[str, tf.Tensor], positions: tf.Tensor, images: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[Any, ...]:
+        # An epoch fills its batches exactly, so the first image's epoch is its batch's.
+        return finished({stage: key[0] for stage, key in keys.items()}, positions[0] // batch_size, images, labels)
+
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
-    if train.kind == "pixels":
+    ordered = epochs.flat_map(order)
+    if by_batch:
         batches = ordered.map(pixels, **parallel)
-    else:  # an epoch fills its batches exactly, so the first image's epoch and position are its batch's
-        batches = (
-            ordered.map(one, **parallel)
-            .batch(batch_size, drop_remainder=True)
-            .map(
-                lambda epoch, position, images, labels: finish(epoch[0], position[0], images, labels),
-                **parallel,
-            )
-        )
-    return batches.prefetch(tf.data.AUTOTUNE)
+    else:
+        batches = ordered.map(one, **parallel).batch(batch_size, drop_remainder=True).map(batch, **parallel)
+    return _read_ahead(batches)
+
+
+def _training_image(
+    encoded: tf.Tensor, key: tf.Tensor, config: DatasetConfig, shape: tuple[int | None, int | None]
+) -> tf.Tensor:
+    """uint8 (S, S, C): the crop of one image, its box from `key`."""
+    if config.random_resized_crop:
+        return augment.random_resized_square(encoded, key, config)
+    return augment.centre_square(augment.decode(encoded, config.channels, shape), config)
+
+
+def _read_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """The same batches, prepared while others are trained on."""
+    options = tf.data.Options()
+    # The threads that operations of the network run on are as many as it needs, which is one: a batch that had to wait
+    # for it would be prepared only between two steps.
+    options.threading.private_threadpool_size = cores()
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def _evaluation_batches(split: Examples, config: DatasetConfig, batch_size: int) -> tf.data.Dataset:
@@ -230,7 +297,7 @@ def _evaluation_batches(split: Examples, config: DatasetConfig, batch_size: int)
         )
     else:
         if split.kind == "records":
-            items = examples.encoded_records(split.builder, split.split)
+            items = examples.encoded_records(split.builder, split.split, split.chosen)
         else:
             items = tf.data.Dataset.range(split.size).map(lambda index: _encoded(split, index))
         batches = items.map(

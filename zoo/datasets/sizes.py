@@ -50,10 +50,12 @@ def training_size(config: DatasetConfig, folder: ImageFolder | None = None) -> i
         >>> training_size(DatasetConfig())  # the digits of scikit-learn
         1437
     """
-    if config.source == "synthetic":
-        return config.synthetic_train_size
     if config.source == "image_folder":
         return len((folder or list_folder(config)).train.paths)
+    if config.fold:  # follows from the labels
+        return None
+    if config.source == "synthetic":
+        return config.synthetic_train_size
     if config.builder == "digits" and config.train_split in DIGITS:
         return DIGITS[config.train_split]
     from zoo.datasets.prepare import recorded_splits

@@ -14,6 +14,7 @@ from zoo.datasets import examples
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.examples import Examples
 from zoo.datasets.folders import ImageFolder, list_folder, listed
+from zoo.datasets.holdout import in_fold
 from zoo.datasets.prepare import prepared_builder
 from zoo.datasets.undecodable import image_fault, naming, record_fault, without_undecodable
 
@@ -45,30 +46,54 @@ def open_splits(config: DatasetConfig, folder: ImageFolder | None = None, traini
         DataUnavailableError: it is neither prepared nor obtainable.
     """
     if config.source == "synthetic":
-        train = examples.synthetic(config.synthetic_train_size, 0, config) if training else None
-        validation = examples.synthetic(config.synthetic_validation_size, 1, config)
         assert config.num_classes is not None  # `zoo.datasets.config.check` saw to it
+        train, validation = _synthetic(config, training)
         return Splits(train, validation, None, config.num_classes, None)
     if config.source == "image_folder":
         return _open_folder(config, folder or list_folder(config), training)
     builder = prepared_builder(config)
     num_classes, names = _classes(builder, config)
-    own = config.train_split if training else None
-    wanted = [split for split in (own, config.validation_split, config.test_split) if split]
+    own = config.train_split if training or config.fold else None
+    validating = None if config.fold else config.validation_split
+    wanted = [split for split in (own, validating, config.test_split) if split]
     _check_positions(builder, wanted)
 
     def find_fault() -> str | None:
         return record_fault(builder, wanted, config)
 
     with naming(find_fault):
+        parts: list[tuple[str, np.ndarray | None]] = [(split, None) for split in wanted]
+        if config.fold:
+            held = record_fold(builder, config, names)
+            parts = [(config.train_split, ~held)] * training + [(config.train_split, held), *parts[1:]]
         splits = [
-            examples.from_builder(builder, split, config, training=training and index == 0)
-            for index, split in enumerate(wanted)
+            examples.from_builder(builder, split, config, training=training and index == 0, chosen=chosen)
+            for index, (split, chosen) in enumerate(parts)
         ]
     _check_labels(splits, num_classes, names if training else None)
     train = splits.pop(0) if training else None
     validation, *test = splits
     return Splits(train, validation, test[0] if test else None, num_classes, names, find_fault)
+
+
+def record_fold(
+    builder: tfds.core.DatasetBuilder, config: DatasetConfig, class_names: Sequence[str] | None = None
+) -> np.ndarray:
+    """bool (N,): which records of the training split `config.fold` validates on, by their place in it."""
+    labels = examples.record_labels(builder, config.train_split).tolist()
+    names = [str(index) for index in range(len(labels))]
+    return np.asarray(in_fold(config, names, labels, class_names, f"{builder.info.full_name} {config.train_split}"))
+
+
+def _synthetic(config: DatasetConfig, training: bool) -> tuple[Examples | None, Examples]:
+    size = config.synthetic_train_size
+    if not config.fold:
+        train = examples.synthetic(size, 0, config) if training else None
+        return train, examples.synthetic(config.synthetic_validation_size, 1, config)
+    labels = examples.labels_of(examples.synthetic(size, 0, config)).tolist()
+    held = np.asarray(in_fold(config, [str(index) for index in range(size)], labels, None, config.name))
+    train = examples.synthetic(size, 0, config, ~held) if training else None
+    return train, examples.synthetic(size, 0, config, held)
 
 
 def _open_folder(config: DatasetConfig, folder: ImageFolder, training: bool) -> Splits:

@@ -12,6 +12,7 @@ from zoo.datasets import augment, examples
 from zoo.datasets.config import DatasetConfig, check
 from zoo.datasets.folders import list_folder
 from zoo.datasets.prepare import prepared_builder
+from zoo.datasets.splits import open_splits, record_fold
 from zoo.datasets.undecodable import image_fault, naming, record_fault, without_undecodable
 
 
@@ -35,7 +36,7 @@ def validation_images(config: DatasetConfig, most: int, *, raw: bool = False) ->
     """
     check(config)
     if config.source == "synthetic":
-        split = examples.synthetic(config.synthetic_validation_size, 1, config)
+        split = open_splits(config, training=False).validation
         pictures = _evenly(tf.data.Dataset.from_tensor_slices((split.images, split.labels)), split.size, most)
         yield from _finished(pictures, config, raw)
         return
@@ -66,10 +67,12 @@ def _folder(config: DatasetConfig, most: int) -> Encoded:
 def _records(config: DatasetConfig, most: int) -> Encoded:
     """The same of a data set of TFDS."""
     builder = prepared_builder(config)
-    size = builder.info.splits[config.validation_split].num_examples
-    encoded = _evenly(examples.encoded_records(builder, config.validation_split), size, most)
+    split = config.train_split if config.fold else config.validation_split
+    chosen = record_fold(builder, config) if config.fold else None
+    size = builder.info.splits[split].num_examples if chosen is None else int(chosen.sum())
+    encoded = _evenly(examples.encoded_records(builder, split, chosen), size, most)
     height, width = builder.info.features[builder.info.supervised_keys[0]].shape[:2]
-    return encoded, (height, width), lambda: record_fault(builder, [config.validation_split], config)
+    return encoded, (height, width), lambda: record_fault(builder, [split], config)
 
 
 def _evenly(data: tf.data.Dataset, size: int, most: int) -> tf.data.Dataset:

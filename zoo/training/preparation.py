@@ -38,7 +38,9 @@ def release_memory() -> None:
 def load_data(settings: Settings, folder: ImageFolder | None) -> Data:
     """The data set, prepared on first use. Raises UserError where it is not available or does not suit the settings."""
     with as_user_errors():
-        return load(settings.dataset, settings.recipe.batch_size, settings.seed, folder=folder)
+        recipe = settings.recipe
+        smoothing = recipe.label_smoothing
+        return load(settings.dataset, recipe.batch_size, settings.seed, folder=folder, label_smoothing=smoothing)
 
 
 def build_model(settings: Settings, data: Data) -> keras.Model:

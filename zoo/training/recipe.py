@@ -8,16 +8,16 @@ import numpy as np
 
 from blocks.layers.grouped_conv import GroupedConvolution
 from blocks.ops.keras_internals import sublayers
+from zoo.training.accuracies import Accuracy, TopKAccuracy
 from zoo.training.averaging import WeightAverage
 from zoo.training.guarded_step import guard_steps
 from zoo.training.layer_rates import rate_factors
-from zoo.training.losses import BinaryCrossentropy
+from zoo.training.losses import BinaryCrossentropy, SmoothedCrossentropy
 from zoo.training.optimizers.keras_fused import FusedAdamW, KerasLamb, KerasRMSprop, MomentumSGD
 from zoo.training.optimizers.timm_optimizers import Lamb, RMSpropTF, TorchAdamW, TorchSGD
 from zoo.training.precision import policy, precision
 from zoo.training.recipe_config import RecipeConfig
 from zoo.training.schedules import schedule
-from zoo.typing import Tensor
 
 __all__ = ["compile_for_evaluation", "compile_model", "optimizer", "policy", "schedule"]
 
@@ -96,8 +96,8 @@ def depthwise_kernels(model: keras.Model) -> list[keras.Variable]:
 
 
 def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int) -> WeightAverage | None:
-    """Make `model`, which gives raw logits, ready for `fit` with integer labels; a step that is not finite changes
-    nothing, see `zoo.training.guarded_step`. Returns the average of the weights, if there is to be one.
+    """Make `model`, which gives raw logits, ready for `fit` with integer or soft labels; a step that is not finite
+    changes nothing, see `zoo.training.guarded_step`. Returns the average of the weights, if there is to be one.
 
     Raises:
         ValueError: `recipe.non_finite=skip` or `recipe.ema_decay` on another backend than TensorFlow; a warm-up that is
@@ -148,34 +148,7 @@ def _measures(config: RecipeConfig) -> dict[str, Any]:
     return {
         "loss": BinaryCrossentropy(smoothing, config.target_threshold) if binary else SmoothedCrossentropy(smoothing),
         "metrics": [
-            keras.metrics.SparseCategoricalAccuracy(name="top1"),
-            keras.metrics.SparseTopKCategoricalAccuracy(k=5, name="top5"),
+            Accuracy(name="top1"),
+            TopKAccuracy(k=5, name="top5"),
         ],
     }
-
-
-class SmoothedCrossentropy(keras.losses.Loss):
-    """Cross-entropy of raw logits (B, classes) with integer labels (B,), targets smoothed over all classes.
-
-    Source: Szegedy et al. 2016, Rethinking the Inception Architecture, section 7, arXiv:1512.00567.
-
-    Example:
-        >>> from zoo.training.recipe import SmoothedCrossentropy
-        >>> loss = SmoothedCrossentropy(smoothing=0.1)
-        >>> round(float(loss(np.array([0]), np.zeros((1, 10), "float32"))), 4)  # the logarithm of 10
-        2.3026
-    """
-
-    def __init__(self, smoothing: float = 0.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.smoothing = smoothing
-
-    def call(self, labels: Tensor, logits: Tensor) -> Tensor:
-        plain = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-        if not self.smoothing:
-            return plain
-        uniform = -keras.ops.mean(keras.ops.log_softmax(logits, axis=-1), axis=-1)
-        return (1 - self.smoothing) * plain + self.smoothing * uniform
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "smoothing": self.smoothing}

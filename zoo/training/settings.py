@@ -24,7 +24,7 @@ from zoo.training import recipe_config
 from zoo.training.checkpoints import config as checkpoints_config
 from zoo.training.checkpoints.config import CheckpointsConfig
 from zoo.training.pretrained import AS_TRAINED, Pretrained, of_config, settled
-from zoo.training.recipe_config import EarlyStoppingConfig, RecipeConfig
+from zoo.training.recipe_config import RecipeConfig
 from zoo.typing import ModelConfig
 
 SMALL = 64  # pixels; below, a stem made for 224 leaves hardly any resolution to the stages
@@ -111,10 +111,16 @@ def check(cfg: DictConfig) -> Settings:
         _same_groups(plain.pop("groups"), sections["model"].get("groups"))
     run = typed(RunConfig, plain, "", also=(*SECTIONS, "groups"))
     dataset = _dataset(sections["dataset"])
-    recipe = _recipe(sections["recipe"])
+    recipe = nested(RecipeConfig, sections["recipe"], "recipe.")
     tracking = typed(TrackingConfig, sections["tracking"], "tracking.")
     checkpoints = typed(CheckpointsConfig, sections["checkpoints"], "checkpoints.")
     recipe_config.check(recipe)
+    _check_mixing(dataset, recipe)
+    if dataset.sampling == "balanced" and recipe.class_weights is not None:
+        raise ValueError(
+            "recipe.class_weights is not allowed with dataset.sampling=balanced, which shows each class equally often "
+            "already: use one of them."
+        )
     tracking_config.check(tracking)
     checkpoints_config.check(checkpoints)
     if run.small_stem not in (True, False, "auto"):
@@ -169,9 +175,25 @@ def dataset_config(cfg: DictConfig) -> DatasetConfig:
 
 
 def _dataset(section: Mapping[str, Any]) -> DatasetConfig:
-    config = typed(DatasetConfig, section, "dataset.")
+    config = nested(DatasetConfig, section, "dataset.")
     data_config.check(config)
     return config
+
+
+def _check_mixing(dataset: DatasetConfig, recipe: RecipeConfig) -> None:
+    """What needs integer labels, and what needs two images to mix."""
+    if not dataset.mixing.is_on:
+        return
+    if recipe.class_weights is not None:
+        raise ValueError(
+            f"recipe.class_weights={recipe.class_weights} is not allowed with MixUp or CutMix, whose labels are of two "
+            "classes each: set it to null, or dataset.mixing.mixup_alpha=0 and dataset.mixing.cutmix_alpha=0."
+        )
+    if recipe.batch_size < 2:
+        raise ValueError(
+            f"recipe.batch_size={recipe.batch_size} is not allowed with MixUp or CutMix, which mix images of one "
+            "batch: use at least 2."
+        )
 
 
 def _small_stem(dataset: DatasetConfig, pretrained: Pretrained | None) -> bool | None:
@@ -207,17 +229,25 @@ def _check_mode(run: RunConfig) -> None:
         raise ValueError(f"checkpoint={shown(run.checkpoint)} is what mode=evaluate evaluates: give mode=evaluate too.")
 
 
-def _recipe(section: Mapping[str, Any]) -> RecipeConfig:
-    values = dict(section)
-    stopping = values.pop("early_stopping", None)
-    if stopping is not None and not isinstance(stopping, Mapping):
-        raise ValueError(
-            f"recipe.early_stopping={shown(stopping)} is not allowed: it is a group of keys, of which "
-            "recipe.early_stopping.patience=3 stops after 3 epochs without improvement, and null never."
-        )
-    recipe = typed(RecipeConfig, values, "recipe.", also=("early_stopping",))
-    recipe.early_stopping = typed(EarlyStoppingConfig, stopping or {}, "recipe.early_stopping.")
-    return recipe
+def nested(schema: type[Schema], section: Mapping[str, Any], prefix: str) -> Schema:
+    """As `typed`, of a dataclass with groups of keys: fields that are dataclasses themselves. A group that is null has
+    its usual values.
+    """
+    hints, values, groups = get_type_hints(schema), dict(section), {}
+    for key, group_schema in hints.items():
+        if isinstance(group_schema, type) and is_dataclass(group_schema):
+            group = values.pop(key, None)
+            keys = [each.name for each in fields(group_schema)]
+            if group is not None and not isinstance(group, Mapping):
+                raise ValueError(
+                    f"{prefix}{key}={shown(group)} is not allowed: it is a group of keys, of which "
+                    f"{prefix}{key}.{keys[0]} is one; null stands for their usual values."
+                )
+            groups[key] = typed(group_schema, group or {}, f"{prefix}{key}.")
+    config = typed(schema, values, prefix, also=tuple(groups))
+    for key, group in groups.items():
+        setattr(config, key, group)
+    return config
 
 
 def model_config(section: Mapping[str, Any], groups_at_root: bool = False) -> ModelConfig:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from zoo.checks import close_matches
+from zoo.datasets.config import DatasetConfig
 from zoo.errors import UserError
 from zoo.metrics import METRICS_FILE, RESULT_FILE
 from zoo.registry import family_key
@@ -101,8 +102,8 @@ def choose(settings: Settings, directory: Path) -> CheckpointFile | None:
     if directory.resolve() not in [source.resolve(), *source.resolve().parents]:
         refuse_used(directory)
     checkpoint = _newest_sound(source)
-    # A recipe of an earlier version lacks keys whose usual values mean what it did.
-    usual = _flat(json.loads(json.dumps({"recipe": asdict(RecipeConfig())})))
+    # Recipes and data sets of an earlier version lack keys whose usual values mean what they did.
+    usual = _flat(json.loads(json.dumps({"recipe": asdict(RecipeConfig()), "dataset": asdict(DatasetConfig())})))
     refuse_another(checkpoint.path, differences(usual | checkpoint.metadata["settings"], identity(settings)))
     return checkpoint
 
