@@ -23,7 +23,6 @@ from zoo.datasets.sampling import Balanced
 from zoo.datasets.sizes import refuse_larger_batch
 from zoo.datasets.splits import open_splits
 from zoo.datasets.undecodable import naming
-from zoo.hardware import cores
 
 _ORDER, _SHIFT, _BOX, _SAMPLE = 0, 1, 2, 3  # tell the random streams of one seed apart
 _FOREVER = 2**62
@@ -225,7 +224,7 @@ def _training_batches(
         batches = ordered.map(pixels, **parallel)
     else:
         batches = ordered.map(one, **parallel).batch(batch_size, drop_remainder=True).map(batch, **parallel)
-    return _read_ahead(batches)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def _training_image(
@@ -243,15 +242,6 @@ def _finished(
     """float32 (B, S, S, C) of uint8 and the labels: what is done to a batch, all its random choices from `key`."""
     images = augment.shift_and_flip(images, key, config)
     return augment.normalise(images, config), labels
-
-
-def _read_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """The same batches, prepared while others are trained on."""
-    options = tf.data.Options()
-    # The threads that operations of the network run on are as many as it needs, which is one: a batch that had to wait
-    # for it would be prepared only between two steps.
-    options.threading.private_threadpool_size = cores()
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def _evaluation_batches(split: Examples, config: DatasetConfig, batch_size: int) -> tf.data.Dataset:
