@@ -170,12 +170,14 @@ def load(
 
 def _key(seed: int, stream: int, epoch: tf.Tensor) -> tf.Tensor:
     """Seed int64 (2,) for one purpose and epoch, unrelated to its neighbours'."""
-    return tf.random.experimental.stateless_fold_in(tf.constant([seed % 2**63, stream], tf.int64), epoch)
+    key = tf.random.experimental.stateless_fold_in(tf.constant([seed % 2**63, stream], tf.int64), epoch)
+    # Folding scrambles a seed and puts the number behind it: once more, or the epoch would count as a position.
+    return tf.random.experimental.stateless_fold_in(key, tf.zeros((), tf.int64))
 
 
 def _at(key: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
     """Seed int64 (2,) for one place of the epoch that `key` is for: TensorFlow scrambles both numbers of a seed."""
-    return tf.stack([key[0], key[1] + position])
+    return tf.stack([key[0], position])
 
 
 def _training_batches(
