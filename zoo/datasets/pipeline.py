@@ -27,7 +27,6 @@ from zoo.datasets.sampling import Balanced
 from zoo.datasets.sizes import refuse_larger_batch
 from zoo.datasets.splits import open_splits
 from zoo.datasets.undecodable import naming
-from zoo.hardware import cores
 
 _ORDER, _SHIFT, _BOX, _SAMPLE, _IMAGE, _MIX, _ERASE = range(7)  # tell the random streams of one seed apart
 _FOREVER = 2**62
@@ -182,12 +181,14 @@ def load(
 
 def _key(seed: int, stream: int, epoch: tf.Tensor) -> tf.Tensor:
     """Seed int64 (2,) for one purpose and epoch, unrelated to its neighbours'."""
-    return tf.random.experimental.stateless_fold_in(tf.constant([seed % 2**63, stream], tf.int64), epoch)
+    key = tf.random.experimental.stateless_fold_in(tf.constant([seed % 2**63, stream], tf.int64), epoch)
+    # Folding scrambles a seed and puts the number behind it: once more, or the epoch would count as a position.
+    return tf.random.experimental.stateless_fold_in(key, tf.zeros((), tf.int64))
 
 
 def _at(key: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
     """Seed int64 (2,) for one place of the epoch that `key` is for: TensorFlow scrambles both numbers of a seed."""
-    return tf.stack([key[0], key[1] + position])
+    return tf.stack([key[0], position])
 
 
 def _training_batches(
@@ -266,7 +267,7 @@ def _training_batches(
         batches = ordered.map(pixels, **parallel)
     else:
         batches = ordered.map(one, **parallel).batch(batch_size, drop_remainder=True).map(batch, **parallel)
-    return _read_ahead(batches)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def _training_image(
@@ -276,15 +277,6 @@ def _training_image(
     if config.random_resized_crop:
         return augment.random_resized_square(encoded, key, config)
     return augment.centre_square(augment.decode(encoded, config.channels, shape), config)
-
-
-def _read_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """The same batches, prepared while others are trained on."""
-    options = tf.data.Options()
-    # The threads that operations of the network run on are as many as it needs, which is one: a batch that had to wait
-    # for it would be prepared only between two steps.
-    options.threading.private_threadpool_size = cores()
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def _evaluation_batches(split: Examples, config: DatasetConfig, batch_size: int) -> tf.data.Dataset:
