@@ -80,6 +80,9 @@ def _forward(
     inverse = lax.rsqrt(variance + settings.epsilon)
     linear = _linear(settings, inputs, scale, offset, mean, inverse, residual)
     outputs = _activation(settings)(linear).astype(inputs.dtype)
+    if residual is not None:
+        # Without it XLA, which knows what was rounded, stores a sum that several layers use in float32 too.
+        outputs = lax.optimization_barrier(outputs)
     # The outputs say as well where they were clipped, and the next layer keeps them in any case.
     with_residual = None if residual is None else outputs if settings.activation in CLIPPED else residual
     return (outputs, mean, variance), (inputs, scale, offset, mean, inverse, with_residual)
@@ -135,18 +138,15 @@ def _linear(
 def _moments(inputs: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
     """Mean and (biased) variance of each channel, in float32.
 
-    Of float32 by their definition, in two passes over the images. Of shorter types in one, by the mean of squares:
-    moved by a pixel of each channel, so that a mean that is large beside the deviation cancels nothing.
+    By their definition, in two passes over the images; of bfloat16 in one, by the mean of squares: what this cancels
+    where the mean is large beside the deviation is less than what bfloat16 has rounded.
     """
-    axes, channels = _others(axis, inputs.ndim), partial(_along, axis=axis, rank=inputs.ndim)
+    axes = _others(axis, inputs.ndim)
     wide = inputs.astype("float32")
-    if inputs.dtype == jnp.float32:
-        mean = jnp.mean(wide, axes)
-        return mean, jnp.mean(jnp.square(wide - channels(mean)), axes)
-    pixel = lax.stop_gradient(wide[tuple(slice(None) if index == axis else 0 for index in range(inputs.ndim))])
-    moved = wide - channels(pixel)
-    mean, square = jnp.mean(moved, axes), jnp.mean(jnp.square(moved), axes)
-    return pixel + mean, jnp.maximum(square - jnp.square(mean), 0)
+    mean = jnp.mean(wide, axes)
+    if inputs.dtype == jnp.bfloat16:
+        return mean, jnp.maximum(jnp.mean(jnp.square(wide), axes) - jnp.square(mean), 0)
+    return mean, jnp.mean(jnp.square(wide - _along(mean, axis, inputs.ndim)), axes)
 
 
 def _activation(settings: Settings) -> Callable[[jax.Array], jax.Array]:
