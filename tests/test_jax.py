@@ -1,6 +1,6 @@
-"""Batch normalisation on Keras's JAX backend: its gradient against that of the plain definition in float64.
+"""Normalisation, max pooling and convolution on Keras's JAX backend: values and gradients against the definitions.
 
-Run as a program, this file is the other side: `KERAS_BACKEND=jax python tests/test_normalization_jax.py`.
+Run as a program, this file is the other side: `KERAS_BACKEND=jax python tests/test_jax.py`.
 """
 
 import importlib.util
@@ -91,7 +91,102 @@ def close(actual, expected, tolerance, what):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * max(np.abs(expected).max(), 1), err_msg=what)
 
 
+# Height, width, window, strides, padding.
+POOLS = [
+    (8, 8, (3, 3), (2, 2), ((1, 1), (1, 1))),
+    (7, 9, (2, 3), (3, 2), ((0, 0), (1, 0))),
+    (9, 9, (3, 3), (1, 1), "same"),
+    (9, 10, (2, 2), (3, 4), "valid"),
+]
+
+
+def check_pooling(height, width, *arguments):
+    """Many maxima are equal here: the gradient goes to the first."""
+    import jax
+
+    from blocks.ops.pooling import pool
+
+    window, strides, padding = arguments
+    images = np.maximum(DRAW.integers(-3, 4, (2, height, width, 3)), 0).astype("float32")
+    sides = padding.upper() if isinstance(padding, str) else ((0, 0), *padding, (0, 0))
+
+    def definition(images):
+        return jax.lax.reduce_window(images, -np.inf, jax.lax.max, (1, *window, 1), (1, *strides, 1), sides)
+
+    results = []
+    for function in (lambda images: pool("max", images, *arguments), definition):
+        outputs, backward = jax.vjp(function, images)
+        results.append((outputs, backward(np.cos(np.arange(outputs.size, dtype="float32")).reshape(outputs.shape))[0]))
+    for actual, expected in zip(*results, strict=True):
+        close(actual, expected, 1e-6, f"pooling {arguments}")
+
+
+def check_padding(size, strides, groups, data_format):
+    """Zeros that the convolution adds by itself, against zeros that are written."""
+    import jax
+
+    from blocks.ops.grouped_conv import grouped_convolution
+
+    first = data_format == "channels_first"
+    images = DRAW.standard_normal((2, 8, size, 9) if first else (2, size, 9, 8)).astype("float32")
+    kernel, sides = DRAW.standard_normal((3, 2, 8 // groups, 8)).astype("float32"), ((0, 1), (2, 1))
+
+    def padded(images, kernel):
+        around = ((0, 0), (0, 0), *sides) if first else ((0, 0), *sides, (0, 0))
+        return grouped_convolution(jax.numpy.pad(images, around), kernel, strides, "valid", data_format=data_format)
+
+    def own(images, kernel):
+        return grouped_convolution(images, kernel, strides, sides, data_format=data_format)
+
+    results = []
+    for function in (own, padded):
+        outputs, backward = jax.vjp(function, images, kernel)
+        results.append((outputs, *backward(jax.numpy.cos(outputs))))
+    for actual, expected in zip(*results, strict=True):
+        close(actual, expected, 1e-5, f"padding of {(size, strides, groups, data_format)}")
+
+
+def check_layer():
+    """A mask is Keras's business; gradients can be differentiated again; frozen statistics stay."""
+    import jax
+
+    import blocks
+
+    inputs, mask = DRAW.standard_normal((4, 6, 7)).astype("float32"), np.tile(np.arange(6) < 4, (4, 1))
+    ours, theirs = blocks.BatchNormalization(), keras.layers.BatchNormalization()
+    close(ours(inputs, training=True, mask=mask), theirs(inputs, training=True, mask=mask), 1e-5, "masked")
+    layer = blocks.BatchNormalization(activation="silu", scale=False)
+    layer.build((None, 5, 6))
+    images, before = DRAW.standard_normal((4, 5, 6)).astype("float32"), layer.get_weights()
+    layer.statistics_frozen = True
+    layer(images, training=True)
+    layer.statistics_frozen = False
+    layer(images[:0], training=True)
+    for actual, expected in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(actual, expected)
+
+    def slope(images):
+        call = lambda images: layer.stateless_call(*values, images, training=True)[0].sum() ** 2  # noqa: E731
+        return (jax.grad(call)(images) ** 2).sum()
+
+    results = []
+    for is_for_jax in (batch_norm._is_for_jax, lambda inputs: False):
+        batch_norm._is_for_jax = is_for_jax
+        values = (
+            [each.value for each in layer.trainable_variables],
+            [each.value for each in layer.non_trainable_variables],
+        )
+        results.append(jax.grad(slope)(images))
+    close(*results, 1e-3, "second derivative")
+
+
 if __name__ == "__main__":
     for case in CASES:
         check(*case)
+    for case in POOLS:
+        check_pooling(*case)
+    for case in itertools.product((9, 20), (1, 2), (1, 2, 8), ("channels_last",)):
+        check_padding(*case)
+    check_padding(9, 2, 1, "channels_first")
+    check_layer()
     print("all is the definition")
