@@ -14,13 +14,13 @@ from jax import numpy as jnp
 MOST_PLACES = 127  # that an int8 numbers
 
 
-def fits(window: tuple[int, int], inputs: jax.Array) -> bool:
+def fits(window: tuple[int, ...], inputs: jax.Array) -> bool:
     return window[0] * window[1] <= MOST_PLACES and jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.size > 0
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def max_pool(
-    inputs: jax.Array, window: tuple[int, int], strides: tuple[int, int], padding: tuple[tuple[int, int], ...]
+    inputs: jax.Array, window: tuple[int, ...], strides: tuple[int, ...], padding: tuple[tuple[int, int], ...]
 ) -> jax.Array:
     """Maxima of inputs (B, H, W, C), padded with -inf by ((top, bottom), (left, right)) pixels.
 
@@ -31,7 +31,7 @@ def max_pool(
 
 
 def _forward(
-    inputs: jax.Array, window: tuple[int, int], strides: tuple[int, int], padding: tuple[tuple[int, int], ...]
+    inputs: jax.Array, window: tuple[int, ...], strides: tuple[int, ...], padding: tuple[tuple[int, int], ...]
 ) -> tuple[jax.Array, tuple[jax.Array, tuple[int, ...]]]:
     batch, *sizes, channels = inputs.shape
     sides = [(low, high, 0) for low, high in ((0, 0), *padding, (0, 0))]
@@ -52,8 +52,8 @@ def _forward(
 
 
 def _backward(
-    window: tuple[int, int],
-    strides: tuple[int, int],
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
     padding: tuple[tuple[int, int], ...],
     saved: tuple[jax.Array, jax.Array],
     gradient: jax.Array,
