@@ -1,7 +1,10 @@
 """Mixed-precision training on an NVIDIA GPU: Keras on JAX against timm, eager and through torch.compile.
 
+Contenders: "zoo"; "keras", the same networks on stock Keras layers, on JAX too; "torch", PyTorch as it comes;
+"compile", torch.compile; "graphs", torch.compile with CUDA graphs (mode="reduce-overhead").
+
 usage: python benchmarks/gpu.py [--models NAME ...] [--precisions bfloat16,float16,float32]
-                                [--contenders zoo,torch,compile] [--batch 128] [--size 224] [--rounds 5]
+                                [--contenders zoo,keras,torch,compile,graphs] [--batch 128] [--size 224] [--rounds 5]
                                 [--jax PYTHON] [--torch PYTHON] [--csv FILE]
        python benchmarks/gpu.py --device cpu --batch 4 --size 64 --precisions bfloat16
 
@@ -19,7 +22,13 @@ from network_timing import Schedule, compare, measured_ceilings, time_networks
 from options import add_network_options, some_of
 
 MODELS = ("resnext50_32x4d", "shufflenet_v2_x1_0", "mobilenetv2_100", "regnety_008")
-WORKERS = {"zoo": "jax_worker.py", "torch": "torch_worker.py", "compile": "torch_worker.py"}
+WORKERS = {
+    "zoo": "jax_worker.py",
+    "keras": "jax_worker.py",
+    "torch": "torch_worker.py",
+    "compile": "torch_worker.py",
+    "graphs": "torch_worker.py",
+}
 MODES = ("train", "infer")
 PRECISIONS = ("bfloat16", "float16", "float32")
 ROUND_SECONDS = 2.0  # of one contender in a round, without --steps

@@ -1,5 +1,6 @@
 """The worker of Keras on JAX: networks of the zoo, a training step compiled as a whole."""
 
+import math
 import os
 from collections.abc import Callable
 from typing import SupportsFloat
@@ -47,7 +48,7 @@ def network(contender: str, model: str, mode: str, precision: str, batch: int, s
     """A step of `model`, and a function that says what it costs.
 
     Args:
-        contender: "zoo".
+        contender: "zoo" or "keras", the same on stock layers.
         mode: "train", a step of SGD with momentum, whose loss comes back; "infer", the sum of the logits.
         precision: "float32", or "bfloat16" or "float16" by Keras's mixed policies.
 
@@ -59,16 +60,26 @@ def network(contender: str, model: str, mode: str, precision: str, batch: int, s
 
     import zoo
 
-    if contender != "zoo":
+    if contender not in ("zoo", "keras"):
         raise ValueError(f"Keras on JAX does not offer the contender {contender!r}")
     keras.config.set_dtype_policy(POLICIES[precision])
     keras.utils.set_random_seed(0)
     built = zoo.create(model, CLASSES, (size, size, 3))
+    if contender == "keras":
+        from stock_keras import clone
+
+        built = clone(built)
     images = jax.random.normal(jax.random.key(1), (batch, size, size, 3))
     labels = jax.random.randint(jax.random.key(2), (batch,), 0, CLASSES)
-    step = training(built, images, labels, precision) if mode == "train" else inference(zoo.fuse(built), images)
+    step = (
+        training(built, images, labels, precision)
+        if mode == "train"
+        else inference(zoo.fuse(built) if contender == "zoo" else built, images)
+    )
 
     def facts() -> dict:
+        if contender == "keras":
+            return {"parameters": sum(math.prod(weight.shape) for weight in built.trainable_variables)}
         profile = zoo.profile(built)
         return {"parameters": profile.parameters, "macs": profile.macs, "activations": profile.activations}
 

@@ -34,7 +34,8 @@ def network(contender: str, model: str, mode: str, precision: str, batch: int, s
     Images are channels last.
 
     Args:
-        contender: "torch", the modules as they come, or "compile", through torch.compile.
+        contender: "torch", the modules as they come, "compile", through torch.compile, or "graphs", the same with CUDA
+            graphs.
         mode: "train", a step of SGD with momentum, whose loss comes back; "infer", the sum of the logits.
         precision: "float32", or "bfloat16" or "float16" by autocast.
     """
@@ -48,7 +49,8 @@ def network(contender: str, model: str, mode: str, precision: str, batch: int, s
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True  # JAX's default
     torch.manual_seed(0)
     built = create(model).to(device=device, memory_format=torch.channels_last).train(mode == "train")
-    run = torch.compile(built) if contender == "compile" else built
+    modes = {"compile": "default", "graphs": "reduce-overhead"}
+    run = torch.compile(built, mode=modes[contender]) if contender in modes else built
     images = torch.randn(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 1000, (batch,), device=device)
     step = training(built, run, images, labels, precision) if mode == "train" else inference(run, images, precision)

@@ -51,7 +51,7 @@ def batch_normalization(
         >>> np.ravel(y), np.round(mean, 1), np.round(variance, 1)
         (array([0., 1.], dtype=float32), array([0.1], dtype=float32), array([2.7], dtype=float32))
     """
-    normalize = _fused if _has_kernel(inputs, mean, axis) else _plain
+    normalize = _fused if _has_kernel(inputs, mean, axis) else _by_jax if _is_for_jax(inputs) else _plain
     return normalize(
         inputs, gamma, beta, mean, variance, axis, momentum, epsilon, training, activation, residual, unbiased
     )
@@ -106,6 +106,50 @@ def _fused(
     return outputs if name is not None else activation(outputs), moved_mean, moved_variance
 
 
+def _is_for_jax(inputs: Tensor) -> bool:
+    return (
+        keras.backend.backend() == "jax"
+        and keras.backend.standardize_dtype(inputs.dtype) in FUSED_DTYPES
+        and 0 not in inputs.shape
+    )
+
+
+def _by_jax(
+    inputs: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    axis: int,
+    momentum: float,
+    epsilon: float,
+    training: bool | None,
+    activation: Callable[[Any], Any],
+    residual: Tensor | None,
+    unbiased: bool,
+) -> tuple[Any, Any, Any]:
+    from blocks.ops.jax.batch_norm import Settings, normalize
+
+    axis %= len(inputs.shape)
+    shape = (inputs.shape[axis],)
+    name = named_activation(activation)
+    outputs, own_mean, own_variance = normalize(
+        ops.convert_to_tensor(inputs),
+        ops.ones(shape) if gamma is None else ops.convert_to_tensor(gamma),
+        ops.zeros(shape) if beta is None else ops.convert_to_tensor(beta),
+        ops.convert_to_tensor(mean),
+        ops.convert_to_tensor(variance),
+        None if residual is None else ops.convert_to_tensor(residual),
+        Settings(axis, epsilon, name or "linear", bool(training)),
+    )
+    outputs = outputs if name is not None else activation(outputs)
+    if not training:
+        return outputs, mean, variance
+    axes = [index for index in range(len(inputs.shape)) if index != axis]
+    count = _positions(inputs, axes, "float32")
+    return outputs, *_moved(mean, variance, own_mean, own_variance, count, momentum, unbiased)
+
+
 def _plain(
     inputs: Tensor,
     gamma: Tensor | None,
@@ -140,13 +184,30 @@ def _plain(
         )
     outputs = ops.batch_normalization(wide, mean, variance, axis, offset=beta, scale=gamma, epsilon=epsilon)
     if training:
-        estimate = variance * count / ops.maximum(count - 1.0, 1.0) if unbiased else variance
-        # In the statistics' own type: from a plain number 0.9 would be that of float32.
-        keep = ops.where(count > 0, *(ops.convert_to_tensor(each, running_mean.dtype) for each in (momentum, 1.0)))
-        mean = running_mean * keep + ops.cast(mean, running_mean.dtype) * (1.0 - keep)
-        variance = running_variance * keep + ops.cast(estimate, running_variance.dtype) * (1.0 - keep)
+        moved = _moved(running_mean, running_variance, mean, variance, count, momentum, unbiased)
+    else:
+        moved = running_mean, running_variance
     outputs = ops.cast(outputs, inputs.dtype)
-    return activation(outputs if residual is None else ops.add(outputs, residual)), mean, variance
+    return activation(outputs if residual is None else ops.add(outputs, residual)), *moved
+
+
+def _moved(
+    running_mean: Tensor,
+    running_variance: Tensor,
+    mean: Any,
+    variance: Any,
+    count: Any,
+    momentum: float,
+    unbiased: bool,
+) -> tuple[Any, Any]:
+    """The running statistics moved towards a batch's, its variance the biased one of `count` positions."""
+    estimate = variance * count / ops.maximum(count - 1.0, 1.0) if unbiased else variance
+    # In the statistics' own type: from a plain number 0.9 would be that of float32.
+    keep = ops.where(count > 0, *(ops.convert_to_tensor(each, running_mean.dtype) for each in (momentum, 1.0)))
+    return (
+        running_mean * keep + ops.cast(mean, running_mean.dtype) * (1.0 - keep),
+        running_variance * keep + ops.cast(estimate, running_variance.dtype) * (1.0 - keep),
+    )
 
 
 def _positions(inputs: Tensor, axes: Sequence[int], dtype: str) -> Any:

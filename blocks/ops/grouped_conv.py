@@ -225,6 +225,11 @@ def _keras_convolution(
     dilation: tuple[int, ...],
     data_format: str,
 ) -> Tensor:
+    if keras.backend.backend() == "jax":
+        from blocks.ops.jax.grouped_conv import convolve
+
+        inputs = ops.convert_to_tensor(inputs)
+        return convolve(inputs, ops.cast(kernel, inputs.dtype), strides, padding, dilation, data_format)
     if not isinstance(padding, str):
         first = data_format == "channels_first"
         inputs = ops.pad(inputs, ((0, 0), (0, 0), *padding) if first else ((0, 0), *padding, (0, 0)))

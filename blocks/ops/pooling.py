@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from blocks.ops.geometry import Padding
+from blocks.ops.geometry import Padding, sides_of
 from blocks.typing import Tensor
 
 
@@ -38,6 +38,12 @@ def pool(
         outputs = pool_by_kernel(mode, inputs, window, strides, padding)
         if outputs is not None:
             return outputs
+    if keras.backend.backend() == "jax" and last and mode == "max":
+        from blocks.ops.jax.pooling import fits, max_pool
+
+        inputs = ops.convert_to_tensor(inputs)
+        if fits(window, inputs):
+            return max_pool(inputs, window, strides, sides_of(padding, inputs.shape[1:3], window, strides, (1, 1)))
     if isinstance(padding, str):
         return _pool(mode, inputs, window, strides, padding, data_format)
     paddings = ((0, 0), *padding, (0, 0)) if last else ((0, 0), (0, 0), *padding)
