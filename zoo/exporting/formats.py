@@ -145,6 +145,10 @@ class Format(ABC):
         """Operator sets that the format can be written in; None where it has no such choice."""
         return None
 
+    def prepared(self, model: keras.Model) -> keras.Model:
+        """The network as it is to be written: another one that computes the same, where that suits the format."""
+        return model
+
     @abstractmethod
     def write(self, task: Task, path: Path) -> None:
         """Write `task.model` to `path`, which does not exist yet, with its properties."""

@@ -1,11 +1,16 @@
 """LiteRT, once called TensorFlow Lite: a file for phones and small machines, in float32 or quantised."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo.exporting.formats import PROPERTIES, Batch, Bounds, ExportError, Format, Outcome, Task
 from zoo.exporting.saved_model_process import median_seconds
+
+if TYPE_CHECKING:
+    import keras
 
 SIGNATURE = "serving_default"
 
@@ -127,6 +132,11 @@ class LiteRTInt8(LiteRT):
     name = "litert-int8"
     bounds: ClassVar[Bounds] = Bounds(cosine=0.8, variation=0.1)
     calibrated = True
+
+    def prepared(self, model: keras.Model) -> keras.Model:
+        from zoo.exporting.int8_form import for_int8
+
+        return for_int8(model)
 
     def convert(self, task: Task, path: Path) -> None:
         if not task.parts:

@@ -49,6 +49,7 @@ def write(model: keras.Model, target: Path, chosen: Format, request: Request) ->
         )
     plain = assembly.float32(model)
     fused, notes = assembly.fused_or_not(plain) if request.fold else (plain, [])
+    fused = chosen.prepared(fused)
     layer, config = _preprocessing(model, request)
     reference = assembly.assemble(plain, layer, softmax=request.softmax)
     whole = assembly.assemble(fused, layer, softmax=request.softmax)
