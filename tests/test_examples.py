@@ -31,7 +31,7 @@ MODULES = (
     *(f"zoo.weights.{name}" for name in ("checkpoint", "download", "layout", "loading", "names", "opening")),
     *("zoo.weights.published", "zoo.weights.saving", "zoo.decoding", "zoo.errors", "zoo.timing"),
     *("zoo.prediction.files", "zoo.prediction.network", "zoo.prediction.opening", "zoo.prediction.pictures"),
-    *("zoo.data_config", "zoo.pillow_decoding", "zoo.prediction.predicting"),
+    *("zoo.data_config", "zoo.pillow_decoding", "zoo.prediction.predicting", "zoo.exporting.int8_form"),
     *("zoo.datasets.augmentation.color", "zoo.datasets.augmentation.erasing", "zoo.datasets.augmentation.geometry"),
     *("zoo.datasets.augmentation.images", "zoo.datasets.augmentation.mixing", "zoo.datasets.augmentation.policies"),
     *("zoo.datasets.augmentation_config", "zoo.training.accuracies"),

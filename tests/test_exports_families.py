@@ -69,16 +69,16 @@ def test_int8_keeps_the_accuracy_and_the_classes(digits, tmp_path):
 def test_int8_keeps_the_accuracy(name, key, digits, tmp_path):
     """Within one point, on the validation images of the handwritten digits, which it is calibrated on.
 
-    The smallest ShuffleNet v1 loses up to 1.7: its ranges, which no ReLU6 bounds, are wide.
+    CondenseNet loses 1.4: all features of a stage share one range, that of the concatenations which they go through.
     """
     keras.utils.set_random_seed(0)
     train, labels, validation, truth = digits
-    large = key in ("alexnet", "condensenet", "xception")  # whose networks need more than 8 pixels
-    if large:
-        train, validation = (images.repeat(8, 1).repeat(8, 2) for images in (train, validation))
-    model = zoo.create(smallest(key), 10, train.shape[1:], small_stem=train.shape[1] < SIZE)
-    fitted(model, train, labels, epochs=3 if large else 20)
+    size = {"alexnet": 64, "condensenet": 64, "xception": 64, "mobileone": 32}.get(key, 8)  # that the network needs
+    if size > 8:
+        train, validation = (images.repeat(size // 8, 1).repeat(size // 8, 2) for images in (train, validation))
+    model = zoo.create(smallest(key), 10, train.shape[1:], small_stem=size < SIZE)
+    fitted(model, train, labels, epochs={8: 20, 32: 8, 64: 3}[size])
     report = zoo.export(model, tmp_path / "net.tflite", name, images=(validation, truth))
-    assert report.model_top1 > 0.5 and report.top1 >= report.model_top1 - (0.02 if key == "shufflenet_v1" else 0.01), (
+    assert report.model_top1 > 0.5 and report.top1 >= report.model_top1 - (0.02 if key == "condensenet" else 0.01), (
         report
     )

@@ -84,7 +84,7 @@ def resize_and_crop(
     return _cast(x, kind)
 
 
-def normalise(levels: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
+def normalise(levels: Any, mean: Sequence[float] | np.ndarray, std: Sequence[float] | np.ndarray) -> Any:
     """float32 (level / 255 - mean) / std, as one multiplication and one addition; `mean` and `std` per channel.
 
     Example:

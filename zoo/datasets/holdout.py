@@ -22,7 +22,7 @@ def held_out(names: Collection[str], share: float, seed: int) -> set[str]:
     Example:
         >>> from zoo.datasets.holdout import held_out
         >>> sorted(held_out([f"cat/{number}.jpg" for number in range(10)], share=0.2, seed=0))
-        ['cat/6.jpg', 'cat/7.jpg']
+        ['cat/1.jpg', 'cat/5.jpg']
         >>> held_out(["cat/0.jpg"], share=0.9, seed=0)
         set()
     """

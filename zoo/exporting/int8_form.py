@@ -12,7 +12,7 @@ from blocks.layers.initializers import without_random_numbers
 from blocks.ops.keras_internals import graph_of, nodes_of
 from zoo.folding.linear import SCALES, statistics
 
-Weights = Callable[[], list[np.ndarray]]
+Exchange = tuple[Callable[[], keras.Layer], Callable[[], list[np.ndarray]]]  # what makes a layer, and its weights
 
 
 def for_int8(model: keras.Model) -> keras.Model:
@@ -47,14 +47,14 @@ def for_int8(model: keras.Model) -> keras.Model:
     with without_random_numbers():
         written = keras.models.clone_model(model, clone_function=copy, call_function=call, recursive=True)
     for layer, made in copies:
-        if isinstance(made, keras.Layer):
+        if isinstance(layer, keras.Layer) and isinstance(made, keras.Layer):
             made.set_weights(replaced[id(layer)][1]() if id(layer) in replaced else layer.get_weights())
     return written
 
 
-def _replaceable(model: keras.Model) -> dict[int, tuple[Callable[[], keras.Layer], Weights]]:
-    """Of each layer that is exchanged, by its id: what makes the new one, and its weights."""
-    graph, exchanged = graph_of(model), {}
+def _replaceable(model: keras.Model) -> dict[int, Exchange]:
+    """Of each layer that is exchanged, by its id: what takes its place."""
+    graph, exchanged = graph_of(model), dict[int, Exchange]()
     for node in [] if graph is None else nodes_of(graph):
         layer = node.operation
         if isinstance(layer, keras.Model):
@@ -69,7 +69,7 @@ def _replaceable(model: keras.Model) -> dict[int, tuple[Callable[[], keras.Layer
     return exchanged
 
 
-def _of_pooling(layer: Any, channels: int) -> tuple[Callable[[], keras.Layer], Weights] | None:
+def _of_pooling(layer: Any, channels: int) -> Exchange | None:
     """Padding that does not count in the mean is left: its windows differ in size."""
     is_average = type(layer) is layers.AveragePooling2D or (
         type(layer) is blocks.PaddedPooling2D and layer.mode == "average"
@@ -81,7 +81,7 @@ def _of_pooling(layer: Any, channels: int) -> tuple[Callable[[], keras.Layer], W
     return lambda: blocks.DepthwiseConv2D(layer.pool_size, **options), lambda: [kernel]
 
 
-def _of_scale(layer: Any) -> tuple[Callable[[], keras.Layer], Weights] | None:
+def _of_scale(layer: Any) -> Exchange | None:
     if type(layer) not in SCALES or getattr(layer, "axis", -1) not in (-1, 3):
         return None
     activation = getattr(layer, "activation", None)
