@@ -23,9 +23,8 @@ def pictures(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("kind", ["pixels", "records", "encoded", "paths"])
-@pytest.mark.parametrize("step", [1, 3])
-def test_the_stream_goes_on_within_an_epoch(kind, step, digits, pictures):
+@pytest.mark.parametrize("step, kind", [(1, "pixels"), (3, "records"), (1, "encoded"), (3, "paths")])
+def test_the_stream_goes_on_within_an_epoch(step, kind, digits, pictures):
     if kind in ("pixels", "records"):
         config, batch_size = dataclasses.replace(digits, cache=kind == "pixels", shuffle_buffer=150), 200
     else:
@@ -52,7 +51,9 @@ ALL = {
 }
 
 
-@pytest.mark.parametrize("kind", ["pixels", "records", "paths"])
+@pytest.mark.parametrize(
+    "kind", ["records", pytest.param("pixels", marks=pytest.mark.heavy), pytest.param("paths", marks=pytest.mark.heavy)]
+)
 def test_all_augmentation_goes_on_within_an_epoch(kind, digits, pictures):
     """Each batch follows from seed, epoch and step, bit for bit: whatever was made before it, in whatever process."""
     if kind == "paths":
@@ -75,9 +76,8 @@ def test_all_augmentation_goes_on_within_an_epoch(kind, digits, pictures):
     assert labels.dtype == np.int32 and labels.ndim == 1
 
 
-@pytest.mark.parametrize("kind", ["pixels", "records", "encoded"])
-@pytest.mark.parametrize("first_step", [0, 1])
-def test_repeated_augmentation_has_each_image_several_times_in_a_row(kind, first_step, digits, pictures):
+@pytest.mark.parametrize("first_step, kind", [(0, "pixels"), (1, "records"), (1, "encoded")])
+def test_repeated_augmentation_has_each_image_several_times_in_a_row(first_step, kind, digits, pictures):
     """Augmented anew each time; an epoch keeps its steps, and shows so many times fewer images."""
     if kind == "encoded":
         config, batch_size = folder_config(pictures, random_resized_crop=True, cache=True, flip=False, repeats=3), 5

@@ -1,5 +1,6 @@
 """What `zoo predict` is given: pictures that cannot be read, folders and patterns, runs, tags, files that are none."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -180,7 +181,7 @@ def test_nothing_that_is_shown_moves_the_cursor(tmp_path, capsys):
 
 def test_a_run_that_was_saved_anew_is_read_by_its_record(tmp_path, pictures, capsys):
     folder = tmp_path / "run"
-    recorded = {"dataset": {**vars(DATASET), "later": 1}}
+    recorded = {"dataset": {**dataclasses.asdict(DATASET), "later": 1}}
     write_run(folder, result(config=recorded, name="pets"), classes=CLASSES)
     model = network()
     model.save(folder / "model.keras")

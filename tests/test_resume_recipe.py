@@ -38,6 +38,7 @@ def whole(data_dir, tmp_path_factory):
     return directory
 
 
+@pytest.mark.heavy
 def test_it_ends_as_if_nothing_had_happened(data_dir, whole, tmp_path):
     """From the middle of an epoch and of a sum of gradients."""
     source = whole / "checkpoints" / "epoch-0001-step-000003.safetensors"

@@ -16,6 +16,7 @@ from helpers.training import QUICK, command, config_with_data, read_run
 from train import train
 
 
+@pytest.mark.heavy
 def test_a_scheduler_that_sends_its_signal_again_and_again_and_a_user_who_presses_ctrl_c_too(data_dir, tmp_path):
     options = [*QUICK, "recipe.epochs=500", "hydra.run.dir=run"]
     process = subprocess.Popen(command(data_dir, *options), stderr=subprocess.PIPE, text=True, cwd=tmp_path)

@@ -118,6 +118,7 @@ def test_a_directory_holds_one_run(learnt):
     assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.heavy
 def test_a_seed_decides_everything(data_dir, tmp_path):
     histories = []
     for seed, folder in ((3, tmp_path / "tfds"), (3, data_dir), (4, data_dir)):  # the first prepares its data

@@ -13,7 +13,7 @@ Keras's files are compressed, for HDF5 takes kilobytes for each layer; `unpacked
 """
 
 import gzip
-import importlib
+import importlib.util
 import pkgutil
 import tempfile
 from pathlib import Path
@@ -53,7 +53,8 @@ def registered_names() -> set[str]:
     """What the whole project registers with Keras, once all of its modules are imported."""
     for package in (blocks, zoo):
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-            if not module.name.endswith("__main__"):
+            of_jax = module.name.startswith("blocks.ops.jax.") and importlib.util.find_spec("jax") is None
+            if not module.name.endswith("__main__") and not of_jax:
                 importlib.import_module(module.name)
     registered = keras.saving.get_custom_objects().items()
     return {name for name, value in registered if value.__module__.startswith(("blocks.", "zoo."))}

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from zoo import environment, hardware, metrics
 from zoo.complexity import LayerCost, Profile, profile_layers
+from zoo.data_config import DataConfig
 from zoo.datasets.config import data_config
 from zoo.datasets.folders import ImageFolder
 from zoo.datasets.identity import data_identity
@@ -143,6 +144,8 @@ def train(
             tracker = stack.enter_context(open_tracking(run, facts, connection, wandb_id))
         stack.enter_context(data.naming_what_is_broken())
         log_cost(tracker, cost, layers)
+        trained_on = f"{settings.model.name} on {settings.dataset.name}"
+        expected = data_config(settings.dataset, data.class_names, trained_on)  # of pictures, by `zoo predict`
         checkpointing = Checkpointing(
             settings.checkpoints,
             directory,
@@ -151,11 +154,11 @@ def train(
             _epoch_rows(run, model, data, tracker, steps),
             begin,
             running_metrics,
-            checkpoint_facts(settings, model, facts, tracker.id),
+            checkpoint_facts(settings, model, facts, expected, tracker.id),
             lambda: run.seconds,
             stopping,
         )
-        fitted = _fit_and_save(run, model, data, tracker, checkpointing, average)
+        fitted = _fit_and_save(run, model, data, tracker, checkpointing, expected, average)
         stopped = _evaluate(run, model, data, tracker, fitted)
         result = close(run, tracker, stopped)
         if stopped:
@@ -213,12 +216,11 @@ def _fit_and_save(
     data: Data,
     tracker: Tracker,
     checkpointing: Checkpointing,
+    expected: DataConfig,
     average: WeightAverage | None,
 ) -> Fitted:
     """Train, and write the model and the figures of the training; after an error too, but not one that diverged."""
     path = run.directory / MODEL_FILE
-    trained_on = f"{run.settings.model.name} on {run.settings.dataset.name}"
-    expected = data_config(run.settings.dataset, data.class_names, trained_on)  # of pictures, by `zoo predict`
     # Around the training too, which signals do stop: none falls between its end and the saving.
     with deferred(f"Saving {MODEL_FILE}") as stop:
         try:

@@ -13,6 +13,13 @@ from zoo.training.files import RecordError, replacing
 from zoo.training.non_finite import REMEDIES, DivergedError
 
 
+def uncompiled(model: keras.Model) -> keras.Model:
+    """The network without optimizer and loss: a third of the size, and it loads with `blocks` alone."""
+    # A single input is no list, or the loaded model warns of the structure at every call.
+    inputs, outputs = (each[0] if len(each) == 1 else each for each in (model.inputs, model.outputs))
+    return keras.Model(inputs, outputs, name=model.name)
+
+
 def save_model(model: keras.Model, path: Path, data_config: DataConfig | None = None) -> None:
     """Write the model, if it has learnt anything, with what it expects of pictures; a file that is there is whole.
 
@@ -25,10 +32,7 @@ def save_model(model: keras.Model, path: Path, data_config: DataConfig | None = 
     if not all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in model.weights):
         raise DivergedError(f"The weights have become NaN or infinite, and {path.name} is not written: {REMEDIES}.")
     with replacing(path) as part:
-        # Without optimizer and loss: a third of the size, and it loads with `blocks` alone. A single input is no list,
-        # or the loaded model warns of the structure at every call.
-        inputs, outputs = (each[0] if len(each) == 1 else each for each in (model.inputs, model.outputs))
-        keras.Model(inputs, outputs, name=model.name).save(part)
+        uncompiled(model).save(part)
         if data_config is not None:
             data_config.add_to_keras(part)
 

@@ -11,12 +11,13 @@ import numpy as np
 from rich.console import Console
 
 from zoo import metrics
-from zoo.datasets.config import data_config
+from zoo.data_config import DataConfig
 from zoo.training.averaging import WeightAverage
 from zoo.training.checkpoints.progress import progress_of
 from zoo.training.checkpoints.resume import differences, identity, refuse_another
 from zoo.training.checkpoints.state import TrainingState
 from zoo.training.early_stopping import EarlyStopping
+from zoo.training.saving import uncompiled
 from zoo.training.settings import Settings
 from zoo.weights.readers.training import DATA_CONFIG, MODEL, CheckpointFile
 
@@ -25,17 +26,19 @@ ROUNDING = tuple(key for key in metrics.MADE_WITH if key not in SOURCE)  # what 
 
 
 def checkpoint_facts(
-    settings: Settings, model: keras.Model, facts: Mapping[str, Any], wandb_id: str | None
+    settings: Settings, model: keras.Model, facts: Mapping[str, Any], expected: DataConfig, wandb_id: str | None
 ) -> dict[str, Any]:
-    """What every checkpoint of a run says of it, and of its network where the weights alone are wanted."""
-    trained_on = f"{settings.model.name} on {settings.dataset.name}"
+    """What every checkpoint of a run says of it, and of its network where the weights alone are wanted.
+
+    expected: of pictures.
+    """
     return {
         "settings": identity(settings),
         "data": facts["data"],
         "made_with": {key: facts[key] for key in ROUNDING},
         "wandb_id": wandb_id,
-        MODEL: keras.saving.serialize_keras_object(keras.Model(model.inputs, model.outputs, name=model.name)),
-        DATA_CONFIG: data_config(settings.dataset, facts["class_names"], trained_on).to_json(),
+        MODEL: keras.saving.serialize_keras_object(uncompiled(model)),
+        DATA_CONFIG: expected.to_json(),
     }
 
 

@@ -92,11 +92,10 @@ def open_checkpoint(path: Path) -> CheckpointFile:
             text = text[: CHECKSUM.start] + NO_CHECKSUM.encode() + text[CHECKSUM.stop :]
             if noted != f"{zlib.crc32(prefix + text):08x}".encode():
                 raise _damaged(path)
-            metadata, header = _header(path, text)
+            metadata, checksums, header = _header(path, text)
             end = 8 + length + max((each["data_offsets"][1] for each in header.values()), default=0)
             if size < end:
                 raise _cut_off(path, size, end)
-            checksums = metadata.pop(TENSOR_CHECKSUMS)
             for number, each in enumerate(header.values()):
                 if _checksum(file, *each["data_offsets"]) != checksums[8 * number : 8 * number + 8]:
                     raise _damaged(path)
@@ -119,8 +118,8 @@ def _checksum(file: BinaryIO, begin: int, end: int) -> str:
     return f"{checksum:08x}"
 
 
-def _header(path: Path, text: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Metadata and tensors. The header begins as ours do: what is wrong in it is damage, or a later version."""
+def _header(path: Path, text: bytes) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    """Metadata, the tensors' checksums, and the tensors. What is wrong in it is damage, or a later version."""
     try:
         header = json.loads(text)
         metadata = header.pop("__metadata__")
@@ -134,7 +133,7 @@ def _header(path: Path, text: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
                 raise ValueError
         del metadata["crc32"]
         checksums = metadata.pop(TENSOR_CHECKSUMS)
-        return {key: json.loads(value) for key, value in metadata.items()} | {TENSOR_CHECKSUMS: checksums}, header
+        return {key: json.loads(value) for key, value in metadata.items()}, checksums, header
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _unusable(path, "it is damaged, its header cannot be read") from None
 
