@@ -77,7 +77,8 @@ def test_int8_keeps_the_accuracy(name, key, digits, tmp_path):
     if size > 8:
         train, validation = (images.repeat(size // 8, 1).repeat(size // 8, 2) for images in (train, validation))
     model = zoo.create(smallest(key), 10, train.shape[1:], small_stem=size < SIZE)
-    fitted(model, train, labels, epochs={8: 20, 32: 8, 64: 3}[size])
+    epochs = {8: 20, 32: 8, 64: 3}[size]
+    fitted(model, train, labels, 40 if key == "shufflenet_v1" else epochs)  # its smallest learns slowly
     report = zoo.export(model, tmp_path / "net.tflite", name, images=(validation, truth))
     assert report.model_top1 > 0.5 and report.top1 >= report.model_top1 - (0.02 if key == "condensenet" else 0.01), (
         report
