@@ -83,12 +83,11 @@ def _fused(
 ) -> tuple[Any, Any, Any]:
     from blocks.ops.tensorflow.batch_norm import fused_normalize
 
-    shape = (inputs.shape[-1],)
+    channels = inputs.shape[-1]
     name = named_activation(activation)
     outputs, moved_mean, moved_variance = fused_normalize(
         inputs,
-        ops.ones(shape) if gamma is None else ops.convert_to_tensor(gamma),
-        ops.zeros(shape) if beta is None else ops.convert_to_tensor(beta),
+        *_scale_and_offset(gamma, beta, channels),
         ops.convert_to_tensor(mean),
         ops.convert_to_tensor(variance),
         epsilon=epsilon,
@@ -104,6 +103,14 @@ def _fused(
         share = ops.where(count > 1.0, 1.0 / ops.maximum(count, 1.0), 0.0)
         moved_variance = moved_variance * (1.0 - share) + ops.convert_to_tensor(variance) * (momentum * share)
     return outputs if name is not None else activation(outputs), moved_mean, moved_variance
+
+
+def _scale_and_offset(gamma: Tensor | None, beta: Tensor | None, channels: int) -> tuple[Any, Any]:
+    """Both as vectors (channels,), for operations that take no None."""
+    return (
+        ops.ones((channels,)) if gamma is None else ops.convert_to_tensor(gamma),
+        ops.zeros((channels,)) if beta is None else ops.convert_to_tensor(beta),
+    )
 
 
 def _is_for_jax(inputs: Tensor) -> bool:
@@ -131,12 +138,11 @@ def _by_jax(
     from blocks.ops.jax.batch_norm import Settings, normalize
 
     axis %= len(inputs.shape)
-    shape = (inputs.shape[axis],)
+    channels = inputs.shape[axis]
     name = named_activation(activation)
     outputs, own_mean, own_variance = normalize(
         ops.convert_to_tensor(inputs),
-        ops.ones(shape) if gamma is None else ops.convert_to_tensor(gamma),
-        ops.zeros(shape) if beta is None else ops.convert_to_tensor(beta),
+        *_scale_and_offset(gamma, beta, channels),
         ops.convert_to_tensor(mean),
         ops.convert_to_tensor(variance),
         None if residual is None else ops.convert_to_tensor(residual),

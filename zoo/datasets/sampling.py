@@ -36,9 +36,8 @@ class Balanced:
         """
         extra = tf.random.experimental.stateless_fold_in(choice, 1)
         classes = tf.random.experimental.stateless_shuffle(tf.range(len(self._counts)), extra)
-        classes = tf.gather(
-            classes, tf.range(size) % len(self._counts)
-        )  # which have one more, where it does not divide
+        # The first of them have one image more, where their number does not divide `size`.
+        classes = tf.gather(classes, tf.range(size) % len(self._counts))
         classes = tf.random.experimental.stateless_shuffle(classes, order)
         share = tf.random.stateless_uniform((size,), choice, dtype=tf.float64)
         counts = tf.gather(tf.constant(self._counts, tf.float64), classes)

@@ -10,19 +10,15 @@ from keras import layers
 import blocks
 from blocks.layers.initializers import without_random_numbers
 from blocks.ops.keras_internals import graph_of, nodes_of
-from zoo.folding.linear import SCALES, statistics
 
 Exchange = tuple[Callable[[], keras.Layer], Callable[[], list[np.ndarray]]]  # what makes a layer, and its weights
 
 
 def for_int8(model: keras.Model) -> keras.Model:
-    """A copy of `model` whose average poolings and scales of channels are depthwise convolutions, or `model` itself
-    where there is neither.
+    """A copy of `model` whose average poolings are depthwise convolutions, or `model` itself where there are none.
 
-    - LiteRT gives an average pooling one range of int8 for input and output. Where a concatenation follows, that is the
-      range of the concatenated means, to which what is pooled is clipped: ShuffleNet v1 loses two points of top-1.
-    - A normalisation that folds into no convolution is multiplied by int8 factors with one scale for all channels, and
-      its result rounded before the sum. A depthwise convolution has a scale a channel and rounds once.
+    LiteRT gives an average pooling one range of int8 for input and output. Where a concatenation follows, that is the
+    range of the concatenated means, to which what is pooled is clipped: ShuffleNet v1 loses two points of top-1.
 
     Example:
         >>> from zoo.exporting.int8_form import for_int8
@@ -59,13 +55,10 @@ def _replaceable(model: keras.Model) -> dict[int, Exchange]:
         layer = node.operation
         if isinstance(layer, keras.Model):
             exchanged |= _replaceable(layer)
-        elif not node.is_input and len(node.input_tensors) == 1 and len(node.input_tensors[0].shape) == 4:
+        elif not node.is_input and len(node.input_tensors) == 1:
             channels = node.input_tensors[0].shape[-1]
-            if exchange := _of_pooling(layer, channels) or _of_scale(layer):
+            if exchange := _of_pooling(layer, channels):
                 exchanged[id(layer)] = exchange
-    for node in [] if graph is None else nodes_of(graph):
-        if len(node.input_tensors) != 1:  # a normalisation that adds a residual, in one of its calls
-            exchanged.pop(id(node.operation), None)
     return exchanged
 
 
@@ -79,15 +72,3 @@ def _of_pooling(layer: Any, channels: int) -> Exchange | None:
     options = {"strides": layer.strides, "padding": layer.padding, "use_bias": False, "name": layer.name}
     kernel = np.full((*layer.pool_size, channels, 1), 1 / np.prod(layer.pool_size), "float32")
     return lambda: blocks.DepthwiseConv2D(layer.pool_size, **options), lambda: [kernel]
-
-
-def _of_scale(layer: Any) -> Exchange | None:
-    if type(layer) not in SCALES or getattr(layer, "axis", -1) not in (-1, 3):
-        return None
-    activation = getattr(layer, "activation", None)
-
-    def weights() -> list[np.ndarray]:
-        factor, summand = statistics(layer)
-        return [factor.reshape(1, 1, -1, 1).astype("float32"), summand.astype("float32")]
-
-    return lambda: blocks.DepthwiseConv2D(1, activation=activation, name=layer.name), weights

@@ -9,11 +9,15 @@ from zoo.training.losses import are_soft
 from zoo.typing import Tensor
 
 
-def _classes(labels: Tensor, logits: Tensor) -> Tensor:
-    return ops.argmax(labels, axis=-1) if are_soft(labels, logits) else labels
+class _OfClasses(keras.metrics.Metric):
+    """Gives the metric behind it, which takes integer labels, the classes of soft ones."""
+
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Any:
+        classes = ops.argmax(y_true, axis=-1) if are_soft(y_true, y_pred) else y_true
+        return super().update_state(classes, y_pred, sample_weight)
 
 
-class Accuracy(keras.metrics.SparseCategoricalAccuracy):
+class Accuracy(_OfClasses, keras.metrics.SparseCategoricalAccuracy):  # type: ignore[misc]  # of `Mean` within it
     """The share of images whose largest logit (B, classes) is that of their label (B,), or largest label (B, classes).
 
     Example:
@@ -24,13 +28,8 @@ class Accuracy(keras.metrics.SparseCategoricalAccuracy):
         0.5
     """
 
-    def update_state(  # type: ignore[override]  # its base class, but one, has one argument for both
-        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> Any:
-        return super().update_state(_classes(y_true, y_pred), y_pred, sample_weight)
 
-
-class TopKAccuracy(keras.metrics.SparseTopKCategoricalAccuracy):
+class TopKAccuracy(_OfClasses, keras.metrics.SparseTopKCategoricalAccuracy):  # type: ignore[misc]  # likewise
     """The same for the `k` largest logits.
 
     Example:
@@ -40,8 +39,3 @@ class TopKAccuracy(keras.metrics.SparseTopKCategoricalAccuracy):
         >>> float(accuracy.result())
         1.0
     """
-
-    def update_state(  # type: ignore[override]  # its base class, but one, has one argument for both
-        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> Any:
-        return super().update_state(_classes(y_true, y_pred), y_pred, sample_weight)
