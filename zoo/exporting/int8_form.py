@@ -37,11 +37,8 @@ def for_int8(model: keras.Model) -> keras.Model:
         copies.append((layer, made))
         return made
 
-    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-        return layer(args[0]) if type(layer) is blocks.DepthwiseConv2D else layer(*args, **kwargs)  # without a mask
-
     with without_random_numbers():
-        written = keras.models.clone_model(model, clone_function=copy, call_function=call, recursive=True)
+        written = keras.models.clone_model(model, clone_function=copy, recursive=True)
     for layer, made in copies:
         if isinstance(layer, keras.Layer) and isinstance(made, keras.Layer):
             made.set_weights(replaced[id(layer)][1]() if id(layer) in replaced else layer.get_weights())
