@@ -38,6 +38,7 @@ def alive(pid) -> bool:
     return True
 
 
+@pytest.mark.heavy
 def test_ctrl_c_reaches_the_run_once_and_ends_the_sweep(data_dir, tmp_path):
     process = sweep(data_dir, tmp_path, "recipe.epochs=500", "recipe.warmup_epochs=0")
     output = read_until(process, "epoch   1/500")

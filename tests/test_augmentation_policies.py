@@ -107,7 +107,10 @@ def test_trivialaugment_draws_operations_and_strengths():
     check_shares(np.bincount(rotations, minlength=31), [1 / 31] * 31)
 
 
-@pytest.mark.parametrize("policy", ["randaugment", "autoaugment", "trivialaugment"])
+@pytest.mark.parametrize("policy", [
+    "randaugment",
+    *(pytest.param(policy, marks=pytest.mark.heavy) for policy in ("autoaugment", "trivialaugment")),
+])  # fmt: skip
 def test_the_image_is_what_the_drawn_operations_make_of_it(policy):
     """Through the graph that chooses among operations, with all interpolations, for many keys."""
     config = DatasetConfig(channels=3, mean=[0.5, 0.25, 0.1], policy=policy, policy_interpolation="random")

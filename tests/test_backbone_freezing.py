@@ -38,6 +38,7 @@ def test_all_but_the_classifier_learns_nothing():
     assert changed(model) == {"classifier/kernel", "classifier/bias"}
 
 
+@pytest.mark.heavy
 def test_all_but_the_classifier_of_other_models(tmp_path):
     base = zoo.create("alexnet", 0, (64, 64, 3))
     own = keras.Model(base.input, keras.layers.Dense(5, name="mine")(base.output), name="alexnet")

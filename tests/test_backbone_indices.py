@@ -18,8 +18,8 @@ CHANNELS = (8, 8, 16, 32, 112)
 
 @pytest.mark.parametrize(("out_indices", "expected"), [
     ((1, 3, -1), (1, 3, 4)),
-    ([-5], (0,)),
-    (range(1, 4), (1, 2, 3)),
+    pytest.param([-5], (0,), marks=pytest.mark.heavy),
+    pytest.param(range(1, 4), (1, 2, 3), marks=pytest.mark.heavy),
     ((3, 1), (1, 3)),  # timm's modules run in the order of the network
     (2, (3, 4)),  # and one number is of maps at the end
 ])  # fmt: skip
@@ -57,8 +57,8 @@ def test_without_features_only_they_mean_nothing():
     ("name", "kind"),
     [
         ("mobilenetv3_small_050", "weights.safetensors"),
-        ("mobilenetv3_small_050", "model.weights.h5"),
-        ("shufflenet_v2_x0_5", "model.keras"),
+        pytest.param("mobilenetv3_small_050", "model.weights.h5", marks=pytest.mark.heavy),
+        pytest.param("shufflenet_v2_x0_5", "model.keras", marks=pytest.mark.heavy),
     ],
 )
 def test_weights_of_the_whole_network_fill_a_part_of_it(name, kind, tmp_path):

@@ -170,6 +170,7 @@ def test_gpu_runs_on_a_cpu(tmp_path):
     assert 6 < float(row["first_value"]) < 8, "the loss of a network that knows nothing is about log(1000)"
 
 
+@pytest.mark.heavy
 def test_shapes_are_those_of_the_zoo():
     import blocks
     import zoo
@@ -189,7 +190,7 @@ def test_shapes_are_those_of_the_zoo():
     assert len({str(shape) for shape in SHAPES}) == len(SHAPES) >= 24
 
 
-@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "mobilenetv3_small_050"])
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", pytest.param("mobilenetv3_small_050", marks=pytest.mark.heavy)])
 def test_stock_clone_has_no_layer_of_ours_and_the_same_outputs(name):
     import keras
     import numpy as np

@@ -24,7 +24,13 @@ def test_balanced_is_that_of_scikit_learn():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"cache": False}, {"random_resized_crop": True}], ids=["pixels", "records", "files"]
+    "options",
+    [
+        {},
+        pytest.param({"cache": False}, marks=pytest.mark.heavy),
+        pytest.param({"random_resized_crop": True}, marks=pytest.mark.heavy),
+    ],
+    ids=["pixels", "records", "files"],
 )
 def test_images_of_the_training_split_are_counted_however_they_are_kept(digits, options):
     config = DatasetConfig(**{**vars(digits), "crop_padding": 0, "train_split": "train[:500]", **options})

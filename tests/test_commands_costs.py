@@ -51,7 +51,10 @@ def test_the_recorded_groups_are_those_that_a_configuration_accepts():
         assert accepted == [groups for groups in allowed if groups >= tried[0]], name
 
 
-@pytest.mark.parametrize("name", ["resnet26", "regnetx_002", "shufflenet_g3_wd4", "igcv3_wd4", "mixnet_s"])
+@pytest.mark.parametrize("name", [
+    "shufflenet_g3_wd4",
+    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("resnet26", "regnetx_002", "igcv3_wd4", "mixnet_s")),
+])  # fmt: skip
 def test_the_largest_number_of_groups_can_be_built(name):
     with without_random_numbers():
         model = zoo.create(name, input_shape=(64, 64, 3), groups=costs(name).groups[-1])
@@ -59,6 +62,7 @@ def test_the_largest_number_of_groups_can_be_built(name):
     keras.backend.clear_session()
 
 
+@pytest.mark.heavy
 def test_the_script_writes_the_line_of_a_network_again(tmp_path):
     recorded_file = (ROOT / "zoo" / "data" / "costs.json").read_text()
     without = "".join(line for line in recorded_file.splitlines(keepends=True) if "lcnet_035" not in line)

@@ -157,6 +157,7 @@ def test_data_sets_are_ranked_apart(browser, folder):
     assert "cannot be compared" in browser.execute_script("return document.getElementById('cost-lead').textContent")
 
 
+@pytest.mark.heavy
 def test_a_thousand_classes(browser, folder):
     names = tuple(f"class {number}" for number in range(1000))
     for seed in (0, 1):

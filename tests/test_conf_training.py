@@ -61,7 +61,7 @@ def marked(path):
 
 
 @pytest.mark.usefixtures("forget_networks")
-@pytest.mark.parametrize("path", map(marked, FILES))
+@pytest.mark.parametrize("path", [marked(path) for path in FILES])
 def test_every_file_is_composed_and_trained_for_a_step(path, data_dir, pictures, tmp_path, monkeypatch):
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
         monkeypatch.delenv(name, raising=False)

@@ -74,7 +74,8 @@ def test_small_groups_are_convolved_frame_by_frame(groups, channels):
 
 
 @pytest.mark.parametrize(
-    ("rank", "xla"), [(1, False), (3, False), (1, True), pytest.param(3, True, marks=pytest.mark.heavy)]
+    ("rank", "xla"),
+    [(1, False), *(pytest.param(*each, marks=pytest.mark.heavy) for each in ((3, False), (1, True), (3, True)))],
 )
 def test_graphs_of_open_size(rank, xla):
     """Batch and sizes are not known when the function is traced; XLA compiles it for those of the call."""

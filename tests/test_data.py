@@ -33,7 +33,7 @@ def test_digits_are_described(digits):
     assert data.train.element_spec[0].shape[1:] == (8, 8, 1)
 
 
-@pytest.mark.parametrize("cache", ["auto", False])
+@pytest.mark.parametrize("cache", ["auto", pytest.param(False, marks=pytest.mark.heavy)])
 def test_two_epochs_are_the_same_for_the_same_seed(digits, cache):
     config = dataclasses.replace(digits, cache=cache)
     first, again, other = (load(config, batch_size=100, seed=seed) for seed in (7, 7, 8))
@@ -157,7 +157,7 @@ def test_records_of_several_files_are_mixed(digits, tmp_path):
     assert one[:64] != two[:64]
 
 
-@pytest.mark.parametrize("cache", ["auto", False])
+@pytest.mark.parametrize("cache", ["auto", pytest.param(False, marks=pytest.mark.heavy)])
 def test_the_global_seed_changes_nothing(digits, cache):
     config = dataclasses.replace(digits, cache=cache, shuffle_buffer=500)
     keras.utils.set_random_seed(0)

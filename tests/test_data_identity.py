@@ -124,6 +124,7 @@ def test_the_processor_is_that_of_the_system():
     ]
 
 
+@pytest.mark.heavy
 def test_kernels_that_are_off_and_threads_that_are_set_are_told():
     code = "import json; from zoo import hardware as h; print(json.dumps(h.described() | {'k': h.kernels()}))"
     output = run_code(code, BLOCKS_KERNELS="off", TF_NUM_INTRAOP_THREADS="1")

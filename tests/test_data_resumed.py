@@ -23,7 +23,12 @@ def pictures(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("step, kind", [(1, "pixels"), (3, "records"), (1, "encoded"), (3, "paths")])
+@pytest.mark.parametrize("step, kind", [
+    pytest.param(1, "pixels", marks=pytest.mark.heavy),
+    (3, "records"),
+    pytest.param(1, "encoded", marks=pytest.mark.heavy),
+    (3, "paths"),
+])  # fmt: skip
 def test_the_stream_goes_on_within_an_epoch(step, kind, digits, pictures):
     if kind in ("pixels", "records"):
         config, batch_size = dataclasses.replace(digits, cache=kind == "pixels", shuffle_buffer=150), 200
@@ -76,7 +81,11 @@ def test_all_augmentation_goes_on_within_an_epoch(kind, digits, pictures):
     assert labels.dtype == np.int32 and labels.ndim == 1
 
 
-@pytest.mark.parametrize("first_step, kind", [(0, "pixels"), (1, "records"), (1, "encoded")])
+@pytest.mark.parametrize("first_step, kind", [
+    (0, "pixels"),
+    pytest.param(1, "records", marks=pytest.mark.heavy),
+    pytest.param(1, "encoded", marks=pytest.mark.heavy),
+])  # fmt: skip
 def test_repeated_augmentation_has_each_image_several_times_in_a_row(first_step, kind, digits, pictures):
     """Augmented anew each time; an epoch keeps its steps, and shows so many times fewer images."""
     if kind == "encoded":

@@ -95,7 +95,7 @@ def test_image_folder(tmp_path, cache, suffix):
     assert not set(rows(images)) & set(rows(arrays(cropped.epoch(1))[0]))
 
 
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("cache", [True, pytest.param(False, marks=pytest.mark.heavy)])
 def test_equal_images_are_augmented_differently_in_every_place_and_epoch(tmp_path, cache):
     write_folder(tmp_path, {"train": {"a": 1, "b": 1}, "validation": {"a": 1, "b": 1}})
     image = (tmp_path / "train" / "a" / "0.png").read_bytes()
@@ -107,6 +107,7 @@ def test_equal_images_are_augmented_differently_in_every_place_and_epoch(tmp_pat
         assert len(set(epochs[0])) >= 8 and len(set(epochs[0] + epochs[1])) >= 15  # of 289 shifts, or any box
 
 
+@pytest.mark.heavy
 def test_caching_does_not_change_an_image_folder(tmp_path):
     write_folder(tmp_path, {"train": {"cat": 4, "dog": 4}, "validation": {"cat": 1, "dog": 1}})
     config = folder_config(tmp_path, random_resized_crop=True, flip=True, crop_fraction=0.875)

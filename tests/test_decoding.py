@@ -166,6 +166,7 @@ def test_what_is_no_picture_is_an_invalid_argument(data):
         Preprocessing()(data)
 
 
+@pytest.mark.heavy
 def test_no_program_is_started_with_a_picture(tmp_path):
     """PostScript is one to run, and its file may be called a JPEG."""
     ghostscript = tmp_path / "gs"

@@ -144,7 +144,7 @@ def test_what_an_open_batch_costs_is_two_operations():
         assert "Pad" not in kinds and "Slice" not in kinds
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2, pytest.param(3, marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("groups", [1, 4, 32])
 def test_images_too_small_for_the_kernel_are_refused_at_run_time(groups, stride):
     """Where the size is open, only the operation can tell. PyTorch refuses them too."""

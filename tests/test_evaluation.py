@@ -73,6 +73,7 @@ def test_a_killed_run_tells_what_it_cost_and_which_process_it_was(data_dir, tmp_
     assert result["config"]["recipe"]["epochs"] == 500 and len(rows) >= 2
 
 
+@pytest.mark.heavy
 def test_ctrl_c_while_a_run_measures_costs_nothing_that_was_learnt(data_dir, tmp_path, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
@@ -87,6 +88,7 @@ def test_ctrl_c_while_a_run_measures_costs_nothing_that_was_learnt(data_dir, tmp
     assert not (tmp_path / "evaluation.json").exists()
 
 
+@pytest.mark.heavy
 def test_measuring_is_neither_part_of_the_peak_memory_nor_may_it_fail_a_run(data_dir, tmp_path, monkeypatch, capsys):
     def waste(model):
         raise OSError(f"{len(b'x' * 2**30):,} bytes\nand no result")

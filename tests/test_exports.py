@@ -122,7 +122,8 @@ def test_gradients_count_as_their_convolutions():
     assert float_operations(function) == pytest.approx(3 * 2 * macs, rel=0.01)
 
 
-@pytest.mark.parametrize("size", [pytest.param(64, marks=pytest.mark.heavy), None])
+@pytest.mark.heavy
+@pytest.mark.parametrize("size", [64, None])
 def test_a_depthwise_network_is_one_partition_of_its_convolutions(size, tmp_path):
     model = fused("mobilenetv2_035", size)
     zoo.export(model, tmp_path / "model.tflite")
@@ -231,6 +232,7 @@ def test_the_output_of_a_network_behind_preprocessing_is_named_as_without(tmp_pa
     check_close(session.run(None, {"pictures": images})[0], inner(images))
 
 
+@pytest.mark.heavy
 def test_hard_activations_leave_no_transpositions(mobilenet_v3, tmp_path):
     """One, of the images; tf2onnx fails at Keras's scalar constants and leaves one at every convolution."""
     zoo.export(mobilenet_v3, tmp_path / "model.onnx")

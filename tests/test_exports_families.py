@@ -50,6 +50,7 @@ def fitted(model: keras.Model, images, labels, epochs: int) -> keras.Model:
     return model
 
 
+@pytest.mark.heavy
 def test_int8_keeps_the_accuracy_and_the_classes(digits, tmp_path):
     """Of a small network with grouped and depthwise convolutions, with hard and soft activations."""
     keras.utils.set_random_seed(0)

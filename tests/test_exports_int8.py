@@ -25,7 +25,8 @@ def check_quantized(name: str, path) -> None:
     assert np.abs(outputs - expected).max() < 0.5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("key", ["resnext", pytest.param("shufflenet_v2", marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("key", ["resnext", "shufflenet_v2"])
 def test_families_with_a_pool_behind_padding(key, tmp_path):
     check_quantized(smallest(key), tmp_path / "model.tflite")
 

@@ -78,7 +78,12 @@ def more_formats(monkeypatch):
         monkeypatch.setitem(FORMATS, each.name, each)
 
 
-@pytest.mark.parametrize("name", ["onnx", "litert", "litert-fp16", "litert-dynamic", "litert-int8", "openvino"])
+@pytest.mark.parametrize("name", [
+    "onnx",
+    "litert-int8",
+    "openvino",
+    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("litert", "litert-fp16", "litert-dynamic")),
+])  # fmt: skip
 def test_the_report_and_the_metadata_of_a_file(name, model, tmp_path):
     path = tmp_path / f"net{FORMATS[name].suffix}"
     report = zoo.export(model, path, name, config=CONFIG, images=(IMAGES, LABELS))

@@ -128,7 +128,11 @@ def test_another_number_of_classes_and_of_channels_is_said(tmp_path, caplog):
     assert "its kernels are summed over RGB" in caplog.text
 
 
-@pytest.mark.parametrize("until", ["blocks.1", "conv_stem", 2, "backbone", "bn1"])
+@pytest.mark.parametrize("until", [
+    "blocks.1",
+    "backbone",
+    *(pytest.param(until, marks=pytest.mark.heavy) for until in ("conv_stem", 2, "bn1")),
+])  # fmt: skip
 def test_freeze_takes_what_zoo_freeze_takes(former, until):
     expected = zoo.create(NAME, 10, (8, 8, 1), small_stem=True)
     frozen = zoo.freeze(expected, "pre_logits" if until == "backbone" else until)
@@ -149,6 +153,7 @@ def test_what_cannot_be_frozen_is_said(former, caplog):
     assert "Without weights= what is frozen keeps random weights" in caplog.text
 
 
+@pytest.mark.heavy
 def test_frozen_statistics_are_neither_used_up_nor_batch_wise(former):
     """The loss and its gradients are those of the running statistics; scale and shift are trained."""
     model = network(former[1], recipe__freeze_statistics="true")
@@ -282,6 +287,7 @@ def test_a_network_steps_by_its_rates(former):
         np.testing.assert_allclose(moves[1][path], expected, rtol=2e-2, atol=1e-2 * abs(expected).max() + 1e-7)
 
 
+@pytest.mark.heavy
 def test_weights_that_do_not_fit_end_the_run_in_one_sentence(tmp_path, data_dir):
     write(tmp_path / "w" / "model.keras")
     cfg = config_with_data(data_dir, *NAMED, f"weights={tmp_path}/w", "dataset.channels=3", "dataset.mean=[0.5]")

@@ -223,6 +223,7 @@ def test_one_folder_is_not_two_splits(pets):
     refused(pets, "val and .*val are one folder", test_split="val")
 
 
+@pytest.mark.heavy
 def test_a_run_lists_every_folder_once(pets, tmp_path, monkeypatch):
     """Its size, its examples and its digest come from one listing, the digest's with the images that are skipped."""
     picture(pets / "train" / "cat" / "2020" / "a.png")

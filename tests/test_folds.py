@@ -35,7 +35,11 @@ def configured(kind, digits, pictures):
     return folder_config(pictures / kind, cache=kind == "unsplit")
 
 
-@pytest.mark.parametrize("kind", ["synthetic", "pixels", "records", "encoded", "split", "unsplit"])
+@pytest.mark.parametrize("kind", [
+    "pixels",
+    "unsplit",
+    *(pytest.param(kind, marks=pytest.mark.heavy) for kind in ("synthetic", "records", "encoded", "split")),
+])  # fmt: skip
 def test_folds_are_disjoint_complete_and_stratified(kind, digits, pictures):
     config, count = configured(kind, digits, pictures), 2
     parts, classes = [], []

@@ -28,7 +28,7 @@ def elsewhere(tensor, groups: int, group: int, image: int | None) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore:implementation='merge'")
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.heavy)])
 @pytest.mark.parametrize(("rank", "name"), WAYS)
 def test_what_is_not_finite_stays_in_its_group(rank, name, dtype):
     draw, ran = np.random.default_rng(0), 0

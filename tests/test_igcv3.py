@@ -18,7 +18,13 @@ def test_both_pointwise_convolutions_of_a_unit_are_in_groups(groups):
     assert model.output_shape == (None, 4, 4, 8)
 
 
-@pytest.mark.parametrize(("width", "groups"), [(0.25, 3), (0.75, 4), (1.0, 5), (1.0, 16)])
+@pytest.mark.parametrize(
+    ("width", "groups"),
+    [
+        (0.25, 3),
+        *(pytest.param(width, groups, marks=pytest.mark.heavy) for width, groups in ((0.75, 4), (1.0, 5), (1.0, 16))),
+    ],
+)
 def test_channels_go_up_to_a_multiple_of_any_groups(width, groups):
     config = IGCV3(width=width).with_groups(groups)
     model = zoo.create(config, 2, (32, 32, 3))

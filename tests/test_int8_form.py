@@ -65,6 +65,7 @@ def test_nested_models_and_their_normalisations_are_copied():
     np.testing.assert_allclose(written(pictures)["out"], model(pictures)["out"], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.heavy
 def test_shufflenet_v1_keeps_its_classes(tmp_path):
     """The converter clips what is pooled to the range of the means: cosines of 0.98 and less."""
     images = draw(8, 64, 64, 3)

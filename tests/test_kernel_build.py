@@ -244,6 +244,7 @@ def run(*variables: dict[str, str]) -> list[list[str]]:
     return [json.loads(line) for line in lines]
 
 
+@pytest.mark.heavy
 @compiled
 def test_without_kernels_it_works_and_says_why(tmp_path):
     """No compiler; one that fails, which is tried once; and the setting that is meant, or is none."""

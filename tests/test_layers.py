@@ -117,6 +117,7 @@ def test_a_saved_model_loads_in_a_new_process_that_imports_blocks(tmp_path):
     assert float(run_code(code, cwd=tmp_path)) == pytest.approx(float(np.sum(model(IMAGES))), rel=1e-5)
 
 
+@pytest.mark.heavy
 def test_without_onednn_the_fall_back_trains():
     """There TensorFlow refuses the gradient of a grouped convolution, and of a dilated one."""
     code = (

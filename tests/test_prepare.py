@@ -54,6 +54,7 @@ def shard(root: Path, split: str = "train") -> Path:
     return root / "digits" / "1.0.0" / f"digits-{split}.tfrecord-00000-of-00001"
 
 
+@pytest.mark.heavy
 def test_two_processes_prepare_once_and_say_that_they_wait(tmp_path):
     with FileLock(tmp_path / ".digits.lock"):  # holds both back until both want to prepare
         processes = [
@@ -75,6 +76,7 @@ def test_two_processes_prepare_once_and_say_that_they_wait(tmp_path):
     assert sum(error.count("Preparing digits/1.0.0") for _, error in results) == 1
 
 
+@pytest.mark.heavy
 def test_a_killed_preparation_leaves_nothing_that_is_read(tmp_path):
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert killed.returncode == -9, killed.stderr
@@ -108,7 +110,11 @@ def empty_folder(root: Path) -> None:
     (root / "digits" / "1.0.0").mkdir()
 
 
-@pytest.mark.parametrize("harm", [remove_shard, truncate_shard, flip_a_byte, remove_info, empty_folder])
+@pytest.mark.parametrize("harm", [
+    remove_shard,
+    flip_a_byte,
+    *(pytest.param(harm, marks=pytest.mark.heavy) for harm in (truncate_shard, remove_info, empty_folder)),
+])  # fmt: skip
 def test_half_written_data_is_prepared_again(whole, tmp_path, harm, caplog):
     root = tmp_path / "data"
     shutil.copytree(whole, root)

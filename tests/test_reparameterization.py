@@ -72,7 +72,13 @@ def plain_of(config, fused: keras.Model) -> keras.Model:
     return plain
 
 
-@pytest.mark.parametrize(("config", "count"), [(RepVGG("a0", 4, drop_path=0.2), 22), (MobileOne("s1", 8), 43)])
+@pytest.mark.parametrize(
+    ("config", "count"),
+    [
+        (RepVGG("a0", 4, drop_path=0.2), 22),
+        pytest.param(MobileOne("s1", 8), 43, marks=pytest.mark.heavy),
+    ],
+)
 def test_fused_branches_are_the_plain_form(config, count):
     model = randomized(zoo.create(config, 7, (32, 32, 3)))
     fused = zoo.fuse(model)

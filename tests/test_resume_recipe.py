@@ -66,6 +66,7 @@ def test_all_augmentation_goes_on_within_an_epoch(data_dir, tmp_path):
     assert figures(tmp_path / "again") == figures(tmp_path / "whole")
 
 
+@pytest.mark.heavy
 def test_validation_the_model_and_weights_of_the_run_are_the_averages(data_dir, whole, tmp_path):
     rows, result = read_run(whole)
     best = result["early_stopping"]["best_epoch"]

@@ -22,7 +22,9 @@ def pictures(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("kind", ["pixels", "encoded", "paths"])
+@pytest.mark.parametrize(
+    "kind", ["pixels", *(pytest.param(kind, marks=pytest.mark.heavy) for kind in ("encoded", "paths"))]
+)
 def test_each_class_is_shown_equally_often_in_an_epoch_of_the_same_length(kind, pictures):
     crop = kind == "encoded"
     config = folder_config(pictures, sampling="balanced", random_resized_crop=crop, cache=kind != "paths")

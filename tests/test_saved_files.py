@@ -98,7 +98,7 @@ def test_saved_weights_fit_the_network_that_is_built_anew(saved):
 
 
 @pytest.mark.parametrize("name, package, imported, kernels", [
-    ("layers", "blocks", ["blocks"], "off"),
+    pytest.param("layers", "blocks", ["blocks"], "off", marks=pytest.mark.heavy),
     ("pictures", "zoo", ["blocks", "zoo"], "on"),
 ])  # fmt: skip
 def test_one_import_is_enough(saved, tmp_path, name, package, imported, kernels):

@@ -171,6 +171,7 @@ def test_the_plain_normalisations_are_what_differences_say(shape, axis, kind):
     np.testing.assert_allclose(tape.gradient(along, images), differences, atol=1e-6)
 
 
+@pytest.mark.heavy
 def test_the_operations_are_those_of_the_kernels():
     """Else the tests above would hold TensorFlow against itself."""
     if build.library() is None:

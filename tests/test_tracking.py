@@ -71,7 +71,7 @@ def test_a_server_that_is_not_there_costs_nothing(tmp_path):
     assert_kept_offline(outcome, err, f"{url} could not be reached (connection refused)")
 
 
-@pytest.mark.parametrize("server", ["nothing", 500], indirect=True)
+@pytest.mark.parametrize("server", ["nothing", pytest.param(500, marks=pytest.mark.heavy)], indirect=True)
 def test_a_server_that_does_not_answer_costs_seconds_and_nothing_else(tmp_path, server):
     began = time.monotonic()
     script = command(tmp_path, "online", init_timeout=TIMEOUT)
@@ -104,7 +104,8 @@ def test_a_run_reaches_a_server_with_a_key_from_netrc(tmp_path, tmp_path_factory
     assert [row["epoch"] for row in server.history] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("answer", ["nothing", pytest.param(500, marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("answer", ["nothing", 500])
 def test_a_server_lost_midway_delays_no_epoch_and_the_run_can_be_uploaded_later(tmp_path, server, answer):
     script = command(tmp_path, "auto", "break", finish_timeout=TIMEOUT)
     process = start(script, tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
@@ -133,6 +134,7 @@ def test_a_killed_run_keeps_its_epochs(tmp_path):
     assert [row["epoch"] for row in history(inspect(directory))] == [0, 1, 2]
 
 
+@pytest.mark.heavy
 def test_training_outlives_the_service_and_the_next_run_is_tracked(tmp_path):
     runs, err = finish(start(command(tmp_path, "offline", "kill", count=2), tmp_path), tmp_path)
     assert "no longer tracked" in err and "Traceback" not in err

@@ -130,6 +130,7 @@ def test_a_seed_decides_everything(data_dir, tmp_path):
     assert first[0]["train/loss"] != other[0]["train/loss"]
 
 
+@pytest.mark.heavy
 def test_the_steps_of_an_epoch_can_be_limited(data_dir, tmp_path):
     recipe = ["recipe=sgd", "recipe.learning_rate=0.01", "recipe.precision=bfloat16"]
     train(config_with_data(data_dir, *QUICK, *recipe), tmp_path)
@@ -250,6 +251,7 @@ def test_a_terminal_shows_progress_and_ctrl_c_ends_it_with_what_was_learnt_saved
     assert len(history(inspect(offline))) == len(rows)
 
 
+@pytest.mark.heavy
 def test_ctrl_c_while_the_first_step_compiles(data_dir, tmp_path):
     options = [*TINY, "tracking=disabled", "hydra.run.dir=run"]
     process = subprocess.Popen(command(data_dir, *options), stderr=subprocess.PIPE, text=True, cwd=tmp_path)

@@ -119,7 +119,10 @@ def test_several_are_counted(pets):
 
 
 @pytest.mark.parametrize("pets", ["png"], indirect=True)
-@pytest.mark.parametrize("changes", [{"cache": False}, {"cache": True}, {"random_resized_crop": True}])
+@pytest.mark.parametrize("changes", [
+    {"cache": False},
+    *(pytest.param(each, marks=pytest.mark.heavy) for each in ({"cache": True}, {"random_resized_crop": True})),
+])  # fmt: skip
 def test_they_are_left_out_and_counted_where_that_is_asked_for(pets, caplog, changes):
     clean = arrays(load(folder_config(pets, **changes), 1, seed=0).validation)
     for number, harm in enumerate([*HARM, in_its_midst]):
@@ -165,6 +168,7 @@ def test_what_is_damaged_in_its_midst_is_named_when_it_is_read(pets):
         tf.reshape(tf.zeros((3,)), (2,))  # not of the data
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("pets", ["png"], indirect=True)
 def test_a_run_that_meets_one_keeps_what_was_learnt(pets, tmp_path):
     path = one(pets, "validation")

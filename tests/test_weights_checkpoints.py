@@ -86,7 +86,7 @@ def training(state: dict) -> dict:
     lambda state: {"state_dict": collections.OrderedDict(state)},
     lambda state: {"state_dict": {name: torch.nn.Parameter(value) for name, value in state.items()}},
 ])  # fmt: skip
-@pytest.mark.parametrize("name", ["last.pth.tar", "legacy.pth"])
+@pytest.mark.parametrize("name", ["last.pth.tar", pytest.param("legacy.pth", marks=pytest.mark.heavy)])
 def test_weights_are_read_from_among_everything_else(model, state, tmp_path, layout, name):
     path = tmp_path / name
     torch.save({**training(state), **layout(state)}, path, _use_new_zipfile_serialization="legacy" not in name)
@@ -126,9 +126,13 @@ def test_single_values_that_may_be_a_layers_are_not_passed_over(state, tmp_path,
 
 
 @pytest.mark.parametrize(("trained", "averaged", "module"), [
-    ("model.", "ema_model.module.", "ema_model"), ("model.", "ema_model.", "ema_model"),
-    ("net.", "ema.module.", "ema"), ("_forward_module.model.", "_forward_module.model_ema.module.", "model_ema"),
+    ("model.", "ema_model.module.", "ema_model"),
     ("student.", "teacher.", "teacher"),
+    pytest.param("model.", "ema_model.", "ema_model", marks=pytest.mark.heavy),
+    pytest.param("net.", "ema.module.", "ema", marks=pytest.mark.heavy),
+    pytest.param(
+        "_forward_module.model.", "_forward_module.model_ema.module.", "model_ema", marks=pytest.mark.heavy
+    ),
 ])  # fmt: skip
 def test_a_running_average_in_the_same_table_is_a_table_of_its_own(model, state, tmp_path, trained, averaged, module):
     path, counters = tmp_path / "last.ckpt", {averaged.partition("module.")[0] + "n_averaged": torch.tensor(3)}

@@ -24,8 +24,12 @@ def saved(tmp_path_factory):
     return model, folder
 
 
-@pytest.mark.parametrize("model", [NAME, None])
-@pytest.mark.parametrize("part", ["model.keras", ""])
+@pytest.mark.parametrize(("model", "part"), [
+    (NAME, "model.keras"),
+    (None, ""),
+    pytest.param(NAME, "", marks=pytest.mark.heavy),
+    pytest.param(None, "model.keras", marks=pytest.mark.heavy),
+])  # fmt: skip
 def test_a_saved_network_is_built_as_it_was(saved, model, part):
     """Size of the images, stem and classes are the file's where nothing else is asked for."""
     expected, folder = saved
