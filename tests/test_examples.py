@@ -36,7 +36,7 @@ MODULES = (
     *("zoo.datasets.augmentation.images", "zoo.datasets.augmentation.mixing", "zoo.datasets.augmentation.policies"),
     *("zoo.datasets.augmentation_config", "zoo.training.accuracies"),
     *("zoo.datasets.augment", "zoo.datasets.config", "zoo.datasets.crop_box", "zoo.datasets.digits"),
-    *("zoo.datasets.folders", "zoo.datasets.holdout", "zoo.datasets.sampling"),
+    *("zoo.datasets.folders", "zoo.datasets.holdout", "zoo.datasets.resizing", "zoo.datasets.sampling"),
     *("zoo.weights.readers.archive", "zoo.weights.readers.keras", "zoo.weights.readers.safetensors"),
     *("zoo.datasets.identity", "zoo.datasets.sizes", "zoo.tracking.config"),
     *("zoo.datasets.pipeline", "zoo.training.recipe", "zoo.training.recipe_config"),

@@ -70,9 +70,9 @@ def resize_and_crop(
         if name not in allowed:
             raise ValueError(f"{name!r} is not known: use {', '.join(allowed)}.")
     x = images if _is_tensorflow(images) or isinstance(images, np.ndarray) else _keras().convert_to_tensor(images)
-    xp, (height, width) = _operations(x), _shape(x)[1:3]
+    xp, (height, width) = _operations(x), lengths(x)[1:3]
     (crop_height, crop_width), sides = (each if isinstance(each, tuple) else (each, each) for each in (size, side))
-    rows, columns = _resized(height, width, sides, crop_mode)
+    rows, columns = resized_lengths(height, width, sides, crop_mode)
     kind = "float32" if "float" in str(x.dtype) else "uint8"
     x = _resample(xp.transpose(x, (2, 3, 0, 1)), width, columns, crop_width, interpolation)
     x = _resample(xp.transpose(x, (3, 2, 0, 1)), height, rows, crop_height, interpolation)
@@ -148,8 +148,14 @@ def _cast(x: Tensor, dtype: str) -> Any:
     return np.asarray(x).astype(dtype) if _operations(x) is np else _operations(x).cast(x, dtype)
 
 
-def _shape(x: Tensor) -> tuple[Any, ...]:
-    """Lengths of the axes: numbers where they are known, else TensorFlow's scalars."""
+def lengths(x: Tensor) -> tuple[Any, ...]:
+    """Lengths of the axes: numbers where they are known, else TensorFlow's scalars.
+
+    Example:
+        >>> from zoo.transforms import lengths
+        >>> lengths(np.zeros((3, 4)))
+        (3, 4)
+    """
     if all(length is not None for length in x.shape):
         return tuple(x.shape)
     import tensorflow as tf
@@ -158,8 +164,14 @@ def _shape(x: Tensor) -> tuple[Any, ...]:
     return tuple(length if known is None else known for length, known in zip(lengths, x.shape, strict=True))
 
 
-def _resized(height: Length, width: Length, sides: tuple[int, int], crop_mode: str) -> Any:
-    """(height, width) of the whole picture once it is resized, at least 1."""
+def resized_lengths(height: Length, width: Length, sides: tuple[int, int], crop_mode: str) -> Any:
+    """(height, width) of the whole picture once it is resized, at least 1.
+
+    Example:
+        >>> from zoo.transforms import resized_lengths
+        >>> resized_lengths(300, 400, (256, 256), "center")
+        (256, 341)
+    """
     if crop_mode == "squash":
         return sides
     by_height, by_width = sides[0] * width, sides[1] * height  # of the two scales, on a common denominator
@@ -181,12 +193,23 @@ def _rounded(length: Length, side: int, other: Length) -> Any:
     return xp.maximum(_cast(xp.round(_cast(length, "float32") * side / _cast(other, "float32")), "int32"), 1)
 
 
-def _crop_positions(after: Length, crop_size: int, count: int) -> Any:
-    """(count,) positions in a line of `after` pixels, from the first of its middle `crop_size` on; below 0 before."""
+def crop_start(after: Length, crop_size: int) -> Any:
+    """Where the middle `crop_size` of `after` pixels begin: below 0 where there are fewer.
+
+    At half of what is spare, rounded to even; the border, where pixels lack, at half rounded down.
+
+    Example:
+        >>> from zoo.transforms import crop_start
+        >>> int(crop_start(341, 224)), int(crop_start(5, 8))
+        (58, -1)
+    """
     xp, spare = _operations(after), after - crop_size
-    # The crop begins at half of what is spare, rounded to even; the border, where pixels lack, at half rounded down.
-    first = xp.where(spare >= 0, spare // 2 + (spare % 2) * (spare // 2 % 2), -(-spare // 2))
-    return _cast(first, "int32") + np.arange(count, dtype="int32")
+    return _cast(xp.where(spare >= 0, spare // 2 + (spare % 2) * (spare // 2 % 2), -(-spare // 2)), "int32")
+
+
+def _crop_positions(after: Length, crop_size: int, count: int) -> Any:
+    """(count,) positions in a line of `after` pixels, from the first of its middle `crop_size` on."""
+    return crop_start(after, crop_size) + np.arange(count, dtype="int32")
 
 
 def _inside(after: Length, crop_size: int) -> Any:
@@ -209,7 +232,7 @@ def _resample(x: Tensor, before: Length, after: Length, crop_size: int, interpol
 
     def levels(pixels: Tensor, high: Tensor, low: Tensor) -> Any:
         windows = _cast(xp.take(x, pixels, axis=0), "float32")
-        windows = xp.reshape(windows, (*_shape(high)[:-2], _shape(pixels)[-1], -1))
+        windows = xp.reshape(windows, (*lengths(high)[:-2], lengths(pixels)[-1], -1))
         sums = xp.matmul(high, windows) + xp.floor(xp.matmul(low, windows))
         return xp.clip(xp.floor(sums * 2.0 ** (LOW_BITS - PRECISION_BITS) + 0.5), 0, 255)
 
@@ -217,7 +240,7 @@ def _resample(x: Tensor, before: Length, after: Length, crop_size: int, interpol
         every = np.concatenate([levels(*block) for block in zip(pixels, high, low, strict=True)])
     else:
         every = levels(pixels, high, low)
-    return xp.reshape(every, (blocks * BLOCK, *_shape(x)[1:]))[:crop_size]
+    return xp.reshape(every, (blocks * BLOCK, *lengths(x)[1:]))[:crop_size]
 
 
 def _windows(before: Length, after: Length, crop_size: int, interpolation: str) -> Any:

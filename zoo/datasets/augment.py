@@ -12,6 +12,7 @@ import tensorflow as tf
 from zoo import decoding, transforms
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.crop_box import random_box
+from zoo.datasets.resizing import resize_and_crop
 
 
 def decode(encoded: tf.Tensor, channels: int, size: tuple[int | None, int | None] = (None, None)) -> tf.Tensor:
@@ -61,7 +62,7 @@ def centre_square(image: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
 
     def resized() -> tf.Tensor:
         fill = [round(255 * value) for value in config.mean]  # around the image, where crop_mode is "border"
-        return transforms.resize_and_crop(image[None], size, side, config.resize_method, config.crop_mode, fill)[0]
+        return resize_and_crop(image, size, side, config.resize_method, config.crop_mode, fill)
 
     if side == size and None in image.shape[:2]:
         image = tf.cond(tf.reduce_all(tf.shape(image)[:2] == size), lambda: image, resized)
@@ -118,7 +119,7 @@ def squashed(image: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
         True
     """
     size = config.image_size
-    return transforms.resize_and_crop(image[None], size, size, config.resize_method, "squash")[0]
+    return resize_and_crop(image, size, size, config.resize_method, "squash")
 
 
 def random_resized_square(encoded: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) -> tf.Tensor:

@@ -151,6 +151,20 @@ void pool(const Pooling& p, Pool kind, const T* x, uint8_t* argmax, T* y, const 
 template <class T>
 void pool_gradient(const Pooling& p, Pool kind, const T* dy, const uint8_t* argmax, T* dx, const Parallel& parallel);
 
+// ---- resizing: resize.cc ------------------------------------------------------------------------------------------
+
+enum class Filter { kBilinear, kBicubic };  // the latter Keys', with a = -0.5
+
+// A line of `before` pixels is resized to `after`, of which `count` from `first` on are kept.
+struct Resampling {
+  int before, after, first, count;
+};
+
+// An image (rows.before, columns.before, channels) of levels -> (rows.count, columns.count, channels), in the calling
+// thread alone. Nothing is empty, and what is kept lies in the line.
+void resize(const uint8_t* image, int channels, const Resampling& rows, const Resampling& columns, Filter filter,
+            uint8_t* resized);
+
 // ---- what only moves pixels and channels: shuffle.cc --------------------------------------------------------------
 
 // Every stride-th row and column.

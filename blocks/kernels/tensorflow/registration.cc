@@ -51,6 +51,13 @@ absl::Status like_second(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+// (count, count, channels) of an image and its lines; the lines are values, which are not known here.
+absl::Status resize_shape(InferenceContext* c) {
+  TF_RETURN_IF_ERROR(has_rank(c, 0, 3));
+  c->set_output(0, c->MakeShape({c->UnknownDim(), c->UnknownDim(), c->Dim(c->input(0), 2)}));
+  return absl::OkStatus();
+}
+
 absl::Status image_means_shape(InferenceContext* c) {
   TF_RETURN_IF_ERROR(has_rank(c, 0, 4));
   c->set_output(0, c->MakeShape({c->Dim(c->input(0), 0), c->MakeDim(1), c->MakeDim(1), c->Dim(c->input(0), 3)}));
@@ -250,6 +257,8 @@ REGISTER_OP("BlocksImageMeansGrad").Attr(kTypes).Input("d_means: T").Input("d_x_
 REGISTER_OP("BlocksGate").Attr(kTypes).Input("x: T").Input("gates: T").Output("y: T").SetShapeFn(like_first);
 REGISTER_OP("BlocksGateGrad").Attr(kTypes).Input("dy: T").Input("x: T").Input("gates: T").Output("dx: T")
     .Output("d_gates: T").SetShapeFn(gate_gradient_shape);
+REGISTER_OP("BlocksResize").Attr("filter: {'bilinear', 'bicubic'}").Input("image: uint8").Input("rows: int32")
+    .Input("columns: int32").Output("resized: uint8").SetShapeFn(resize_shape);
 REGISTER_OP("BlocksTogether").Attr(kTypes).Input("dx: T").Input("d_kernel: float").Output("dx_too: T")
     .Output("d_kernel_too: float").SetShapeFn(like_both);
 REGISTER_OP("BlocksAtLeastOne").Attr("T: {half, bfloat16, float, double}").Input("x: T").Output("y: T")
