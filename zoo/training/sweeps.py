@@ -1,0 +1,148 @@
+"""What surrounds the runs of a sweep: its files, what Hydra knows of it, and what its launcher needs."""
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from zoo import hardware
+from zoo.checks import close_matches
+from zoo.errors import UserError
+from zoo.metrics import METRICS
+from zoo.training.parallel_runs import go_behind
+from zoo.training.subprocess_run import python_path
+
+FOLDER = "sweep"  # in conf/: sweeps for W&B, which -m runs too
+SAVED = "multirun.yaml"
+DIRECTION = "direction"  # a key of sweepers that search
+
+
+class SweepCallback(Callback):
+    """What Hydra calls around a sweep: it prepares what the runs and the launcher's processes need."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        os.environ["PYTHONPATH"] = python_path()  # of processes that load a pickled function of train.py
+        if DIRECTION in config.hydra.sweeper:
+            try:
+                check_search(config.objective, config.hydra.sweeper.direction)
+            except UserError as error:
+                sys.exit(str(error))  # Hydra takes errors of callbacks for warnings
+        if config.hydra.launcher._target_.endswith(".JoblibLauncher"):
+            go_behind()
+        if _is_installed(config.hydra.sweeper):
+            folder = Path(config.hydra.sweep.dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(config, folder / SAVED)  # as the basic sweeper does, and no other
+
+
+def prefer_own_files(conf: Path) -> None:
+    """Take the files of conf/hydra/ as they are: by its deprecated matching Hydra would merge them into what plugins
+    have registered under the same names, with a warning, and refuse that of Optuna.
+    """
+    Plugins.instance()  # imports the plugins, which register themselves
+    registered = ConfigStore.instance().repo
+    for path in (conf / "hydra").rglob("*.yaml"):
+        *groups, name = path.relative_to(conf).parts
+        folder = registered
+        for group in groups:
+            folder = folder.get(group, {})
+        folder.pop(name, None)
+
+
+def _is_installed(plugin: DictConfig) -> bool:
+    try:
+        return find_spec(plugin._target_.rpartition(".")[0]) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def sweep_of(hydra: DictConfig) -> tuple[str | None, list[str]]:
+    """The time stamp of the sweep that this job belongs to and the overrides that vary in it; (None, []) for none."""
+    if hydra.mode != RunMode.MULTIRUN:
+        return None, []
+    folder = Path(hydra.sweep.dir)
+    saved = folder / SAVED
+    whole = OmegaConf.load(saved).hydra if saved.exists() else hydra
+    asked = list(whole.overrides.task) + [f"{key}={value}" for key, value in (whole.sweeper.params or {}).items()]
+    parsed = OverridesParser.create().parse_overrides(asked)
+    return folder.name, sorted({override.key_or_group for override in parsed if override.is_sweep_override()})
+
+
+def figure(objective: str, result: Mapping[str, Any], hydra: DictConfig) -> float | None:
+    """What a search looks at: the figure of a run's `result.json`. None where it has none and no search needs it.
+
+    Raises:
+        UserError: a search needs it.
+    """
+    value: float | None = result.get(objective)
+    if value is None and hydra.mode == RunMode.MULTIRUN and DIRECTION in hydra.sweeper:
+        measured = [name for name in METRICS if result.get(name) is not None]
+        raise UserError(f"objective={objective} was not measured in this run: use one of {', '.join(measured)}.")
+    return value
+
+
+def check_search(objective: Any, direction: Any) -> None:
+    """Raise UserError where a search has no such figure to look at, or would look for the worst.
+
+    Example:
+        >>> from zoo.training.sweeps import check_search
+        >>> check_search("val_loss", "minimize")
+    """
+    if objective not in METRICS:
+        raise UserError(f"objective={objective} is not allowed: {close_matches(objective, METRICS)}")
+    more = METRICS[objective].higher_is_better
+    better = "maximize" if more else "minimize"
+    if direction != better:
+        raise UserError(
+            f"hydra.sweeper.direction={direction} is not allowed with objective={objective}, of which "
+            f"{'more' if more else 'less'} is better: use {better}."
+        )
+
+
+def threads_of_a_run(hydra: DictConfig) -> int | None:
+    """Threads for each operation of a run that shares the machine's cores with others; None where it has them alone.
+
+    Example:
+        >>> from omegaconf import OmegaConf
+        >>> from zoo.training.sweeps import threads_of_a_run
+        >>> threads_of_a_run(OmegaConf.create({"launcher": {"_target_": "a.JoblibLauncher", "n_jobs": 10000}}))
+        1
+    """
+    runs, cores = hydra.launcher.get("n_jobs", 1), hardware.cores()
+    if runs < 0:  # joblib's way to say all cores, or all but some
+        runs = max(1, cores + 1 + runs)
+    return max(1, cores // runs) if runs > 1 else None
+
+
+def from_file(name: str, conf: Path) -> list[str]:
+    """The overrides of `-m` that make the same runs as the sweep conf/sweep/NAME.yaml of W&B.
+
+    Raises:
+        UserError: there is no such file, or it is a search of W&B's and no grid.
+    """
+    path = conf / FOLDER / f"{name}.yaml"
+    names = sorted(file.stem for file in (conf / FOLDER).glob("*.yaml"))
+    if name not in names:
+        raise UserError(f"There is no sweep {name!r}: {close_matches(name, names)}")
+    sweep = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if sweep["method"] != "grid":
+        raise UserError(
+            f"sweep={name} is a search (method: {sweep['method']}) that W&B's server directs: `wandb sweep {path}`; "
+            "hydra/sweeper=optuna searches without it."
+        )
+    grid = [f"{key}={','.join(map(_quoted, each['values']))}" for key, each in sweep["parameters"].items()]
+    return [*grid, *(part for part in sweep["command"] if "=" in part)]
+
+
+def _quoted(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
