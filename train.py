@@ -24,7 +24,7 @@ from zoo.training.settings import as_dict
 from zoo.training.signals import ignore_signals, is_ours, signal_of, stop_on_signals
 from zoo.training.start import start, with_weights
 from zoo.training.subprocess_run import start_apart
-from zoo.training.sweeps import figure, prefer_own_files, sweep_of, threads_of_a_run
+from zoo.training.sweeps import SweepCallback, figure, prefer_own_files, sweep_of, threads_of_a_run
 
 CONF = Path(__file__).resolve().parent / "conf"
 WANTS_TRACEBACK = "HYDRA_FULL_ERROR" in os.environ
@@ -89,7 +89,8 @@ def main() -> None:
     except KeyboardInterrupt as error:
         ignore_signals()
         received = signal_of(error)
-        print(f"Stopped by {'Ctrl-C' if received == SIGINT else received.name}.", file=sys.stderr)
+        name = "Ctrl-C" if received == SIGINT else received.name
+        print(f"Stopped by {name}.{SweepCallback.goes_on}", file=sys.stderr)
         sys.exit(128 + received)
     except Exception as error:
         sentence = None if WANTS_TRACEBACK else explain(error, sys.argv[1:], CONF)

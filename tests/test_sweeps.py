@@ -17,9 +17,14 @@ from helpers.paths import CONF, ROOT
 from helpers.training import compose_config
 from helpers.wandb_client import KEY, WANDB, environment
 from helpers.wandb_server import Server
+from zoo.errors import UserError
+from zoo.metrics import VAL_TOP1
+from zoo.training.messages import arranged
 from zoo.training.settings import check
 
 FILES = sorted((CONF / "sweep").glob("*.yaml"))
+GRIDS = [path for path in FILES if yaml.safe_load(path.read_text())["method"] == "grid"]
+SEARCHES = [path for path in FILES if path not in GRIDS]
 RUN, SWEEP = "sweeprun", "sweep1"
 
 
@@ -43,7 +48,7 @@ def settings(overrides):
     return check(compose_config(*overrides))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 def test_every_run_of_a_sweep_is_allowed_and_the_line_without_wandb_gives_the_same(path):
     from wandb.apis.public.sweeps import _validate_config_and_fill_distribution
     from wandb.sdk.launch.sweeps.utils import load_sweep_config
@@ -63,6 +68,45 @@ def test_every_run_of_a_sweep_is_allowed_and_the_line_without_wandb_gives_the_sa
     swept = [settings(f"{key}={value}" for key, value in zip(keys, values, strict=True))
              for values in itertools.product(*choices)]  # fmt: skip
     assert swept == runs
+    # And so does the sweep by its name, with what the command line sets over it.
+    by_name = arranged(["-m", f"sweep={path.stem}"], CONF)
+    assert {*by_name} == {"-m", "seed=0", *shlex.split(line)} - ({"seed=0"} if "seed=" in line else set())
+
+
+def test_what_the_command_line_sets_goes_before_the_sweeps_own():
+    assert arranged(["sweep=groups", "model.depth=50", "groups=1,2", "-m"], CONF) == [
+        "-m", "seed=0", "model=resnext", "recipe=quick", "model.depth=50", "groups=1,2",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("grups", "There is no sweep 'grups': did you mean groups"),
+        ("bayes", "sweep=bayes is a search (method: bayes) that W&B's server directs: `wandb sweep "),
+    ],
+)
+def test_a_sweep_that_cannot_be_run_without_wandb_is_refused(name, sentence):
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}"):
+        arranged(["-m", f"sweep={name}"], CONF)
+
+
+@pytest.mark.parametrize("path", SEARCHES, ids=lambda path: path.stem)
+def test_the_ends_of_a_search_are_allowed_and_its_metric_is_one_that_is_logged(path):
+    from wandb.apis.public.sweeps import _validate_config_and_fill_distribution
+    from wandb.sdk.launch.sweeps.utils import load_sweep_config
+
+    sweep = load_sweep_config(str(path))
+    _validate_config_and_fill_distribution(sweep)
+    assert sweep["metric"]["name"] == VAL_TOP1 and sweep["metric"]["goal"] == "maximize"
+    assert sweep["early_terminate"]["type"] == "hyperband"
+    assert (
+        sweep["early_terminate"]["min_iter"] < settings(part for part in sweep["command"] if "=" in part).recipe.epochs
+    )
+    ends = [each.get("values") or [each["min"], each["max"]] for each in sweep["parameters"].values()]
+    for values in itertools.product(*ends):
+        run = settings(overrides(sweep, dict(zip(sweep["parameters"], values, strict=True))))
+        assert run.recipe.learning_rate in ends[0] and run.groups in ends[3]
 
 
 class SweepServer(Server):

@@ -24,25 +24,35 @@ from zoo.training.subprocess_run import python_path
 
 FOLDER = "sweep"  # in conf/: sweeps for W&B, which -m runs too
 SAVED = "multirun.yaml"
+SUBMITTED = "What SLURM has been given goes on: `squeue --me` lists it, `scancel` with a job's number ends it."
 DIRECTION = "direction"  # a key of sweepers that search
 
 
 class SweepCallback(Callback):
-    """What Hydra calls around a sweep: it prepares what the runs and the launcher's processes need."""
+    """What Hydra calls around a sweep: it prepares what the runs and the launcher's processes need.
+
+    goes_on: what to say of the runs where the program that waits for them is stopped.
+    """
+
+    goes_on = ""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        os.environ["PYTHONPATH"] = python_path()  # of processes that load a pickled function of train.py
-        if DIRECTION in config.hydra.sweeper:
+        hydra = config.hydra
+        if not (_is_installed(hydra.launcher) and _is_installed(hydra.sweeper)):
+            return  # Hydra itself says so next
+        if DIRECTION in hydra.sweeper:
             try:
-                check_search(config.objective, config.hydra.sweeper.direction)
+                check_search(config.objective, hydra.sweeper.direction)
             except UserError as error:
                 sys.exit(str(error))  # Hydra takes errors of callbacks for warnings
-        if config.hydra.launcher._target_.endswith(".JoblibLauncher"):
+        os.environ["PYTHONPATH"] = python_path()  # of processes that load a pickled function of train.py
+        if hydra.launcher["_target_"].endswith(".JoblibLauncher"):
             go_behind()
-        if _is_installed(config.hydra.sweeper):
-            folder = Path(config.hydra.sweep.dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            OmegaConf.save(config, folder / SAVED)  # as the basic sweeper does, and no other
+        if hydra.launcher["_target_"].endswith(".SlurmLauncher"):
+            SweepCallback.goes_on = f" {SUBMITTED}"
+        folder = Path(hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, folder / SAVED)  # as the basic sweeper does, and no other
 
 
 def prefer_own_files(conf: Path) -> None:
@@ -61,7 +71,7 @@ def prefer_own_files(conf: Path) -> None:
 
 def _is_installed(plugin: DictConfig) -> bool:
     try:
-        return find_spec(plugin._target_.rpartition(".")[0]) is not None
+        return find_spec(plugin["_target_"].rpartition(".")[0]) is not None
     except ModuleNotFoundError:
         return False
 
