@@ -41,7 +41,7 @@ def unexplained(text):
 
 
 SECTIONS = {"model:", "dataset:", "recipe:", "job:", "run:", "sweep:", "formatters:", "handlers:", "console:"}
-SECTIONS |= {"plain:", "simple:", "file:", "help:", "sampler:", "loggers:"}
+SECTIONS |= {"plain:", "simple:", "file:", "help:", "loggers:"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
