@@ -23,6 +23,7 @@ from helpers.slurm import Slurm
 from helpers.training import TINY, command, read_run
 from zoo.errors import UserError
 from zoo.training.checkpoints.resume import going_on
+from zoo.training.messages import explain
 from zoo.training.sweeps import check_search, figure, prefer_own_files, sweep_of, threads_of_a_run
 
 OPTIONS = [
@@ -200,6 +201,33 @@ def test_without_slurm_one_sentence_says_so(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@plugin("submitit_launcher")
+def test_what_submitit_says_of_a_job_costs_one_sentence():
+    """Its own sentences are paragraphs, with paths of pickles and tracebacks in them."""
+    from submitit.core.utils import FailedJobError, UncompletedJobError
+
+    path = "with path sweep/.submitit/4711_0/4711_0_0_result.pkl"
+    text = f"Job 4711_0 (task: 0) {path}\nhas not produced any output (state: OUT_OF_MEMORY)\nNo output/error stream"
+    expected = "Job 4711_0 ended without a result (state OUT_OF_MEMORY): sweep/.submitit/4711_0 has what it printed."
+    assert explain(UncompletedJobError(text), [], CONF).startswith(expected)
+    text = "Job (task=0) failed during processing with trace:\n---\nTraceback\n  1\nModuleNotFoundError: No zoo\n---"
+    assert explain(FailedJobError(text), [], CONF) == "submitit: ModuleNotFoundError: No zoo"
+    text = "sbatch: error: invalid partition specified: gpuu\nsbatch: error: Batch job submission failed"
+    assert explain(FailedJobError(text), [], CONF) == f"submitit: {' '.join(text.split())}"
+
+
+@plugin("joblib_launcher")
+def test_every_run_of_joblib_is_tried_and_refused_in_one_sentence(tmp_path):
+    line = [sys.executable, str(ROOT / "train.py"), "-m", "hydra/launcher=joblib", "model=mobilenet_v1", "groups=5,6,7"]
+    done = subprocess.run(
+        line, capture_output=True, text=True, cwd=tmp_path, env=process_environment(without=("HYDRA_",))
+    )
+    assert (done.returncode, done.stdout) == (1, "") and "Traceback" not in done.stderr, done.stderr
+    for groups in (5, 6, 7):
+        assert f"This run failed, the sweep goes on: groups={groups} does not divide" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("groups=5 does not divide")
+
+
 @pytest.mark.heavy
 @plugin("submitit_launcher")
 def test_a_preempted_run_is_saved_queued_again_and_goes_on(data_dir, tmp_path):
@@ -264,7 +292,7 @@ def test_a_run_that_fails_does_not_end_a_joblib_sweep(data_dir, tmp_path):
     assert [status(tmp_path / "sweep" / number) for number in "012"] == [None, "finished", "finished"]
     result = read_run(tmp_path / "sweep" / "1")[1]
     assert result["threads"] == (threads_of_a_run(OmegaConf.create({"launcher": {"n_jobs": 2}})))
-    assert result["swept"] == ["groups"] and result["sweep"] == "sweep"
+    assert result["group"] == read_run(tmp_path / "sweep" / "2")[1]["group"] == "mobilenetv1_025-digits-sweep"
 
 
 @pytest.mark.heavy
@@ -274,7 +302,7 @@ def test_a_search_counts_failed_runs_as_such_and_says_what_was_best(data_dir, tm
     search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "hydra.sweep.dir=sweep", "recipe.label_smoothing=0"]
     search += [
         "hydra/sweeper/sampler=grid",
-        "~hydra.sweeper.sampler.seed",
+        "hydra.sweeper.params=null",
         "groups=choice(1,5)",
         "recipe.learning_rate=choice(1e30,0.01)",
     ]
@@ -289,7 +317,7 @@ def test_a_search_counts_failed_runs_as_such_and_says_what_was_best(data_dir, tm
     assert sorted(result["status"] for result in results) == ["failed", "finished"]  # refused settings leave none
     (finished,) = [result for result in results if result["status"] == "finished"]
     assert finished["val_top1"] == pytest.approx(best["best_value"])
-    assert finished["swept"] == ["groups", "recipe.learning_rate"]
+    assert len({result["group"] for result in results}) == 1
     compared = subprocess.run(
         [sys.executable, "-m", "zoo", "compare", "sweep", "--json"], capture_output=True, text=True, cwd=tmp_path
     )
@@ -301,6 +329,9 @@ def test_a_search_that_cannot_succeed_ends_with_one_sentence(tmp_path):
     line = [sys.executable, str(ROOT / "train.py"), "-m", "hydra/sweeper=optuna"]
     done = subprocess.run([*line, "objective=val_loss"], capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "use minimize." in done.stderr
+    done = subprocess.run([*line, "hydra/sweeper/sampler=grid"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("hydra/sweeper/sampler=grid takes choices and ranges alone")
     done = subprocess.run([*line, "hydra.sweeper.n_trials=1", "groups=0"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("No run of the search has finished")

@@ -102,7 +102,12 @@ def explain(error: Exception, overrides: Sequence[str], conf: Path) -> str | Non
         )
     if isinstance(error, HydraException):
         return " ".join(str(error).split())
-    if isinstance(error, ValueError) and str(error) == "No trials are completed yet.":  # Optuna's
+    if isinstance(error, ValueError) and str(error).startswith("GridSampler only"):  # Optuna's, and so is the next
+        return (
+            "hydra/sweeper/sampler=grid takes choices and ranges alone, and the space has intervals: with "
+            "hydra.sweeper.params=null it is that of the command line."
+        )
+    if isinstance(error, ValueError) and str(error) == "No trials are completed yet.":
         return "No run of the search has finished, so there are no best settings: what each failed of stands above."
     if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
         return _no_choice(overrides, conf)

@@ -18,6 +18,7 @@ import psutil
 from zoo.training.signals import interrupt, signal_of
 
 RUN = "zoo.training.subprocess_run"  # the module that a run's process executes
+GIVEN = dict(os.environ)  # before this program changes it: whether the user wants tracebacks is among it
 BEHIND = "ZOO_SWEEP_BEHIND"  # set in the process group
 
 
@@ -36,7 +37,7 @@ def go_behind() -> None:
         [sys.executable, *sys.argv],
         stdin=subprocess.PIPE,
         text=True,
-        env=os.environ | {BEHIND: str(os.getpid())},
+        env=GIVEN | {BEHIND: str(os.getpid())},
         process_group=0,
     )
     assert process.stdin is not None  # a pipe

@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -88,7 +87,7 @@ def sweep_of(hydra: DictConfig) -> tuple[str | None, list[str]]:
     return folder.name, sorted({override.key_or_group for override in parsed if override.is_sweep_override()})
 
 
-def figure(objective: str, result: Mapping[str, Any], hydra: DictConfig) -> float | None:
+def figure(objective: str, result: Mapping[str, Any], hydra: Any) -> float | None:
     """What a search looks at: the figure of a run's `result.json`. None where it has none and no search needs it.
 
     Raises:
@@ -144,7 +143,7 @@ def from_file(name: str, conf: Path) -> list[str]:
     names = sorted(file.stem for file in (conf / FOLDER).glob("*.yaml"))
     if name not in names:
         raise UserError(f"There is no sweep {name!r}: {close_matches(name, names)}")
-    sweep = yaml.safe_load(path.read_text(encoding="utf-8"))
+    sweep: Any = OmegaConf.to_container(OmegaConf.load(path))
     if sweep["method"] != "grid":
         raise UserError(
             f"sweep={name} is a search (method: {sweep['method']}) that W&B's server directs: `wandb sweep {path}`; "
