@@ -19,6 +19,7 @@ from zoo.training.settings import SWEEP_FILES, as_dict
 
 MULTIRUN = ("-m", "--multirun")
 PLUGIN = re.compile(r"Unknown plugin class : 'hydra_plugins\.(hydra_\w+)\.")
+NO_GRID = "A grid needs no search: without hydra/sweeper=optuna, -m runs all combinations."
 SAMPLER = "hydra/sweeper/sampler"  # files of Optuna's plugin, of which conf/hydra/sweeper/optuna.yaml chooses one
 EXTRAS = {"hydra_joblib_launcher": "joblib", "hydra_submitit_launcher": "slurm", "hydra_optuna_sweeper": "optuna"}
 
@@ -103,10 +104,9 @@ def explain(error: Exception, overrides: Sequence[str], conf: Path) -> str | Non
     if isinstance(error, HydraException):
         return " ".join(str(error).split())
     if isinstance(error, ValueError) and str(error).startswith("GridSampler only"):  # Optuna's, and so is the next
-        return (
-            "hydra/sweeper/sampler=grid takes choices and ranges alone, and the space has intervals: with "
-            "hydra.sweeper.params=null it is that of the command line."
-        )
+        return f"The space has intervals, which have no grid. {NO_GRID}"
+    if isinstance(error, RuntimeError) and "`Study.stop` is supposed" in str(error):
+        return f"The last run of the grid failed, where Optuna ends without a result. {NO_GRID}"
     if isinstance(error, ValueError) and str(error) == "No trials are completed yet.":
         return "No run of the search has finished, so there are no best settings: what each failed of stands above."
     if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
