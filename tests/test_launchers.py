@@ -24,7 +24,7 @@ from helpers.training import TINY, command, read_run
 from zoo.errors import UserError
 from zoo.training.checkpoints.resume import going_on
 from zoo.training.messages import explain
-from zoo.training.sweeps import check_search, figure, prefer_own_files, sweep_of, threads_of_a_run
+from zoo.training.sweeps import check_numbers, check_search, figure, prefer_own_files, sweep_of, threads_of_a_run
 
 OPTIONS = [
     ("launcher", "joblib"),
@@ -133,6 +133,29 @@ def test_a_search_looks_for_the_best_of_a_figure_that_there_is():
     ):
         figure("test_top1", {"val_top1": 0.5, "seconds": 3, "val_loss": None}, search)
     assert figure("test_top1", {}, OmegaConf.create({"mode": RunMode.RUN, "sweeper": {}})) is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("launcher.n_jobs=0", "hydra.launcher.n_jobs=0 is not allowed: it must be another whole number than 0."),
+        ("launcher.n_jobs=two", "hydra.launcher.n_jobs='two' is not allowed: it must be another whole number than 0."),
+        (
+            "launcher.timeout_min=0.5",
+            "hydra.launcher.timeout_min=0.5 is not allowed: it must be a whole number from 1 on.",
+        ),
+        ("launcher.array_parallelism=true", "hydra.launcher.array_parallelism=true is not allowed: it must be a whole"),
+        ("sweeper.n_jobs=-1", "hydra.sweeper.n_jobs=-1 is not allowed: it must be a whole number from 1 on."),
+        ("launcher.n_jobs=-1", None),
+        ("launcher.cpus_per_task=null", None),
+    ],
+)
+def test_numbers_of_launchers_and_sweepers_are_checked(setting, sentence):
+    hydra = OmegaConf.merge({"launcher": {}, "sweeper": {}}, OmegaConf.from_dotlist([setting]))
+    if sentence is None:
+        return check_numbers(hydra)
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}"):
+        check_numbers(hydra)
 
 
 @pytest.mark.parametrize(

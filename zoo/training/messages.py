@@ -1,6 +1,7 @@
 """The command line as Hydra understands it, and what goes wrong before and around a run as one sentence."""
 
 import re
+import traceback
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,6 +22,8 @@ MULTIRUN = ("-m", "--multirun")
 PLUGIN = re.compile(r"Unknown plugin class : 'hydra_plugins\.(hydra_\w+)\.")
 NO_GRID = "A grid needs no search: without hydra/sweeper=optuna, -m runs all combinations."
 SAMPLER = "hydra/sweeper/sampler"  # files of Optuna's plugin, of which conf/hydra/sweeper/optuna.yaml chooses one
+LAUNCHING = ("submitit", "joblib", "optuna", "sqlalchemy")  # whose errors are of settings that they were given
+WHERE = "HYDRA_FULL_ERROR=1 in the environment shows where."
 EXTRAS = {"hydra_joblib_launcher": "joblib", "hydra_submitit_launcher": "slurm", "hydra_optuna_sweeper": "optuna"}
 
 
@@ -112,8 +115,16 @@ def explain(error: Exception, overrides: Sequence[str], conf: Path) -> str | Non
     if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
         return _no_choice(overrides, conf)
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}; HYDRA_FULL_ERROR=1 in the environment shows where."
+        return f"{error.filename}: {error.strerror}; {WHERE}"
+    if (package := _raised_in(error)) in LAUNCHING:
+        return f"{package}: {str(error).splitlines()[0].rstrip('.')}; {WHERE}"
     return None
+
+
+def _raised_in(error: Exception) -> str:
+    """The package of the function that raised `error`."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] if frames and str(error) else ""
 
 
 def _missing_plugin(plugin: str, overrides: Sequence[str]) -> str:

@@ -19,10 +19,18 @@ from zoo.checks import close_matches
 from zoo.errors import UserError
 from zoo.metrics import METRICS
 from zoo.training.parallel_runs import go_behind
+from zoo.training.settings import shown
 from zoo.training.subprocess_run import python_path
 
 FOLDER = "sweep"  # in conf/: sweeps for W&B, which -m runs too
 SAVED = "multirun.yaml"
+LEAST = {  # of whole numbers
+    "launcher": {
+        **{"n_jobs": -(2**31), "nodes": 1, "tasks_per_node": 1, "cpus_per_task": 1, "gpus_per_node": 0},
+        **{"timeout_min": 1, "signal_delay_s": 0, "max_num_timeout": 0, "array_parallelism": 1},
+    },
+    "sweeper": {"n_trials": 1, "n_jobs": 1},
+}
 SUBMITTED = "What SLURM has been given goes on: `squeue --me` lists it, `scancel` with a job's number ends it."
 DIRECTION = "direction"  # a key of sweepers that search
 
@@ -39,11 +47,12 @@ class SweepCallback(Callback):
         hydra = config.hydra
         if not (_is_installed(hydra.launcher) and _is_installed(hydra.sweeper)):
             return  # Hydra itself says so next
-        if DIRECTION in hydra.sweeper:
-            try:
+        try:
+            check_numbers(hydra)
+            if DIRECTION in hydra.sweeper:
                 check_search(config.objective, hydra.sweeper.direction)
-            except UserError as error:
-                sys.exit(str(error))  # Hydra takes errors of callbacks for warnings
+        except UserError as error:
+            sys.exit(str(error))  # Hydra takes errors of callbacks for warnings
         os.environ["PYTHONPATH"] = python_path()  # of processes that load a pickled function of train.py
         if hydra.launcher["_target_"].endswith(".JoblibLauncher"):
             go_behind()
@@ -98,6 +107,17 @@ def figure(objective: str, result: Mapping[str, Any], hydra: Any) -> float | Non
         measured = [name for name in METRICS if result.get(name) is not None]
         raise UserError(f"objective={objective} was not measured in this run: use one of {', '.join(measured)}.")
     return value
+
+
+def check_numbers(hydra: DictConfig) -> None:
+    """Raise UserError for a setting of launcher or sweeper that is not the whole number that it must be."""
+    for section, keys in LEAST.items():
+        for key, least in keys.items():
+            value = hydra[section].get(key)
+            if value is None or (type(value) is int and value >= least and (key != "n_jobs" or value != 0)):
+                continue
+            allowed = "another whole number than 0" if least < 0 else f"a whole number from {least} on"
+            raise UserError(f"hydra.{section}.{key}={shown(value)} is not allowed: it must be {allowed}.")
 
 
 def check_search(objective: Any, direction: Any) -> None:
