@@ -20,7 +20,7 @@ from zoo.errors import UserError
 from zoo.training.checkpoints.resume import going_on
 from zoo.training.evaluation_config import evaluation_config
 from zoo.training.messages import arranged, explain
-from zoo.training.settings import as_dict
+from zoo.training.settings import RunConfig, as_dict
 from zoo.training.signals import ignore_signals, is_ours, signal_of, stop_on_signals
 from zoo.training.start import start, with_weights
 from zoo.training.subprocess_run import start_apart
@@ -65,7 +65,7 @@ def train(cfg: DictConfig, directory: Path | None = None, overrides: Sequence[st
 def job(cfg: DictConfig) -> float | None:
     """One run; the figure of it that a sweeper may optimise."""
     try:
-        return figure(cfg.objective, train(cfg), HydraConfig.get())
+        return figure(cfg.get("objective", RunConfig.objective), train(cfg), HydraConfig.get())
     except UserError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             print(f"This run failed, the sweep goes on: {error}", file=sys.stderr)

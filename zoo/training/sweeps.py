@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from zoo.checks import close_matches
 from zoo.errors import UserError
 from zoo.metrics import METRICS
 from zoo.training.parallel_runs import go_behind
-from zoo.training.settings import shown
+from zoo.training.settings import RunConfig, shown
 from zoo.training.subprocess_run import python_path
 
 FOLDER = "sweep"  # in conf/: sweeps for W&B, which -m runs too
@@ -50,7 +51,7 @@ class SweepCallback(Callback):
         try:
             check_numbers(hydra)
             if DIRECTION in hydra.sweeper:
-                check_search(config.objective, hydra.sweeper.direction)
+                check_search(config.get("objective", RunConfig.objective), hydra.sweeper.direction)
         except UserError as error:
             sys.exit(str(error))  # Hydra takes errors of callbacks for warnings
         os.environ["PYTHONPATH"] = python_path()  # of processes that load a pickled function of train.py
@@ -59,8 +60,9 @@ class SweepCallback(Callback):
         if hydra.launcher["_target_"].endswith(".SlurmLauncher"):
             SweepCallback.goes_on = f" {SUBMITTED}"
         folder = Path(hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, folder / SAVED)  # as the basic sweeper does, and no other
+        with suppress(OSError):  # of which the sweeper speaks next
+            folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(config, folder / SAVED)  # as the basic sweeper does, and no other
 
 
 def prefer_own_files(conf: Path) -> None:
