@@ -17,12 +17,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.errors import UserError
+from zoo.training.checkpoints.resume import going_on
 from zoo.training.evaluation_config import evaluation_config
-from zoo.training.messages import arranged, explain, sweep_of
-from zoo.training.settings import as_dict
-from zoo.training.signals import ignore_signals, signal_of, stop_on_signals
+from zoo.training.messages import arranged, explain
+from zoo.training.settings import RunConfig, as_dict
+from zoo.training.signals import ignore_signals, is_ours, signal_of, stop_on_signals
 from zoo.training.start import start, with_weights
 from zoo.training.subprocess_run import start_apart
+from zoo.training.sweeps import SweepCallback, figure, prefer_own_files, sweep_of, threads_of_a_run
 
 CONF = Path(__file__).resolve().parent / "conf"
 WANTS_TRACEBACK = "HYDRA_FULL_ERROR" in os.environ
@@ -44,7 +46,7 @@ def train(cfg: DictConfig, directory: Path | None = None, overrides: Sequence[st
         cfg = evaluation_config(cfg, overrides)
         return start(cfg, directory or Path("outputs", datetime.now().strftime("%Y-%m-%d/%H-%M-%S")))
     composed: Any = HydraConfig.get()
-    cfg = with_weights(cfg)
+    cfg = going_on(with_weights(cfg))
     directory = directory or Path(composed.runtime.output_dir)
     cfg = evaluation_config(cfg, composed.overrides.task)
     composition = {
@@ -56,14 +58,14 @@ def train(cfg: DictConfig, directory: Path | None = None, overrides: Sequence[st
     if sweep_id is None:
         return start(cfg, directory, composition=composition)
     logs = as_dict(composed.job_logging)
-    return start_apart(cfg, directory, sweep_id, swept, logs, composition)
+    return start_apart(cfg, directory, sweep_id, swept, logs, composition, threads_of_a_run(composed))
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def job(cfg: DictConfig) -> float | None:
-    """One run; its validation top-1 is what a sweeper may optimise."""
+    """One run; the figure of it that a sweeper may optimise."""
     try:
-        return train(cfg)["val_top1"]
+        return figure(cfg.get("objective", RunConfig.objective), train(cfg), HydraConfig.get())
     except UserError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             print(f"This run failed, the sweep goes on: {error}", file=sys.stderr)
@@ -71,18 +73,24 @@ def job(cfg: DictConfig) -> float | None:
         if WANTS_TRACEBACK:
             raise
         sys.exit(str(error))  # raised further, Hydra would put a line of its own before it
+    except KeyboardInterrupt as error:
+        if is_ours():
+            raise
+        raise UserError(f"The run was stopped by {signal_of(error).name}.") from error  # its launcher goes on
 
 
 def main() -> None:
     stop_on_signals()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's own report has many lines; ours has one
-    sys.argv[1:] = arranged(sys.argv[1:])
     try:
+        sys.argv[1:] = arranged(sys.argv[1:], CONF)
+        prefer_own_files(CONF)
         job()
     except KeyboardInterrupt as error:
         ignore_signals()
         received = signal_of(error)
-        print(f"Stopped by {'Ctrl-C' if received == SIGINT else received.name}.", file=sys.stderr)
+        name = "Ctrl-C" if received == SIGINT else received.name
+        print(f"Stopped by {name}.{SweepCallback.goes_on}", file=sys.stderr)
         sys.exit(128 + received)
     except Exception as error:
         sentence = None if WANTS_TRACEBACK else explain(error, sys.argv[1:], CONF)

@@ -76,6 +76,8 @@ SAME = {
     "config.tracking.name": "mine",
     "config.tracking.notes": "a note",
     "config.dataset.data_dir": "/mnt/copy",
+    "config.resume": "auto",
+    "config.objective": "val_loss",
     "process": {"host": "elsewhere", "pid": 5},
     "wandb": {"id": "abc"},
     "val_top1": 0.5,

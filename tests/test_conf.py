@@ -15,8 +15,9 @@ from zoo.datasets.config import DatasetConfig
 from zoo.training.settings import check
 
 FILES = sorted(CONF.rglob("*.yaml"))
-# Those of sweep/ are W&B's, see test_sweeps.py.
-OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent.name not in (CONF.name, "sweep")]
+# Those of sweep/ are W&B's, see test_sweeps.py, and those of hydra/ Hydra's, see test_launchers.py.
+NO_GROUPS = (CONF.name, "sweep", "launcher", "sweeper")
+OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent.name not in NO_GROUPS]
 KEY = re.compile(r"^ *[\w]+:(?! *# *@)")
 
 
@@ -40,7 +41,7 @@ def unexplained(text):
 
 
 SECTIONS = {"model:", "dataset:", "recipe:", "job:", "run:", "sweep:", "formatters:", "handlers:", "console:"}
-SECTIONS |= {"plain:", "simple:", "file:", "help:"}
+SECTIONS |= {"plain:", "simple:", "file:", "help:", "loggers:"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))

@@ -13,7 +13,8 @@ from helpers.training import TINY, compose_config
 from train import train
 
 ALONE = ("config", "dataset_base")  # what each composition has, and what each data set starts from
-FILES = [path for path in sorted(CONF.rglob("*.yaml")) if path.stem not in ALONE]
+HYDRA = CONF / "hydra"  # of sweeps, see test_launchers.py
+FILES = [path for path in sorted(CONF.rglob("*.yaml")) if path.stem not in ALONE and HYDRA not in path.parents]
 CHEAP = {("recipe", "sgd")}
 STEP = ["limit_steps=1", "recipe.epochs=1", "recipe.warmup_epochs=0", "recipe.batch_size=4"]
 # Images of a size that every network takes.
@@ -34,7 +35,7 @@ def overrides(path):
     group, name = path.parent.name, path.stem
     if group == "sweep":  # W&B's: the first of its runs
         sweep = yaml.safe_load(path.read_text())
-        chosen = [f"{key}={each['values'][0]}" for key, each in sweep["parameters"].items()]
+        chosen = [f"{key}={each.get('values', [each.get('min')])[0]}" for key, each in sweep["parameters"].items()]
         return [*chosen, *(part for part in sweep["command"] if "=" in part), "tracking=disabled"]
     own = [f"{group}={name}", *REQUIRED.get((group, name), []), *PLACES.get((group, name), [])]
     own += DRAWN if group == "model" else TINY if group != "experiment" else []

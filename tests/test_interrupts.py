@@ -89,7 +89,9 @@ def stopping(monkeypatch):
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("name, code", [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize(
+    "name, code", [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129), ("SIGUSR1", 138), ("SIGUSR2", 140)]
+)
 def test_every_signal_that_ends_a_program_is_raised_by_its_name(stopping, name, code):
     number = getattr(signal, name)
     with pytest.raises(KeyboardInterrupt) as plain:

@@ -5,7 +5,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from helpers.paths import CONF
+from helpers.training import compose_config
 from zoo.tracking.config import TrackingConfig, check, group_name, run_name
+from zoo.training import settings
+from zoo.training.facts import Sweep, initial_facts
 
 
 @pytest.mark.parametrize("choice, mode", [("wandb", "auto"), ("offline", "offline"), ("disabled", "disabled")])
@@ -64,3 +67,11 @@ def test_all_runs_of_a_sweep_share_a_group(swept, group):
     assert group_name("resnext", 32, "digits", swept, "T") == group
     assert group_name("resnext", 32, "digits", swept, None) == "resnext-g32-digits"
     assert len(group_name("m" * 200, 32, "digits", swept, "T")) <= 128
+
+
+@pytest.mark.parametrize("model", ["resnext", "mobilenet_v1", "shufflenet_v1"])
+def test_runs_over_groups_share_a_group_though_the_names_of_networks_tell_groups(model):
+    runs = [settings.check(compose_config(f"model={model}", f"groups={groups}")) for groups in (1, 2, 8)]
+    assert len({run.model.name for run in runs}) == 3
+    assert {initial_facts(run, Sweep("T", ["groups", "seed"]))["group"] for run in runs} == {f"{model}-digits-T"}
+    assert initial_facts(runs[1], Sweep("T", ["seed"]))["group"] == f"{runs[1].model.name}-g2-digits-T"

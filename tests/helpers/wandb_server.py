@@ -12,10 +12,13 @@ class Server(Loopback):
         history: the rows of metrics that came.
         uploads: (path, content) of the files that came; those of artifacts begin with artifact/.
         runs: the variables of each question that made or changed a run.
+        summary: the last figures of the whole run that came; {} before any did.
+        exit_code: of the run, once it has ended.
     """
 
     def __init__(self, answer="well"):
         self.answer, self.history, self.uploads, self.runs = answer, [], [], []
+        self.summary, self.exit_code = {}, None
         super().__init__()
 
     def respond(self, path, body):
@@ -23,8 +26,12 @@ class Server(Loopback):
 
     def reply(self, path, body):
         if path.endswith("/file_stream"):
-            lines = json.loads(body).get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
-            self.history += [json.loads(line) for line in lines]
+            stream = json.loads(body)
+            files = stream.get("files") or {}
+            self.history += [json.loads(line) for line in files.get("wandb-history.jsonl", {}).get("content", [])]
+            for line in files.get("wandb-summary.json", {}).get("content", []):
+                self.summary = json.loads(line)
+            self.exit_code = stream.get("exitcode", self.exit_code)
         elif path != "/graphql":
             self.uploads.append((path.removeprefix("/"), body))
         if path != "/graphql":

@@ -9,8 +9,9 @@ from zoo.metrics import DATA, MADE_WITH
 
 SEED = "seed"
 FOLD = "dataset.fold"
-# Names, notes and places of logs and outputs: the same network is trained in the same way whatever they are.
-WITHOUT_EFFECT = (SEED, "tracking.", "hydra.", "_wandb")
+# Names, notes and places of logs and outputs, whether a run went on after a stop, and what a search looks at: the same
+# network is trained in the same way whatever they are.
+WITHOUT_EFFECT = (SEED, "tracking.", "hydra.", "_wandb", "resume", "objective")
 CHECKPOINT = "checkpoint"  # of an evaluation
 DATA_FOLDER = "dataset.data_dir"  # tells the data apart only where the run does not record which data they are
 # Recorded beside the configuration; older runs have nothing else.

@@ -24,9 +24,11 @@ class Sweep:
 def initial_facts(settings: Settings, sweep: Sweep) -> dict[str, Any]:
     """What is known of a run before it begins."""
     names = (settings.model.name, settings.groups, settings.dataset.name)
+    # The name of a network tells its groups: resnext50_32x4d, mobilenetv1_025_g2.
+    shared = (family_key(settings.model), *names[1:]) if "groups" in sweep.swept else names
     return {
         "name": settings.tracking.name or run_name(*names),
-        "group": settings.tracking.group or group_name(*names, swept=sweep.swept, sweep_id=sweep.id),
+        "group": settings.tracking.group or group_name(*shared, swept=sweep.swept, sweep_id=sweep.id),
         "model": settings.model.name,
         "family": family_key(settings.model),
         "family_settings": asdict(settings.model),

@@ -1,6 +1,7 @@
-"""What goes wrong before and around a run, as one sentence; and what Hydra knows of the sweep around a run."""
+"""The command line as Hydra understands it, and what goes wrong before and around a run as one sentence."""
 
 import re
+import traceback
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,26 +12,40 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import OverrideType
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
 
 from zoo.checks import close_matches
 from zoo.errors import UserError
+from zoo.training import sweeps
 from zoo.training.settings import SWEEP_FILES, as_dict
 
 MULTIRUN = ("-m", "--multirun")
+PLUGIN = re.compile(r"Unknown plugin class : 'hydra_plugins\.(hydra_\w+)\.")
+NO_GRID = "A grid needs no search: without hydra/sweeper=optuna, -m runs all combinations."
+SAMPLER = "hydra/sweeper/sampler"  # files of Optuna's plugin, of which conf/hydra/sweeper/optuna.yaml chooses one
+LAUNCHING = ("submitit", "joblib", "optuna", "sqlalchemy")  # whose errors are of settings that they were given
+WHERE = "HYDRA_FULL_ERROR=1 in the environment shows where."
+EXTRAS = {"hydra_joblib_launcher": "joblib", "hydra_submitit_launcher": "slurm", "hydra_optuna_sweeper": "optuna"}
 
 
-def arranged(arguments: Sequence[str]) -> list[str]:
+def arranged(arguments: Sequence[str], conf: Path) -> list[str]:
     """The command line as Hydra understands it, where it has `-m`.
+
+    `sweep=groups` stands for the runs of conf/sweep/groups.yaml.
 
     argparse wants `-m` before or after all overrides, not between. And in a sweep over models Hydra looks for
     `model.width=0.5` in the default model first; as a choice of one value it is left to the runs.
+
+    Args:
+        conf: the folder of the configuration.
+
+    Raises:
+        UserError: there is no such sweep, or it cannot be run so.
     """
     flags = [text for text in arguments if text in MULTIRUN]
     others = [text for text in arguments if text not in MULTIRUN]
     if not flags:
         return others
+    others = _with_sweep(others, conf)
     try:
         parsed = OverridesParser.create().parse_overrides([text for text in others if not text.startswith("-")])
     except OverrideParseException:  # Hydra meets it again
@@ -44,6 +59,17 @@ def arranged(arguments: Sequence[str]) -> list[str]:
         and override.key_or_group.partition(".")[0] in swept
     }
     return [*flags, *(_choice_of_one(text) if text in depends else text for text in others)]
+
+
+def _with_sweep(arguments: Sequence[str], conf: Path) -> list[str]:
+    """`arguments` with the overrides of a sweep in place of its name; those that are given themselves go before."""
+    names = [text for text in arguments if text.lstrip("+").startswith(f"{sweeps.FOLDER}=")]
+    if len(names) != 1 or "," in names[0]:  # of several, check() has the sentence
+        return list(arguments)
+    given = {text.lstrip("+").partition("=")[0] for text in arguments}
+    own = sweeps.from_file(names[0].partition("=")[2], conf)
+    own = [text for text in own if text.partition("=")[0] not in given]
+    return [*own, *(text for text in arguments if text not in names)]
 
 
 def _choice_of_one(override: str) -> str:
@@ -62,18 +88,63 @@ def explain(error: Exception, overrides: Sequence[str], conf: Path) -> str | Non
         return str(error)
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if group == SAMPLER and not error.options:
+            return _missing_plugin("hydra_optuna_sweeper", overrides)
         return f"There is no {group} {name!r}: {close_matches(name, error.options)}"
     if isinstance(error, OverrideParseException):
         return f"The argument {error.override!r} cannot be read: write KEY=VALUE, for example groups=16."
     if isinstance(error, ConfigCompositionException):
         return _composition(error, overrides, conf)
+    if isinstance(error, RuntimeError) and (plugin := PLUGIN.search(str(error))):
+        return _missing_plugin(plugin[1], overrides)
+    if type(error).__module__.startswith("submitit."):
+        return _of_submitit(error)
+    if isinstance(error, RuntimeError) and "srun" in str(error):
+        return (
+            "hydra/launcher=submitit_slurm needs a login node of a SLURM cluster, and there is no srun here: "
+            "hydra/launcher=submitit_local runs the same on this machine."
+        )
     if isinstance(error, HydraException):
         return " ".join(str(error).split())
+    if isinstance(error, ValueError) and str(error).startswith("GridSampler only"):  # Optuna's, and so is the next
+        return f"The space has intervals, which have no grid. {NO_GRID}"
+    if isinstance(error, RuntimeError) and "`Study.stop` is supposed" in str(error):
+        return f"The last run of the grid failed, where Optuna ends without a result. {NO_GRID}"
+    if isinstance(error, ValueError) and str(error) == "No trials are completed yet.":
+        return "No run of the search has finished, so there are no best settings: what each failed of stands above."
     if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
         return _no_choice(overrides, conf)
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}; HYDRA_FULL_ERROR=1 in the environment shows where."
+        return f"{error.filename}: {error.strerror}; {WHERE}"
+    if (package := _raised_in(error)) in LAUNCHING:
+        return f"{package}: {str(error).splitlines()[0].rstrip('.')}; {WHERE}"
     return None
+
+
+def _raised_in(error: Exception) -> str:
+    """The package of the function that raised `error`."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] if frames and str(error) else ""
+
+
+def _missing_plugin(plugin: str, overrides: Sequence[str]) -> str:
+    chosen = [text for text in overrides if text.startswith(("hydra/launcher=", "hydra/sweeper="))]
+    package = plugin.replace("_", "-")
+    extra = f'".[{EXTRAS[plugin]}]"' if plugin in EXTRAS else package
+    return f"{' '.join(chosen) or 'The sweep'} needs {package}, which is not installed: pip install -e {extra}"
+
+
+def _of_submitit(error: Exception) -> str:
+    """Of a job that has left no result, of one that failed outside of its run, and of what SLURM refused."""
+    text = " ".join(str(error).split())
+    if silent := re.search(r"Job (\S+) .*?with path (\S+) has not produced any output \(state: ([^)]*)\)", text):
+        job, path, state = silent.groups()
+        return (
+            f"Job {job} ended without a result (state {state}): {Path(path).parent} has what it printed. The others "
+            "go on; the same command with hydra.sweep.dir=FOLDER resume=auto runs what is not finished."
+        )
+    raised = re.findall(r"^[\w.]+(?:Error|Exception|Interrupt)\b.*", str(error), re.MULTILINE)
+    return f"submitit: {raised[-1] if raised else text[:500]}"
 
 
 def _no_choice(overrides: Sequence[str], conf: Path) -> str | None:
@@ -131,7 +202,7 @@ def _near(key: str, known: Sequence[str]) -> str:
 
 def _known_keys(overrides: Sequence[str], conf: Path) -> list[str]:
     """Every key of the configuration that the command line chooses, without what it sets in it."""
-    groups = {path.name for path in conf.iterdir() if path.is_dir()} - {"sweep"}
+    groups = {path.name for path in conf.iterdir() if path.is_dir()} - {"sweep", "hydra"}
     chosen = [text.partition(",")[0] for text in overrides if text.partition("=")[0].lstrip("~") in groups]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
@@ -146,15 +217,3 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[str]:
         if isinstance(value, Mapping):
             keys += _flatten(value, f"{prefix}{key}.")
     return keys
-
-
-def sweep_of(hydra: DictConfig) -> tuple[str | None, list[str]]:
-    """The time stamp of the sweep that this job belongs to and the overrides that vary in it; (None, []) for none."""
-    if hydra.mode != RunMode.MULTIRUN:
-        return None, []
-    folder = Path(hydra.sweep.dir)
-    saved = folder / "multirun.yaml"  # the sweeper writes it before the first job
-    whole = OmegaConf.load(saved).hydra if saved.exists() else hydra
-    asked = list(whole.overrides.task) + [f"{key}={value}" for key, value in (whole.sweeper.params or {}).items()]
-    parsed = OverridesParser.create().parse_overrides(asked)
-    return folder.name, sorted({override.key_or_group for override in parsed if override.is_sweep_override()})

@@ -18,6 +18,7 @@ from zoo import registry
 from zoo.checks import close_matches
 from zoo.datasets import config as data_config
 from zoo.datasets.config import DatasetConfig
+from zoo.metrics import METRICS
 from zoo.tracking import config as tracking_config
 from zoo.tracking.config import TrackingConfig
 from zoo.training import recipe_config
@@ -35,7 +36,7 @@ EVALUATE = "evaluate"
 MODES = ("train", EVALUATE)
 SWEEP_FILES = (
     "The files of conf/sweep/ are for W&B and no settings of a run: `wandb sweep conf/sweep/groups.yaml`, then "
-    "`wandb agent` with the id that it prints; each says how to sweep without W&B, with -m."
+    "`wandb agent` with the id that it prints; without W&B, -m runs one of them: `python train.py -m sweep=groups`."
 )
 Schema = TypeVar("Schema")
 MEANT = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
@@ -54,6 +55,7 @@ class RunConfig:
     freeze: Any = None  # a layer, a stage, the stride of a feature map, or BACKBONE; None trains all layers
     mode: str = "train"  # or "evaluate"
     checkpoint: str | None = None  # what is evaluated: a run, a file or a tag
+    objective: str = "val_top1"  # of a search over settings: a figure of result.json
 
 
 @dataclass
@@ -136,6 +138,8 @@ def check(cfg: DictConfig) -> Settings:
             f"freeze={shown(run.freeze)} is not allowed: use {BACKBONE} (all but the classifier), the name of a "
             "stage or a layer, the stride of a feature map, or null."
         )
+    if run.objective not in METRICS:
+        raise ValueError(f"objective={shown(run.objective)} is not allowed: {close_matches(run.objective, METRICS)}")
     _check_mode(run)
     chosen = run.small_stem == "auto"
     network = model_config(sections["model"], rooted)

@@ -1,13 +1,16 @@
-"""Signals that ask the program to end: Ctrl-C, a scheduler's SIGTERM, a closed terminal's SIGHUP.
+"""Signals that ask the program to end: Ctrl-C, a scheduler's SIGTERM, a closed terminal's SIGHUP; SIGUSR1 and SIGUSR2,
+which SLURM sends before a job's time is over.
 
 All of them end a run as Ctrl-C does: by KeyboardInterrupt, whose argument is the signal's name where it is another one.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import stat
+import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -15,7 +18,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+STOPPING = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+AGENT = "WANDB_SWEEP_ID"  # set by W&B's agent for the runs that it starts
 Handler: TypeAlias = Callable[[int, types.FrameType | None], Any]
 
 
@@ -39,6 +44,13 @@ def stop_on_signals() -> None:
     for number in STOPPING:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _stop)
+    if AGENT in os.environ:
+        atexit.register(_end_by_signal)  # the first to be registered is the last to be called
+
+
+def is_ours() -> bool:
+    """Whether `stop_on_signals` was called: false in the worker of a launcher, which has its own ways of stopping."""
+    return _program is not None
 
 
 def first_of(number: int) -> int:
@@ -149,6 +161,20 @@ def leave_closed_terminal() -> None:
                 null = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(null, descriptor)
                 os.close(null)
+
+
+def _end_by_signal() -> None:
+    """End the program by the signal that stopped it, where W&B's agent has started it.
+
+    To a shell that is the exit code 128 + its number all the same. The agent stops runs that do not look promising; it
+    counts every exit code above 0 as a failure, and gives up where the first five runs have failed.
+    """
+    if _program is not None and _program.first is not None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        signal.signal(_program.first, signal.SIG_DFL)
+        os.kill(os.getpid(), _program.first)
 
 
 def _stop(number: int, frame: object) -> None:

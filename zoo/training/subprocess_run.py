@@ -36,11 +36,13 @@ def start_apart(
     swept: Collection[str] = (),
     logs: Mapping[str, Any] | None = None,
     composition: Mapping[str, str] | None = None,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """As `start`, in another process: Ctrl-C, SIGTERM and SIGHUP reach it once, and it ends if this one is killed.
 
     Args:
         logs: how that process logs, for `logging.config.dictConfig`; None leaves it as it is.
+        threads: of each operation, where TF_NUM_INTRAOP_THREADS does not say; None leaves it all cores.
 
     Raises:
         UserError, KeyboardInterrupt: as `start`; UserError too where the process ended without a word.
@@ -59,12 +61,14 @@ def start_apart(
             "composition": dict(composition or {}),
             "outcome": str(outcome),
         }
-        paths = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
+        variables = {"PYTHONPATH": python_path()}
+        if threads is not None:
+            variables |= {"TF_NUM_INTRAOP_THREADS": os.environ.get("TF_NUM_INTRAOP_THREADS", str(threads))}
         process = subprocess.Popen(
             [sys.executable, "-m", "zoo.training.subprocess_run"],
             stdin=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            env=os.environ | variables,
             process_group=0 if os.name == "posix" else None,  # the terminal's Ctrl-C comes here alone
         )
         stopped = _wait(process, json.dumps(request))
@@ -76,8 +80,18 @@ def start_apart(
     raise UserError(answer.get("error") or f"The process of the run in {directory} ended {_how(process.returncode)}.")
 
 
+def python_path() -> str:
+    """PYTHONPATH of a process that imports `zoo` as this one does."""
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != str(PACKAGES)]
+    return os.pathsep.join([str(PACKAGES), *others])
+
+
 def _wait(process: subprocess.Popen[Any], line: str) -> KeyboardInterrupt | None:
-    """Tell the process what to do, and wait for its end; what the user stopped it with, if that happened."""
+    """Tell the process what to do, and wait for its end; what the user stopped it with, if that happened.
+
+    What else a signal raises here, as submitit does when a job's time is over, stops the process and is raised again
+    when its model is saved: SLURM kills what a job that has ended leaves behind.
+    """
     stopped = None
     assert process.stdin is not None  # a pipe
     while True:
@@ -93,6 +107,11 @@ def _wait(process: subprocess.Popen[Any], line: str) -> KeyboardInterrupt | None
             stopped = stopped or error
             with suppress(ProcessLookupError):
                 process.send_signal(signal_of(error))
+        except BaseException:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            process.wait()
+            raise
     with suppress(BrokenPipeError):
         process.stdin.close()
     return stopped

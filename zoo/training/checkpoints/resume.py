@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from zoo.checks import close_matches
 from zoo.datasets.config import DatasetConfig
@@ -27,12 +28,25 @@ if TYPE_CHECKING:
 # All other settings decide what is trained, on what, or how: a run that goes on must have the same. The number of
 # epochs is among them, for the schedule of the learning rate depends on it. Data may have moved; they are compared by
 # themselves, see `zoo.datasets.identity`.
+RESTARTS = "SLURM_RESTART_COUNT"  # set by SLURM in a job that it starts again
 MAY_DIFFER = ("tracking", "checkpoints", "resume", "deterministic", "small_stem_chosen", "dataset.data_dir")
 
 
 def say(line: str) -> None:
     """A line for the user; the terminal of the run is not set up yet."""
     print(line, file=sys.stderr, flush=True)
+
+
+def going_on(cfg: DictConfig) -> DictConfig:
+    """`cfg` with `resume=auto` where SLURM has started the job again and nothing else is set; a line says so.
+
+    It does so with jobs that were preempted, whose node failed, or that were requeued when their time was over.
+    """
+    restarts = os.environ.get(RESTARTS, "0")
+    if restarts == "0" or cfg.resume is not None:
+        return cfg
+    say(f"SLURM has started this job again ({RESTARTS}={restarts}): it goes on as with resume=auto.")
+    return cast(DictConfig, OmegaConf.merge(cfg, {"resume": AUTO}))
 
 
 def identity(settings: Settings) -> dict[str, Any]:
