@@ -48,6 +48,7 @@ FLOORS = (
     ("zoo.weights",),
     ("zoo.factory",),
     ("zoo",),  # backbone, folding, exporting, input_pipeline, information: what `import zoo` offers
+    ("zoo.distribution",),
     ("zoo.datasets",),
     ("zoo.tracking",),
     ("zoo.training",),
@@ -194,7 +195,7 @@ def test_what_psutil_does_not_know_is_read_in_one_place():
 
 
 # Where private names of a library may be used: one file for each, which says why. LiteRT is met in a benchmark alone.
-INTERNALS = {"blocks.ops.keras_internals", "blocks.kernels.tensorflow.internals"}
+INTERNALS = {"blocks.ops.keras_internals", "blocks.kernels.tensorflow.internals", "zoo.distribution.internals"}
 LITERT = {"_get_ops_details"}
 
 

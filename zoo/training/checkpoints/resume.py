@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 # All other settings decide what is trained, on what, or how: a run that goes on must have the same. The number of
 # epochs is among them, for the schedule of the learning rate depends on it. Data may have moved; they are compared by
 # themselves, see `zoo.datasets.identity`.
-MAY_DIFFER = ("tracking", "checkpoints", "resume", "deterministic", "small_stem_chosen", "dataset.data_dir")
+MAY_DIFFER = (
+    "tracking",
+    "checkpoints",
+    "distribution",
+    "resume",
+    "deterministic",
+    "small_stem_chosen",
+    "dataset.data_dir",
+)
 
 
 def say(line: str) -> None:
