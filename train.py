@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zoo.errors import UserError
 from zoo.training.evaluation_config import evaluation_config
-from zoo.training.messages import arranged, explain, sweep_of
+from zoo.training.messages import arranged, exit_code, explain, sweep_of
 from zoo.training.settings import as_dict
 from zoo.training.signals import ignore_signals, signal_of, stop_on_signals
 from zoo.training.start import start, with_weights
@@ -70,7 +70,8 @@ def job(cfg: DictConfig) -> float | None:
             raise
         if WANTS_TRACEBACK:
             raise
-        sys.exit(str(error))  # raised further, Hydra would put a line of its own before it
+        print(error, file=sys.stderr)
+        sys.exit(exit_code(error))  # raised further, Hydra would put a line of its own before it
 
 
 def main() -> None:
@@ -89,7 +90,7 @@ def main() -> None:
         if sentence is None:
             raise
         print(sentence, file=sys.stderr)
-        sys.exit(1)
+        sys.exit(exit_code(error))
 
 
 if __name__ == "__main__":

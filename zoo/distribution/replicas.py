@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from zoo.distribution.cluster import TF_CONFIG, Cluster
@@ -121,6 +123,34 @@ class Replicas:
             for index, part in zip(pack, parts, strict=True):
                 results[index] = tf.reshape(part, results[index].shape)
         return results
+
+    def broadcast_file(self, source: Path | None, copy: Path) -> bool:
+        """Write the chief's file to `copy` in all other workers, all of which call this; False where it has none."""
+        strategy = self.strategy
+        assert strategy is not None  # of several workers
+
+        @tf.function(autograph=False)
+        def everywhere(part: tf.Tensor) -> tf.Tensor:
+            def in_replica() -> tf.Tensor:
+                own = tf.identity(part) if self.number() == 0 else tf.zeros_like(part)
+                return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+            return strategy.experimental_local_results(strategy.run(in_replica))[0]
+
+        size = source.stat().st_size if source is not None and self.is_chief else -1
+        size = int(everywhere(tf.constant([size + 1], tf.int64))[0]) - 1
+        if size < 0:
+            return False
+        with (source if self.is_chief and source else copy).open("rb" if self.is_chief else "wb") as file:
+            for first in range(0, size, 8 * PACK):
+                length = min(8 * PACK, size - first)
+                words = np.zeros(-(-length // 8), np.int64)
+                if self.is_chief:
+                    words.view(np.uint8)[:length] = np.frombuffer(file.read(length), np.uint8)
+                received = everywhere(tf.constant(words)).numpy()
+                if not self.is_chief:
+                    file.write(received.view(np.uint8)[:length].tobytes())
+        return True
 
 
 ALONE = Replicas()

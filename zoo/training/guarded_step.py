@@ -61,6 +61,12 @@ def guard_steps(model: keras.Model, average: WeightAverage | None = None, replic
         model.test_function = replicas.over_batches(functools.partial(test, model, replicas))
 
 
+def train_alone(model: keras.Model) -> None:
+    """Let `evaluate` and `fit` of a model that was trained by several replicas run in this process alone."""
+    if keras.backend.backend() == "tensorflow":
+        model.train_function = model.test_function = None  # Keras makes its own
+
+
 def _train_step(
     model: keras.Model, average: WeightAverage | None, replicas: Replicas | None, data: Any
 ) -> dict[str, Tensor]:

@@ -76,6 +76,11 @@ def explain(error: Exception, overrides: Sequence[str], conf: Path) -> str | Non
     return None
 
 
+def exit_code(error: Exception) -> int:
+    """What the program ends with: 1, or what the error says a scheduler should know."""
+    return getattr(error, "exit_code", 1)
+
+
 def _no_choice(overrides: Sequence[str], conf: Path) -> str | None:
     """Hydra names neither the group nor its files where null or a number stands in place of a file."""
     for text in overrides:
