@@ -27,6 +27,8 @@ def prepare(deterministic: bool = False, devices: int = 1, quiet: bool = False) 
 
         tf.config.experimental.enable_op_determinism()
     logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS tells there of every file that it opens
+    if quiet:
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # strategies tell there of devices and sums
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from blocks.layers.batch_norm import BatchNormalization
 from blocks.ops.keras_internals import random_states, sublayers
 from zoo.typing import Tensor
 
@@ -85,7 +86,20 @@ class Share:
 
 
 def running_statistics(model: keras.Model) -> list[keras.Variable]:
-    """Mean and variance of all normalisations that a training moves."""
+    """Mean and variance of the normalisations in which a training moves them in each replica otherwise."""
     layers: list[Any] = [layer for layer in sublayers(model) if isinstance(layer, keras.layers.BatchNormalization)]
-    moving = [layer for layer in layers if layer.trainable and not getattr(layer, "statistics_frozen", False)]
+    moving = [
+        layer
+        for layer in layers
+        if layer.trainable
+        and not getattr(layer, "statistics_frozen", False)
+        and not getattr(layer, "statistics_of_all_replicas", False)  # those are equal already
+    ]
     return [variable for layer in moving for variable in (layer.moving_mean, layer.moving_variance)]
+
+
+def synchronise_statistics(model: keras.Model) -> None:
+    """Let the normalisations of `model` compute with mean and variance of whole batches, not of one replica's share."""
+    for layer in sublayers(model):
+        if isinstance(layer, BatchNormalization):
+            layer.statistics_of_all_replicas = True

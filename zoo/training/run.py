@@ -51,6 +51,7 @@ from zoo.training.preparation import (
 from zoo.training.progress import ProgressBar, closing_table, compare_line, console, epoch_line
 from zoo.training.recipe import compile_model
 from zoo.training.record import Record, UnwrittenRecord
+from zoo.training.replica_share import synchronise_statistics
 from zoo.training.run_directory import MODEL_FILE
 from zoo.training.saving import save_after_error, save_model
 from zoo.training.settings import Settings
@@ -137,6 +138,8 @@ def train(
         data = load_data(settings, folder, replicas.share)
         with replicas.scope():
             model = build_model(settings, data)
+        if settings.distribution.synchronise_statistics:
+            synchronise_statistics(model)
         layers = profile_layers(model)  # first: it counts no parameters of frozen layers
         with as_user_errors(), replicas.scope():
             freeze_as_set(settings, model)
