@@ -124,7 +124,7 @@ def test_wrong_variables_of_slurm_are_one_sentence(change, words):
         ({"devices": 2}, "with distribution=none"),
         ({"strategy": "multi_worker", "workers": 1}, "use at least 2"),
         ({"strategy": "multi_worker", "port": 70000}, "port=70000"),
-        ({"batch_size": "local"}, "per_replica"),
+        ({"batch_size": "replica"}, "per_replica"),
         ({"timeout_seconds": 0}, "timeout_seconds=0"),
         ({"start_timeout_seconds": float("inf")}, "start_timeout_seconds=inf"),
     ],
@@ -166,7 +166,7 @@ def free_addresses(count):
     return addresses
 
 
-def met(clusters, identities, seconds=3.0):
+def met(clusters, identities, seconds=30.0):
     """What each worker's call of `meet` raised, or None; the last is started a little later than the others."""
     outcomes = [None] * len(clusters)
 

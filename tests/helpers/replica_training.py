@@ -25,11 +25,16 @@ DATA = DatasetConfig(
 RECIPES = {  # batches of 7: no two replicas have as many images
     "plain": RecipeConfig(batch_size=7, optimizer="sgd", momentum=0.9, learning_rate=0.02, epochs=5, warmup_epochs=0),
     "normalised": RecipeConfig(
-        batch_size=7, learning_rate=1e-3, epochs=5, warmup_epochs=0, ema_decay=0.9, clip_norm=1.0
+        batch_size=7,
+        optimizer="sgd",
+        momentum=0.9,
+        learning_rate=0.02,
+        epochs=5,
+        warmup_epochs=0,
+        ema_decay=0.9,
+        clip_norm=1.0,
     ),
-    "accumulated": RecipeConfig(
-        batch_size=7, optimizer="lamb", learning_rate=1e-3, epochs=1, warmup_epochs=0, accumulation_steps=3
-    ),
+    "accumulated": RecipeConfig(batch_size=7, learning_rate=1e-3, epochs=1, warmup_epochs=0, accumulation_steps=3),
     "scaled": RecipeConfig(
         batch_size=7, optimizer="rmsprop", epochs=1, warmup_epochs=0, precision="float16", learning_rate=1e-4
     ),
@@ -39,7 +44,9 @@ RECIPES = {  # batches of 7: no two replicas have as many images
 def network(kind):
     images = keras.Input((SIZE, SIZE, 1))
     normalised = kind == "normalised"
-    x = blocks.GroupedConv2D(8, 3, padding="same", activation=None if normalised else "relu")(images)
+    x = blocks.GroupedConv2D(8, 3, padding="same", use_bias=not normalised, activation=None if normalised else "relu")(
+        images
+    )
     x = blocks.BatchNormalization(momentum=0.9, activation="relu")(x) if normalised else x
     x = blocks.GroupedConv2D(16, 3, groups=4, strides=2, padding="same", activation="relu")(x)
     return keras.Model(images, blocks.Dense(10, dtype="float32")(keras.layers.Flatten()(x)))

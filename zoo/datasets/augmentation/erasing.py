@@ -111,5 +111,4 @@ def _boxes_of(boxes: Boxes, batch_size: int, places: np.ndarray) -> Boxes:
     numbers = np.full(batch_size, -1, np.int32)
     numbers[places] = np.arange(len(places))
     own = tf.gather(numbers, boxes.image)
-    chosen = [tf.boolean_mask(each, own >= 0) for each in boxes._replace(image=own)]
-    return Boxes(*chosen)
+    return Boxes(*(tf.boolean_mask(each, own >= 0) for each in (own, *boxes[1:])))
