@@ -40,7 +40,9 @@ def compare(actual, expected, loss=1e-4):
     assert actual.keys() == expected.keys()
     for name, values in expected.items():
         if name == "steps":
-            np.testing.assert_allclose(actual[name], values, atol=loss, rtol=0)
+            np.testing.assert_array_equal(actual[name][:, 1], values[:, 1])
+            finite = values[:, 1] == 1  # the loss of another step depends on what makes a number of NaN
+            np.testing.assert_allclose(actual[name][finite], values[finite], atol=loss, rtol=0)
         elif name.startswith("metric/"):
             np.testing.assert_allclose(actual[name], values, atol=loss if "loss" in name else 1e-6, err_msg=name)
         elif values.size:
