@@ -1,6 +1,6 @@
 """What TensorFlow offers under no public name and a training on several machines needs: nothing else uses it.
 
-Seen in TensorFlow 2.21; `tests/test_distribution.py` says what another version lacks.
+Seen in TensorFlow 2.21; `tests/test_internals.py` says what another version lacks.
 """
 
 from tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2 import CoordinatedJob
