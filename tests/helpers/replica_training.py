@@ -84,7 +84,7 @@ def trained(kind, replicas=ALONE, poisoned=False):
         callbacks=[callback], shuffle=False, verbose=0,
     ).history  # fmt: skip
     variables = [*model.variables, *model.optimizer.variables, *(average.averages if average else [])]
-    copies = [[np.array(each) for each in local_copies(variable, replicas)] for variable in variables]
+    copies = [[np.asarray(each) for each in local_copies(variable, replicas)] for variable in variables]
     for own in copies:
         for copy in own[1:]:
             np.testing.assert_array_equal(copy, own[0])

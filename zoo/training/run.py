@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from zoo.datasets.config import data_config
 from zoo.datasets.folders import ImageFolder
 from zoo.datasets.identity import data_identity
 from zoo.datasets.pipeline import Data
+from zoo.distribution.lost import naming_lost_workers
 from zoo.distribution.replicas import ALONE, Replicas
 from zoo.tracking.connection import Connection, connect
 from zoo.tracking.panels import evaluation_panels, layer_panels
@@ -178,7 +179,8 @@ def train(
             lambda: run.seconds,
             stopping,
         )
-        fitted = _fit_and_save(run, model, data, tracker, checkpointing, expected, average)
+        with nullcontext() if replicas.cluster is None else naming_lost_workers(replicas.cluster):
+            fitted = _fit_and_save(run, model, data, tracker, checkpointing, expected, average)
         if not replicas.is_chief:
             if fitted.stopped:
                 raise fitted.stopped
