@@ -59,9 +59,9 @@ def started(data_dir, directory, count, *more):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": worker}}
         variables = {"TF_CONFIG": json.dumps(task)} if count else {}
         settings = [*SETTINGS, f"hydra.run.dir={directory}", *(WORKERS if count else []), *more]
-        log = Path(f"{directory}.{worker}.log").open("w")
         environment = process_environment(("TF_CONFIG", "SLURM"), **variables)
-        processes.append(subprocess.Popen(command(data_dir, *settings), env=environment, stdout=log, stderr=log))
+        with Path(f"{directory}.{worker}.log").open("w") as log:
+            processes.append(subprocess.Popen(command(data_dir, *settings), env=environment, stdout=log, stderr=log))
     return processes
 
 
