@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from signal import SIGINT
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from zoo.distribution.lost import TEMPORARY_FAILURE
 from zoo.errors import UserError
 from zoo.training.evaluation_config import evaluation_config
 from zoo.training.messages import arranged, exit_code, explain, sweep_of
@@ -70,8 +71,16 @@ def job(cfg: DictConfig) -> float | None:
             raise
         if WANTS_TRACEBACK:
             raise
-        print(error, file=sys.stderr)
-        sys.exit(exit_code(error))  # raised further, Hydra would put a line of its own before it
+        end(str(error), exit_code(error))  # raised further, Hydra would put a line of its own before it
+
+
+def end(sentence: str, code: int) -> NoReturn:
+    """Say `sentence`, and end the program; at once where a worker is lost, for whom TensorFlow's end would wait."""
+    print(sentence, file=sys.stderr, flush=True)
+    if code == TEMPORARY_FAILURE:
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main() -> None:
@@ -89,8 +98,7 @@ def main() -> None:
         sentence = None if WANTS_TRACEBACK else explain(error, sys.argv[1:], CONF)
         if sentence is None:
             raise
-        print(sentence, file=sys.stderr)
-        sys.exit(exit_code(error))
+        end(sentence, exit_code(error))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from blocks.typing import LayerMixin
+from blocks.typing import LayerMixin, OptimizerMixin
 
 
 def graph_of(model: keras.Model) -> keras.Model | None:
@@ -211,7 +211,7 @@ def apply_in_replica(optimizer: keras.Optimizer, gradients: Iterable[Any], varia
         optimizer.apply(list(gradients), variables)
 
 
-class ReplicaUpdates:
+class ReplicaUpdates(OptimizerMixin):
     """Mixin, before a Keras optimizer: a replica of several changes its own copies of the variables itself, by
     gradients that have been summed over all replicas already. Elsewhere Keras's update runs.
     """

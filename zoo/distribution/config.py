@@ -27,7 +27,7 @@ class DistributionConfig:
     batch_size: str = GLOBAL  # what recipe.batch_size is: of all replicas together, or of each
     scale_learning_rate: bool = True  # with batch_size=per_replica: the rate grows with the global batch
     synchronise_statistics: bool = False  # normalise by the statistics of the global batch, not of each replica's share
-    timeout_seconds: float = 30.0  # after which a worker without a sign of life is lost
+    timeout_seconds: float = 20.0  # after which a worker without a sign of life is lost
     start_timeout_seconds: float = 300.0  # how long workers wait for each other at the start
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -101,28 +101,15 @@ class Replicas:
 
         Many small ones are summed as one, for each sum takes a message to and fro.
         """
-        context, results = tf.distribute.get_replica_context(), list(tensors)
-        packs: list[list[int]] = []
-        by_type: dict[tf.DType, list[int]] = {}
-        for index, tensor in enumerate(tensors):
-            if tensor is not None:
-                results[index] = tensor = tf.convert_to_tensor(tensor)
-                by_type.setdefault(tensor.dtype, []).append(index)
-        for indices in by_type.values():
-            size = PACK
-            for index in indices:
-                entries = results[index].shape.num_elements()
-                if size + entries > PACK:
-                    packs.append([])
-                    size = 0
-                packs[-1].append(index)
-                size += entries
-        flat = [tf.concat([tf.reshape(results[index], (-1,)) for index in pack], 0) for pack in packs]
-        for pack, summed in zip(packs, context.all_reduce(tf.distribute.ReduceOp.SUM, flat), strict=True):
-            parts = tf.split(summed, [results[index].shape.num_elements() for index in pack])
-            for index, part in zip(pack, parts, strict=True):
-                results[index] = tf.reshape(part, results[index].shape)
-        return results
+        context = tf.distribute.get_replica_context()
+        given = {index: tf.convert_to_tensor(each) for index, each in enumerate(tensors) if each is not None}
+        results: dict[int, tf.Tensor] = {}
+        for pack in _packs({index: (each.dtype, each.shape.num_elements()) for index, each in given.items()}):
+            flat = tf.concat([tf.reshape(given[index], (-1,)) for index in pack], 0)
+            summed = context.all_reduce(tf.distribute.ReduceOp.SUM, flat)
+            parts = tf.split(summed, [given[index].shape.num_elements() for index in pack])
+            results |= {index: tf.reshape(part, given[index].shape) for index, part in zip(pack, parts, strict=True)}
+        return [results.get(index) for index in range(len(tensors))]
 
     def broadcast_file(self, source: Path | None, copy: Path) -> bool:
         """Write the chief's file to `copy` in all other workers, all of which call this; False where it has none."""
@@ -207,6 +194,22 @@ def _devices(count: int | None) -> list[str]:
     if count is not None and count > len(gpus):
         raise ValueError(f"distribution.devices={count} is not allowed: this machine has {len(gpus)} GPUs.")
     return [f"GPU:{number}" for number in range(count or len(gpus))]
+
+
+def _packs(described: Mapping[int, tuple[Any, int]]) -> list[list[int]]:
+    """The numbers of tensors that are summed as one: of the same type, up to `PACK` entries, or one that is larger."""
+    packs: list[list[int]] = []
+    for dtype in dict.fromkeys(dtype for dtype, _ in described.values()):
+        room = -1
+        for index, (own, entries) in described.items():
+            if own != dtype:
+                continue
+            if entries > room:
+                packs.append([])
+                room = PACK
+            packs[-1].append(index)
+            room -= entries
+    return packs
 
 
 def _without_aggregation(create: Callable[..., tf.Variable], **arguments: Any) -> tf.Variable:

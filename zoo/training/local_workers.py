@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -57,7 +58,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _started(cfg: DictConfig, directory: Path, outcome: Path, cluster: Cluster) -> subprocess.Popen[str]:
-    request = {
+    request: dict[str, Any] = {
         "config": as_dict(cfg),
         "directory": str(Path(directory).resolve()),
         "sweep_id": None,

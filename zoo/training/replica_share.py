@@ -61,7 +61,7 @@ class Share:
 
     def of_all(
         self, measure: Callable[[], None], loss: Tensor | None = None, gradients: Sequence[Tensor | None] = ()
-    ) -> tuple[Tensor, list[Tensor | None]]:
+    ) -> tuple[Any, list[Any]]:
         """Loss and gradients of the batch; the metrics, by what `measure` adds to them, are too, and the running
         statistics of normalisations are means over the replicas.
         """
