@@ -1,15 +1,20 @@
 """Which processes train together: `TF_CONFIG`, SLURM's variables, and how workers meet."""
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
 from helpers.checks import refusal
+from helpers.processes import process_environment
 from helpers.training import compose_config
 from zoo.distribution import slurm
+from zoo.distribution.alarm import bounded
 from zoo.distribution.cluster import Cluster, cluster_of
 from zoo.distribution.config import DistributionConfig, check
 from zoo.distribution.lost import lost_workers
@@ -210,6 +215,16 @@ def test_workers_that_differ_are_refused():
         assert "cannot listen at its address" in met(clusters[:1], ["same"], 0.5)[0]
 
 
+def test_two_workers_of_one_index_are_refused():
+    addresses = free_addresses(3)
+    twice = (
+        Cluster((addresses[0], addresses[1], addresses[2]), 1),
+        Cluster((addresses[0], addresses[2], addresses[1]), 1),
+    )
+    outcomes = met([Cluster(addresses, 0), *twice], ["same"] * 3)
+    assert all("call themselves worker 1 of 3" in each for each in outcomes)
+
+
 def test_strangers_do_not_disturb():
     addresses = free_addresses(2)
 
@@ -245,3 +260,12 @@ HEARTBEAT = "Collective ops is aborted by: Deadline Exceeded\n\nRPC: /tensorflow
 )
 def test_the_lost_worker_is_named(message, index, lost):
     assert lost_workers(message, Cluster(("a:1", "b:1", "c:1"), index)) == lost
+
+
+def test_what_holds_python_is_ended_from_outside():
+    code = "import re\nfrom zoo.distribution.alarm import bounded\n"
+    code += "with bounded(1, 'Too long.'): re.match('(a*)*b', 'a' * 40)"  # within one call of C
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=process_environment())
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "Too long.\n")
+    with bounded(100, "never"):
+        pass

@@ -54,9 +54,8 @@ def _receive(server: socket.socket, cluster: Cluster, identity: str, seconds: fl
             except TimeoutError:
                 missing = [worker for worker in range(1, count) if worker not in waiting]
                 raise UserError(_absent(cluster, missing, seconds)) from None
-            with_error = _admit(connection, cluster, identity, waiting)
-            if with_error:
-                raise UserError(with_error)
+            if impossible := _admit(connection, cluster, identity, waiting):
+                raise UserError(impossible)
     except UserError as error:
         for connection in waiting.values():
             _send(connection, {"error": str(error)})
@@ -77,6 +76,7 @@ def _admit(connection: socket.socket, cluster: Cluster, identity: str, waiting: 
         return None
     waiting.setdefault(worker, connection)
     if waiting[worker] is not connection:
+        waiting[-1] = connection  # which is told too
         error = f"Two workers call themselves worker {worker} of {count}: give each process an index of its own."
     elif message.get("workers") != count:
         error = (
@@ -86,7 +86,6 @@ def _admit(connection: socket.socket, cluster: Cluster, identity: str, waiting: 
         error = f"Worker {worker} ({cluster.addresses[worker]}) has other settings than worker 0: use one command."
     else:
         return None
-    _send(connection, {"error": error})
     return error
 
 
@@ -128,12 +127,12 @@ def _read(connection: socket.socket) -> dict[str, Any]:
     """The message of a line; an empty one where the other side has gone or speaks otherwise."""
     data = b""
     try:
-        while not data.endswith(b"\n") and len(data) < LONGEST:
+        while b"\n" not in data and len(data) < LONGEST:
             received = connection.recv(4096)
             if not received:
                 break
             data += received
-        message = json.loads(data)
+        message = json.loads(data.partition(b"\n")[0])
     except (OSError, ValueError):
         return {}
     return message if isinstance(message, dict) else {}

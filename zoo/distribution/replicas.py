@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from zoo.distribution.alarm import bounded
 from zoo.distribution.cluster import TF_CONFIG, Cluster
 from zoo.distribution.config import MIRRORED, DistributionConfig
 from zoo.distribution.internals import configure_heartbeats
 
 PACK = 2**22  # entries that are summed in one operation: few enough to begin before all gradients are there
+
+CONNECTING_SECONDS = 60.0  # for workers that have met
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,9 @@ def open_replicas(config: DistributionConfig, cluster: Cluster | None = None) ->
     os.environ[TF_CONFIG] = cluster.tf_config()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     configure_heartbeats(len(cluster.addresses), config.timeout_seconds)
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    gone = f"The workers {', '.join(cluster.addresses)} have met, and one of them has ended before all were connected."
+    with bounded(CONNECTING_SECONDS, gone):
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
     for number, handler in handlers.items():
         if callable(handler):  # TensorFlow sets one of its own for SIGTERM, which lets nothing end
             signal.signal(number, handler)

@@ -1,7 +1,6 @@
 """A run from its configuration to its result. Nothing slow is imported until the settings have been checked."""
 
 from collections.abc import Collection, Mapping
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from zoo.training.distributed import cluster_for, opened_replicas, replica_lines
 from zoo.training.local_workers import local_workers, starts_workers
 from zoo.training.pretrained import settled
 from zoo.training.record import Record
-from zoo.training.run_directory import claimed
+from zoo.training.run_directory import claimed, unused
 from zoo.training.settings import EVALUATE, Settings, as_dict, check
 from zoo.training.signals import deferred
 
@@ -69,9 +68,9 @@ def start(
     if settings.distribution.strategy != NONE:
         tensorflow_process.prepare(settings.deterministic, settings.distribution.devices or 1, quiet=True)
     settings, resolved = with_global_batch(settings, as_dict(cfg), cluster)
-    if result := finished(settings, directory):
+    if result := finished(settings, directory, quiet=not is_chief):
         return result
-    own = claimed(directory, composition, partial(choose, settings)) if is_chief else nullcontext()
+    own = claimed(directory, composition, partial(choose, settings)) if is_chief else unused(directory)
     with own as checkpoint:
         folder = _checked_data(settings, resolved, directory, is_chief)
         with deferred("Loading TensorFlow"):  # which ends the process where a signal interrupts its import

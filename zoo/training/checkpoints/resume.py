@@ -74,8 +74,10 @@ def refuse_another(place: object, different: list[str]) -> None:
         )
 
 
-def finished(settings: Settings, directory: Path) -> dict[str, Any] | None:
+def finished(settings: Settings, directory: Path, quiet: bool = False) -> dict[str, Any] | None:
     """With `resume=auto`, the result of a run in `directory` that has nothing more to do, and a line says so.
+
+    quiet: no line does.
 
     Raises:
         UserError: that run had other settings.
@@ -84,7 +86,8 @@ def finished(settings: Settings, directory: Path) -> dict[str, Any] | None:
     if result.get("status") != "finished":
         return None
     _refuse_other_settings(settings, directory, result)
-    say(f"{directory}: this run is finished, and is not started again.")
+    if not quiet:
+        say(f"{directory}: this run is finished, and is not started again.")
     return result
 
 
