@@ -73,7 +73,7 @@ def claimed(
 
 @contextmanager
 def unused(directory: Path) -> Iterator[None]:
-    """Behind the block, delete `directory` if it is empty: Hydra makes one for each worker, and the chief alone writes."""
+    """Behind the block, delete `directory` if it is empty: Hydra makes one for each worker, the chief alone writes."""
     try:
         yield
     finally:
