@@ -14,14 +14,23 @@ import pytest
 
 from helpers.checks import refusal
 from helpers.processes import process_environment
-from helpers.training import TINY, command, compose_config, read_run
+from helpers.training import command, compose_config, read_run
 from zoo.distribution.lost import LostWorkerError
 from zoo.errors import UserError
 from zoo.training.messages import exit_code
 from zoo.training.start import start
 
 STEPS = 12  # of an epoch
-SETTINGS = [*TINY, "tracking=disabled", "recipe.epochs=2", f"limit_steps={STEPS}", "recipe.batch_size=31"]
+# A network without batch normalisation: with it, those on images of 8 pixels are so ill-conditioned that a batch in
+# reverse order has other losses in one process, in the third digit after two steps.
+SETTINGS = [
+    "model=named",
+    "model.variant=convnext_atto",
+    "tracking=disabled",
+    "recipe.epochs=2",
+    f"limit_steps={STEPS}",
+    "recipe.batch_size=31",
+]
 SETTINGS += ["recipe.warmup_epochs=0", "deterministic=true", "checkpoints.every_steps=3", "recipe.optimizer=sgd"]
 SETTINGS += ["recipe.learning_rate=0.005"]
 WORKERS = ["distribution=multi_worker", "distribution.synchronise_statistics=true", "distribution.timeout_seconds=20"]
