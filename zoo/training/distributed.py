@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -160,3 +161,10 @@ def shared_checkpoint(replicas: Replicas, checkpoint: CheckpointFile | None) -> 
             yield checkpoint
         else:
             yield open_checkpoint(copy) if there else None
+
+
+def close_log_files() -> None:
+    """Let a worker that is not the chief log to the terminal alone: `train.log` is the chief's."""
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, logging.FileHandler)]:
+        root.removeHandler(handler)

@@ -13,7 +13,14 @@ from zoo.datasets.sizes import check_batch_size
 from zoo.distribution.config import NONE
 from zoo.errors import UserError
 from zoo.training.checkpoints.resume import choose, finished
-from zoo.training.distributed import cluster_for, opened_replicas, replica_lines, shared_checkpoint, with_global_batch
+from zoo.training.distributed import (
+    close_log_files,
+    cluster_for,
+    opened_replicas,
+    replica_lines,
+    shared_checkpoint,
+    with_global_batch,
+)
 from zoo.training.local_workers import local_workers, starts_workers
 from zoo.training.pretrained import settled
 from zoo.training.record import Record
@@ -67,6 +74,8 @@ def start(
     is_chief = cluster is None or cluster.is_chief
     if settings.distribution.strategy != NONE:
         tensorflow_process.prepare(settings.deterministic, settings.distribution.devices or 1, quiet=True)
+    if not is_chief:
+        close_log_files()
     settings, resolved = with_global_batch(settings, as_dict(cfg), cluster)
     if result := finished(settings, directory, quiet=not is_chief):
         return result
