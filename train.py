@@ -9,17 +9,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from signal import SIGINT
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from zoo.distribution.lost import TEMPORARY_FAILURE
 from zoo.errors import UserError
 from zoo.training.checkpoints.resume import going_on
 from zoo.training.evaluation_config import evaluation_config
-from zoo.training.messages import arranged, explain
+from zoo.training.messages import arranged, exit_code, explain
 from zoo.training.settings import RunConfig, as_dict
 from zoo.training.signals import ignore_signals, is_ours, signal_of, stop_on_signals
 from zoo.training.start import start, with_weights
@@ -72,11 +73,20 @@ def job(cfg: DictConfig) -> float | None:
             raise
         if WANTS_TRACEBACK:
             raise
-        sys.exit(str(error))  # raised further, Hydra would put a line of its own before it
+        end(str(error), exit_code(error))  # raised further, Hydra would put a line of its own before it
     except KeyboardInterrupt as error:
         if is_ours():
             raise
         raise UserError(f"The run was stopped by {signal_of(error).name}.") from error  # its launcher goes on
+
+
+def end(sentence: str, code: int) -> NoReturn:
+    """Say `sentence`, and end the program; at once where a worker is lost, for whom TensorFlow's end would wait."""
+    print(sentence, file=sys.stderr, flush=True)
+    if code == TEMPORARY_FAILURE:
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main() -> None:
@@ -96,8 +106,7 @@ def main() -> None:
         sentence = None if WANTS_TRACEBACK else explain(error, sys.argv[1:], CONF)
         if sentence is None:
             raise
-        print(sentence, file=sys.stderr)
-        sys.exit(1)
+        end(sentence, exit_code(error))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ Constraint: TypeAlias = str | dict[str, Any] | Callable[[Any], Any] | None
 
 if TYPE_CHECKING:
     LayerMixin = keras.Layer  # the base of what is mixed with a layer of Keras, which comes after it
+    OptimizerMixin = keras.Optimizer  # and with an optimizer
 else:
-    LayerMixin = object
+    LayerMixin = OptimizerMixin = object
 
 
 class Tensor(Protocol):

@@ -50,7 +50,8 @@ def test_every_key_is_explained(path):
 
 
 def test_every_option_of_every_group_is_found():
-    groups = {"model", "dataset", "augmentation", "recipe", "tracking", "checkpoints", "experiment", "debug"}
+    groups = {"model", "dataset", "augmentation", "recipe", "tracking", "checkpoints", "distribution", "experiment"}
+    groups |= {"debug"}
     assert {group for group, _ in OPTIONS} == groups
 
 
@@ -240,7 +241,10 @@ SENTENCES = [
     ("+recipe.epoch=3", "There is no setting recipe.epoch: did you mean recipe.epochs"),
     ("+tracking.projct=x", "There is no setting tracking.projct: did you mean tracking.project"),
     ("+sed=1", "There is no setting sed: did you mean seed"),
-    ("+unknown=1", "There is no setting unknown: known are model, dataset, recipe, tracking, checkpoints, groups"),
+    (
+        "+unknown=1",
+        "There is no setting unknown: known are model, dataset, recipe, tracking, checkpoints, distribution,",
+    ),
     ("recipe.learning_rate=fast", "recipe.learning_rate='fast' is not allowed: it must be a number."),
     ("recipe.epochs=2.5", "recipe.epochs=2.5 is not allowed: it must be a whole number; the nearest are 2 and 3."),
     ("recipe.clip_norm=x", "recipe.clip_norm='x' is not allowed: it must be a number or null."),

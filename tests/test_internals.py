@@ -9,6 +9,7 @@ from keras import layers, ops
 import zoo
 from blocks.kernels.tensorflow import internals
 from blocks.ops import keras_internals
+from zoo.distribution.internals import CoordinatedJob, context
 from zoo.lora import is_adapted, merged_kernel, stored_kernel
 
 
@@ -39,6 +40,11 @@ ATTRIBUTES = (
     (lambda: layers.Lambda(abs), "_output_shape"),
     (lambda: keras.Variable(0.0), "_path"),
     (lambda: keras.Optimizer, "_get_variable_index"),
+    (lambda: keras.Optimizer, "_backend_update_step"),
+    (lambda: keras.Optimizer, "_apply_weight_decay"),
+    (lambda: keras.Optimizer, "_backend_increment_gradient_accumulators"),
+    (lambda: keras.optimizers.LossScaleOptimizer, "_common_apply"),
+    (lambda: small(), "_distribute_strategy"),
 )
 
 
@@ -51,6 +57,9 @@ def test_the_names_of_tensorflow_are_there():
     for name in internals.__all__:
         assert callable(getattr(internals, name)), name
     assert not internals.GraphOrParentsInXlaContext(tf.Graph())
+    assert (
+        callable(context().configure_coordination_service) and CoordinatedJob(name="worker", num_tasks=2).num_tasks == 2
+    )
 
 
 def test_the_graph_of_a_model_is_every_call_in_order():

@@ -8,7 +8,7 @@ from keras import ops
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.arguments import check_residual
 from blocks.ops.batch_norm import batch_normalization
-from blocks.ops.keras_internals import DottedName
+from blocks.ops.keras_internals import DottedName, in_replica
 from blocks.typing import Activation, Tensor
 
 
@@ -32,7 +32,10 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
 
     Momentum is the decay of the running statistics: 1 - PyTorch's momentum. With `layer.statistics_frozen = True`,
     which is not saved, training computes with the running statistics too and leaves them as they are, as a layer does
-    that is not trainable, while gamma and beta are trained.
+    that is not trainable, while gamma and beta are trained. With `layer.statistics_of_all_replicas = True`, not saved
+    either, a training under a strategy of `tf.distribute` computes with mean and variance of the whole batch, to which
+    each replica has a share of any size, as Keras's `synchronized`, and with the activation and the running variance of
+    above.
 
     Call arguments: `inputs` (B, ..., C), C along `axis`; `residual`, of the same shape, or None.
     Returns: (B, ..., C).
@@ -72,6 +75,7 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
         self.activation = keras.activations.get(activation)
         self.unbiased_variance = bool(unbiased_variance)
         self.statistics_frozen = False
+        self.statistics_of_all_replicas = False
 
     def call(  # type: ignore[override]  # the residual is an argument more
         self, inputs: Tensor, residual: Tensor | None = None, training: bool | None = None, mask: Tensor | None = None
@@ -95,6 +99,7 @@ class BatchNormalization(DottedName, RealInputs, keras.layers.BatchNormalization
             activation=self.activation,
             residual=None if residual is None else ops.cast(residual, self.compute_dtype),
             unbiased=self.unbiased_variance,
+            together=self.statistics_of_all_replicas and in_replica(),
         )
         if training:
             self.moving_mean.assign(mean)

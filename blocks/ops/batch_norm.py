@@ -26,6 +26,7 @@ def batch_normalization(
     activation: Callable[[Any], Any],
     residual: Tensor | None = None,
     unbiased: bool = True,
+    together: bool = False,
 ) -> tuple[Any, Any, Any]:
     """activation(batch normalisation of `inputs` + residual), and the running statistics that follow.
 
@@ -36,6 +37,7 @@ def batch_normalization(
         momentum: decay of the running statistics; 1 - PyTorch's momentum.
         activation: a function of Keras or any other.
         unbiased: move `variance` towards the unbiased estimate (divided by n - 1, as PyTorch), not the batch's own.
+        together: in training the batch is that of all replicas of `tf.distribute`, not the share of this one.
 
     Returns:
         The outputs, (B, ..., C) of the inputs' type, and when training `mean` and `variance` moved towards those of
@@ -51,6 +53,8 @@ def batch_normalization(
         >>> np.ravel(y), np.round(mean, 1), np.round(variance, 1)
         (array([0., 1.], dtype=float32), array([0.1], dtype=float32), array([2.7], dtype=float32))
     """
+    if training and together:
+        return _together(inputs, gamma, beta, mean, variance, axis, momentum, epsilon, activation, residual, unbiased)
     normalize = _fused if _has_kernel(inputs, mean, axis) else _by_jax if _is_for_jax(inputs) else _plain
     return normalize(
         inputs, gamma, beta, mean, variance, axis, momentum, epsilon, training, activation, residual, unbiased
@@ -193,6 +197,33 @@ def _plain(
         moved = _moved(running_mean, running_variance, mean, variance, count, momentum, unbiased)
     else:
         moved = running_mean, running_variance
+    outputs = ops.cast(outputs, inputs.dtype)
+    return activation(outputs if residual is None else ops.add(outputs, residual)), *moved
+
+
+def _together(
+    inputs: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    axis: int,
+    momentum: float,
+    epsilon: float,
+    activation: Callable[[Any], Any],
+    residual: Tensor | None,
+    unbiased: bool,
+) -> tuple[Any, Any, Any]:
+    """The same in training, by the statistics of all replicas."""
+    from blocks.ops.tensorflow.replicas import moments_of_all
+
+    dtype = keras.backend.result_type(inputs.dtype, "float32")
+    wide = ops.cast(inputs, dtype)
+    axes = [index for index in range(len(inputs.shape)) if index != axis % len(inputs.shape)]
+    own_mean, own_variance, count = moments_of_all(wide, ops.convert_to_tensor(mean), axes)
+    gamma, beta = (None if each is None else ops.cast(each, dtype) for each in (gamma, beta))
+    outputs = ops.batch_normalization(wide, own_mean, own_variance, axis, offset=beta, scale=gamma, epsilon=epsilon)
+    moved = _moved(mean, variance, own_mean, own_variance, count, momentum, unbiased)
     outputs = ops.cast(outputs, inputs.dtype)
     return activation(outputs if residual is None else ops.add(outputs, residual)), *moved
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from blocks.typing import LayerMixin
+from blocks.typing import LayerMixin, OptimizerMixin
 
 
 def graph_of(model: keras.Model) -> keras.Model | None:
@@ -188,3 +188,68 @@ class DottedName(LayerMixin):
             # contain this one see the new path too. Saved files do not have the path.
             variable._path = variable.path.replace(".", ":")
         super()._track_variable(variable)
+
+
+def forget_strategy(model: keras.Model) -> None:
+    """Let Keras train `model` as on one device, whatever strategy it was built under: its `fit` fails under
+    `MultiWorkerMirroredStrategy`, where it averages batches, and metrics that are numbers.
+    """
+    if not hasattr(model, "_distribute_strategy"):
+        raise AttributeError(
+            f"Keras {keras.__version__} keeps no _distribute_strategy: a strategy cannot be used with it."
+        )
+    model._distribute_strategy = None
+
+
+def apply_in_replica(optimizer: keras.Optimizer, gradients: Iterable[Any], variables: list[keras.Variable]) -> None:
+    """`optimizer.apply`; in one of several replicas by gradients that are those of all. Keras's optimizer of scaled
+    losses would leave the replica then, which no branch of a graph can.
+    """
+    if in_replica() and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer._common_apply(list(gradients), variables)
+    else:
+        optimizer.apply(list(gradients), variables)
+
+
+class ReplicaUpdates(OptimizerMixin):
+    """Mixin, before a Keras optimizer: a replica of several changes its own copies of the variables itself, by
+    gradients that have been summed over all replicas already. Elsewhere Keras's update runs.
+    """
+
+    def _backend_update_step(self, gradients: list[Any], variables: list[Any], learning_rate: Any) -> None:
+        if not in_replica():
+            super()._backend_update_step(gradients, variables, learning_rate)
+            return
+        for gradient, variable in zip(gradients, variables, strict=True):
+            self.update_step(gradient, getattr(variable, "value", variable), learning_rate)
+
+    def _apply_weight_decay(self, variables: list[keras.Variable]) -> None:
+        if not in_replica():
+            super()._apply_weight_decay(variables)
+            return
+        if self.weight_decay is None:
+            return
+        for variable in variables:
+            if self._use_weight_decay(variable):
+                rate = keras.ops.cast(self.learning_rate, variable.dtype)
+                decay = keras.ops.cast(self.weight_decay, variable.dtype)
+                self.assign_sub(variable, variable * decay * rate)
+
+    def _backend_increment_gradient_accumulators(
+        self, gradients: list[Any], accumulators: list[keras.Variable]
+    ) -> None:
+        if not in_replica():
+            super()._backend_increment_gradient_accumulators(gradients, accumulators)
+            return
+        for gradient, accumulator in zip(gradients, accumulators, strict=True):
+            accumulator.assign(accumulator + gradient)
+
+
+def in_replica() -> bool:
+    """Whether this is called in one replica of several."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return context is not None and context.num_replicas_in_sync > 1

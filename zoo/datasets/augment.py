@@ -139,8 +139,12 @@ def random_resized_square(encoded: tf.Tensor, seed: tf.Tensor, config: DatasetCo
     return squashed(random_crop(encoded, seed, config), config)
 
 
-def shift_and_flip(images: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) -> tf.Tensor:
+def shift_and_flip(
+    images: tf.Tensor, seed: tf.Tensor, config: DatasetConfig, drawn: tuple[int, np.ndarray] | None = None
+) -> tf.Tensor:
     """Random crops out of zero-padded images, and mirror images: uint8 (B, S, S, C) in and out.
+
+    drawn: where the images are a part of a batch, its size and their places in it; they are moved as in the whole one.
 
     Each image draws its own shift of up to `crop_padding` pixels either way, and its own flip. One projective
     transform does both for the whole batch: output (x, y) reads input (a0 x + a2, y + b2), zero outside.
@@ -155,13 +159,16 @@ def shift_and_flip(images: tf.Tensor, seed: tf.Tensor, config: DatasetConfig) ->
     if not config.crop_padding and not config.flip:
         return images
     batch, padding = tf.shape(images)[0], config.crop_padding
+    whole, own = (batch, None) if drawn is None else drawn
     mirrored = None
     if config.flip:
         coin = tf.random.experimental.stateless_fold_in(seed, 1)
-        mirrored = tf.random.stateless_uniform((batch,), coin) < 0.5
+        mirrored = tf.random.stateless_uniform((whole,), coin) < 0.5
+        mirrored = mirrored if own is None else tf.gather(mirrored, own)
     if not padding:
         return _mirror(images, mirrored)
-    shift = tf.random.stateless_uniform((2, batch), seed, minval=-padding, maxval=padding + 1, dtype=tf.int32)
+    shift = tf.random.stateless_uniform((2, whole), seed, minval=-padding, maxval=padding + 1, dtype=tf.int32)
+    shift = shift if own is None else tf.gather(shift, own, axis=1)
     right, down = tf.unstack(tf.cast(shift, tf.float32))
     step, start = tf.ones((batch,)), tf.zeros((batch,))
     if mirrored is not None:

@@ -24,6 +24,7 @@ from zoo.datasets.config import DatasetConfig, check
 from zoo.datasets.examples import Examples
 from zoo.datasets.folders import ImageFolder
 from zoo.datasets.sampling import Balanced
+from zoo.datasets.shares import evaluation_share, places
 from zoo.datasets.sizes import refuse_larger_batch
 from zoo.datasets.splits import open_splits
 from zoo.datasets.undecodable import naming
@@ -40,7 +41,8 @@ class Data:
 
     Iterating over `train` gives one epoch; the next iteration gives the next epoch. The last images of an
     epoch that do not fill a batch are left out of it (others are in the next). `validation` and `test` give
-    every example once, in a fixed order; their last batch may be smaller.
+    every example once, in a fixed order; their last batch may be smaller. Where several processes share the batches,
+    `train`, `epoch` and `stream` give this one's share of each, and `validation_share` that of `validation`.
 
     `epoch(number)`, `stream(first_epoch, first_step)` and `batch(step)` give the same batches by number. Prefer
     `stream` for `Model.fit`: Keras looks at a batch before it trains, which moves `train` one epoch on.
@@ -60,6 +62,7 @@ class Data:
     name: str
     train: tf.data.Dataset
     validation: tf.data.Dataset
+    validation_share: tf.data.Dataset
     test: tf.data.Dataset | None
     train_size: int
     validation_size: int
@@ -70,6 +73,7 @@ class Data:
     input_shape: tuple[int, int, int]
     class_names: tuple[str, ...] | None
     _epochs: Callable[[tf.data.Dataset, int], tf.data.Dataset]
+    _whole_epochs: Callable[[tf.data.Dataset, int], tf.data.Dataset]
     _find_fault: Callable[[], str | None]
     _labels: Callable[[], np.ndarray]
 
@@ -91,9 +95,9 @@ class Data:
         return rest.concatenate(whole)
 
     def batch(self, step: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """The training batch of step `step` of `stream()`, counted from 0."""
+        """The training batch of step `step` of `stream()`, counted from 0; all of it, whatever the share."""
         epoch, index = divmod(step, self.steps_per_epoch)
-        return next(iter(self.epoch(epoch).skip(index)))
+        return next(iter(self._whole_epochs(tf.data.Dataset.from_tensors(tf.constant(epoch, tf.int64)), index)))
 
     def class_counts(self) -> np.ndarray:
         """int64 (C,): how many training images each class has. Reads the files of records that are not in memory."""
@@ -114,12 +118,15 @@ def load(
     folder: ImageFolder | None = None,
     training: bool = True,
     label_smoothing: float = 0.0,
+    share: tuple[int, int] = (0, 1),
 ) -> Data:
     """The data set of `config`, prepared on first use.
 
     `seed` fixes the order and the augmentation of every epoch; `train` starts with epoch `first_epoch`. `folder` is
     what an image folder holds, where it has been listed. Without `training` no training image is read, and an epoch
-    has no steps. `label_smoothing` is of the labels that `config.mixing` makes; a loss smooths integers itself.
+    has no steps. `label_smoothing` is of the labels that `config.mixing` makes; a loss smooths integers itself. `share`
+    is the number of this process, and of how many that make each batch together: what the others make is not decoded
+    here, and what all make is what one would.
 
     Raises:
       ValueError: the configuration, the batch size or the kind of data set cannot work, or an image cannot be decoded.
@@ -151,10 +158,11 @@ def load(
     augmented = tf.function(lambda image, key: augmentation.apply(image, key, config), autograph=False)
     mixed = partial(mix, config=config.mixing, num_classes=splits.num_classes, smoothing=label_smoothing)
 
-    def epochs(numbers: tf.data.Dataset, first_step: int) -> tf.data.Dataset:
+    def epochs(numbers: tf.data.Dataset, first_step: int, share: tuple[int, int] = share) -> tf.data.Dataset:
         if train is None:
             return validation_batches.take(0)
-        return _training_batches(train, config, augmented, mixed, batch_size, seed, numbers, first_step)
+        own = None if share[1] == 1 else places(batch_size, share, in_pairs=config.mixing.is_on)
+        return _training_batches(train, config, augmented, mixed, batch_size, seed, numbers, first_step, own)
 
     validation_batches = _evaluation_batches(validation, config, batch_size)
     # The counter is read when an epoch's first batch is asked for, not when its iterator is made.
@@ -164,6 +172,9 @@ def load(
         name=config.name,
         train=epochs(each_time, 0).apply(tf.data.experimental.assert_cardinality(steps)),
         validation=validation_batches,
+        validation_share=validation_batches
+        if share[1] == 1
+        else _evaluation_batches(validation, config, batch_size, share),
         test=_evaluation_batches(test, config, batch_size) if test else None,
         train_size=train.size if train else 0,
         validation_size=validation.size,
@@ -174,6 +185,7 @@ def load(
         input_shape=(config.image_size, config.image_size, config.channels),
         class_names=splits.class_names,
         _epochs=epochs,
+        _whole_epochs=partial(epochs, share=(0, 1)),
         _find_fault=splits.find_fault,
         _labels=lambda: examples.labels_of(train) if train else np.zeros(0, np.int32),
     )
@@ -200,8 +212,13 @@ def _training_batches(
     seed: int,
     epochs: tf.data.Dataset,
     first_step: int,
+    own: np.ndarray | None = None,
 ) -> tf.data.Dataset:
-    """Augmented, normalised batches of the epochs whose numbers `epochs` holds, each from `first_step` on."""
+    """Augmented, normalised batches of the epochs whose numbers `epochs` holds, each from `first_step` on.
+
+    own: places of each batch that are made here; None is all.
+    """
+    own_size = batch_size if own is None else len(own)
     steps, repeats = train.size // batch_size, config.repeats
     first, end = first_step * batch_size, steps * batch_size
     sampler = Balanced(train.labels) if config.sampling == "balanced" else None
@@ -215,31 +232,48 @@ def _training_batches(
             if repeats > 1:
                 chosen = chosen.flat_map(lambda *record: tf.data.Dataset.from_tensors(record).repeat(repeats))
             chosen = chosen.skip(first % repeats).take(end - first)
+            if own is not None:
+                numbered = chosen.enumerate()  # bytes, of which the others' are read and not decoded
+                is_own = tf.constant(np.isin(np.arange(batch_size), own))
+                chosen = numbered.filter(lambda place, _: tf.gather(is_own, place % batch_size)).map(
+                    lambda _, item: item
+                )
         else:
             if sampler is None:
                 indices = tf.random.experimental.stateless_shuffle(tf.range(train.size), key)
             else:
                 indices = sampler.draw(end, key, _key(seed, _SAMPLE, epoch))
             indices = tf.gather(indices, tf.range(first, end) // repeats)
-            if by_batch:
+            if by_batch or own is not None:
                 indices = tf.reshape(indices, (steps - first_step, batch_size))
+            if own is not None:
+                indices = tf.gather(indices, own, axis=1)
+                indices = indices if by_batch else tf.reshape(indices, (-1,))
             chosen = tf.data.Dataset.from_tensor_slices(indices)
         stages = {"box": _BOX, "image": _IMAGE, "batch": _SHIFT, "mix": _MIX, "erase": _ERASE}
         keys = {stage: _key(seed, stream, epoch) for stage, stream in stages.items()}
-        positions = chosen.enumerate(first_step if by_batch else first)
-        return positions.map(lambda position, item: (keys, position, item))
+        positions = chosen.enumerate(first_step if by_batch else first_step * own_size)
+        return positions.map(lambda position, item: (keys, position if by_batch else in_epoch(position), item))
+
+    def in_epoch(position: tf.Tensor) -> tf.Tensor:
+        """The place in the epoch of an image, from its place among those that are made here."""
+        if own is None:
+            return position
+        return position // own_size * batch_size + tf.gather(tf.constant(own, tf.int64), position % own_size)
+
+    drawn = None if own is None else (batch_size, own)  # random numbers are those of the whole batch
 
     def finished(
         keys: dict[str, tf.Tensor], step: tf.Tensor, images: tf.Tensor, labels: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """float32 (B, S, S, C) of uint8, and the labels: what is done to a batch."""
         if not augmentation.is_on(config):  # else each image has been shifted and flipped by itself
-            images = augment.shift_and_flip(images, _at(keys["batch"], step), config)
+            images = augment.shift_and_flip(images, _at(keys["batch"], step), config, drawn)
         if config.mixing.is_on:
             images, labels = mixed(images, labels, _at(keys["mix"], step))
         images = augment.normalise(images, config)
         if config.random_erasing.probability > 0:
-            images = erase(images, _at(keys["erase"], step), config.random_erasing)
+            images = erase(images, _at(keys["erase"], step), config.random_erasing, drawn)
         return images, labels
 
     def pixels(keys: dict[str, tf.Tensor], step: tf.Tensor, indices: tf.Tensor) -> tuple[Any, ...]:
@@ -266,7 +300,7 @@ def _training_batches(
     if by_batch:
         batches = ordered.map(pixels, **parallel)
     else:
-        batches = ordered.map(one, **parallel).batch(batch_size, drop_remainder=True).map(batch, **parallel)
+        batches = ordered.map(one, **parallel).batch(own_size, drop_remainder=True).map(batch, **parallel)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
@@ -279,33 +313,39 @@ def _training_image(
     return augment.centre_square(augment.decode(encoded, config.channels, shape), config)
 
 
-def _evaluation_batches(split: Examples, config: DatasetConfig, batch_size: int) -> tf.data.Dataset:
-    """Every example once, in the order of the files, unaugmented."""
+def _evaluation_batches(
+    split: Examples, config: DatasetConfig, batch_size: int, share: tuple[int, int] = (0, 1)
+) -> tf.data.Dataset:
+    """Every example once, in the order of the files, unaugmented; of each batch the share of this process, which may be
+    empty.
+    """
+    first, end = evaluation_share(batch_size, share)
+    steps = -(-split.size // batch_size)
+
+    def own(items: tf.data.Dataset) -> tf.data.Dataset:
+        if share[1] == 1:
+            return items
+        numbered = items.enumerate().filter(lambda place, _: first <= place % batch_size < end)
+        return numbered.map(lambda _, item: item)
+
+    def decoded(encoded: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return augment.centre_square(augment.decode(encoded, config.channels, split.shape), config), label
+
+    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
     if split.kind == "pixels":
-        batches = (
-            tf.data.Dataset.range(split.size)
-            .batch(batch_size)
-            .map(lambda indices: (tf.gather(split.images, indices), tf.gather(split.labels, indices)))
-        )
+        batches = own(tf.data.Dataset.range(split.size)).batch(max(end - first, 1))
+        batches = batches.map(lambda indices: (tf.gather(split.images, indices), tf.gather(split.labels, indices)))
     else:
         if split.kind == "records":
-            items = examples.encoded_records(split.builder, split.split, split.chosen)
+            items = own(examples.encoded_records(split.builder, split.split, split.chosen))
         else:
-            items = tf.data.Dataset.range(split.size).map(lambda index: _encoded(split, index))
-        batches = items.map(
-            lambda encoded, label: (
-                augment.centre_square(augment.decode(encoded, config.channels, split.shape), config),
-                label,
-            ),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        ).batch(batch_size)
-    batches = batches.map(
-        lambda images, labels: (augment.normalise(images, config), labels),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    steps = -(-split.size // batch_size)
+            items = own(tf.data.Dataset.range(split.size)).map(lambda index: _encoded(split, index))
+        batches = items.map(decoded, **parallel).batch(max(end - first, 1))
+    batches = batches.map(lambda images, labels: (augment.normalise(images, config), labels), **parallel)
+    if without := steps if first == end else int((split.size - 1) % batch_size < first):  # batches without a share
+        shape = (0, config.image_size, config.image_size, config.channels)
+        empty = tf.data.Dataset.from_tensors((tf.zeros(shape), tf.zeros((0,), tf.int32)))
+        batches = batches.concatenate(empty.repeat(without))
     return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
 
 

@@ -34,7 +34,7 @@ def fit(
             initial_epoch=epoch,
             epochs=end,
             steps_per_epoch=steps - step,
-            validation_data=data.validation,
+            validation_data=data.validation_share,
             class_weight=class_weight,
             callbacks=list(callbacks),
             shuffle=False,  # the data set shuffles itself
@@ -57,6 +57,6 @@ def _end_epoch(model: keras.Model, data: Data, callbacks: Sequence[keras.callbac
     listed.on_train_begin()
     listed.on_epoch_begin(epoch)
     logs: dict[str, Any] = {name: float(value) for name, value in model.get_metrics_result().items()}
-    figures = model.evaluate(data.validation, callbacks=listed, return_dict=True, verbose=0)
+    figures = model.evaluate(data.validation_share, callbacks=listed, return_dict=True, verbose=0)
     listed.on_epoch_end(epoch, logs | {f"val_{name}": value for name, value in figures.items()})
     listed.on_train_end(logs)

@@ -1,13 +1,20 @@
 """A training step that changes nothing where the loss or a gradient is NaN or infinite."""
 
+from __future__ import annotations
+
 import functools
-from typing import Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import keras
 
-from blocks.ops.keras_internals import step_counter
+from blocks.ops.keras_internals import apply_in_replica, forget_strategy, step_counter
 from zoo.training.averaging import WeightAverage
+from zoo.training.replica_share import Share
 from zoo.typing import Tensor
+
+if TYPE_CHECKING:
+    from zoo.distribution.replicas import Replicas
 
 STEP_LOSS = "step_loss"  # of the step alone, in the logs of a batch, where "loss" is the mean of the epoch
 STEP_FINITE = "step_finite"  # 1 where loss and gradients of the step are finite, 0 where the step changed nothing
@@ -16,7 +23,7 @@ SMALLEST_SCALE = 1.0  # of a loss; gradients that are not finite at this one are
 SMALL = 2**14  # entries of a tensor
 
 
-def guard_steps(model: keras.Model, average: WeightAverage | None = None) -> None:
+def guard_steps(model: keras.Model, average: WeightAverage | None = None, replicas: Replicas | None = None) -> None:
     """Let `fit` leave `model` as it was in every step whose loss or gradients are not all finite.
 
     Weights, the optimizer's state and its number of steps, statistics of normalisations, random states of dropout, and
@@ -31,6 +38,8 @@ def guard_steps(model: keras.Model, average: WeightAverage | None = None) -> Non
 
     Args:
         average: of the weights, moved on behind each update.
+        replicas: that train `model` together, in whose scope it was built and compiled; each has its share of every
+            batch. Loss, gradients and metrics are those of the whole batch, as on one device.
 
     Example:
         >>> from zoo.training.guarded_step import guard_steps
@@ -42,31 +51,54 @@ def guard_steps(model: keras.Model, average: WeightAverage | None = None) -> Non
         >>> model.layers[0].kernel.numpy().ravel(), int(model.optimizer.iterations)
         (array([1., 1.], dtype=float32), 0)
     """
+    if keras.backend.backend() != "tensorflow":
+        return
+    model.train_step = functools.partial(_train_step, model, average, None)  # type: ignore[method-assign]  # of this model
+    if replicas is not None and replicas.count > 1:
+        forget_strategy(model)
+        train, test = _train_step, _test_step
+        model.train_function = replicas.over_batches(functools.partial(train, model, average, replicas))
+        model.test_function = replicas.over_batches(functools.partial(test, model, replicas))
+
+
+def train_alone(model: keras.Model) -> None:
+    """Let `evaluate` and `fit` of a model that was trained by several replicas run in this process alone."""
     if keras.backend.backend() == "tensorflow":
-        model.train_step = functools.partial(_train_step, model, average)  # type: ignore[method-assign]  # of this model alone
+        model.train_function = model.test_function = None  # Keras makes its own
 
 
-def _train_step(model: keras.Model, average: WeightAverage | None, data: Any) -> dict[str, Tensor]:
+def _train_step(
+    model: keras.Model, average: WeightAverage | None, replicas: Replicas | None, data: Any
+) -> dict[str, Tensor]:
     import tensorflow as tf
 
     images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
     before = _values(model.non_trainable_variables)
-    with tf.GradientTape() as tape:
+    share = Share(model, replicas, tf.shape(images)[0]) if replicas else None
+    with tf.GradientTape() as tape, share.own_random_states() if share else nullcontext():
         outputs = model(images, training=True)
         loss = model.compute_loss(x=images, y=labels, y_pred=outputs, sample_weight=weights, training=True)
+        own_loss, loss = (loss, loss) if share is None else share.losses(loss)
         scaled = model.optimizer.scale_loss(loss)
     gradients = tape.gradient(scaled, model.trainable_weights)
     for metric in model.metrics:
         if not getattr(metric, "built", True):  # those that the model is compiled with get their variables here
             metric.build(labels, outputs)
     before += _values(model.metrics_variables)
-    # The first of a compiled model's metrics is the mean loss, which Keras's own step updates too.
-    model.metrics[0].update_state(loss, sample_weight=tf.shape(images)[0])
-    model.compute_metrics(images, labels, outputs, sample_weight=weights)
+
+    def measure() -> None:
+        # The first of a compiled model's metrics is the mean loss, which Keras's own step updates too.
+        model.metrics[0].update_state(own_loss, sample_weight=tf.shape(images)[0])
+        model.compute_metrics(images, labels, outputs, sample_weight=weights)
+
+    if share is None:
+        measure()
+    else:
+        loss, gradients = share.of_all(measure, loss, gradients)
     finite = tf.math.is_finite(_checksum([loss, *gradients]))
 
     def update() -> None:
-        model.optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
+        apply_in_replica(model.optimizer, gradients, model.trainable_weights)
         if average is not None:
             average.update_after(model.optimizer)
 
@@ -83,6 +115,24 @@ def _train_step(model: keras.Model, average: WeightAverage | None, data: Any) ->
     scale.assign(tf.where(overflow, scale.value / 2, scale.value))
     steps.assign(tf.where(overflow, tf.zeros_like(steps.value), steps.value))
     return {**logs, STEP_FINITE: tf.cast(finite | overflow, tf.float32), STEP_OVERFLOW: tf.cast(overflow, tf.float32)}
+
+
+def _test_step(model: keras.Model, replicas: Replicas, data: Any) -> dict[str, Tensor]:
+    import tensorflow as tf
+
+    images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+    count = tf.shape(images)[0]
+    outputs = model(images, training=False)
+    loss = model.compute_loss(x=images, y=labels, y_pred=outputs, sample_weight=weights, training=False)
+    share = Share(model, replicas, count)
+    own_loss, _ = share.losses(loss)
+
+    def measure() -> None:
+        model.metrics[0].update_state(own_loss, sample_weight=count)
+        model.compute_metrics(images, labels, outputs, sample_weight=weights)
+
+    share.of_all(measure)
+    return dict(model.get_metrics_result())
 
 
 def step_mark(optimizer: keras.Optimizer) -> tuple[float, ...]:

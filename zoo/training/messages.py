@@ -121,6 +121,11 @@ def explain(error: Exception, overrides: Sequence[str], conf: Path) -> str | Non
     return None
 
 
+def exit_code(error: Exception) -> int:
+    """What the program ends with: 1, or what the error says a scheduler should know."""
+    return getattr(error, "exit_code", 1)
+
+
 def _raised_in(error: Exception) -> str:
     """The package of the function that raised `error`."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]

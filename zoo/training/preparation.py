@@ -35,12 +35,21 @@ def release_memory() -> None:
     environment.reset_peak_memory()
 
 
-def load_data(settings: Settings, folder: ImageFolder | None) -> Data:
-    """The data set, prepared on first use. Raises UserError where it is not available or does not suit the settings."""
+def load_data(settings: Settings, folder: ImageFolder | None, share: tuple[int, int] = (0, 1)) -> Data:
+    """The data set, prepared on first use, of whose batches this process makes `share`.
+
+    Raises UserError where it is not available or does not suit the settings.
+    """
     with as_user_errors():
         recipe = settings.recipe
-        smoothing = recipe.label_smoothing
-        return load(settings.dataset, recipe.batch_size, settings.seed, folder=folder, label_smoothing=smoothing)
+        return load(
+            settings.dataset,
+            recipe.batch_size,
+            settings.seed,
+            folder=folder,
+            label_smoothing=recipe.label_smoothing,
+            share=share,
+        )
 
 
 def build_model(settings: Settings, data: Data) -> keras.Model:

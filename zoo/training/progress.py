@@ -80,9 +80,9 @@ class ProgressBar(keras.callbacks.Callback):
         self.progress.update(self.task, description=f"validation {self.epoch + 1}/{self.epochs}")
 
 
-def console() -> Console:
-    """Where progress is written: standard error, so that standard output stays free for results."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+def console(quiet: bool = False) -> Console:
+    """Where progress is written: standard error, so that standard output stays free for results; nowhere if `quiet`."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False, quiet=quiet)
 
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:

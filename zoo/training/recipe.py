@@ -1,7 +1,9 @@
 """From a recipe to what Keras compiles: optimizer, schedule, loss and metrics."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -18,6 +20,9 @@ from zoo.training.optimizers.timm_optimizers import Lamb, RMSpropTF, TorchAdamW,
 from zoo.training.precision import policy, precision
 from zoo.training.recipe_config import RecipeConfig
 from zoo.training.schedules import schedule
+
+if TYPE_CHECKING:
+    from zoo.distribution.replicas import Replicas
 
 __all__ = ["compile_for_evaluation", "compile_model", "optimizer", "policy", "schedule"]
 
@@ -95,9 +100,12 @@ def depthwise_kernels(model: keras.Model) -> list[keras.Variable]:
     return kernels
 
 
-def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int) -> WeightAverage | None:
+def compile_model(
+    model: keras.Model, config: RecipeConfig, steps_per_epoch: int, replicas: Replicas | None = None
+) -> WeightAverage | None:
     """Make `model`, which gives raw logits, ready for `fit` with integer or soft labels; a step that is not finite
-    changes nothing, see `zoo.training.guarded_step`. Returns the average of the weights, if there is to be one.
+    changes nothing, see `zoo.training.guarded_step`. Returns the average of the weights, if there is to be one. With
+    several `replicas` it belongs into their scope, as the building of the model does.
 
     Raises:
         ValueError: `recipe.non_finite=skip` or `recipe.ema_decay` on another backend than TensorFlow; a warm-up that is
@@ -119,7 +127,7 @@ def compile_model(model: keras.Model, config: RecipeConfig, steps_per_epoch: int
             f"recipe.non_finite=skip needs Keras on TensorFlow, not on {keras.backend.backend()}: use stop."
         )
     average = None if config.ema_decay is None else WeightAverage(model, config.ema_decay, config.ema_warmup)
-    guard_steps(model, average)
+    guard_steps(model, average, replicas)
     # Else the first step creates the optimizer's variables, and TensorFlow traces and compiles the step a second time.
     model.optimizer.build(model.trainable_variables)
     # The metrics' too, which a checkpoint holds: Keras creates them with the first labels that it sees.

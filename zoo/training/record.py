@@ -183,6 +183,31 @@ class Record:
         write_text(self.metrics_path, _csv_text([self._columns, *values]))
 
 
+class UnwrittenRecord(Record):
+    """The record of a worker that is not the chief: it takes the same values, and writes nothing.
+
+    Example:
+        >>> import pathlib
+        >>> from zoo.training.record import UnwrittenRecord
+        >>> record = UnwrittenRecord(pathlib.Path("nowhere"), {"model": "alexnet"})
+        >>> record.finish("interrupted")["model"], record.directory.exists()
+        ('alexnet', False)
+    """
+
+    def __init__(self, directory: Path, start: Mapping[str, Any] | None = None) -> None:
+        self.directory = Path(directory)
+        self._values, self._columns, self._finished = dict(start or {}), None, False
+
+    def epoch(self, metrics: Mapping[str, float | None]) -> None:
+        pass
+
+    def evaluation(self, values: Mapping[str, Any]) -> None:
+        pass
+
+    def _write_result(self, status: str) -> dict[str, Any]:
+        return {"status": status, **_plain(self._values)}
+
+
 def _plain(value: Any) -> Any:
     """`value` in JSON's types: NumPy scalars as Python's, paths as text, NaN and infinity as None."""
     if isinstance(value, Mapping):

@@ -1,8 +1,8 @@
 """One training run, from checked settings to a trained model and its record."""
 
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from zoo.datasets.config import data_config
 from zoo.datasets.folders import ImageFolder
 from zoo.datasets.identity import data_identity
 from zoo.datasets.pipeline import Data
+from zoo.distribution.lost import naming_lost_workers
+from zoo.distribution.replicas import ALONE, Replicas
 from zoo.tracking.connection import Connection, connect
 from zoo.tracking.panels import evaluation_panels, layer_panels
 from zoo.tracking.run import open_run
@@ -27,12 +29,14 @@ from zoo.training.checkpoints.folder import drop_spare
 from zoo.training.checkpoints.going_on import check_surroundings, checkpoint_facts, restored_state
 from zoo.training.checkpoints.progress import Progress, progress_of
 from zoo.training.class_weights import class_weights
+from zoo.training.distributed import replica_facts, without_files
 from zoo.training.early_stopping import EarlyStopping
 from zoo.training.epochs import EpochRows
 from zoo.training.evaluation import evaluate
 from zoo.training.facts import Sweep, initial_facts, training_facts
 from zoo.training.finetuning import described, freeze_as_set
 from zoo.training.fitting import fit
+from zoo.training.guarded_step import train_alone
 from zoo.training.interrupts import Interrupts
 from zoo.training.latency import latency_seconds
 from zoo.training.non_finite import DivergedError, NonFiniteSteps, first_non_finite
@@ -47,7 +51,8 @@ from zoo.training.preparation import (
 )
 from zoo.training.progress import ProgressBar, closing_table, compare_line, console, epoch_line
 from zoo.training.recipe import compile_model
-from zoo.training.record import Record
+from zoo.training.record import Record, UnwrittenRecord
+from zoo.training.replica_share import synchronise_statistics
 from zoo.training.run_directory import MODEL_FILE
 from zoo.training.saving import save_after_error, save_model
 from zoo.training.settings import Settings
@@ -65,6 +70,7 @@ class Run:
     record: its files in `directory`.
     screen: the terminal.
     begin: where its training begins.
+    replicas: that train together; what they are of several processes, the chief alone writes and says.
     """
 
     settings: Settings
@@ -74,6 +80,7 @@ class Run:
     record: Record
     screen: Console
     begin: Progress
+    replicas: Replicas = ALONE
 
     @property
     def seconds(self) -> float:
@@ -96,6 +103,8 @@ def train(
     sweep: Sweep | None = None,
     folder: ImageFolder | None = None,
     checkpoint: CheckpointFile | None = None,
+    replicas: Replicas = ALONE,
+    lines: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train the network of `settings`, and return what `directory/result.json` says.
 
@@ -106,6 +115,9 @@ def train(
         resolved: the whole configuration as plain values.
         folder: what an image folder holds, where it has been listed.
         checkpoint: what the run goes on from; None for a new one.
+        replicas: that train together. Only the chief of several workers writes and logs; the others return its figures
+            of the training.
+        lines: to say before the training.
 
     Raises:
         KeyboardInterrupt: the user stopped the run; the model so far and a checkpoint have been saved first.
@@ -116,21 +128,30 @@ def train(
     facts = initial_facts(settings, sweep) | {"config": resolved, "process": environment.process()}
     if checkpoint:
         facts["resumed_from"] = str(checkpoint.path)
-    with Record(directory, facts, begin.rows) as record, ExitStack() as stack:
-        run = Run(settings, directory, sweep, started, record, console(), begin)
+    if not replicas.is_chief:
+        settings = without_files(settings)
+    opened = Record(directory, facts, begin.rows) if replicas.is_chief else UnwrittenRecord(directory, facts)
+    with opened as record, ExitStack() as stack:
+        run = Run(settings, directory, sweep, started, record, console(quiet=not replicas.is_chief), begin, replicas)
         release_memory()
         with as_user_errors():
             connection = connect(settings.tracking)
-        data = load_data(settings, folder)
-        model = build_model(settings, data)
+        data = load_data(settings, folder, replicas.share)
+        with replicas.scope():
+            model = build_model(settings, data)
+        if settings.distribution.synchronise_statistics:
+            synchronise_statistics(model)
         layers = profile_layers(model)  # first: it counts no parameters of frozen layers
-        with as_user_errors():
+        with as_user_errors(), replicas.scope():
             freeze_as_set(settings, model)
-            average = compile_model(model, settings.recipe, steps_per_epoch(settings, data))
+            average = compile_model(model, settings.recipe, steps_per_epoch(settings, data), replicas)
         facts |= {"small_stem": model.small_stem, "class_names": data.class_names, **described(settings, model)}
         facts["precision"] = precision(settings.recipe)
         cost = sum((layer.cost for layer in layers), Profile(0, 0, 0))
+        facts["distribution"] = replica_facts(settings, replicas)
         print_summary(run.screen, settings, model, data, cost, facts)
+        for line in lines:
+            run.screen.print(line)
         with as_user_errors():
             facts |= {"data": data_identity(settings.dataset, folder), "kernels": hardware.kernels()}
         check_surroundings(checkpoint, facts, run.screen)
@@ -158,7 +179,13 @@ def train(
             lambda: run.seconds,
             stopping,
         )
-        fitted = _fit_and_save(run, model, data, tracker, checkpointing, expected, average)
+        with nullcontext() if replicas.cluster is None else naming_lost_workers(replicas.cluster):
+            fitted = _fit_and_save(run, model, data, tracker, checkpointing, expected, average)
+        if not replicas.is_chief:
+            if fitted.stopped:
+                raise fitted.stopped
+            return record.finish("finished", {"seconds": run.seconds})
+        train_alone(model)
         stopped = _evaluate(run, model, data, tracker, fitted)
         result = close(run, tracker, stopped)
         if stopped:
@@ -231,11 +258,13 @@ def _fit_and_save(
         except (Exception, SystemExit) as error:  # the latter is Rich's, for a pipe that nobody reads any more
             if average:
                 average.show()
-            save_after_error(model, path, run.screen, error, expected)
+            if run.replicas.is_chief:
+                save_after_error(model, path, run.screen, error, expected)
             raise
         finally:
             drop_spare(checkpointing.folder)
-        save_model(model, path, expected)
+        if run.replicas.is_chief:
+            save_model(model, path, expected)
         run.record.add(
             {
                 **training_facts(fitted.epochs.rows, fitted.early_stopping),

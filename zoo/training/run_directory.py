@@ -71,6 +71,16 @@ def claimed(
         lock.release()
 
 
+@contextmanager
+def unused(directory: Path) -> Iterator[None]:
+    """Behind the block, delete `directory` if it is empty: Hydra makes one for each worker, the chief alone writes."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            Path(directory).rmdir()
+
+
 def without_model(folder: Path) -> str | None:
     """Why a folder that is the directory of a run, or holds some, is no network; None for any other folder.
 

@@ -18,6 +18,8 @@ from zoo import registry
 from zoo.checks import close_matches
 from zoo.datasets import config as data_config
 from zoo.datasets.config import DatasetConfig
+from zoo.distribution import config as distribution_config
+from zoo.distribution.config import DistributionConfig
 from zoo.metrics import METRICS
 from zoo.tracking import config as tracking_config
 from zoo.tracking.config import TrackingConfig
@@ -30,7 +32,7 @@ from zoo.typing import ModelConfig
 
 SMALL = 64  # pixels; below, a stem made for 224 leaves hardly any resolution to the stages
 BACKBONE = "backbone"  # all but the classifier
-SECTIONS = ("model", "dataset", "recipe", "tracking", "checkpoints")
+SECTIONS = ("model", "dataset", "recipe", "tracking", "checkpoints", "distribution")
 AUTO = "auto"  # of resume
 EVALUATE = "evaluate"
 MODES = ("train", EVALUATE)
@@ -76,6 +78,7 @@ class Settings:
     recipe: RecipeConfig
     tracking: TrackingConfig
     checkpoints: CheckpointsConfig
+    distribution: DistributionConfig
     seed: int
     small_stem: bool | None  # None: as the weights were trained
     small_stem_chosen: bool  # by the weights or the size of the images, not by the user
@@ -104,6 +107,7 @@ def check(cfg: DictConfig) -> Settings:
         raise ValueError(f"{AS_TRAINED} is what weights= say, and no setting: set the keys of dataset themselves.")
     pretrained = of_config(cfg)
     plain = _resolve(cfg if pretrained is None else settled(cfg, pretrained))
+    plain.setdefault("distribution", {})  # which runs of earlier versions lack
     sections = {key: plain.pop(key, None) for key in SECTIONS}
     for key, section in sections.items():
         if not isinstance(section, Mapping):
@@ -116,6 +120,7 @@ def check(cfg: DictConfig) -> Settings:
     recipe = nested(RecipeConfig, sections["recipe"], "recipe.")
     tracking = typed(TrackingConfig, sections["tracking"], "tracking.")
     checkpoints = typed(CheckpointsConfig, sections["checkpoints"], "checkpoints.")
+    distribution = typed(DistributionConfig, sections["distribution"], "distribution.")
     recipe_config.check(recipe)
     _check_mixing(dataset, recipe)
     if dataset.sampling == "balanced" and recipe.class_weights is not None:
@@ -125,6 +130,7 @@ def check(cfg: DictConfig) -> Settings:
         )
     tracking_config.check(tracking)
     checkpoints_config.check(checkpoints)
+    distribution_config.check(distribution)
     if run.small_stem not in (True, False, "auto"):
         raise ValueError(f"small_stem={shown(run.small_stem)} is not allowed: use true, false or auto.")
     if not 0 <= run.seed < 2**32:
@@ -141,6 +147,8 @@ def check(cfg: DictConfig) -> Settings:
     if run.objective not in METRICS:
         raise ValueError(f"objective={shown(run.objective)} is not allowed: {close_matches(run.objective, METRICS)}")
     _check_mode(run)
+    if run.mode == EVALUATE and distribution.strategy != distribution_config.NONE:
+        raise ValueError(f"distribution={distribution.strategy} is of a training: mode=evaluate uses one device.")
     chosen = run.small_stem == "auto"
     network = model_config(sections["model"], rooted)
     if pretrained is not None:
@@ -151,6 +159,7 @@ def check(cfg: DictConfig) -> Settings:
         recipe=recipe,
         tracking=tracking,
         checkpoints=checkpoints,
+        distribution=distribution,
         seed=run.seed,
         small_stem=_small_stem(dataset, pretrained) if chosen else bool(run.small_stem),
         small_stem_chosen=chosen,

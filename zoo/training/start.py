@@ -10,11 +10,21 @@ from omegaconf import DictConfig
 from zoo import tensorflow_process
 from zoo.datasets.folders import ImageFolder, list_folder
 from zoo.datasets.sizes import check_batch_size
+from zoo.distribution.config import NONE
 from zoo.errors import UserError
 from zoo.training.checkpoints.resume import choose, finished
+from zoo.training.distributed import (
+    close_log_files,
+    cluster_for,
+    opened_replicas,
+    replica_lines,
+    shared_checkpoint,
+    with_global_batch,
+)
+from zoo.training.local_workers import local_workers, starts_workers
 from zoo.training.pretrained import settled
 from zoo.training.record import Record
-from zoo.training.run_directory import claimed
+from zoo.training.run_directory import claimed, unused
 from zoo.training.settings import EVALUATE, Settings, as_dict, check
 from zoo.training.signals import deferred
 
@@ -56,12 +66,22 @@ def start(
         KeyboardInterrupt: the user stopped the run; the model so far has been saved.
     """
     cfg = with_weights(cfg)
-    settings = checked(cfg)
-    resolved = as_dict(cfg)
-    if result := finished(settings, directory):
+    settings = unscaled = checked(cfg)
+    if starts_workers(settings):
+        with local_workers(cfg, directory, settings.distribution.workers):
+            return start(cfg, directory, sweep_id, swept, composition)
+    cluster = cluster_for(settings)
+    is_chief = cluster is None or cluster.is_chief
+    if settings.distribution.strategy != NONE:
+        tensorflow_process.prepare(settings.deterministic, settings.distribution.devices or 1, quiet=True)
+    if not is_chief:
+        close_log_files()
+    settings, resolved = with_global_batch(settings, as_dict(cfg), cluster)
+    if result := finished(settings, directory, quiet=not is_chief):
         return result
-    with claimed(directory, composition, partial(choose, settings)) as checkpoint:
-        folder = _checked_data(settings, resolved, directory)
+    own = claimed(directory, composition, partial(choose, settings)) if is_chief else unused(directory)
+    with own as checkpoint:
+        folder = _checked_data(settings, resolved, directory, is_chief)
         with deferred("Loading TensorFlow"):  # which ends the process where a signal interrupts its import
             tensorflow_process.prepare(settings.deterministic)
             from zoo.training.evaluation_run import evaluate_checkpoint
@@ -70,13 +90,17 @@ def start(
         sweep = Sweep(sweep_id, swept)
         if settings.mode == EVALUATE:
             return evaluate_checkpoint(settings, resolved, directory, sweep, folder)
-        return train(settings, resolved, directory, sweep, folder, checkpoint)
+        with opened_replicas(settings, cluster) as replicas, shared_checkpoint(replicas, checkpoint) as checkpoint:
+            lines = replica_lines(settings, unscaled, replicas)
+            return train(settings, resolved, directory, sweep, folder, checkpoint, replicas, lines)
 
 
-def _checked_data(settings: Settings, resolved: dict[str, Any], directory: Path) -> ImageFolder | None:
+def _checked_data(
+    settings: Settings, resolved: dict[str, Any], directory: Path, is_chief: bool = True
+) -> ImageFolder | None:
     """What an image folder holds: listed here once, for a million files take seconds. None for other data.
 
-    Raises UserError, of which `result.json` tells, for what can be known to be wrong with the data already.
+    Raises UserError, of which the chief's `result.json` tells, for what can be known to be wrong with the data already.
     """
     try:
         folder = list_folder(settings.dataset) if settings.dataset.source == "image_folder" else None
@@ -84,6 +108,8 @@ def _checked_data(settings: Settings, resolved: dict[str, Any], directory: Path)
             check_batch_size(settings.dataset, settings.recipe.batch_size, folder)
         return folder
     except (ValueError, ModuleNotFoundError) as error:  # the latter where a data set of TFDS needs another package
+        if not is_chief:
+            raise UserError(str(error)) from error
         names = {"model": settings.model.name, "groups": settings.groups, "dataset": settings.dataset.name}
         with Record(directory, {**names, "seed": settings.seed, "config": resolved}, rows=None):
             raise UserError(str(error)) from error

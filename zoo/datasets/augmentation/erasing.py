@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from zoo.datasets.augmentation_config import RandomErasingConfig
@@ -65,8 +66,12 @@ def draw_boxes(key: tf.Tensor, batch: tf.Tensor | int, height: int, width: int, 
     return Boxes(tf.cast(places[:, 0], tf.int32), top, left, rows, columns, tf.gather_nd(box_keys, places))
 
 
-def erase(images: tf.Tensor, key: tf.Tensor, config: RandomErasingConfig) -> tf.Tensor:
+def erase(
+    images: tf.Tensor, key: tf.Tensor, config: RandomErasingConfig, drawn: tuple[int, np.ndarray] | None = None
+) -> tf.Tensor:
     """float32 (B, H, W, C) of normalised images with the boxes replaced: by 0, one normal colour or normal noise.
+
+    drawn: where the images are a part of a batch, its size and their places in it; their boxes are those of the whole.
 
     Example:
         >>> from zoo.datasets.augmentation.erasing import erase
@@ -76,7 +81,10 @@ def erase(images: tf.Tensor, key: tf.Tensor, config: RandomErasingConfig) -> tf.
         True
     """
     height, width, channels = images.shape[1:]
-    boxes = draw_boxes(key, tf.shape(images)[0], height, width, config)
+    if drawn is None:
+        boxes = draw_boxes(key, tf.shape(images)[0], height, width, config)
+    else:
+        boxes = _boxes_of(draw_boxes(key, drawn[0], height, width, config), *drawn)
 
     def replaced(index: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, top, left, rows, columns, box_key = (each[index] for each in boxes)
@@ -96,3 +104,11 @@ def erase(images: tf.Tensor, key: tf.Tensor, config: RandomErasingConfig) -> tf.
 
     count = tf.size(boxes.image)
     return tf.while_loop(lambda index, _: index < count, replaced, (0, tf.convert_to_tensor(images)))[1]
+
+
+def _boxes_of(boxes: Boxes, batch_size: int, places: np.ndarray) -> Boxes:
+    """The boxes of the images at these places of a batch, numbered as they are there."""
+    numbers = np.full(batch_size, -1, np.int32)
+    numbers[places] = np.arange(len(places))
+    own = tf.gather(numbers, boxes.image)
+    return Boxes(*(tf.boolean_mask(each, own >= 0) for each in (own, *boxes[1:])))

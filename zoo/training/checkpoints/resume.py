@@ -25,11 +25,20 @@ from zoo.training.settings import AUTO, Settings, check
 if TYPE_CHECKING:
     from zoo.weights.readers.training import CheckpointFile
 
+RESTARTS = "SLURM_RESTART_COUNT"  # set by SLURM in a job that it starts again
+
 # All other settings decide what is trained, on what, or how: a run that goes on must have the same. The number of
 # epochs is among them, for the schedule of the learning rate depends on it. Data may have moved; they are compared by
 # themselves, see `zoo.datasets.identity`.
-RESTARTS = "SLURM_RESTART_COUNT"  # set by SLURM in a job that it starts again
-MAY_DIFFER = ("tracking", "checkpoints", "resume", "deterministic", "small_stem_chosen", "dataset.data_dir")
+MAY_DIFFER = (
+    "tracking",
+    "checkpoints",
+    "distribution",
+    "resume",
+    "deterministic",
+    "small_stem_chosen",
+    "dataset.data_dir",
+)
 
 
 def say(line: str) -> None:
@@ -80,8 +89,10 @@ def refuse_another(place: object, different: list[str]) -> None:
         )
 
 
-def finished(settings: Settings, directory: Path) -> dict[str, Any] | None:
+def finished(settings: Settings, directory: Path, quiet: bool = False) -> dict[str, Any] | None:
     """With `resume=auto`, the result of a run in `directory` that has nothing more to do, and a line says so.
+
+    quiet: no line does.
 
     Raises:
         UserError: that run had other settings.
@@ -90,7 +101,8 @@ def finished(settings: Settings, directory: Path) -> dict[str, Any] | None:
     if result.get("status") != "finished":
         return None
     _refuse_other_settings(settings, directory, result)
-    say(f"{directory}: this run is finished, and is not started again.")
+    if not quiet:
+        say(f"{directory}: this run is finished, and is not started again.")
     return result
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from blocks.ops.keras_internals import decays, variable_index
+from blocks.ops.keras_internals import ReplicaUpdates, decays, variable_index
 from zoo.typing import Tensor
 
 
@@ -45,7 +45,7 @@ def descend(variable: Any, rate: Any, direction: Tensor) -> None:
     tf.raw_ops.ResourceApplyGradientDescent(var=resource.handle, alpha=rate, delta=direction)
 
 
-class ScaledRates(keras.optimizers.Optimizer):
+class ScaledRates(ReplicaUpdates, keras.optimizers.Optimizer):
     """An optimizer whose learning rate, and with it the decoupled decay, differs from variable to variable.
 
     Args:

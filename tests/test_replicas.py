@@ -1,0 +1,83 @@
+"""One training by several replicas: on parts of the CPU, and by two processes that meet on loopback."""
+
+import json
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from helpers.paths import ROOT
+from helpers.processes import process_environment
+from helpers.replica_training import RECIPES, trained
+
+PROGRAM = ROOT / "tests" / "helpers" / "replica_training.py"
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """kind -> what one process trains."""
+    return {kind: trained(kind) for kind in RECIPES} | {"poisoned": trained("normalised", poisoned=True)}
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def ended(processes):
+    for process in processes:
+        _, errors = process.communicate(timeout=500)
+        assert process.returncode == 0, errors[-3000:]
+
+
+def compare(actual, expected, loss=1e-4):
+    assert actual.keys() == expected.keys()
+    for name, values in expected.items():
+        if name == "steps":
+            np.testing.assert_array_equal(actual[name][:, 1], values[:, 1])
+            finite = values[:, 1] == 1  # the loss of another step depends on what makes a number of NaN
+            np.testing.assert_allclose(actual[name][finite], values[finite], atol=loss, rtol=0)
+        elif name.startswith("metric/"):
+            np.testing.assert_allclose(actual[name], values, atol=loss if "loss" in name else 1e-6, err_msg=name)
+        elif values.size:
+            scale = max(np.abs(values).max(), 1e-3)
+            np.testing.assert_allclose(actual[name] / scale, values / scale, atol=0.02, err_msg=name)
+
+
+@pytest.mark.parametrize("devices", [2, pytest.param(3, marks=pytest.mark.heavy)])
+def test_parts_of_the_cpu_train_as_one(alone, tmp_path, devices):
+    env = process_environment(**ENVIRONMENT, TF_NUM_INTEROP_THREADS=str(devices))
+    command = [sys.executable, str(PROGRAM), str(tmp_path / "m"), str(devices)]
+    ended([subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)])
+    for kind, expected in alone.items():
+        compare(dict(np.load(tmp_path / f"m-{kind}.npz")), expected, 1e-4 if kind != "scaled" else 5e-3)
+    skipped = alone["poisoned"]["steps"][:, 1]
+    assert skipped.tolist() == [1, 1, 0, *[1] * (len(skipped) - 3)], (
+        "a share that is no number changes nothing anywhere"
+    )
+
+
+def test_two_workers_train_as_one(alone, tmp_path):
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    processes = []
+    for worker in (0, 1):
+        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": worker}}
+        env = process_environment(**ENVIRONMENT, TF_NUM_INTEROP_THREADS="1", TF_CONFIG=json.dumps(task))
+        command = [sys.executable, str(PROGRAM), str(tmp_path / str(worker)), "0"]
+        processes.append(
+            subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        )
+    ended(processes)
+    for kind in ("plain", "normalised", "poisoned"):
+        first, second = (dict(np.load(tmp_path / f"{worker}-{kind}.npz")) for worker in (0, 1))
+        assert first.keys() == second.keys()
+        for name in first:
+            np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+        compare(first, alone[kind])
+    assert len(alone["plain"]["steps"]) == 50
