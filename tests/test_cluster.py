@@ -207,10 +207,10 @@ def test_workers_that_are_missing_are_named():
 def test_workers_that_differ_are_refused():
     addresses = free_addresses(3)
     clusters = [Cluster(addresses, number) for number in range(3)]
-    outcomes = met(clusters, ["same", "other", "same"])
+    outcomes = met(clusters, ["same", "other", "same"], 3.0)
     assert all("Worker 1" in each and "other settings" in each for each in outcomes[:2])
     fewer = [Cluster(addresses[:2], 0), Cluster(addresses, 1)]
-    assert "knows of 3 workers, and worker 0 of 2" in met(fewer, ["same"] * 2)[0]
+    assert "knows of 3 workers, and worker 0 of 2" in met(fewer, ["same"] * 2, 3.0)[0]
     with socket.create_server(("", int(addresses[0].rpartition(":")[2]))):
         assert "cannot listen at its address" in met(clusters[:1], ["same"], 0.5)[0]
 

@@ -50,7 +50,8 @@ def compare(actual, expected, loss=1e-4):
             np.testing.assert_allclose(actual[name] / scale, values / scale, atol=0.02, err_msg=name)
 
 
-@pytest.mark.parametrize("devices", [2, pytest.param(3, marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("devices", [2, 3])
 def test_parts_of_the_cpu_train_as_one(alone, tmp_path, devices):
     env = process_environment(**ENVIRONMENT, TF_NUM_INTEROP_THREADS=str(devices))
     command = [sys.executable, str(PROGRAM), str(tmp_path / "m"), str(devices)]
