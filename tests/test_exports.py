@@ -133,15 +133,13 @@ def test_a_depthwise_network_is_one_partition_of_its_convolutions(size, tmp_path
     check_close(run_litert(interpreter, IMAGES), model(IMAGES))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "name, size",
     [
-        ("shufflenet_v2_x0_5", None),
-        *(
-            pytest.param(name, size, marks=pytest.mark.heavy)
-            for name in ("shufflenet_v2_x0_5", "mobilenetv3_small_050", "skresnet18", "resnet26", "ghostnet_050")
-            for size in (64, None)
-        ),
+        (name, size)
+        for name in ("shufflenet_v2_x0_5", "mobilenetv3_small_050", "skresnet18", "resnet26", "ghostnet_050")
+        for size in (64, None)
     ],
 )
 def test_open_sizes_bring_no_chains_of_shapes(name, size, tmp_path):
