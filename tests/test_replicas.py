@@ -11,6 +11,7 @@ import pytest
 from helpers.paths import ROOT
 from helpers.processes import process_environment
 from helpers.replica_training import RECIPES, trained
+from helpers.training import TINY, command, read_run
 
 PROGRAM = ROOT / "tests" / "helpers" / "replica_training.py"
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
@@ -82,3 +83,14 @@ def test_two_workers_train_as_one(alone, tmp_path):
             np.testing.assert_array_equal(first[name], second[name], err_msg=name)
         compare(first, alone[kind])
     assert len(alone["plain"]["steps"]) == 50
+
+
+@pytest.mark.heavy
+def test_the_command_trains_on_parts_of_the_cpu(data_dir, tmp_path):
+    options = [*TINY, "tracking=disabled", "recipe.epochs=2", "limit_steps=4", "recipe.warmup_epochs=0"]
+    options += ["distribution=mirrored", "distribution.devices=2", f"hydra.run.dir={tmp_path / 'run'}"]
+    done = subprocess.run(command(data_dir, *options), cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows, result = read_run(tmp_path / "run")
+    assert len(rows) == 2 and result["status"] == "finished"
+    assert (tmp_path / "run" / "model.keras").exists()
