@@ -54,7 +54,9 @@ def batch_normalization(
         (array([0., 1.], dtype=float32), array([0.1], dtype=float32), array([2.7], dtype=float32))
     """
     if training and together:
-        return _together(inputs, gamma, beta, mean, variance, axis, momentum, epsilon, activation, residual, unbiased)
+        return _plain(
+            inputs, gamma, beta, mean, variance, axis, momentum, epsilon, True, activation, residual, unbiased, True
+        )
     normalize = _fused if _has_kernel(inputs, mean, axis) else _by_jax if _is_for_jax(inputs) else _plain
     return normalize(
         inputs, gamma, beta, mean, variance, axis, momentum, epsilon, training, activation, residual, unbiased
@@ -173,8 +175,9 @@ def _plain(
     activation: Callable[[Any], Any],
     residual: Tensor | None,
     unbiased: bool,
+    together: bool = False,
 ) -> tuple[Any, Any, Any]:
-    """The definition, for every backend, rank, axis and type."""
+    """The definition, for every backend, rank, axis and type; `together`, by the moments of all replicas."""
     dtype = keras.backend.result_type(inputs.dtype, "float32")
     wide = ops.cast(inputs, dtype)
     running_mean, running_variance = mean, variance
@@ -182,11 +185,17 @@ def _plain(
     gamma, beta = (None if each is None else ops.cast(each, dtype) for each in (gamma, beta))
     if training:
         axes = [index for index in range(len(inputs.shape)) if index != axis % len(inputs.shape)]
-        count = _positions(inputs, axes, dtype)
-        # Written out: `tf.nn.moments` stops a gradient that second derivatives need.
-        own_mean = ops.mean(wide, axis=axes, keepdims=True)
-        own_variance = ops.mean(ops.square(wide - own_mean), axis=axes)
-        moments = ops.reshape(own_mean, own_variance.shape), own_variance
+        count: Any
+        if together:
+            from blocks.ops.tensorflow.replicas import moments_of_all
+
+            *moments, count = moments_of_all(wide, mean, axes)
+        else:
+            count = _positions(inputs, axes, dtype)
+            # Written out: `tf.nn.moments` stops a gradient that second derivatives need.
+            own_mean = ops.mean(wide, axis=axes, keepdims=True)
+            own_variance = ops.mean(ops.square(wide - own_mean), axis=axes)
+            moments = [ops.reshape(own_mean, own_variance.shape), own_variance]
         # An empty batch has none; the running statistics stay then.
         mean, variance = (
             ops.where(count > 0, batch_moment, running)
@@ -197,33 +206,6 @@ def _plain(
         moved = _moved(running_mean, running_variance, mean, variance, count, momentum, unbiased)
     else:
         moved = running_mean, running_variance
-    outputs = ops.cast(outputs, inputs.dtype)
-    return activation(outputs if residual is None else ops.add(outputs, residual)), *moved
-
-
-def _together(
-    inputs: Tensor,
-    gamma: Tensor | None,
-    beta: Tensor | None,
-    mean: Tensor,
-    variance: Tensor,
-    axis: int,
-    momentum: float,
-    epsilon: float,
-    activation: Callable[[Any], Any],
-    residual: Tensor | None,
-    unbiased: bool,
-) -> tuple[Any, Any, Any]:
-    """The same in training, by the statistics of all replicas."""
-    from blocks.ops.tensorflow.replicas import moments_of_all
-
-    dtype = keras.backend.result_type(inputs.dtype, "float32")
-    wide = ops.cast(inputs, dtype)
-    axes = [index for index in range(len(inputs.shape)) if index != axis % len(inputs.shape)]
-    own_mean, own_variance, count = moments_of_all(wide, ops.convert_to_tensor(mean), axes)
-    gamma, beta = (None if each is None else ops.cast(each, dtype) for each in (gamma, beta))
-    outputs = ops.batch_normalization(wide, own_mean, own_variance, axis, offset=beta, scale=gamma, epsilon=epsilon)
-    moved = _moved(mean, variance, own_mean, own_variance, count, momentum, unbiased)
     outputs = ops.cast(outputs, inputs.dtype)
     return activation(outputs if residual is None else ops.add(outputs, residual)), *moved
 

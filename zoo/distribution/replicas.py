@@ -83,8 +83,7 @@ class Replicas:
         assert strategy is not None  # else Keras's own function is used
 
         def in_replica(shares: list[Any]) -> dict[str, tf.Tensor]:
-            number = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
-            return step(shares[number % count])
+            return step(shares[self.number() % count])
 
         @tf.function(reduce_retracing=True, autograph=False)
         def on_batch(batch: Any) -> dict[str, tf.Tensor]:

@@ -56,9 +56,8 @@ def guard_steps(model: keras.Model, average: WeightAverage | None = None, replic
     model.train_step = functools.partial(_train_step, model, average, None)  # type: ignore[method-assign]  # of this model
     if replicas is not None and replicas.count > 1:
         forget_strategy(model)
-        train, test = _train_step, _test_step
-        model.train_function = replicas.over_batches(functools.partial(train, model, average, replicas))
-        model.test_function = replicas.over_batches(functools.partial(test, model, replicas))
+        model.train_function = replicas.over_batches(functools.partial(_train_step, model, average, replicas))
+        model.test_function = replicas.over_batches(functools.partial(_test_step, model, replicas))
 
 
 def train_alone(model: keras.Model) -> None:
