@@ -40,7 +40,7 @@ MODULES = (
     *("zoo.weights.readers.archive", "zoo.weights.readers.keras", "zoo.weights.readers.safetensors"),
     *("zoo.datasets.identity", "zoo.datasets.sizes", "zoo.tracking.config"),
     *("zoo.datasets.pipeline", "zoo.training.recipe", "zoo.training.recipe_config"),
-    *(f"zoo.training.optimizers.{name}" for name in ("keras_fused", "rates", "timm_optimizers")),
+    *(f"zoo.training.optimizers.{name}" for name in ("keras_fused", "multi_tensor", "rates", "timm_optimizers")),
     *("zoo.training.layer_rates", "zoo.training.pretrained", "zoo.training.averaging", "zoo.training.losses"),
     *("zoo.training.precision", "zoo.training.schedules"),
     "zoo.comparison.pareto",

@@ -10,6 +10,8 @@ import keras
 
 from blocks.ops.keras_internals import apply_in_replica, forget_strategy, step_counter
 from zoo.training.averaging import WeightAverage
+from zoo.training.optimizers.multi_tensor import all_finite, assign_where
+from zoo.training.optimizers.rates import ScaledRates
 from zoo.training.replica_share import Share
 from zoo.typing import Tensor
 
@@ -20,7 +22,6 @@ STEP_LOSS = "step_loss"  # of the step alone, in the logs of a batch, where "los
 STEP_FINITE = "step_finite"  # 1 where loss and gradients of the step are finite, 0 where the step changed nothing
 STEP_OVERFLOW = "step_overflow"  # 1 where the step changed nothing but the scale of the loss, which was too large
 SMALLEST_SCALE = 1.0  # of a loss; gradients that are not finite at this one are so without a scale
-SMALL = 2**14  # entries of a tensor
 
 
 def guard_steps(model: keras.Model, average: WeightAverage | None = None, replicas: Replicas | None = None) -> None:
@@ -30,8 +31,8 @@ def guard_steps(model: keras.Model, average: WeightAverage | None = None, replic
     the metrics of the epoch are then those before the step. The logs of a batch get `step_loss` and `step_finite`. In
     all other steps the values are those of Keras's own step. On another backend than TensorFlow the step is Keras's.
 
-    Gradients are checked by their sum, which is NaN or infinite where an entry is; a sum of finite entries beyond
-    float32's 3.4e38 counts as infinite too.
+    Where our kernels are not available, gradients are checked by their sum, which is NaN or infinite where an entry is;
+    a sum of finite entries beyond float32's 3.4e38 then counts as infinite too.
 
     Where the optimizer scales the loss, which then is finite while a gradient is not, the scale is halved, and the logs
     say `step_overflow` and not that the step was not finite: a scale is meant to be that large now and then.
@@ -86,26 +87,14 @@ def _train_step(
     before += _values(model.metrics_variables)
 
     def measure() -> None:
-        # The first of a compiled model's metrics is the mean loss, which Keras's own step updates too.
-        model.metrics[0].update_state(own_loss, sample_weight=tf.shape(images)[0])
-        model.compute_metrics(images, labels, outputs, sample_weight=weights)
+        _update_metrics(model, own_loss, images, labels, outputs, weights)
 
     if share is None:
         measure()
     else:
         loss, gradients = share.of_all(measure, loss, gradients)
-    finite = tf.math.is_finite(_checksum([loss, *gradients]))
-
-    def update() -> None:
-        apply_in_replica(model.optimizer, gradients, model.trainable_weights)
-        if average is not None:
-            average.update_after(model.optimizer)
-
-    def restore() -> None:
-        for variable, value in before:
-            variable.assign(value)
-
-    tf.cond(finite, update, restore)
+    finite = all_finite([loss, *gradients])
+    _apply_where(finite, model, gradients, average, before)
     logs = {**model.get_metrics_result(), STEP_LOSS: loss, STEP_FINITE: tf.cast(finite, tf.float32)}
     if not isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
         return logs
@@ -120,17 +109,12 @@ def _test_step(model: keras.Model, replicas: Replicas, data: Any) -> dict[str, T
     import tensorflow as tf
 
     images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-    count = tf.shape(images)[0]
     outputs = model(images, training=False)
     loss = model.compute_loss(x=images, y=labels, y_pred=outputs, sample_weight=weights, training=False)
-    share = Share(model, replicas, count)
+    share = Share(model, replicas, tf.shape(images)[0])
     own_loss, _ = share.losses(loss)
 
-    def measure() -> None:
-        model.metrics[0].update_state(own_loss, sample_weight=count)
-        model.compute_metrics(images, labels, outputs, sample_weight=weights)
-
-    share.of_all(measure)
+    share.of_all(lambda: _update_metrics(model, own_loss, images, labels, outputs, weights))
     return dict(model.get_metrics_result())
 
 
@@ -147,20 +131,49 @@ def step_mark(optimizer: keras.Optimizer) -> tuple[float, ...]:
     return (count,) if inner is optimizer else (count, float(optimizer.dynamic_scale.numpy()))
 
 
+def _update_metrics(
+    model: keras.Model, loss: Tensor, images: Tensor, labels: Tensor, outputs: Tensor, weights: Tensor | None
+) -> None:
+    """The first of a compiled model's metrics is the mean loss, which Keras's own steps update too."""
+    import tensorflow as tf
+
+    model.metrics[0].update_state(loss, sample_weight=tf.shape(images)[0])
+    model.compute_metrics(images, labels, outputs, sample_weight=weights)
+
+
+def _apply_where(
+    finite: Any,
+    model: keras.Model,
+    gradients: list[Tensor],
+    average: WeightAverage | None,
+    before: list[tuple[keras.Variable, Tensor]],
+) -> None:
+    """Update the weights where `finite`, () bool, is true; else give the variables of `before` the values they had."""
+    import tensorflow as tf
+
+    optimizer, variables = model.optimizer, model.trainable_weights
+    if average is None and isinstance(optimizer, ScaledRates) and optimizer.can_skip(gradients, variables):
+        # Without branches, into each of which TensorFlow would pass every variable and gradient.
+        before = [*before, *_values([step_counter(optimizer)])]
+        with optimizer.only_where(finite):
+            apply_in_replica(optimizer, gradients, variables)
+        assign_where(~finite, before)
+        return
+
+    def update() -> None:
+        apply_in_replica(optimizer, gradients, variables)
+        if average is not None:
+            average.update_after(optimizer)
+
+    def restore() -> None:
+        for variable, value in before:
+            variable.assign(value)
+
+    tf.cond(finite, update, restore)
+
+
 def _values(variables: list[keras.Variable]) -> list[tuple[keras.Variable, Tensor]]:
     """Variables with what they hold now. Nothing is copied: a step assigns, and changes no buffer in its place."""
     import tensorflow as tf
 
-    return [(variable, tf.identity(variable.value)) for variable in variables]
-
-
-def _checksum(tensors: list[Tensor]) -> Tensor:
-    """float32 (): finite where all entries are. A sum takes one pass over the memory, and no more of it."""
-    import tensorflow as tf
-
-    dense = [tf.convert_to_tensor(each) for each in tensors if each is not None]
-    sums = [tf.reduce_sum(each) for each in dense if each.shape.num_elements() > SMALL]
-    # Small ones together: a network has a hundred, and each operation costs as much as summing thousands of entries.
-    small = [tf.reshape(each, (-1,)) for each in dense if each.shape.num_elements() <= SMALL]
-    sums.append(tf.reduce_sum(tf.concat([tf.cast(each, tf.float32) for each in small], 0)))
-    return tf.add_n([tf.cast(each, tf.float32) for each in sums])
+    return [(variable, tf.convert_to_tensor(variable.value)) for variable in variables]

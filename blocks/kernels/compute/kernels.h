@@ -165,6 +165,30 @@ struct Resampling {
 void resize(const uint8_t* image, int channels, const Resampling& rows, const Resampling& columns, Filter filter,
             uint8_t* resized);
 
+// ---- updates of optimizers: optimizers.cc ------------------------------------------------------------------------
+
+// Whether no entry is NaN or infinite.
+bool all_finite(const float* x, int64_t count);
+
+// One step of AdamW. `rate` has the correction of both moments in it; epsilon is added to the root of the second.
+struct Adam {
+  float rate, beta_1, beta_2, epsilon;
+  float decay;  // the share of the weights that is subtracted before: decoupled decay times learning rate
+};
+
+// One step of gradient descent with momentum.
+struct Momentum {
+  float rate, momentum;
+  bool nesterov;
+  bool rate_in_momentum;  // as Keras has it; PyTorch multiplies by the rate what has gathered
+  float decay;            // decoupled, as Adam's
+  float coupled_decay;    // times the weights, it is added to the gradient
+};
+
+// `count` entries of a variable, in the calling thread.
+void adam(const Adam& a, const float* gradient, float* weights, float* first, float* second, int64_t count);
+void descend(const Momentum& m, const float* gradient, float* weights, float* gathered, int64_t count);
+
 // ---- what only moves pixels and channels: shuffle.cc --------------------------------------------------------------
 
 // Every stride-th row and column.

@@ -265,6 +265,20 @@ REGISTER_OP("BlocksAtLeastOne").Attr("T: {half, bfloat16, float, double}").Input
     .Output("count: int64").SetShapeFn(at_least_one_shape);
 REGISTER_OP("BlocksFirst").Attr("T: {half, bfloat16, float, double}").Input("x: T").Input("count: int64")
     .Output("y: T").SetShapeFn(first_shape);
+REGISTER_OP("BlocksAllFinite").Attr("N: int >= 1").Input("tensors: N * float").Output("finite: bool")
+    .SetShapeFn(tensorflow::shape_inference::ScalarShape);
+REGISTER_OP("BlocksAdamUpdate").Attr("N: int >= 1").Attr("rate_factors: list(float)").Attr("decays: list(float)")
+    .Attr("beta_1: float").Attr("beta_2: float").Input("apply: bool").Input("rate: float").Input("beta_1_power: float")
+    .Input("beta_2_power: float").Input("epsilon: float").Input("variables: N * resource").Input("first: N * resource")
+    .Input("second: N * resource").Input("gradients: N * float").SetIsStateful()
+    .SetShapeFn(tensorflow::shape_inference::NoOutputs);
+REGISTER_OP("BlocksMomentumUpdate").Attr("N: int >= 1").Attr("rate_factors: list(float)").Attr("decays: list(float)")
+    .Attr("momentum: float").Attr("nesterov: bool").Attr("rate_in_momentum: bool").Attr("coupled: bool")
+    .Input("apply: bool").Input("rate: float").Input("variables: N * resource").Input("gathered: N * resource")
+    .Input("gradients: N * float").SetIsStateful().SetShapeFn(tensorflow::shape_inference::NoOutputs);
+REGISTER_OP("BlocksAssignIf").Attr("N: int >= 1").Attr("types: list(type)").Input("assign: bool")
+    .Input("variables: N * resource").Input("values: types").SetIsStateful()
+    .SetShapeFn(tensorflow::shape_inference::NoOutputs);
 REGISTER_OP("BlocksMinChannels").Output("channels: int32").SetShapeFn(tensorflow::shape_inference::ScalarShape);
 REGISTER_OP("BlocksNormTrain").Attr(kTypes).Attr("N: int >= 0").Attr("epsilon: float").Attr("rate: float").Attr(kActivations)
     .Input("x: T").Input("gamma: float").Input("beta: float").Input("running_mean: float")

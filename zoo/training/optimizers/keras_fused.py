@@ -1,14 +1,17 @@
-"""Keras's optimizers: SGD and AdamW with TensorFlow's fused kernels, one operation a variable; LAMB and RMSprop.
+"""Keras's optimizers: SGD and AdamW fused, LAMB and RMSprop.
 
-Keras's own updates take four (SGD) to a dozen (Adam) operations, and the 25 million weights of a ResNeXt-50 are a
-hundred megabytes each time. On another backend and for sparse gradients Keras's update runs.
+Keras's own updates take four (SGD) to a dozen (Adam) operations a variable, and the 25 million weights of a ResNeXt-50
+are a hundred megabytes each time. Where our kernels are available, one operation updates all variables
+(`multi_tensor`); else TensorFlow's fused operations take one each. On another backend and for sparse gradients Keras's
+update runs.
 """
 
 from typing import Any
 
 import keras
 
-from blocks.ops.keras_internals import adam_moments, variable_index
+from blocks.ops.keras_internals import adam_moments, all_adam_moments, variable_index
+from zoo.training.optimizers.multi_tensor import handles
 from zoo.training.optimizers.rates import ScaledRates, has_kernel
 from zoo.typing import Tensor
 
@@ -31,6 +34,20 @@ class MomentumSGD(ScaledRates, keras.optimizers.SGD):
         array([-0.45], dtype=float32)
     """
 
+    @property
+    def has_operation(self) -> bool:
+        return self.momentum != 0
+
+    def update_by(self, operations: Any, indices: list[int], **inputs: Any) -> None:
+        operations.blocks_momentum_update(
+            gathered=handles([self.momentums[index] for index in indices]),
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            rate_in_momentum=True,
+            coupled=False,
+            **inputs,
+        )
+
     def apply_gradient(self, gradient: Tensor, variable: Any, learning_rate: Any) -> Any:
         if self.momentum == 0 or not has_kernel(gradient):
             return super().apply_gradient(gradient, variable, learning_rate)
@@ -48,7 +65,7 @@ class MomentumSGD(ScaledRates, keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable(package="zoo")
 class FusedAdamW(ScaledRates, keras.optimizers.AdamW):
-    """`keras.optimizers.AdamW`, fused; the decay is Keras's own, an operation before it.
+    """`keras.optimizers.AdamW`, fused, with its decay.
 
     Arguments and errors are those of Keras's optimizer; `rate_factors` gives variables learning rates of their own.
 
@@ -65,6 +82,24 @@ class FusedAdamW(ScaledRates, keras.optimizers.AdamW):
     def epsilon_at(self, step: Tensor) -> Tensor | float:
         """What is added to the square root of the second moment, before that is corrected, at a step from 1."""
         return self.epsilon
+
+    @property
+    def has_operation(self) -> bool:
+        return not self.amsgrad
+
+    def update_by(self, operations: Any, indices: list[int], **inputs: Any) -> None:
+        moments = all_adam_moments(self)
+        step = keras.ops.cast(self.iterations, "float32") + 1
+        operations.blocks_adam_update(
+            beta_1_power=keras.ops.power(self.beta_1, step),
+            beta_2_power=keras.ops.power(self.beta_2, step),
+            epsilon=self.epsilon_at(step),
+            first=handles([moments[0][index] for index in indices]),
+            second=handles([moments[1][index] for index in indices]),
+            beta_1=self.beta_1,
+            beta_2=self.beta_2,
+            **inputs,
+        )
 
     def apply_gradient(self, gradient: Tensor, variable: Any, learning_rate: Any) -> Any:
         if self.amsgrad or not has_kernel(gradient):

@@ -1,12 +1,14 @@
 """What all optimizers here have: a learning rate that differs from variable to variable, and with it the decay."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 from keras import ops
 
-from blocks.ops.keras_internals import ReplicaUpdates, decays, variable_index
+from blocks.ops.keras_internals import DirectUpdates, decays, variable_index
+from zoo.training.optimizers.multi_tensor import handles, kernels_for
 from zoo.typing import Tensor
 
 
@@ -45,13 +47,16 @@ def descend(variable: Any, rate: Any, direction: Tensor) -> None:
     tf.raw_ops.ResourceApplyGradientDescent(var=resource.handle, alpha=rate, delta=direction)
 
 
-class ScaledRates(ReplicaUpdates, keras.optimizers.Optimizer):
+class ScaledRates(DirectUpdates, keras.optimizers.Optimizer):
     """An optimizer whose learning rate, and with it the decoupled decay, differs from variable to variable.
 
     Args:
         rate_factors: path of a variable -> what the learning rate is multiplied by for it; for the others it is not.
 
     The factors are configuration, not state: the optimizer has the variables that it has without them.
+
+    Raises:
+        TypeError: `update_by` of an optimizer for which the kernels have no operation.
 
     Example:
         >>> from zoo.training.optimizers.keras_fused import MomentumSGD
@@ -67,6 +72,7 @@ class ScaledRates(ReplicaUpdates, keras.optimizers.Optimizer):
         super().__init__(*args, **kwargs)
         self.rate_factors = dict(rate_factors or {})
         self._excluded: tuple[list[Any], list[str]] = ([], [])
+        self.condition: Tensor | None = None
 
     def exclude_from_weight_decay(
         self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
@@ -87,6 +93,59 @@ class ScaledRates(ReplicaUpdates, keras.optimizers.Optimizer):
             excluded, names = self._excluded
             super().exclude_from_weight_decay([*excluded, *here], names)
         super().build(variables)
+
+    def update_all(self, gradients: list[Any], variables: list[Any], learning_rate: Any) -> bool:
+        operations = kernels_for(gradients) if self.has_operation else None
+        own = handles(variables) if operations else None
+        if own is None:
+            return False
+        indices = [variable_index(self, variable) for variable in variables]
+        self.update_by(
+            operations,
+            indices,
+            apply=True if self.condition is None else self.condition,
+            rate=ops.cast(learning_rate, "float32"),
+            variables=own,
+            gradients=gradients,
+            rate_factors=[self._factors[index] for index in indices],
+            decays=[self.decay_at(index, variable) for index, variable in zip(indices, variables, strict=True)],
+        )
+        return True
+
+    @property
+    def has_operation(self) -> bool:
+        """Whether the kernels have an operation for this optimizer: `update_by` calls it then."""
+        return False
+
+    def update_by(self, operations: Any, indices: list[int], **inputs: Any) -> None:
+        """Update the variables of these indices by the operation that the kernels have for this optimizer.
+
+        Args:
+            inputs: what all such operations take: `apply`, () bool; `rate`, (); `variables`, as handles; `gradients`;
+                and for each variable its factor of the learning rate, and its weight decay.
+        """
+        raise TypeError(f"the kernels have no operation for {type(self).__name__}")
+
+    def decay_at(self, index: int, variable: Any) -> float:
+        """The weight decay of a variable."""
+        return float(self.weight_decay) if self._decayed_here[index] or decays(self, variable) else 0.0
+
+    def can_skip(self, gradients: Sequence[Any], variables: Sequence[Any]) -> bool:
+        """Whether `apply` changes these variables and their state by one operation alone, which may be left out."""
+        plain = self.has_operation and not self.use_ema and not self.gradient_accumulation_steps
+        free = all(variable.constraint is None and not variable.overwrite_with_gradient for variable in variables)
+        return plain and free and kernels_for(gradients) is not None and handles(variables) is not None
+
+    @contextmanager
+    def only_where(self, condition: Tensor) -> Iterator[None]:
+        """Within this context `apply`, of what `can_skip` allows, changes no variable where `condition`, () bool, is
+        false; but `iterations` counts on.
+        """
+        self.condition = condition
+        try:
+            yield
+        finally:
+            self.condition = None
 
     def update_step(self, gradient: Tensor, variable: Any, learning_rate: Any) -> Any:
         index = variable_index(self, variable)

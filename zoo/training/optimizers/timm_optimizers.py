@@ -12,6 +12,7 @@ from keras import ops
 
 from blocks.ops.keras_internals import adam_moments, decayed_if_any, variable_index
 from zoo.training.optimizers.keras_fused import FusedAdamW
+from zoo.training.optimizers.multi_tensor import handles
 from zoo.training.optimizers.rates import ScaledRates, descend, has_kernel
 from zoo.typing import Tensor
 
@@ -43,13 +44,12 @@ class CoupledDecay(ScaledRates):
         self._coupled = [self.coupled_decay > 0 and decayed_if_any(self, variable) for variable in variables]
         super().build(variables)
 
-    def decay_of(self, variable: Any) -> float:
-        """The weight decay of this variable."""
-        return self.coupled_decay if self._coupled[variable_index(self, variable)] else 0.0
+    def decay_at(self, index: int, variable: Any) -> float:
+        return self.coupled_decay if self._coupled[index] else 0.0
 
     def with_decay(self, gradient: Tensor, variable: Any) -> Tensor:
         """The gradient, and that of weight_decay / 2 * the square of the variable."""
-        decay = self.decay_of(variable)
+        decay = self.decay_at(variable_index(self, variable), variable)
         gradient = ops.cast(ops.convert_to_tensor(gradient), variable.dtype)
         return gradient + ops.convert_to_tensor(variable) * decay if decay else gradient
 
@@ -93,6 +93,20 @@ class TorchSGD(CoupledDecay):
         variables = list(variables)
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum") if self.momentum else []
+
+    @property
+    def has_operation(self) -> bool:
+        return self.momentum != 0
+
+    def update_by(self, operations: Any, indices: list[int], **inputs: Any) -> None:
+        operations.blocks_momentum_update(
+            gathered=handles([self.momentums[index] for index in indices]),
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            rate_in_momentum=False,
+            coupled=True,
+            **inputs,
+        )
 
     def apply_gradient(self, gradient: Tensor, variable: Any, learning_rate: Any) -> None:
         gradient, rate = self.with_decay(gradient, variable), ops.cast(learning_rate, variable.dtype)
@@ -202,7 +216,7 @@ class Lamb(CoupledDecay):
         first, second = self.first_moments[index], self.second_moments[index]
         scale, direction = _adam_direction(self, gradient, dtype, first, second)
         rate = ops.cast(learning_rate, dtype) * scale
-        if decay := self.decay_of(variable):
+        if decay := self.decay_at(index, variable):
             weights = ops.convert_to_tensor(variable)
             direction = direction + weights * (decay / scale)
             norms = _norm(weights), _norm(direction) * scale
