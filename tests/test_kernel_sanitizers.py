@@ -31,6 +31,7 @@ TESTS = [
     "test_empty_batches",
     "test_uneven_groups",
     "test_resizing",
+    "test_multi_tensor",
 ]
 # Without oneDNN, TensorFlow has no fused convolution in groups, which it makes of a saved model's.
 LEFT_OUT = ["test_kernels.py::test_exports_hold_tensorflow_operations_only"]

@@ -176,7 +176,9 @@ def network():
     return keras.Model(images, blocks.Dense(5)(x))
 
 
-@pytest.mark.parametrize("recipe", [{}, {"optimizer": "sgd", "clip_norm": 0.5}, {"label_smoothing": 0.1}])
+@pytest.mark.parametrize(
+    "recipe", [{}, {"optimizer": "sgd", "clip_norm": 0.5}, {"ema_decay": 0.9, "ema_warmup": "timm"}]
+)
 def test_a_training_is_the_same_with_and_without_branches(recipe, monkeypatch):
     """A step that is not finite among them: weights, statistics, random states, counts and metrics."""
     draw = np.random.default_rng(0)
@@ -185,7 +187,7 @@ def test_a_training_is_the_same_with_and_without_branches(recipe, monkeypatch):
 
     def training():
         model = network()
-        compile_model(model, RecipeConfig(**recipe), steps_per_epoch=100)
+        average = compile_model(model, RecipeConfig(**recipe), steps_per_epoch=100)
         finite = []
         note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: finite.append(logs[STEP_FINITE]))
         history = model.fit(
@@ -193,6 +195,7 @@ def test_a_training_is_the_same_with_and_without_branches(recipe, monkeypatch):
         )
         assert finite == [1, 1, 1, 0, 1, 1]
         state = [*model.weights, *model.optimizer.variables, *model.non_trainable_variables]
+        state += average.averages if average else []
         return [np.array(each) for each in state], history.history
 
     ours, figures = training()

@@ -1,6 +1,6 @@
 """The exponential moving average of the weights, which validation, the saved model and its figures have."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from blocks.ops.keras_internals import step_counter
+from zoo.training.optimizers.multi_tensor import assign_where, handles, kernels_for
 from zoo.training.optimizers.rates import descend
 from zoo.typing import Tensor
 
@@ -87,27 +88,39 @@ class WeightAverage:
             named[weight.path if number == 1 else f"{weight.path}#{number}"] = average
         return named
 
-    def update(self, updates: Tensor | int) -> None:
+    def update(self, updates: Tensor | int, where: Tensor | None = None) -> None:
         """Move the averages on to the weights.
 
         Args:
             updates: number of this update of the weights, from 1.
+            where: () bool: false leaves the averages as they are.
         """
-        share = 1 - decay_at(updates, self.decay, self.warmup)
-        for average, weight in zip(self.averages, self.weights, strict=True):
-            if weight.dtype.startswith(("float", "bfloat")):
-                descend(average, share, average.value - weight.value)
-            else:
-                average.assign(weight)
+        import tensorflow as tf
 
-    def update_after(self, optimizer: keras.Optimizer) -> None:
+        share = 1 - decay_at(updates, self.decay, self.warmup)
+        pairs = list(zip(self.averages, self.weights, strict=True))
+        single = [pair for pair in pairs if pair[1].dtype == "float32"]
+        values = [tf.convert_to_tensor(weight.value) for _, weight in single]
+        operations = kernels_for(values)
+        if operations is None and where is None:
+            _move(pairs, share)
+        elif operations is None:
+            tf.cond(where, lambda: _move(pairs, share), lambda: None)
+        else:
+            applied = True if where is None else where
+            averages = handles([average for average, _ in single])
+            operations.blocks_move_averages(apply=applied, share=share, averages=averages, values=values)
+            others = [pair for pair in pairs if pair[1].dtype != "float32"]
+            assign_where(applied, [(average, _moved(average, weight, share)) for average, weight in others])
+
+    def update_after(self, optimizer: keras.Optimizer, where: Tensor | None = None) -> None:
         """Move the averages on where the step that `optimizer` has just done has changed the weights."""
         import tensorflow as tf
 
         inner: Any = getattr(optimizer, "inner_optimizer", optimizer)
         steps = inner.gradient_accumulation_steps
         if not steps:
-            self.update(inner.iterations.value)
+            self.update(inner.iterations.value, where)
             return
         tf.cond(step_counter(inner).value % steps == 0, lambda: self.update(inner.iterations), lambda: None)
 
@@ -159,3 +172,23 @@ class AveragedValidation(keras.callbacks.Callback):
 
     def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
         self.average.hide()
+
+
+def _is_float(variable: keras.Variable) -> bool:
+    return variable.dtype.startswith(("float", "bfloat"))
+
+
+def _move(pairs: Sequence[tuple[keras.Variable, keras.Variable]], share: Any) -> None:
+    """Move averages on to their weights; what is counted in integers is copied."""
+    for average, weight in pairs:
+        if _is_float(weight):
+            descend(average, share, average.value - weight.value)
+        else:
+            average.assign(weight)
+
+
+def _moved(average: keras.Variable, weight: keras.Variable, share: Any) -> Any:
+    """What `_move` assigns to an average."""
+    if not _is_float(weight):
+        return keras.ops.convert_to_tensor(weight)
+    return average.value - (average.value - weight.value) * keras.ops.cast(share, weight.dtype)

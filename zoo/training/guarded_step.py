@@ -152,11 +152,13 @@ def _apply_where(
     import tensorflow as tf
 
     optimizer, variables = model.optimizer, model.trainable_weights
-    if average is None and isinstance(optimizer, ScaledRates) and optimizer.can_skip(gradients, variables):
+    if isinstance(optimizer, ScaledRates) and optimizer.can_skip(gradients, variables):
         # Without branches, into each of which TensorFlow would pass every variable and gradient.
         before = [*before, *_values([step_counter(optimizer)])]
         with optimizer.only_where(finite):
             apply_in_replica(optimizer, gradients, variables)
+        if average is not None:
+            average.update_after(optimizer, finite)
         assign_where(~finite, before)
         return
 

@@ -188,6 +188,8 @@ struct Momentum {
 // `count` entries of a variable, in the calling thread.
 void adam(const Adam& a, const float* gradient, float* weights, float* first, float* second, int64_t count);
 void descend(const Momentum& m, const float* gradient, float* weights, float* gathered, int64_t count);
+// average + (value - average) * share
+void move_average(const float* value, float share, float* average, int64_t count);
 
 // ---- what only moves pixels and channels: shuffle.cc --------------------------------------------------------------
 

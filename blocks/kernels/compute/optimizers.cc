@@ -28,8 +28,8 @@ void adam(const Adam& a, const float* __restrict gradient, float* __restrict wei
   }
 }
 
-void descend(const Momentum& m, const float* __restrict gradient, float* __restrict weights,
-             float* __restrict gathered, int64_t count) {
+void descend(const Momentum& m, const float* __restrict gradient, float* __restrict weights, float* __restrict gathered,
+             int64_t count) {
   // One formula for both: what is added to the gathered is the step, or the gradient, and the other factor is 1.
   const float step = m.rate_in_momentum ? -m.rate : 1.0f, scale = m.rate_in_momentum ? 1.0f : -m.rate;
   for (int64_t i = 0; i < count; ++i) {
@@ -38,6 +38,10 @@ void descend(const Momentum& m, const float* __restrict gradient, float* __restr
     gathered[i] = sum;
     weights[i] = w + (m.nesterov ? sum * m.momentum + g : sum) * scale;
   }
+}
+
+void move_average(const float* __restrict value, float share, float* __restrict average, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) average[i] += (value[i] - average[i]) * share;
 }
 
 }  // namespace blocks

@@ -161,6 +161,34 @@ class MomentumUpdate : public Update {
   bool nesterov_, rate_in_momentum_, coupled_;
 };
 
+// Averages that follow weights.
+class MoveAverages : public OpKernel {
+ public:
+  explicit MoveAverages(OpKernelConstruction* c) : OpKernel(c) {}
+  void Compute(OpKernelContext* c) override {  // apply, share, averages, values
+    for (int i = 0; i < 2; ++i)
+      OP_REQUIRES(c, c->input(i).NumElements() == 1, InvalidArgument("input ", i, " is not a number"));
+    if (!c->input(0).flat<bool>()(0)) return;
+    const float share = c->input(1).flat<float>()(0);
+    const int count = (c->num_inputs() - 2) / 2;
+    std::vector<Variable> variables(count);
+    std::vector<float*> averages(count);
+    std::vector<int64_t> counts;
+    for (int i = 0; i < count; ++i) {
+      counts.push_back(c->input(2 + count + i).NumElements());
+      if (!lookup(c, 2 + i, &variables[i])) return;
+      averages[i] = writable(c, variables[i].get(), counts[i]);
+      if (!c->status().ok()) return;
+    }
+    const auto tasks = slices(counts);
+    parallel_of(c).run(tasks.size(), [&](int64_t task) {
+      const Slice& s = tasks[task];
+      const auto* values = static_cast<const float*>(c->input(2 + count + s.variable).data());
+      move_average(values + s.begin, share, averages[s.variable] + s.begin, s.end - s.begin);
+    });
+  }
+};
+
 // Variables get values, or stay as they are.
 class AssignIf : public OpKernel {
  public:
@@ -186,6 +214,7 @@ class AssignIf : public OpKernel {
 REGISTER_KERNEL_BUILDER(Name("BlocksAllFinite").Device(tensorflow::DEVICE_CPU), AllFinite);
 REGISTER_KERNEL_BUILDER(Name("BlocksAdamUpdate").Device(tensorflow::DEVICE_CPU), AdamUpdate);
 REGISTER_KERNEL_BUILDER(Name("BlocksMomentumUpdate").Device(tensorflow::DEVICE_CPU), MomentumUpdate);
+REGISTER_KERNEL_BUILDER(Name("BlocksMoveAverages").Device(tensorflow::DEVICE_CPU), MoveAverages);
 REGISTER_KERNEL_BUILDER(Name("BlocksAssignIf").Device(tensorflow::DEVICE_CPU), AssignIf);
 
 }  // namespace

@@ -276,6 +276,9 @@ REGISTER_OP("BlocksMomentumUpdate").Attr("N: int >= 1").Attr("rate_factors: list
     .Attr("momentum: float").Attr("nesterov: bool").Attr("rate_in_momentum: bool").Attr("coupled: bool")
     .Input("apply: bool").Input("rate: float").Input("variables: N * resource").Input("gathered: N * resource")
     .Input("gradients: N * float").SetIsStateful().SetShapeFn(tensorflow::shape_inference::NoOutputs);
+REGISTER_OP("BlocksMoveAverages").Attr("N: int >= 1").Input("apply: bool").Input("share: float")
+    .Input("averages: N * resource").Input("values: N * float").SetIsStateful()
+    .SetShapeFn(tensorflow::shape_inference::NoOutputs);
 REGISTER_OP("BlocksAssignIf").Attr("N: int >= 1").Attr("types: list(type)").Input("assign: bool")
     .Input("variables: N * resource").Input("values: types").SetIsStateful()
     .SetShapeFn(tensorflow::shape_inference::NoOutputs);

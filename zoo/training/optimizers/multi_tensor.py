@@ -47,7 +47,7 @@ def handles(variables: Sequence[Any]) -> list[Any] | None:
     return [each.handle for each in own] if known else None
 
 
-def assign_where(condition: Tensor, values: Sequence[tuple[keras.Variable, Tensor]]) -> None:
+def assign_where(condition: Tensor | bool, values: Sequence[tuple[keras.Variable, Tensor]]) -> None:
     """Assign variables their values where `condition`, () bool, is true; the kernels must be available.
 
     Example:
