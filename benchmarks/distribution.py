@@ -10,12 +10,15 @@ cores by taskset's system call; the rate is that of the second epoch, after comp
 import argparse
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import this_copy  # noqa: F401
+
+from zoo.training.local_workers import free_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,7 +33,7 @@ def command(arguments: argparse.Namespace, directory: str, *more: str) -> list[s
 
 def rate(arguments: argparse.Namespace, cores: list[set[int]]) -> float:
     """Images/s of one worker for each set of cores."""
-    addresses = [f"127.0.0.1:{port}" for port in _free_ports(len(cores))]
+    addresses = free_addresses(len(cores))
     with tempfile.TemporaryDirectory() as folder:
         processes = []
         for worker, own in enumerate(cores):
@@ -55,14 +58,6 @@ def rate(arguments: argparse.Namespace, cores: list[set[int]]) -> float:
             if process.returncode:
                 raise SystemExit(errors)
         return json.loads(Path(folder, "result.json").read_text())["train_images_per_second"]
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from zoo.distribution.lost import lost_workers
 from zoo.distribution.rendezvous import meet
 from zoo.errors import UserError
 from zoo.training.distributed import with_global_batch
+from zoo.training.local_workers import free_addresses
 from zoo.training.settings import as_dict
 from zoo.training.settings import check as check_settings
 
@@ -161,14 +162,6 @@ def test_the_batch_of_each_replica_makes_the_global_one_and_its_rate():
     assert (settings.recipe.batch_size, settings.recipe.learning_rate) == (32, 0.1)
     cfg = compose_config(*overrides[:2], "recipe.batch_size=8")
     assert with_global_batch(check_settings(cfg), as_dict(cfg), None) == (check_settings(cfg), as_dict(cfg))
-
-
-def free_addresses(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = tuple(f"127.0.0.1:{each.getsockname()[1]}" for each in sockets)
-    for each in sockets:
-        each.close()
-    return addresses
 
 
 def met(clusters, identities, seconds=30.0):

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from helpers.processes import process_environment
 from helpers.training import command, compose_config, read_run
 from zoo.distribution.lost import LostWorkerError
 from zoo.errors import UserError
+from zoo.training.local_workers import free_addresses
 from zoo.training.messages import exit_code
 from zoo.training.start import start
 
@@ -59,10 +59,7 @@ def test_a_scheduler_knows_a_lost_worker_by_the_exit_code():
 
 def started(data_dir, directory, count, *more):
     """The processes of `count` workers, or of one without a strategy."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
+    addresses = free_addresses(count)
     processes = []
     for worker in range(max(count, 1)):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": worker}}

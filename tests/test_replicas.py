@@ -1,17 +1,18 @@
 """One training by several replicas: on parts of the CPU, and by two processes that meet on loopback."""
 
 import json
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from helpers.hosts import two_hosts
 from helpers.paths import ROOT
 from helpers.processes import process_environment
 from helpers.replica_training import RECIPES, trained
 from helpers.training import TINY, command, read_run
+from zoo.training.local_workers import free_addresses
 
 PROGRAM = ROOT / "tests" / "helpers" / "replica_training.py"
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
@@ -21,14 +22,6 @@ ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": f"{ROOT}:{ROOT / 'test
 def alone():
     """kind -> what one process trains."""
     return {kind: trained(kind) for kind in RECIPES} | {"poisoned": trained("normalised", poisoned=True)}
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def ended(processes):
@@ -65,24 +58,35 @@ def test_parts_of_the_cpu_train_as_one(alone, tmp_path, devices):
     )
 
 
-def test_two_workers_train_as_one(alone, tmp_path):
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+def check_two_workers(alone, folder, hosts):
+    """Two processes on two hosts, each an address and the command that runs a program there, train what one does."""
+    addresses = [address for address, _ in hosts]
     processes = []
-    for worker in (0, 1):
+    for worker, (_, prefix) in enumerate(hosts):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": worker}}
         env = process_environment(**ENVIRONMENT, TF_NUM_INTEROP_THREADS="1", TF_CONFIG=json.dumps(task))
-        command = [sys.executable, str(PROGRAM), str(tmp_path / str(worker)), "0"]
+        command = [*prefix, sys.executable, str(PROGRAM), str(folder / str(worker)), "0"]
         processes.append(
             subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         )
     ended(processes)
     for kind in ("plain", "normalised", "poisoned"):
-        first, second = (dict(np.load(tmp_path / f"{worker}-{kind}.npz")) for worker in (0, 1))
+        first, second = (dict(np.load(folder / f"{worker}-{kind}.npz")) for worker in (0, 1))
         assert first.keys() == second.keys()
         for name in first:
             np.testing.assert_array_equal(first[name], second[name], err_msg=name)
         compare(first, alone[kind])
     assert len(alone["plain"]["steps"]) == 50
+
+
+def test_two_workers_train_as_one(alone, tmp_path):
+    check_two_workers(alone, tmp_path, [(address, []) for address in free_addresses(2)])
+
+
+@pytest.mark.heavy
+def test_two_workers_on_two_hosts_train_as_one(alone, tmp_path):
+    with two_hosts() as hosts:
+        check_two_workers(alone, tmp_path, hosts)
 
 
 @pytest.mark.heavy

@@ -79,7 +79,7 @@ class Data:
 
     def epoch(self, number: int) -> tf.data.Dataset:
         """The `steps_per_epoch` training batches of epoch `number` (from 0), the same every time."""
-        batches = self._epochs(tf.data.Dataset.from_tensors(tf.constant(number, tf.int64)), 0)
+        batches = self._epochs(tf.data.Dataset.range(number, number + 1), 0)
         return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
 
     def stream(self, first_epoch: int = 0, first_step: int = 0) -> tf.data.Dataset:
@@ -91,13 +91,13 @@ class Data:
         whole = self._epochs(tf.data.Dataset.range(first_epoch + (first_step > 0), _FOREVER), 0)
         if not first_step:
             return whole
-        rest = self._epochs(tf.data.Dataset.from_tensors(tf.constant(first_epoch, tf.int64)), first_step)
+        rest = self._epochs(tf.data.Dataset.range(first_epoch, first_epoch + 1), first_step)
         return rest.concatenate(whole)
 
     def batch(self, step: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The training batch of step `step` of `stream()`, counted from 0; all of it, whatever the share."""
         epoch, index = divmod(step, self.steps_per_epoch)
-        return next(iter(self._whole_epochs(tf.data.Dataset.from_tensors(tf.constant(epoch, tf.int64)), index)))
+        return next(iter(self._whole_epochs(tf.data.Dataset.range(epoch, epoch + 1), index)))
 
     def class_counts(self) -> np.ndarray:
         """int64 (C,): how many training images each class has. Reads the files of records that are not in memory."""

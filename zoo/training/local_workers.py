@@ -31,7 +31,7 @@ def starts_workers(settings: Settings) -> bool:
 def local_workers(cfg: DictConfig, directory: Path, count: int | None) -> Iterator[None]:
     """Within this context the other workers run, and `TF_CONFIG` makes this process worker 0 of `count`."""
     assert count is not None  # see `starts_workers`
-    addresses = tuple(f"127.0.0.1:{port}" for port in _free_ports(count))
+    addresses = free_addresses(count)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="zoo-workers-"))
         outcomes = {worker: Path(folder, f"{worker}.json") for worker in range(1, count)}
@@ -51,10 +51,18 @@ def local_workers(cfg: DictConfig, directory: Path, count: int | None) -> Iterat
                 _end(worker, process, outcomes[worker])
 
 
-def _free_ports(count: int) -> list[int]:
+def free_addresses(count: int) -> tuple[str, ...]:
+    """Addresses on this machine, with ports on which nobody listens now.
+
+    Example:
+        >>> from zoo.training.local_workers import free_addresses
+        >>> first, second = free_addresses(2)
+        >>> first.startswith("127.0.0.1:"), first == second
+        (True, False)
+    """
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
+        return tuple(f"127.0.0.1:{each.getsockname()[1]}" for each in sockets)
 
 
 def _started(cfg: DictConfig, directory: Path, outcome: Path, cluster: Cluster) -> subprocess.Popen[str]:
