@@ -42,7 +42,7 @@ MODULES = (
     *("zoo.datasets.pipeline", "zoo.training.recipe", "zoo.training.recipe_config"),
     *(f"zoo.training.optimizers.{name}" for name in ("keras_fused", "multi_tensor", "rates", "timm_optimizers")),
     *("zoo.training.layer_rates", "zoo.training.pretrained", "zoo.training.averaging", "zoo.training.losses"),
-    *("zoo.training.local_workers", "zoo.training.precision", "zoo.training.schedules"),
+    *("zoo.training.precision", "zoo.training.schedules"),
     "zoo.comparison.pareto",
 )
 
