@@ -157,11 +157,11 @@ def test_shapes_and_types_that_differ_are_errors():
     more = {"apply": True, "rate_in_momentum": True, "coupled": False, **rates}
     with pytest.raises(tf.errors.InvalidArgumentError, match="2 entries of float32 was expected"):
         operations.blocks_momentum_update(
-            variables=[variable.handle], gathered=[other.handle], gradients=[tf.ones(2)], decays=[0.0], **more
+            variables=[variable.handle], accumulators=[other.handle], gradients=[tf.ones(2)], decays=[0.0], **more
         )
     with pytest.raises(tf.errors.InvalidArgumentError, match="1 variables, 1 factors of the rate and 2 decays"):
         operations.blocks_momentum_update(
-            variables=[variable.handle], gathered=[other.handle], gradients=[tf.ones(3)], decays=[0.0, 0.0], **more
+            variables=[variable.handle], accumulators=[other.handle], gradients=[tf.ones(3)], decays=[0.0, 0.0], **more
         )
     with pytest.raises(tf.errors.InvalidArgumentError, match="cannot be assigned"):
         operations.blocks_assign_if(assign=True, variables=[variable.handle], values=[tf.ones(4)])

@@ -158,10 +158,10 @@ def test_a_keras_model_of_somebody_else(pictures, tmp_path, capsys):
     from zoo.prediction.pictures import prepare, read
 
     expected = model.predict(np.stack([prepare(read(path, 3), config) for path in pictures]), verbose=0)
-    found = {each["picture"]: each["predictions"] for each in json.loads(out)["pictures"]}
+    predictions = {each["picture"]: each["predictions"] for each in json.loads(out)["pictures"]}
     for path, row in zip(pictures, expected, strict=True):
-        np.testing.assert_allclose(found[path][0]["probability"], row.max(), rtol=1e-5)
-        assert found[path][0]["index"] == row.argmax() and found[path][0]["name"] is None
+        np.testing.assert_allclose(predictions[path][0]["probability"], row.max(), rtol=1e-5)
+        assert predictions[path][0]["index"] == row.argmax() and predictions[path][0]["name"] is None
 
 
 def test_a_model_that_takes_levels_needs_no_options(pictures, tmp_path, capsys):

@@ -111,7 +111,9 @@ def test_a_step_in_the_tens_of_millions_is_still_that_step():
 def test_it_comes_back_from_its_configuration():
     rate = schedule(RecipeConfig(schedule="steps", milestones=[2.0, 5.0]), 10)
     restored = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(rate))
-    assert type(restored) is Schedule and [float(restored(s)) for s in range(99)] == [float(rate(s)) for s in range(99)]
+    assert type(restored) is Schedule and [float(restored(step)) for step in range(99)] == [
+        float(rate(step)) for step in range(99)
+    ]
 
 
 @pytest.mark.parametrize(

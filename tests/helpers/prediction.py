@@ -97,5 +97,5 @@ def check_same(
 def expected_config(**changes) -> DataConfig:
     from zoo.datasets.config import data_config
 
-    made = data_config(DATASET, CLASSES, "pets")
-    return DataConfig(**{**{key: getattr(made, key) for key in made.__dataclass_fields__}, **changes})
+    config = data_config(DATASET, CLASSES, "pets")
+    return DataConfig(**{**{key: getattr(config, key) for key in config.__dataclass_fields__}, **changes})

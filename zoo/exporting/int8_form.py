@@ -33,15 +33,15 @@ def for_int8(model: keras.Model) -> keras.Model:
     copies: list[tuple[keras.Operation, keras.Operation]] = []
 
     def copy(layer: keras.Operation) -> keras.Operation:
-        made = replaced[id(layer)][0]() if id(layer) in replaced else type(layer).from_config(layer.get_config())
-        copies.append((layer, made))
-        return made
+        layer_copy = replaced[id(layer)][0]() if id(layer) in replaced else type(layer).from_config(layer.get_config())
+        copies.append((layer, layer_copy))
+        return layer_copy
 
     with without_random_numbers():
         written = keras.models.clone_model(model, clone_function=copy, recursive=True)
-    for layer, made in copies:
-        if isinstance(layer, keras.Layer) and isinstance(made, keras.Layer):
-            made.set_weights(replaced[id(layer)][1]() if id(layer) in replaced else layer.get_weights())
+    for layer, layer_copy in copies:
+        if isinstance(layer, keras.Layer) and isinstance(layer_copy, keras.Layer):
+            layer_copy.set_weights(replaced[id(layer)][1]() if id(layer) in replaced else layer.get_weights())
     return written
 
 

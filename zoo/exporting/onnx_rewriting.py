@@ -164,9 +164,9 @@ def padded_maximum(graph: Graph, node: Any) -> tuple[list[Any], list[Any]] | Non
     window = attributes.get("kernel_shape", [])
     if not positive or pads is None or pads.size != 8 or pads[[0, 1, 4, 5]].any() or max(pads) >= min(window):
         return None
-    kept = {name: value for name, value in attributes.items() if name not in ("auto_pad", "pads")}
-    kept["pads"] = [int(each) for each in pads[[2, 3, 6, 7]]]
-    return [pad], [helper.make_node("MaxPool", pad.input[:1], node.output, **kept)]
+    window_attributes = {name: value for name, value in attributes.items() if name not in ("auto_pad", "pads")}
+    window_attributes["pads"] = [int(each) for each in pads[[2, 3, 6, 7]]]
+    return [pad], [helper.make_node("MaxPool", pad.input[:1], node.output, **window_attributes)]
 
 
 def _remove_reshapes(graph: Graph) -> None:

@@ -180,14 +180,14 @@ struct Adam {
 struct Momentum {
   float rate, momentum;
   bool nesterov;
-  bool rate_in_momentum;  // as Keras has it; PyTorch multiplies by the rate what has gathered
+  bool rate_in_momentum;  // as Keras has it; PyTorch multiplies the accumulator by the rate
   float decay;            // decoupled, as Adam's
   float coupled_decay;    // times the weights, it is added to the gradient
 };
 
 // `count` entries of a variable, in the calling thread.
 void adam(const Adam& a, const float* gradient, float* weights, float* first, float* second, int64_t count);
-void descend(const Momentum& m, const float* gradient, float* weights, float* gathered, int64_t count);
+void descend(const Momentum& m, const float* gradient, float* weights, float* accumulator, int64_t count);
 // average + (value - average) * share
 void move_average(const float* value, float share, float* average, int64_t count);
 

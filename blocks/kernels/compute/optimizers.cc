@@ -1,4 +1,5 @@
-// The arithmetic of optimizers: one pass over gradient, weights and what has gathered. Compilers vectorise these loops.
+// The arithmetic of optimizers: one pass over gradient, weights and the optimizer's state. Compilers vectorise these
+// loops.
 #include <cmath>
 #include <cstring>
 
@@ -28,14 +29,14 @@ void adam(const Adam& a, const float* __restrict gradient, float* __restrict wei
   }
 }
 
-void descend(const Momentum& m, const float* __restrict gradient, float* __restrict weights, float* __restrict gathered,
-             int64_t count) {
-  // One formula for both: what is added to the gathered is the step, or the gradient, and the other factor is 1.
+void descend(const Momentum& m, const float* __restrict gradient, float* __restrict weights,
+             float* __restrict accumulator, int64_t count) {
+  // One formula for both: what is added to the accumulator is the step, or the gradient, and the other factor is 1.
   const float step = m.rate_in_momentum ? -m.rate : 1.0f, scale = m.rate_in_momentum ? 1.0f : -m.rate;
   for (int64_t i = 0; i < count; ++i) {
     const float w = weights[i] - weights[i] * m.decay, g = (gradient[i] + weights[i] * m.coupled_decay) * step;
-    const float sum = gathered[i] * m.momentum + g;
-    gathered[i] = sum;
+    const float sum = accumulator[i] * m.momentum + g;
+    accumulator[i] = sum;
     weights[i] = w + (m.nesterov ? sum * m.momentum + g : sum) * scale;
   }
 }

@@ -274,7 +274,7 @@ REGISTER_OP("BlocksAdamUpdate").Attr("N: int >= 1").Attr("rate_factors: list(flo
     .SetShapeFn(tensorflow::shape_inference::NoOutputs);
 REGISTER_OP("BlocksMomentumUpdate").Attr("N: int >= 1").Attr("rate_factors: list(float)").Attr("decays: list(float)")
     .Attr("momentum: float").Attr("nesterov: bool").Attr("rate_in_momentum: bool").Attr("coupled: bool")
-    .Input("apply: bool").Input("rate: float").Input("variables: N * resource").Input("gathered: N * resource")
+    .Input("apply: bool").Input("rate: float").Input("variables: N * resource").Input("accumulators: N * resource")
     .Input("gradients: N * float").SetIsStateful().SetShapeFn(tensorflow::shape_inference::NoOutputs);
 REGISTER_OP("BlocksMoveAverages").Attr("N: int >= 1").Input("apply: bool").Input("share: float")
     .Input("averages: N * resource").Input("values: N * float").SetIsStateful()

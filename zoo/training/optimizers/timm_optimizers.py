@@ -100,7 +100,7 @@ class TorchSGD(CoupledDecay):
 
     def update_by(self, operations: Any, indices: list[int], **inputs: Any) -> None:
         operations.blocks_momentum_update(
-            gathered=handles([self.momentums[index] for index in indices]),
+            accumulators=handles([self.momentums[index] for index in indices]),
             momentum=self.momentum,
             nesterov=self.nesterov,
             rate_in_momentum=False,
