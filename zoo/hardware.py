@@ -30,12 +30,22 @@ def described() -> dict[str, Any]:
 
 
 def kernels() -> bool:
-    """Whether the CPU kernels of `blocks` are in use. They are compiled now if they have never been."""
+    """Whether the CPU kernels of `blocks` are in use in this process, which is decided now if it has not been."""
     if _backend() != "tensorflow":
         return False
     from blocks.kernels.build import library
 
     return library() is not None
+
+
+def kernel_facts() -> dict[str, Any]:
+    """As `result.json` has it: `kernels`, and the set of instructions that they are compiled for, None without them."""
+    in_use = kernels()
+    if not in_use:
+        return {"kernels": False, "kernel_level": None}
+    from blocks.kernels.build import state
+
+    return {"kernels": True, "kernel_level": state.level}
 
 
 def processor() -> str:
@@ -53,7 +63,7 @@ def processor() -> str:
 
 def instructions() -> list[str]:
     """Which of `INSTRUCTIONS` the processor offers; empty where the system does not say."""
-    from blocks.kernels.build import processor_flags
+    from blocks.kernels.levels import processor_flags
 
     available = processor_flags().split()
     return [name for name in INSTRUCTIONS if name in available]

@@ -228,5 +228,6 @@ void depthwise_input_gradient(const Depthwise& d, const T* dy, const float* kern
   template void depthwise_input_gradient<T>(const Depthwise&, const T*, const float*, T*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)
+#undef BLOCKS_INSTANTIATE
 
 }  // namespace blocks
