@@ -42,8 +42,18 @@ constexpr TypedKernels<T> typed_kernels() {
 
 extern "C" {
 extern const KernelTable BLOCKS_TABLE(BLOCKS_LEVEL);
-constexpr KernelTable BLOCKS_TABLE(BLOCKS_LEVEL) = {
-    kLanes, typed_kernels<float>(), typed_kernels<bf16>(), resize, subsample, subsample_gradient, shuffle, unshuffle};
+constexpr KernelTable BLOCKS_TABLE(BLOCKS_LEVEL) = {kLanes,
+                                                    typed_kernels<float>(),
+                                                    typed_kernels<bf16>(),
+                                                    resize,
+                                                    subsample,
+                                                    subsample_gradient,
+                                                    shuffle,
+                                                    unshuffle,
+                                                    all_finite,
+                                                    adam,
+                                                    descend,
+                                                    move_average};
 }
 
 }  // namespace blocks

@@ -40,6 +40,10 @@ struct KernelTable {
   decltype(&blocks::subsample_gradient) subsample_gradient;
   decltype(&blocks::shuffle) shuffle;
   decltype(&blocks::unshuffle) unshuffle;
+  decltype(&blocks::all_finite) all_finite;
+  decltype(&blocks::adam) adam;
+  decltype(&blocks::descend) descend;
+  decltype(&blocks::move_average) move_average;
 };
 
 }  // namespace blocks

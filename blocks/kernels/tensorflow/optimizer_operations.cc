@@ -66,7 +66,7 @@ class AllFinite : public OpKernel {
     parallel_of(c).run(tasks.size(), [&](int64_t task) {
       const Slice& s = tasks[task];
       const auto* x = static_cast<const float*>(c->input(s.variable).data());
-      if (!all_finite(x + s.begin, s.end - s.begin)) finite = false;
+      if (!kernels().all_finite(x + s.begin, s.end - s.begin)) finite = false;
     });
     Tensor* result = nullptr;
     OP_REQUIRES_OK(c, c->allocate_output(0, TensorShape({}), &result));
@@ -135,7 +135,7 @@ class AdamUpdate : public Update {
   void step(OpKernelContext* c, float rate, float decay, const float* gradient, float* const* at,
             int64_t count) const override {
     const float corrected = rate * std::sqrt(1 - number(c, 3)) / (1 - number(c, 2));
-    adam({corrected, beta_1_, beta_2_, number(c, 4), rate * decay}, gradient, at[0], at[1], at[2], count);
+    kernels().adam({corrected, beta_1_, beta_2_, number(c, 4), rate * decay}, gradient, at[0], at[1], at[2], count);
   }
 
   float beta_1_, beta_2_;
@@ -153,8 +153,9 @@ class MomentumUpdate : public Update {
  private:
   void step(OpKernelContext*, float rate, float decay, const float* gradient, float* const* at,
             int64_t count) const override {
-    descend({rate, momentum_, nesterov_, rate_in_momentum_, coupled_ ? 0 : rate * decay, coupled_ ? decay : 0},
-            gradient, at[0], at[1], count);
+    kernels().descend(
+        {rate, momentum_, nesterov_, rate_in_momentum_, coupled_ ? 0 : rate * decay, coupled_ ? decay : 0}, gradient,
+        at[0], at[1], count);
   }
 
   float momentum_;
@@ -184,7 +185,7 @@ class MoveAverages : public OpKernel {
     parallel_of(c).run(tasks.size(), [&](int64_t task) {
       const Slice& s = tasks[task];
       const auto* values = static_cast<const float*>(c->input(2 + count + s.variable).data());
-      move_average(values + s.begin, share, averages[s.variable] + s.begin, s.end - s.begin);
+      kernels().move_average(values + s.begin, share, averages[s.variable] + s.begin, s.end - s.begin);
     });
   }
 };
