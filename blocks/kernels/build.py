@@ -57,7 +57,7 @@ def library() -> Any:
     except (BuildError, OSError) as error:
         warnings.warn(
             f"The CPU kernels of blocks are not in use, because {error}. TensorFlow's own operations give the same "
-            "results, more slowly. BLOCKS_KERNELS=off silences this warning.",
+            "results, more slowly. `zoo doctor` says how to mend it; BLOCKS_KERNELS=off silences this warning.",
             stacklevel=2,
         )
         return None

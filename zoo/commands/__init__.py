@@ -17,6 +17,7 @@ COMMANDS = {  # name -> module, the click command in it, what `zoo --help` says 
     "export": ("zoo.commands.export", "export", "A network, run or file for ONNX Runtime, LiteRT or TensorFlow."),
     "compare": ("zoo.commands.compare", "compare", "Rank training runs: a table, and a page to explore them."),
     "predict": ("zoo.commands.predict", "predict", "The classes of pictures, by a run, weights or a file."),
+    "doctor": ("zoo.commands.doctor", "doctor", "This machine: versions, kernels, caches, and what is wrong."),
     "completion": ("zoo.commands.completion", "completion", "The script that completes `zoo` in your shell."),
 }
 
