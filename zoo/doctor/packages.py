@@ -15,9 +15,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from zoo.doctor.rows import NOTE, OK, PROBLEM, Row, path_text, shown
-from zoo.environment import TENSORFLOW_PACKAGES, source
+from zoo.environment import DISTRIBUTION, TENSORFLOW_PACKAGES, source
 
-DISTRIBUTION = "grouped-convolution-zoo"
 ROOT = Path(__file__).resolve().parent.parent.parent  # what holds the packages `blocks` and `zoo`
 DEVELOPMENT = ("test", "benchmark", "dev")  # extras that nobody needs who uses the project
 
