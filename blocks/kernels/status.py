@@ -51,19 +51,28 @@ def kernel_status() -> KernelStatus:
 
     setting = os.environ.get("BLOCKS_KERNELS", "on").lower()
     compiler = path = None
+    state = reason = ""
     try:
         with suppress(BuildError):
             compiler = _compiler()
         if setting in SETTINGS_OFF:
             return KernelStatus(OFF, f"BLOCKS_KERNELS is {setting}", compiler=compiler, setting=setting)
-        if sys.platform in ("linux", "darwin"):
-            path = cache_folder() / f"{_identity(tf, _compiler())}.so"
-            if setting == "on" and not path.exists() and not path.with_suffix(".failed").exists():
-                state = COMPILING if _is_locked(path.with_suffix(".lock")) else NOT_COMPILED
-                reason = {COMPILING: "another process compiles them now", NOT_COMPILED: "nothing has needed them yet"}
-                return KernelStatus(state, reason[state], file=path, compiler=compiler, setting=setting)
+        if setting != "on":
+            raise BuildError(f"BLOCKS_KERNELS={setting!r} is not known: use on or off")
+        if sys.platform not in ("linux", "darwin"):
+            raise BuildError(f"they are not built on {sys.platform}")
+        path = cache_folder() / f"{_identity(tf, _compiler())}.so"
+        failure = path.with_suffix(".failed")
+        if not path.exists() and failure.exists():
+            raise BuildError(f"{compiler} could not compile them (see {failure}; delete it to try again)")
+        if not path.exists():
+            compiling = _is_locked(path.with_suffix(".lock"))
+            state = COMPILING if compiling else NOT_COMPILED
+            reason = "another process compiles them now" if compiling else "nothing has needed them yet"
     except (BuildError, OSError) as error:
-        return KernelStatus(FAILED, str(error), file=path, compiler=compiler, setting=setting)
+        state, reason = FAILED, str(error)
+    if state:
+        return KernelStatus(state, reason, file=path, compiler=compiler, setting=setting)
     with warnings.catch_warnings(record=True) as reported:
         warnings.simplefilter("always")
         available = library() is not None

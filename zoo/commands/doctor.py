@@ -26,7 +26,7 @@ known to matter.
 def doctor(ctx: click.Context, as_json: bool) -> None:
     """Examine this machine: versions, processor, TensorFlow, kernels, caches, data sets, W&B.
 
-    Nothing is compiled, downloaded or changed, and no server is asked.
+    Nothing is compiled or downloaded, and no server is asked.
 
     \b
       zoo doctor                       what there is, and how to mend what is wrong
@@ -41,12 +41,13 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         write_json(document(rows))
     else:
-        _show(rows)
+        write(rows)
     if any(row.status == PROBLEM for row in rows):
         ctx.exit(1)
 
 
-def _show(rows: list[Row]) -> None:
+def write(rows: list[Row]) -> None:
+    """Print the rows as a table, with headings, and how many are notes or problems."""
     target = console()
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from zoo import hardware
 from zoo.doctor.asking import Answer
-from zoo.doctor.rows import NOTE, OK, PROBLEM, Row, existing, path_text, shown
+from zoo.doctor.rows import NOTE, OK, PROBLEM, Row, path_text, shown, writable
 
 Values = Mapping[str, Any]
 COMPILERS = ("g++", "clang++", "c++")  # that the kernels are compiled with, unless CXX names one
@@ -161,7 +161,7 @@ def _kernels(values: Values, backend: str | None) -> Row:
         return Row("kernels.state", NOTE, text, "Wait for it: what starts meanwhile waits too.", data)
     if state == "not compiled yet":
         folder = Path(values["file"]).parent
-        if not os.access(existing(folder), os.W_OK | os.X_OK):
+        if not writable(folder):
             remedy = "Set XDG_CACHE_HOME to a folder that can be written."
             return Row("kernels.state", PROBLEM, f"{text}, and {path_text(folder)} cannot be written", remedy, data)
         return Row("kernels.state", NOTE, text, "The first training compiles them, once.", data)

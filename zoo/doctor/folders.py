@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.comparison.reading import run_folders
-from zoo.doctor.rows import NOTE, OK, PROBLEM, Row, existing, path_text, shown, size_text
+from zoo.doctor.rows import NOTE, OK, PROBLEM, Row, existing, path_text, shown, size_text, writable
 from zoo.weights.download import cache_folder as weights_folder
 
 MOST_FILES = 100_000  # that are counted of one folder, a few seconds
@@ -56,15 +56,22 @@ def data_sets() -> Iterator[Row]:
 
 def runs() -> Iterator[Row]:
     """Runs below the working directory, where `train.py` writes them."""
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        reason = f"the working directory cannot be read: {error.strerror}"
+        for name in RUNS:
+            yield Row(f"runs.{name}", NOTE, reason, "Change to a folder that is there.", {"folder": None, "runs": 0})
+        return
     for name in RUNS:
-        folder = Path(name)
+        folder = here / name
         if not folder.is_dir():
-            yield Row(f"runs.{name}", OK, f"no {name}/ in {path_text(Path.cwd())}", None, {"folder": None, "runs": 0})
+            yield Row(f"runs.{name}", OK, f"no {name}/ in {path_text(here)}", None, {"folder": None, "runs": 0})
             continue
         unread: list[str] = []
         count, size = sum(1 for _ in run_folders(folder, unread.append)), size_of(folder)
-        facts = {"folder": path_text(folder.resolve()), "runs": count, **_as_data(size)}
-        text = f"{count} run{'' if count == 1 else 's'} in {path_text(folder.resolve())}, {_in_words(size)}"
+        facts = {"folder": path_text(folder), "runs": count, **_as_data(size)}
+        text = f"{count} run{'' if count == 1 else 's'} in {path_text(folder)}, {_in_words(size)}"
         yield Row(f"runs.{name}", OK, text, None, facts)
 
 
@@ -132,13 +139,11 @@ def _cache(key: str, folder: Path, variable: str) -> Row:
     """A folder that fills while programs run: its size, whether it can be written, the space that is left."""
     folder = folder.absolute()
     size = size_of(folder) if folder.is_dir() else Size()
-    there = existing(folder)
-    free = shutil.disk_usage(there).free
-    writable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
-    facts = {"folder": path_text(folder), "exists": folder.is_dir(), "writable": writable, "free_bytes": free}
+    free = shutil.disk_usage(existing(folder)).free
+    facts = {"folder": path_text(folder), "exists": folder.is_dir(), "writable": writable(folder), "free_bytes": free}
     facts |= _as_data(size)
     text = f"{path_text(folder)}, {_in_words(size) if folder.is_dir() else 'not there yet'}, {size_text(free)} free"
-    if not writable:
+    if not writable(folder):
         remedy = f"Set {variable} to a folder that can be written."
         return Row(key, NOTE, f"{text}, cannot be written", remedy, facts)
     if free < LITTLE_SPACE:

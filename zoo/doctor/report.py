@@ -10,7 +10,7 @@ from zoo.doctor.asking import Question, ask
 from zoo.doctor.rows import NOTE, OK, PROBLEM, Row, guarded
 
 FORMAT = 1  # of `document`; another one where a key changes its meaning
-# What the kernels' names mean, by section, in the order of the report.
+# What keys begin with, in the order of the report, and its headings.
 SECTIONS = {
     "project": "Project",
     "packages": "Packages",

@@ -70,6 +70,12 @@ def size_text(count: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
 
 
+def writable(folder: Path) -> bool:
+    """Whether files can be written into `folder`, which is made if it is not there."""
+    there = existing(folder)
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
 def existing(path: Path) -> Path:
     """`path`, or the nearest folder above it that is there."""
     for folder in (path, *path.parents):
