@@ -187,7 +187,9 @@ def test_a_hostile_environment_costs_no_traceback(broken_tensorflow, tmp_path, m
     assert done.returncode == 1 and done.stderr == b"" and "Traceback" not in table and "\x1b" not in table
     assert re.search(r"note +kernels +/dev/null/cache/.*cannot be written", table)
     assert re.search(r"note +encoding +.*\n +Set LANG=C.UTF-8", table)
-    assert re.search(r"note +compiler +none .*\[red\]", table) and re.search(r"note +outputs +the working directory", table)
+    assert re.search(r"note +compiler +none .*\[red\]", table) and re.search(
+        r"note +outputs +the working directory", table
+    )
 
 
 def test_shown_texts():
