@@ -84,7 +84,7 @@ def test_without_tensorflow(broken_tensorflow, capsys):
     broken_tensorflow("raise ImportError('[bold]libcudart.so.12[/bold]: cannot open\\x1b[31m shared object file')")
     status, rows = doctor(capsys)
     assert status == 1 and rows["tensorflow.import"]["status"] == PROBLEM and rows["tensorflow.import"]["remedy"]
-    assert rows["tensorflow.import"]["text"].startswith("does not import: ImportError: [bold]libcudart.so.12[/bold]")
+    assert rows["tensorflow.import"]["text"].startswith("fails: ImportError: [bold]libcudart.so.12[/bold]")
     assert rows["kernels.state"]["text"] == rows["keras.backend"]["text"] == "unknown, since TensorFlow does not import"
     assert rows["machine.memory"]["data"]["total_bytes"] > 0 and rows["packages.tensorflow"]["status"] == OK
     write([Row(**row) for row in rows.values()])
@@ -101,7 +101,7 @@ def test_tensorflow_that_ends_the_process(code, reason, broken_tensorflow):
     broken_tensorflow(code)
     with ask("zoo.doctor.tensorflow_answers", PARTS, 60) as question:
         rows = list(computing.rows(question.answers()))
-    assert rows[0].status == PROBLEM and rows[0].text == f"does not import: {reason}"
+    assert rows[0].status == PROBLEM and rows[0].text == f"fails: {reason}"
     assert {row.status for row in rows[1:]} == {NOTE}
 
 

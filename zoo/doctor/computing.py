@@ -17,6 +17,11 @@ Values = Mapping[str, Any]
 COMPILERS = ("g++", "clang++", "c++")  # that the kernels are compiled with, unless CXX names one
 INSTALL_COMPILER = "Install a C++ compiler (Debian, Ubuntu: apt-get install g++) or the wheel with prebuilt kernels."
 VERSION_SECONDS = 20
+OWN_ERROR = "This is TensorFlow's or Keras's own error: the packages above may not fit each other."
+REMEDIES = {  # of parts that fail
+    "tensorflow": "Install TensorFlow anew, of a version that the packages above allow, in an environment of its own.",
+    "keras": "Install the backend that KERAS_BACKEND or ~/.keras/keras.json names, or have it name tensorflow.",
+}
 
 
 def rows(answers: Mapping[str, Answer]) -> Iterator[Row]:
@@ -30,19 +35,19 @@ def rows(answers: Mapping[str, Answer]) -> Iterator[Row]:
         ("keras", "keras.backend", _keras),
         ("kernels", "kernels.state", lambda values: _kernels(values, answers["keras"].values.get("backend"))),
     )
-    broken = answers["tensorflow"].failure
+    broken = {name for name in ("tensorflow", "keras") if answers[name].failure is not None}
     for part, key, row in described:
         answer = answers[part]
         if answer.failure is None:
             yield row(answer.values)
-        elif part == "tensorflow":
-            remedy = 'pip install --force-reinstall "tensorflow>=2.20,<2.22" installs it anew.'
-            yield Row(key, PROBLEM, f"does not import: {answer.failure}", remedy, {"failure": answer.failure})
-        elif broken is not None:
-            yield Row(key, NOTE, "unknown, since TensorFlow does not import", None, {"failure": broken})
+            continue
+        data = {"failure": answer.failure}
+        if part != "tensorflow" and "tensorflow" in broken:
+            yield Row(key, NOTE, "unknown, since TensorFlow does not import", None, data)
+        elif part in ("onednn", "kernels") and "keras" in broken:
+            yield Row(key, NOTE, "unknown, since Keras does not import", None, data)
         else:
-            remedy = "This is TensorFlow's or Keras's own error: the packages above may not fit each other."
-            yield Row(key, PROBLEM, f"fails: {answer.failure}", remedy, {"failure": answer.failure})
+            yield Row(key, PROBLEM, f"fails: {answer.failure}", REMEDIES.get(part, OWN_ERROR), data)
 
 
 def compiler() -> Iterator[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -65,7 +66,9 @@ def xla() -> Mapping[str, Any]:
     import tensorflow as tf
 
     doubled = tf.function(lambda number: number + number, jit_compile=True)
-    return {"works": float(doubled(tf.constant(1.0))) == 2.0, "automatic": bool(tf.config.optimizer.get_jit())}
+    flags = os.environ.get("TF_XLA_FLAGS", "")  # which `get_jit` leaves out
+    automatic = bool(tf.config.optimizer.get_jit() or re.search(r"tf_xla_auto_jit=(?:[1-9]|fusible)", flags))
+    return {"works": float(doubled(tf.constant(1.0))) == 2.0, "automatic": automatic}
 
 
 def keras_state() -> Mapping[str, Any]:
@@ -95,9 +98,9 @@ PARTS = {
     "tensorflow": imported,
     "devices": devices,
     "threads": threads,
-    "onednn": onednn,
     "xla": xla,
     "keras": keras_state,
+    "onednn": onednn,  # this and the kernels through `blocks`, which imports Keras
     "kernels": kernels,
 }
 
