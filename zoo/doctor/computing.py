@@ -141,14 +141,10 @@ def _xla(values: Values) -> Row:
 def _keras(values: Values) -> Row:
     compiled = f'jit_compile="auto" is {"on" if values["jit_compile"] else "off"}'
     text = f"{values['backend']}, {values['precision']}, {values['image_data_format']}, {compiled}"
-    data = values
-    if values["image_data_format"] != "channels_last":
-        remedy = 'Set "image_data_format" to "channels_last" in ~/.keras/keras.json: the networks take such images.'
-        return Row("keras.backend", NOTE, text, remedy, data)
     if values["backend"] not in ("tensorflow", "jax", "torch"):
         remedy = "Unset KERAS_BACKEND, or set it to tensorflow, jax or torch."
-        return Row("keras.backend", PROBLEM, text, remedy, data)
-    return Row("keras.backend", OK, text, None, data)
+        return Row("keras.backend", PROBLEM, text, remedy, values)
+    return Row("keras.backend", OK, text, None, values)
 
 
 def _kernels(values: Values, backend: str | None) -> Row:

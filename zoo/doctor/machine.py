@@ -85,7 +85,8 @@ def memory() -> Iterator[Row]:
 def encoding() -> Iterator[Row]:
     """How names of files and text are encoded."""
     files, text_encoding = sys.getfilesystemencoding(), locale.getpreferredencoding(False)
-    output = getattr(sys.stdout, "encoding", None)
+    # rich puts something without an encoding before it, while it shows that something goes on.
+    output = next((name for file in (sys.stdout, sys.__stdout__) if (name := getattr(file, "encoding", None))), None)
     language = next((os.environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if os.environ.get(name)), None)
     data = {"files": files, "text": text_encoding, "output": output, "locale": language}
     text = shown(f"files {files}, text {text_encoding}, output {output}, locale {language or 'not set'}")
