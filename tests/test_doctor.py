@@ -227,6 +227,17 @@ def test_control_groups(files, quota, limit, tmp_path):
     assert (hardware.processor_quota(tmp_path), hardware.memory_limit_bytes(tmp_path)) == (quota, limit)
 
 
+@pytest.mark.parametrize("text, version", [
+    ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19 18:56:32 UTC 2023\n", "535.129.03"),
+    ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\n", "570.86.15"),
+    ("", None),
+], ids=["closed", "open", "none"])  # fmt: skip
+def test_the_driver_of_a_gpu(text, version, tmp_path):
+    (tmp_path / "version").write_text(text)
+    assert hardware.nvidia_driver(tmp_path / "version") == version
+    assert hardware.nvidia_driver(tmp_path / "missing") is None
+
+
 def test_the_processor_is_what_the_kernels_see():
     assert set(hardware.instructions()) == set(hardware.INSTRUCTIONS) & set(build.processor_flags().split())
     assert folders.kernels_folder() == build.cache_folder() and cache_folder().parent == build.cache_folder().parent

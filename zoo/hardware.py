@@ -18,6 +18,7 @@ INSTRUCTIONS = (
 )
 
 CGROUPS = Path("/sys/fs/cgroup")
+NVIDIA = Path("/proc/driver/nvidia/version")
 
 
 def described() -> dict[str, Any]:
@@ -99,10 +100,10 @@ def memory_limit_bytes(root: Path = CGROUPS) -> int | None:
     return min((int(limit) for limit in limits if limit.isdecimal() and int(limit) < 2**60), default=None)
 
 
-def nvidia_driver() -> str | None:
+def nvidia_driver(file: Path = NVIDIA) -> str | None:
     """The version of NVIDIA's kernel module; None where it is not loaded."""
     with suppress(OSError):
-        if match := re.search(r"Kernel Module\D*?\s(\d[\d.]*)\s", Path("/proc/driver/nvidia/version").read_text()):
+        if match := re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)\s", file.read_text()):
             return match[1]
     return None
 

@@ -76,10 +76,11 @@ def _project() -> Row:
     except metadata.PackageNotFoundError:
         text = f"of unknown version, a copy in {path_text(ROOT)} that is not installed"
         remedy = "pip install -e . in the copy installs it, with what it needs."
-        return Row("project.version", NOTE, text, remedy, {"version": None, "editable": False, **source(ROOT)})
+        data = {"version": None, "editable": False, "folder": path_text(ROOT), **_source()}
+        return Row("project.version", NOTE, text, remedy, data)
     origin = json.loads(installed.read_text("direct_url.json") or "{}")
     editable = bool(origin.get("dir_info", {}).get("editable"))
-    facts = source(ROOT)
+    facts = _source()
     data = {"version": installed.version, "editable": editable, "folder": path_text(ROOT), **facts}
     text = f"{installed.version}, {'editable' if editable else 'installed'}, {path_text(ROOT)}"
     if facts["commit"]:
@@ -90,6 +91,11 @@ def _project() -> Row:
         text += f"; what is installed lies in {path_text(home)}"
         return Row("project.version", NOTE, text, remedy, data)
     return Row("project.version", OK, text, None, data)
+
+
+def _source() -> dict[str, str | bool | None]:
+    """The commit of a copy of the source; none of packages in an environment that lies in another repository."""
+    return source(ROOT) if (ROOT / "pyproject.toml").exists() else {"commit": None, "dirty": None, "changes": None}
 
 
 def _python(allowed: str) -> Row:

@@ -43,7 +43,10 @@ def guarded(key: str, part: Part) -> list[Row]:
         return list(part())
     except Exception as error:  # whatever it is: the report is for those whose machine is not as expected
         reason = shown(f"{type(error).__name__}: {error}")
-        return [Row(key, PROBLEM, f"this could not be found out ({reason})", f"Report this line as a bug: {key}.")]
+        remedy = f"Report this line as a bug: {key}."
+        if isinstance(error, ModuleNotFoundError):
+            remedy = f"pip install {error.name} installs what is missing."
+        return [Row(key, PROBLEM, f"this could not be found out ({reason})", remedy)]
 
 
 def shown(text: str) -> str:
