@@ -36,6 +36,7 @@ LONG = (
     "test_apart",
     "test_commands_profile",
     "test_commands_shell",
+    "test_doctor",
     "test_panels",
     "test_evaluation",
     "test_tracking",

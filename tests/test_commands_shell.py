@@ -57,7 +57,7 @@ def on_terminal(columns: int, *arguments: str, **variables: str) -> str:
 @pytest.mark.parametrize("arguments", [
     ["--help"], ["--version"], ["list"], ["list", "--json"], ["info", "resnext50_32x4d"], ["info", "resnext"],
     ["info", "timm/resnext50_32x4d.a1h_in1k", "--csv"], ["completion", "fish"], ["profile", "--help"],
-    ["predict", "--help"], ["predict", "resnext50_32x4", "/dev/null"],
+    ["predict", "--help"], ["doctor", "--help"], ["predict", "resnext50_32x4", "/dev/null"],
     ["profile", "resnext50_32x4"], ["profile", "mobilenetv2_100", "--groups", "7"], ["lst"],
 ], ids=" ".join)  # fmt: skip
 def test_what_needs_no_tensorflow_imports_nothing_slow(arguments):
@@ -143,7 +143,7 @@ def test_it_says_when_it_is_not_installed(tmp_path):
         capture_output=True, env=environment(PYTHONPATH=""), cwd=tmp_path,
     ).returncode == 0  # fmt: skip
     unknown = r"of unknown version \(a copy of grouped-convolution-zoo that is not installed\)"
-    own = r"0\.[0-9.]+" if installed else unknown
+    own = r"0\.[0-9a-z.+]+" if installed else unknown
     assert re.fullmatch(rf"zoo {own} \(Python 3[0-9.]+, tensorflow [0-9.]+, keras [0-9.]+\)\n", done.stdout)
 
 
@@ -155,7 +155,7 @@ def test_without_a_home_and_with_an_ascii_locale():
 
 
 COMPLETED = [
-    ("zoo ", ["list", "info", "profile", "export", "compare", "predict", "completion"]),
+    ("zoo ", ["list", "info", "profile", "export", "compare", "predict", "doctor", "completion"]),
     ("zoo li", ["list"]),
     ("zoo info mobilenetv2_1", ["mobilenetv2_100", "mobilenetv2_110d", "mobilenetv2_120d", "mobilenetv2_140"]),
     ("zoo info mobilenet_v", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3", "mobilenet_v4"]),

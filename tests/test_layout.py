@@ -54,6 +54,7 @@ FLOORS = (
     ("zoo.training",),
     ("zoo.comparison",),
     ("zoo.prediction",),
+    ("zoo.doctor",),
     ("zoo.commands",),
     ("zoo.__main__", "train"),
 )

@@ -60,6 +60,10 @@ moved.install()
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":  # of the installed distribution; a copy that is not installed has none
+        from zoo.environment import own_version
+
+        return own_version() or "0+unknown"
     if name not in HOMES:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
     value = getattr(import_module(HOMES[name]), name)

@@ -20,8 +20,10 @@ GIT_TIMEOUT_SECONDS = 10
 # TensorFlow is published under several names, of which a machine has one.
 TENSORFLOW_PACKAGES = ("tensorflow", "tensorflow-cpu", "tf-nightly", "tensorflow-intel", "tensorflow-macos")
 
+DISTRIBUTION = "grouped-convolution-zoo"  # what pip calls this project
+
 # versions() does not list these; they read and scale images.
-PACKAGES = ("grouped-convolution-zoo", "tensorflow-datasets", "pillow", "scikit-learn")
+PACKAGES = (DISTRIBUTION, "tensorflow-datasets", "pillow", "scikit-learn")
 
 VARIABLES = (
     *("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "TF_XLA_FLAGS", "XLA_FLAGS"),
@@ -126,6 +128,11 @@ def versions() -> dict[str, str | None]:
 def packages() -> dict[str, str]:
     """Versions of this package and of those that read images, where they are installed."""
     return {name: version for name in PACKAGES if (version := _version(name)) is not None}
+
+
+def own_version() -> str | None:
+    """The version of this project as it is installed; None in a copy that is not."""
+    return _version(DISTRIBUTION)
 
 
 def variables() -> dict[str, str]:

@@ -17,6 +17,9 @@ INSTRUCTIONS = (
     *("avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve", "sve2"),
 )
 
+CGROUPS = Path("/sys/fs/cgroup")
+NVIDIA = Path("/proc/driver/nvidia/version")
+
 
 def described() -> dict[str, Any]:
     """All of this module but `kernels`, as `result.json` has it."""
@@ -50,9 +53,8 @@ def kernel_facts() -> dict[str, Any]:
 
 def processor() -> str:
     """The processor's name as the system gives it; psutil does not know it."""
-    with suppress(OSError):
-        if match := re.search(r"^model name\s*:\s*(\S.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
-            return match[1].strip()
+    if name := _cpuinfo("model name"):
+        return name
     if sys.platform == "darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
@@ -85,6 +87,39 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def processor_quota(root: Path = CGROUPS) -> float | None:
+    """Cores' worth of time that this process's control groups grant it, 1.5 say; None where nothing limits it.
+
+    A container's limit (`docker run --cpus`, Kubernetes) is a share of time, which TensorFlow does not see: it starts a
+    thread for each core. Source: cgroups(7), cpu.max of version 2, cpu.cfs_quota_us and cpu.cfs_period_us of version 1.
+    """
+    quotas = []
+    for folder in _cgroup_folders(root):
+        if maximum := _words(folder / "cpu.max"):
+            quotas.append(maximum)
+        elif (quota := _words(folder / "cpu.cfs_quota_us")) and (period := _words(folder / "cpu.cfs_period_us")):
+            quotas.append([*quota, *period])
+    shares = [int(quota) / int(period) for quota, period in quotas if quota.isdecimal() and int(period)]
+    return min(shares, default=None)
+
+
+def memory_limit_bytes(root: Path = CGROUPS) -> int | None:
+    """The memory that this process's control groups grant it, in bytes; None where nothing limits it."""
+    limits = []
+    for folder in _cgroup_folders(root):
+        limits += _words(folder / "memory.max") + _words(folder / "memory.limit_in_bytes")
+    # Version 1 has a number of the size of the address space where there is no limit.
+    return min((int(limit) for limit in limits if limit.isdecimal() and int(limit) < 2**60), default=None)
+
+
+def nvidia_driver(file: Path = NVIDIA) -> str | None:
+    """The version of NVIDIA's kernel module; None where it is not loaded."""
+    with suppress(OSError):
+        if match := re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)\s", file.read_text()):
+            return match[1]
+    return None
+
+
 def accelerators() -> list[str]:
     """Names of the GPUs that TensorFlow uses; empty where it computes on the CPU."""
     if _backend() != "tensorflow":
@@ -93,6 +128,34 @@ def accelerators() -> list[str]:
 
     devices = tf.config.get_visible_devices("GPU")
     return [tf.config.experimental.get_device_details(each).get("device_name", each.name) for each in devices]
+
+
+def _cpuinfo(field: str) -> str:
+    """The first line of /proc/cpuinfo that has this name (a regular expression); empty where there is none."""
+    with suppress(OSError):
+        if match := re.search(rf"^(?:{field})\s*:\s*(\S.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return match[1].strip()
+    return ""
+
+
+def _cgroup_folders(root: Path) -> list[Path]:
+    """Folders of the control groups that this process is in, and of those around them."""
+    folders = [root, root / "cpu", root / "memory"]  # of a container, where the paths below may be the host's
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            for top in {root, *(root / name for name in controllers.split(",") if name)}:
+                inner = top / path.strip("/")
+                folders += [inner, *(outer for outer in inner.parents if top in outer.parents)]
+    return list(dict.fromkeys(folders))
+
+
+def _words(path: Path) -> list[str]:
+    """The words of a file; none where it cannot be read."""
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
 
 
 def _backend() -> str:

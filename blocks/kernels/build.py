@@ -73,7 +73,8 @@ def library() -> Any:
         state.reason = str(error)
         warnings.warn(
             f"The CPU kernels of blocks are not in use, because {error}. TensorFlow's own operations give the same "
-            "results, more slowly. BLOCKS_KERNELS=off silences this warning.",
+            "results, more slowly. A release's wheel for Linux has them compiled; `zoo doctor` says more, and "
+            "BLOCKS_KERNELS=off silences this warning.",
             stacklevel=2,
         )
         return None

@@ -9,7 +9,6 @@ from click.shell_completion import CompletionItem
 
 from zoo.checks import close_matches
 
-DISTRIBUTION = "grouped-convolution-zoo"
 COMMANDS = {  # name -> module, the click command in it, what `zoo --help` says of it
     "list": ("zoo.commands.listing", "listing", "The networks: parameters, MACs, groups, published weights."),
     "info": ("zoo.commands.info", "info", "A network, a family or published weights: all that is known."),
@@ -17,6 +16,7 @@ COMMANDS = {  # name -> module, the click command in it, what `zoo --help` says 
     "export": ("zoo.commands.export", "export", "A network, run or file for ONNX Runtime, LiteRT or TensorFlow."),
     "compare": ("zoo.commands.compare", "compare", "Rank training runs: a table, and a page to explore them."),
     "predict": ("zoo.commands.predict", "predict", "The classes of pictures, by a run, weights or a file."),
+    "doctor": ("zoo.commands.doctor", "doctor", "This machine: versions, kernels, caches, and what is wrong."),
     "completion": ("zoo.commands.completion", "completion", "The script that completes `zoo` in your shell."),
 }
 
@@ -51,10 +51,9 @@ def version() -> str:
     """This program's version, and those of what it stands on, without importing them."""
     from importlib import metadata
 
-    try:
-        own = metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        own = f"of unknown version (a copy of {DISTRIBUTION} that is not installed)"
+    from zoo.environment import DISTRIBUTION, own_version
+
+    own = own_version() or f"of unknown version (a copy of {DISTRIBUTION} that is not installed)"
     parts = [f"Python {platform.python_version()}"]
     for name in ("tensorflow", "keras"):
         try:

@@ -95,10 +95,10 @@ def write_table(
         table.add_row(*(Text(column.cell(row)) for column in shown))
     if total is not None:
         table.add_row(*(Text(column.cell(total), style="bold") for column in shown))
-    _print(target, table)
+    print_shown(target, table)
     left_out = [column.title for column in columns if column not in shown]
     if left_out:
-        _print(target, Text(f"(A wider terminal shows {', '.join(left_out)} too.)"))
+        print_shown(target, Text(f"(A wider terminal shows {', '.join(left_out)} too.)"))
 
 
 def write_fields(fields: Mapping[str, str]) -> None:
@@ -109,22 +109,23 @@ def write_fields(fields: Mapping[str, str]) -> None:
     table.add_column(overflow="fold")
     for name, value in fields.items():
         table.add_row(Text(name), Text(value))
-    _print(target, table)
+    print_shown(target, table)
 
 
 def write_text(text: str) -> None:
     """Print a sentence, wrapped to the terminal."""
-    _print(console(), Text(text))
+    print_shown(console(), Text(text))
 
 
-def _print(target: Console, shown: Any) -> None:
+def print_shown(target: Console, shown: Any) -> None:
+    """Print what rich knows to a terminal; elsewhere lines without the blanks that rich fills them up with."""
     if target.is_terminal:
         target.print(shown)
         return
     with target.capture() as captured:
         target.print(shown)
     for line in captured.get().splitlines():
-        print(line.rstrip(), file=target.file)  # rich fills lines up with blanks
+        print(line.rstrip(), file=target.file)
 
 
 def short(count: int) -> str:

@@ -37,7 +37,7 @@ def read_runs(paths: Iterable[str | Path], say: Say) -> list[Run]:
     folders = [Path(path) for path in paths]
     runs_by_folder: dict[Path, Run | None] = {}  # real folder -> its run, None where it cannot be read
     for path in folders:
-        for folder in _folders(path, say):
+        for folder in run_folders(path, say):
             real = folder.resolve()
             if real not in runs_by_folder:
                 runs_by_folder[real] = read_run(folder, say)
@@ -82,7 +82,7 @@ def read_run(folder: Path, say: Say) -> Run | None:
     return Run(str(folder), name, status, result, history, evaluation, invalid)
 
 
-def _folders(path: Path, say: Say) -> Iterator[Path]:
+def run_folders(path: Path, say: Say) -> Iterator[Path]:
     """Folders with a `result.json` in `path`, sorted so that run 2 comes before run 10."""
     if path.name == RESULT_FILE and path.is_file():
         path = path.parent

@@ -45,6 +45,21 @@ def connect(config: TrackingConfig) -> Connection:
         ValueError: the configuration (see `tracking_config.check`) or a WANDB_* variable is not valid.
         ModuleNotFoundError: W&B is not installed and tracking is not disabled.
     """
+    connection = configured(config)
+    if connection.mode == "online":
+        settings = connection.settings
+        seconds = min(ANSWER_SECONDS, config.init_timeout_seconds)
+
+        def ask() -> None:
+            connection.why = why_unreachable(settings.base_url, settings.api_key, seconds) or ""
+
+        connection.question = threading.Thread(target=ask, daemon=True)
+        connection.question.start()
+    return connection
+
+
+def configured(config: TrackingConfig) -> Connection:
+    """How a run will be tracked if W&B's server is there, which is not asked. Raises as `connect` does."""
     check(config)
     if config.mode == "disabled":
         return Connection("disabled")
@@ -65,17 +80,7 @@ def connect(config: TrackingConfig) -> Connection:
     except (ValueError, wandb.errors.UsageError) as error:
         reason = environment.redact(" ".join(str(error).split())).partition(" For further")[0]
         raise ValueError(f"A WANDB_* variable or W&B's settings file is not valid: {reason}") from None
-    mode, why = _choose_mode(config, settings.mode)
-    connection = Connection(mode, why, settings)
-    if mode == "online":
-        seconds = min(ANSWER_SECONDS, config.init_timeout_seconds)
-
-        def ask() -> None:
-            connection.why = why_unreachable(settings.base_url, settings.api_key, seconds) or ""
-
-        connection.question = threading.Thread(target=ask, daemon=True)
-        connection.question.start()
-    return connection
+    return Connection(*_choose_mode(config, settings.mode), settings)
 
 
 def _choose_mode(config: TrackingConfig, environment_mode: str) -> tuple[str, str]:
