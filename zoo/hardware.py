@@ -33,7 +33,7 @@ def described() -> dict[str, Any]:
 
 
 def kernels() -> bool:
-    """Whether the CPU kernels of `blocks` are in use. They are compiled now if they have never been."""
+    """Whether the CPU kernels of `blocks` are in use in this process, which is decided now if it has not been."""
     if _backend() != "tensorflow":
         return False
     from blocks.kernels.build import library
@@ -55,7 +55,7 @@ def processor() -> str:
 
 def instructions() -> list[str]:
     """Which of `INSTRUCTIONS` the processor offers; empty where the system does not say."""
-    available = _cpuinfo("flags|Features").split()  # not `blocks.kernels.build`, which needs TensorFlow
+    available = _cpuinfo("flags|Features").split()  # not `blocks.kernels.levels`: `blocks` needs TensorFlow
     return [name for name in INSTRUCTIONS if name in available]
 
 

@@ -1,60 +1,74 @@
-"""Compiles the kernels once for this machine and TensorFlow, and loads them.
+"""The kernels' library for this machine and TensorFlow: one that came with the package, else one that is compiled once.
 
-The library lies in the user's cache folder (XDG_CACHE_HOME, or ~/.cache) under a name made of everything that it
-depends on: these sources, TensorFlow, the compiler, its flags and the processor.
+A compiled library lies in the user's cache folder (XDG_CACHE_HOME, or ~/.cache) under a name made of everything that it
+depends on: these sources, TensorFlow, the compiler, its flags and the processor. It is compiled in the background: a
+process that has begun on TensorFlow's operations stays on them, and those that start later use the kernels.
 
 Environment variables:
-    BLOCKS_KERNELS: off leaves the kernels out; on is the default.
+    BLOCKS_KERNELS: off leaves the kernels out; wait compiles them before the first operation, where they have to be
+        compiled; on, the default, compiles them in the background.
+    BLOCKS_KERNELS_LEVEL: the instructions to use, a name of `levels.FLAGS` or native; the best are the default.
     BLOCKS_KERNELS_FLAGS: more flags for compiler and linker, behind those below, in a shell's notation; a sanitizer's,
         say. A library with other flags has another name: neither is taken for the other.
     CXX: the C++ compiler.
 """
 
+import ctypes
 import functools
 import hashlib
 import os
-import platform
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from blocks.kernels import background, compilation, levels, prebuilt, sources
+from blocks.kernels.compilation import Request, failed_file
+from blocks.kernels.errors import BuildError
 
-FOLDER = Path(__file__).parent
-# Folders of sources: TensorFlow's headers depend on its own flags; the arithmetic is for this very processor.
-TENSORFLOW, COMPUTE = "tensorflow", "compute"  # the slow ones first
 OFF = ("off", "0", "no", "false")
+ON, WAIT = "on", "wait"
+COMPILING = "blocks: compiling CPU kernels, once for this machine"
 
 
-class BuildError(Exception):
-    """Why the kernels are not available, in one clause."""
+@dataclass
+class State:
+    """What this process computes with. It is decided once: by `library`, at the first operation.
+
+    path, level: of the kernels that are in use.
+    reason: why there are none, in one clause; None where nothing has been decided, or BLOCKS_KERNELS=off.
+    """
+
+    path: Path | None = None
+    level: str | None = None
+    reason: str | None = None
+
+
+state = State()
+_started: set[str] = set()  # libraries whose compilation this process has begun, or waits for
 
 
 @functools.cache
 def library() -> Any:
-    """The module of the kernels' operations, or None where there are none.
+    """The module of the kernels' operations, or None where there are none in this process.
 
-    None is reported once, as a warning, with the reason; BLOCKS_KERNELS=off makes it None without one.
+    None is reported once, with the reason: as a warning, or as a line where they are being compiled. BLOCKS_KERNELS=off
+    makes it None without one.
     """
-    setting = os.environ.get("BLOCKS_KERNELS", "on").lower()
+    setting = _setting()
     if setting in OFF:
         return None
     import tensorflow as tf
 
     try:
-        if setting != "on":
-            raise BuildError(f"BLOCKS_KERNELS={setting!r} is not known: use on or off")
-        path = _built(tf)
-        try:
-            return tf.load_op_library(str(path))
-        except (tf.errors.OpError, OSError) as error:
-            raise BuildError(f"{path} does not load: {_first_line(error)}") from error
+        path = _available(tf, _checked(setting))
+        return None if path is None else _loaded(tf, path)
     except (BuildError, OSError) as error:
+        state.reason = str(error)
         warnings.warn(
             f"The CPU kernels of blocks are not in use, because {error}. TensorFlow's own operations give the same "
             "results, more slowly. A release's wheel for Linux has them compiled; `zoo doctor` says more, and "
@@ -64,49 +78,163 @@ def library() -> Any:
         return None
 
 
+@functools.cache
+def prepare() -> None:
+    """Begin to compile in the background, where that is needed: early, since a layer was built. Decides nothing, and
+    leaves what is wrong to `library`.
+    """
+    if _setting() != ON:
+        return
+    import tensorflow as tf
+
+    try:
+        target = _target(tf)
+    except (BuildError, OSError):
+        return
+    if isinstance(target, Request) and _is_missing(Path(target.library)):
+        _start(target)
+
+
+def wait_for_kernels() -> None:
+    """Let this process, and those that it starts, wait for kernels that have to be compiled: its results shall not
+    depend on whether somebody compiled them before. To be called before the first operation.
+    """
+    if _setting() == ON:
+        os.environ["BLOCKS_KERNELS"] = WAIT
+
+
 def cache_folder() -> Path:
     """Where compiled kernels are kept."""
     root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(root) / "grouped-convolution-zoo" / "kernels"
 
 
-def warnings_file(library: Path) -> Path:
-    """Where the compiler's warnings about a library are, if there were any."""
-    return library.with_suffix(".warnings")
+def compiled(tf: Any) -> Path:
+    """The library of this machine, compiled now if it is not there yet, whatever the package brings. Raises BuildError."""
+    request = _request(tf, levels.forced() or levels.NATIVE)
+    path = Path(request.library)
+    if _is_missing(path):
+        _compile_now(request)
+    return _checked_library(request)
 
 
-def sources(folder: str = "", suffixes: tuple[str, ...] = (".cc", ".h")) -> list[Path]:
-    """The C++ files of `folder` and of those below it, sorted."""
-    return sorted(path for path in (FOLDER / folder).rglob("*") if path.suffix in suffixes)
-
-
-def _built(tf: Any) -> Path:
-    """The library of this machine, compiled if it is not there yet. Raises BuildError."""
-    if sys.platform not in ("linux", "darwin"):
-        raise BuildError(f"they are not built on {sys.platform}")
-    compiler = _compiler()
-    path = cache_folder() / f"{_identity(tf, compiler)}.so"
-    failure = path.with_suffix(".failed")
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.exists() and not failure.exists():
-                print("blocks: compiling CPU kernels, once for this machine ...", file=sys.stderr, flush=True)
-                _compile(tf, compiler, path, failure)
-    if not path.exists():
-        raise BuildError(f"{compiler} could not compile them (see {failure}; delete it to try again)")
-    if path.stat().st_uid != os.getuid():
-        raise BuildError(f"{path} belongs to another user")
-    return path
-
-
-def _compiler() -> str:
-    """The C++ compiler: CXX if set, else the usual names."""
+def compiler() -> str:
+    """The C++ compiler: CXX if set, else the usual names. Raises BuildError."""
     wanted = os.environ.get("CXX")
     compilers = [path for name in ([wanted] if wanted else ["g++", "clang++", "c++"]) if (path := shutil.which(name))]
     if not compilers:
         raise BuildError(f"there is no C++ compiler ({wanted or 'g++, clang++ or c++'} is not on PATH)")
     return compilers[0]
+
+
+def _setting() -> str:
+    return os.environ.get("BLOCKS_KERNELS", ON).lower()
+
+
+def _checked(setting: str) -> str:
+    if setting not in (ON, WAIT):
+        raise BuildError(f"BLOCKS_KERNELS={setting!r} is not known: use {ON}, {WAIT} or off")
+    return setting
+
+
+def _target(tf: Any) -> Path | Request:
+    """What came with the package, or what is to be compiled. Raises BuildError."""
+    level = levels.forced()
+    if not os.environ.get("BLOCKS_KERNELS_FLAGS") and (path := prebuilt.suitable(tf.__version__, level)):
+        return path
+    return _request(tf, level or levels.NATIVE)
+
+
+def _available(tf: Any, setting: str) -> Path | None:
+    """The library, if it is there or this process waits for it. None: it is being compiled. Raises BuildError."""
+    target = _target(tf)
+    if isinstance(target, Path):
+        return target
+    library = Path(target.library)
+    if setting == ON and _is_missing(library):
+        _start(target)
+        done, parts = compilation.progress(library) or (0, 0)
+        where = f", {done} of {parts} parts done" if parts else ""
+        state.reason = "they are being compiled"
+        print(
+            f"{COMPILING}, in the background{where}; this process computes without them, the same more slowly, and "
+            "those that start later use them. BLOCKS_KERNELS=wait waits for them.",
+            file=sys.stderr,
+            flush=True,
+        )
+        return None
+    if _is_missing(library):
+        _compile_now(target)
+    return _checked_library(target)
+
+
+def _start(request: Request) -> None:
+    """In the background, once."""
+    if request.library in _started:
+        return
+    _started.add(request.library)
+
+    def failed() -> None:
+        print(f"blocks: there will be no CPU kernels, because {_failure(request)}.", file=sys.stderr, flush=True)
+
+    background.start(request, failed)
+
+
+def _compile_now(request: Request) -> None:
+    """In this process, or by waiting for the one that does it."""
+    if progress := compilation.progress(Path(request.library)):
+        done, parts = progress
+        print(
+            f"blocks: another process compiles the CPU kernels, {done} of {parts} parts done: waiting for it ...",
+            file=sys.stderr,
+            flush=True,
+        )
+    else:
+        print(f"{COMPILING} ...", file=sys.stderr, flush=True)
+    is_terminal = sys.stderr.isatty()
+
+    def report(done: int, parts: int) -> None:
+        if is_terminal:
+            print(f"\r  {done} of {parts} parts", end="\n" if done == parts else "", file=sys.stderr, flush=True)
+
+    compilation.compile_library(request, report)
+
+
+def _is_missing(library: Path) -> bool:
+    """Whether nobody has compiled it, or tried to."""
+    return not library.exists() and not failed_file(library).exists()
+
+
+def _failure(request: Request) -> str:
+    failure = failed_file(Path(request.library))
+    if failure.exists():
+        return f"{request.compiler} could not compile them (see {failure}; delete it to try again)"
+    return "their compilation was interrupted; the next process tries again"
+
+
+def _checked_library(request: Request) -> Path:
+    path = Path(request.library)
+    if not path.exists():
+        raise BuildError(_failure(request))
+    if path.stat().st_uid != os.getuid():
+        raise BuildError(f"{path} belongs to another user")
+    return path
+
+
+def _loaded(tf: Any, path: Path) -> Any:
+    """The operations, and the level chosen. Raises BuildError."""
+    try:
+        operations = tf.load_op_library(str(path))
+    except (tf.errors.OpError, OSError) as error:
+        raise BuildError(f"{path} does not load: {_first_line(error)}") from error
+    choose = ctypes.CDLL(str(path)).blocks_choose_level
+    choose.argtypes, choose.restype = [ctypes.c_char_p], ctypes.c_char_p
+    level = levels.forced() or ""
+    chosen = choose(level.encode())
+    if chosen is None:
+        raise BuildError(f"the processor lacks what the level {level or 'that is lowest'} of {path} needs")
+    state.path, state.level = path, chosen.decode()
+    return operations
 
 
 def _extra_flags() -> list[str]:
@@ -118,62 +246,42 @@ def _extra_flags() -> list[str]:
         raise BuildError(f"BLOCKS_KERNELS_FLAGS={text!r} is not a shell's list of words: {error}") from None
 
 
-def _identity(tf: Any, compiler: str) -> str:
+def _request(tf: Any, level: str) -> Request:
+    """The library for this machine, TensorFlow and compiler. Raises BuildError."""
+    if sys.platform not in ("linux", "darwin"):
+        raise BuildError(f"they are not built on {sys.platform}")
+    program, extra = compiler(), _extra_flags()
+    operations, arithmetic = compiler_flags(tf.sysconfig.get_compile_flags(), level)
+    if extra:  # else sanitizers: GCC does not take absl's constants for constant where it checks for null pointers
+        operations.append("-fno-sanitize=null,nonnull-attribute,returns-nonnull-attribute")
+    parts = [(unit.text(), [*(arithmetic if unit.is_arithmetic else operations), *extra]) for unit in sources.units()]
+    path = cache_folder() / f"{_identity(tf, program, level)}.so"
+    return Request(program, parts, [*tf.sysconfig.get_link_flags(), *extra], str(path))
+
+
+def compiler_flags(tensorflow_flags: list[str], level: str) -> tuple[list[str], list[str]]:
+    """Flags for the operations, and for the arithmetic."""
+    headers = [flag.replace("-I", "-isystem", 1) for flag in tensorflow_flags]  # without warnings
+    native = ("-mcpu=native",) if levels.machine() == levels.AARCH64 else ("-march=native",)
+    target = native if level == levels.NATIVE else levels.flags(level)
+    common = ["-fPIC", "-Wall", "-Wextra"]
+    # Lambdas of kernels hold what is in anonymous namespaces, which GCC minds in a file that is included alone.
+    arithmetic = [*common, "-Wno-subobject-linkage", "-std=c++17", "-O3", *target, f"-DBLOCKS_LEVEL={level}"]
+    # No fast-math: it would link code that changes how the whole process rounds.
+    arithmetic += ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+    return [*common, "-O1", "-DNDEBUG", *headers, f"-DBLOCKS_LEVELS(LEVEL)=LEVEL({level})"], arithmetic
+
+
+def _identity(tf: Any, program: str, level: str = levels.NATIVE) -> str:
     """A name for what a library depends on."""
-    text = hashlib.sha256()
-    for source in [*sources(), Path(__file__)]:
-        text.update(f"{source.relative_to(FOLDER)}\0".encode() + source.read_bytes())
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
-    flags = (processor_flags(), *_extra_flags())
-    parts = (tf.__version__, tf.sysconfig.get_lib(), compiler, *flags, platform.machine())
+    text = hashlib.sha256(sources.digest().encode())
+    for name in ("build.py", "compilation.py", "levels.py", "sources.py"):  # flags, and what is compiled together
+        text.update((Path(__file__).parent / name).read_bytes())
+    version = subprocess.run([program, "--version"], capture_output=True, check=False).stdout
+    flags = (levels.processor_flags(), *_extra_flags())
+    parts = (tf.__version__, tf.sysconfig.get_lib(), program, level, *flags, levels.machine())
     text.update(version + "\0".join(parts).encode())
     return text.hexdigest()[:24]
-
-
-def processor_flags() -> str:
-    """What the processor can do, as Linux names it: a home folder may be shared by unlike ones. psutil has none."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.lower().startswith(("flags", "features"))), platform.processor())
-
-
-def _compile(tf: Any, compiler: str, path: Path, failure: Path) -> None:
-    """Compile all files at once, link, and move the library to `path`; what goes wrong is written to `failure`.
-
-    Warnings are for those who develop this: nobody sees them, but where there are some, they lie beside the library.
-    """
-    target = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
-    # No fast-math: it would link code that changes how the whole process rounds.
-    headers = [flag.replace("-I", "-isystem", 1) for flag in tf.sysconfig.get_compile_flags()]  # without warnings
-    flags = {
-        TENSORFLOW: ["-O2", "-DNDEBUG", *headers],
-        COMPUTE: ["-std=c++17", "-O3", target, "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"],
-    }
-    extra = _extra_flags()
-    flags = {kind: [*options, *extra] for kind, options in flags.items()}
-    if extra:  # else sanitizers: GCC does not take absl's constants for constant where it checks for null pointers
-        flags[TENSORFLOW].append("-fno-sanitize=null,nonnull-attribute,returns-nonnull-attribute")
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        jobs = []
-        objects: list[str] = []
-        for kind, options in flags.items():
-            for source in sources(kind, (".cc",)):
-                objects.append(f"{folder}/{len(objects)}.o")  # names of sources repeat
-                command = [compiler, "-c", "-fPIC", "-Wall", "-Wextra", *options, str(source), "-o", objects[-1]]
-                jobs.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace"))
-        problems = [job.communicate()[1] for job in jobs]
-        if not any(job.returncode for job in jobs):
-            link = [compiler, "-shared", "-o", f"{folder}/library.so", *objects, *tf.sysconfig.get_link_flags(), *extra]
-            done = subprocess.run(link, capture_output=True, text=True, errors="replace", check=False)
-            problems.append(done.stderr)
-            if done.returncode == 0:
-                if any(problems):
-                    warnings_file(path).write_text("\n".join(filter(None, problems)))
-                os.replace(f"{folder}/library.so", path)
-                return
-    failure.write_text("\n".join(problems))
 
 
 def _first_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from blocks.ops.activations import named_activation
 from blocks.ops.arguments import check_residual, data_format_of, known_channels, per_axis
 from blocks.ops.geometry import output_shape, padding_of
 from blocks.ops.group_sizes import filters_of, group_runs, groups_of
-from blocks.ops.grouped_conv import convolve_group_runs, implementation_of
+from blocks.ops.grouped_conv import convolve_group_runs, implementation_of, prepare_kernels
 from blocks.ops.keras_internals import DottedName
 from blocks.typing import Activation, Constraint, Initializer, Regularizer, Shape, Tensor
 
@@ -92,6 +92,7 @@ class GroupedConvolution(DottedName, RealInputs, ConvolutionKernels, keras.layer
         return -1 if self.data_format == "channels_last" else 1
 
     def build(self, input_shape: Shape) -> None:
+        prepare_kernels()
         channels = known_channels(input_shape, self._channel_axis, self.name)
         self.group_runs = group_runs(self.groups, self.filters_by_group, channels)
         self.compute_output_shape(input_shape)

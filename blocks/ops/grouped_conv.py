@@ -18,6 +18,14 @@ from blocks.typing import Tensor
 VOLUMES = ("native", "frames", "split")  # the implementations of a 3-D convolution
 
 
+def prepare_kernels() -> None:
+    """Begin to compile what this backend's operations need, as a layer is built; none of them waits for it."""
+    if keras.backend.backend() == "tensorflow":
+        from blocks.ops.tensorflow.runtime import prepare
+
+        prepare()
+
+
 def grouped_convolution(
     inputs: Tensor,
     kernel: Tensor | Sequence[Tensor],

@@ -159,13 +159,19 @@ def _kernels(values: Values, backend: str | None) -> Row:
     if state == "off":
         return Row("kernels.state", NOTE, text, "Unset BLOCKS_KERNELS for faster training on a CPU.", data)
     if state == "compiling":
-        return Row("kernels.state", NOTE, text, "Wait for it: what starts meanwhile waits too.", data)
+        return Row(
+            "kernels.state",
+            NOTE,
+            text,
+            "Wait for it: what starts meanwhile computes without them, unless BLOCKS_KERNELS=wait.",
+            data,
+        )
     if state == "not compiled yet":
         folder = Path(values["file"]).parent
         if not writable(folder):
             remedy = "Set XDG_CACHE_HOME to a folder that can be written."
             return Row("kernels.state", PROBLEM, f"{text}, and {path_text(folder)} cannot be written", remedy, data)
-        return Row("kernels.state", NOTE, text, "The first training compiles them, once.", data)
+        return Row("kernels.state", NOTE, text, "The first training compiles them, once, in the background.", data)
     return Row("kernels.state", PROBLEM, text, _remedy(values), data)
 
 
@@ -173,8 +179,10 @@ def _remedy(values: Values) -> str:
     reason = values["reason"]
     if "BLOCKS_KERNELS_FLAGS" in reason:
         return "Correct BLOCKS_KERNELS_FLAGS, or unset it."
+    if "BLOCKS_KERNELS_LEVEL" in reason:
+        return "Set BLOCKS_KERNELS_LEVEL to a level that this processor has, or unset it."
     if "BLOCKS_KERNELS=" in reason:
-        return "Set BLOCKS_KERNELS to on or off, or unset it."
+        return "Set BLOCKS_KERNELS to on, wait or off, or unset it."
     if values["compiler"] is None:
         wanted = os.environ.get("CXX")
         return "Set CXX to a compiler that is there, or unset it." if wanted else INSTALL_COMPILER

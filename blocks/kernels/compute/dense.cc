@@ -14,9 +14,13 @@ namespace {
 constexpr int64_t kMaxCopied = 1 << 15;  // floats of a block's input rows, or of one row's window
 constexpr int kPositions = 128;  // whose gradients stay in the first-level cache
 
-const Parallel kOneThread = {1, [](int64_t tasks, const std::function<void(int64_t)>& run) {
-                               for (int64_t task = 0; task < tasks; ++task) run(task);
-                             }};
+// A function, as an object would be built when the library loads: by instructions that the processor may lack.
+const Parallel& one_thread() {
+  static const Parallel parallel = {1, [](int64_t tasks, const std::function<void(int64_t)>& run) {
+                                      for (int64_t task = 0; task < tasks; ++task) run(task);
+                                    }};
+  return parallel;
+}
 
 // Images are divided into blocks of a few rows of outputs.
 struct RowBlocks {
@@ -130,7 +134,7 @@ void input_gradient_by_scatter(const Spatial& s, const T* dy, const float* kerne
       const int rows = std::min(rows_at_once, s.out_height - begin);
       copy(dy + (image * s.out_height + begin) * row, rows * row, gradients);
       pointwise<float>({int64_t(rows) * s.out_width, 1, outputs, blocks.depth}, gradients, transposed.data(), nullptr,
-                       nullptr, products, Activation::kNone, kOneThread);
+                       nullptr, products, Activation::kNone, one_thread());
       for (int i = 0; i < rows; ++i)
         scatter(s, blocks, products + int64_t(i) * s.out_width * blocks.depth, begin + i, sum);
     }
@@ -265,5 +269,6 @@ void dense_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_k
   template void dense_filter_gradient<T>(const Spatial&, const T*, const T*, float*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)
+#undef BLOCKS_INSTANTIATE
 
 }  // namespace blocks

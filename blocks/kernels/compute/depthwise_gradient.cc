@@ -8,7 +8,12 @@
 namespace blocks {
 namespace {
 
-constexpr int kKernelRows = kLanes == 16 ? 3 : 1;  // rows of the kernel whose sums are in registers
+// Rows of the kernel whose sums are in registers. Kernels of even width, and strides beyond 2, are too rare for what
+// the compiler takes to unroll them.
+constexpr int kernel_rows(int taps, int stride) {
+  const bool common = taps % 2 == 1 && (stride > 0 || taps == 1 || taps > 7);
+  return kLanes == 16 && common ? 3 : 1;
+}
 constexpr int kPositions = 4;                    // outputs that are summed at a time
 
 // The outputs of a row all of whose taps exist: gradients, and the inputs for R rows of the kernel.
@@ -105,10 +110,12 @@ void add_all(const Depthwise& d, const T* x, const T* dy, float* total, int64_t 
     for (int ky = 0; ky < d.kernel_height; ++ky)
       if (top + ky >= 0 && top + ky < d.height) pairs.push_back({ky, x + (image * d.height + top + ky) * x_row});
     const T* gradients = dy + row * dy_row;
+    constexpr int kKernelRows = kernel_rows(K, S);
     size_t i = 0;
     for (; i + kKernelRows <= pairs.size(); i += kKernelRows)
       add_rows<T, K, S, kKernelRows>(d, &pairs[i], gradients, total);
-    if (kKernelRows > 2 && i + 2 == pairs.size()) add_rows<T, K, S, 2>(d, &pairs[i], gradients, total), i += 2;
+    if constexpr (kKernelRows > 2)
+      if (i + 2 == pairs.size()) add_rows<T, K, S, 2>(d, &pairs[i], gradients, total), i += 2;
     for (; i < pairs.size(); ++i) add_rows<T, K, S, 1>(d, &pairs[i], gradients, total);
   }
 }
@@ -165,5 +172,6 @@ void depthwise_filter_gradient(const Depthwise& d, const T* x, const T* dy, floa
   template void depthwise_filter_gradient<T>(const Depthwise&, const T*, const T*, float*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)
+#undef BLOCKS_INSTANTIATE
 
 }  // namespace blocks

@@ -103,5 +103,6 @@ void gate_gradient(const Gating& g, const T* dy, const T* x, const T* gates, T* 
   template void gate_gradient<T>(const Gating&, const T*, const T*, const T*, T*, T*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)
+#undef BLOCKS_INSTANTIATE
 
 }  // namespace blocks

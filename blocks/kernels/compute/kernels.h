@@ -15,9 +15,6 @@ struct bf16 {
 
 enum class Activation { kNone, kRelu, kRelu6, kHardSilu, kSilu };
 
-// The fewest channels that the kernels of norm.cc and depthwise.cc take: one vector of the target's.
-int min_channels();
-
 // Runs a function for each of `tasks` numbers, on `threads` threads.
 struct Parallel {
   int threads;

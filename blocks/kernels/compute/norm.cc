@@ -176,5 +176,6 @@ void norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, in
                                  const float*, const float*, float*, float*, Activation, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)
+#undef BLOCKS_INSTANTIATE
 
 }  // namespace blocks

@@ -6,8 +6,6 @@
 
 namespace blocks {
 
-int min_channels() { return kLanes; }
-
 namespace {
 
 // While a tile sums up its rows, it prefetches those of the next tile.
@@ -164,5 +162,6 @@ void pointwise_input_gradient(const Pointwise& p, const T* dy, const float* kern
   template void pointwise_input_gradient<T>(const Pointwise&, const T*, const float*, T*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)
+#undef BLOCKS_INSTANTIATE
 
 }  // namespace blocks

@@ -142,5 +142,6 @@ void pool_gradient(const Pooling& p, Pool kind, const T* dy, const uint8_t* argm
   template void pool_gradient<T>(const Pooling&, Pool, const T*, const uint8_t*, T*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)
+#undef BLOCKS_INSTANTIATE
 
 }  // namespace blocks

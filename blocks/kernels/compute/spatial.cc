@@ -307,5 +307,6 @@ void spatial_input_gradient(const Spatial& s, const T* dy, const float* kernel, 
   template void spatial_input_gradient<T>(const Spatial&, const T*, const float*, T*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)
+#undef BLOCKS_INSTANTIATE
 
 }  // namespace blocks

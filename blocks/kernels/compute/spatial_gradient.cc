@@ -292,5 +292,6 @@ void spatial_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d
   template void spatial_filter_gradient<T>(const Spatial&, const T*, const T*, float*, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)
+#undef BLOCKS_INSTANTIATE
 
 }  // namespace blocks

@@ -46,6 +46,31 @@ struct Target {
   int lanes;
 };
 
+// What run_tile writes of the sums of a tile of `columns` and `vectors`: one function for tiles of all shapes, as the
+// sums are in memory anyhow.
+template <class T>
+[[gnu::noinline]] void write_sums(const Target<T>& target, const Vec* sums, int columns, int vectors, int64_t start,
+                                  int rows, int count) {
+  const T* residual = target.epilogue.residual;
+  with_activation(target.epilogue.activation, [&](auto activation) {
+    for (int r = 0; r < rows; ++r)
+      for (int v = 0; v < vectors; ++v) {
+        int64_t at = start + r * target.row_stride + v * target.second_vector;
+        const Vec* from = sums + r * columns * vectors + v;
+        for (int i = 0; i < count; ++i, at += target.column_stride, from += vectors) {
+          Vec sum = *from;
+          if (target.lanes == kLanes) {
+            if (residual) sum += load(residual + at);
+            store(target.y + at, activate<activation>(sum));
+          } else {
+            if (residual) sum += load_tail(residual + at, target.lanes);
+            store_tail(target.y + at, activate<activation>(sum), target.lanes);
+          }
+        }
+      }
+  });
+}
+
 // `rows` by `count` outputs of a tile from `start` on.
 template <class T, int R, int J, int V, bool MultiGroup>
 void run_tile(const Target<T>& target, const Window& window, TileOrigin origin, int taps, int stride, int64_t start,
@@ -59,23 +84,7 @@ void run_tile(const Target<T>& target, const Window& window, TileOrigin origin, 
   if (const float* bias = target.epilogue.bias)
     for (int v = 0; v < V; ++v) first[v] = load_tail(bias + target.channel + v * target.second_vector, target.lanes);
   accumulate<R, J, V, MultiGroup>(window, origin, first, sums, taps, stride, prefetcher);
-  const T* residual = target.epilogue.residual;
-  with_activation(target.epilogue.activation, [&](auto activation) {
-    for (int r = 0; r < rows; ++r)
-      for (int v = 0; v < V; ++v) {
-        int64_t at = start + r * target.row_stride + v * target.second_vector;
-        for (int i = 0; i < count; ++i, at += target.column_stride) {
-          Vec sum = sums[(r * J + i) * V + v];
-          if (target.lanes == kLanes) {
-            if (residual) sum += load(residual + at);
-            store(target.y + at, activate<activation>(sum));
-          } else {
-            if (residual) sum += load_tail(residual + at, target.lanes);
-            store_tail(target.y + at, activate<activation>(sum), target.lanes);
-          }
-        }
-      }
-  });
+  write_sums(target, sums, J, V, start, rows, count);
 }
 
 template <class T>

@@ -58,8 +58,8 @@ class DepthwiseForward : public DepthwiseOp {
     if (c->num_inputs() > 2) check_vector(c, 2, d.channels);
     auto* y = out<T>(c, 0, outputs(d));
     if (!c->status().ok() || d.batch == 0) return;
-    depthwise(d, in<T>(c, 0), in<float>(c, 1), c->num_inputs() > 2 ? in<float>(c, 2) : nullptr, y, activation_,
-              parallel_of(c));
+    kernels_for<T>().depthwise(d, in<T>(c, 0), in<float>(c, 1), c->num_inputs() > 2 ? in<float>(c, 2) : nullptr, y,
+                               activation_, parallel_of(c));
   }
 
  private:
@@ -77,7 +77,8 @@ class DepthwiseInputGrad : public DepthwiseOp {
     if (!geometry(c, shape, c->input(1).shape(), d)) return;
     OP_REQUIRES(c, c->input(0).shape() == outputs(d), InvalidArgument("gradients of a wrong shape"));
     auto* dx = out<T>(c, 0, shape);
-    if (dx && shape.num_elements()) depthwise_input_gradient(d, in<T>(c, 0), in<float>(c, 1), dx, parallel_of(c));
+    if (dx && shape.num_elements())
+      kernels_for<T>().depthwise_input_gradient(d, in<T>(c, 0), in<float>(c, 1), dx, parallel_of(c));
   }
 };
 
@@ -93,7 +94,7 @@ class DepthwiseFilterGrad : public DepthwiseOp {
     OP_REQUIRES(c, c->input(1).shape() == outputs(d), InvalidArgument("gradients of a wrong shape"));
     auto* d_kernel = out<float>(c, 0, shape);
     if (d_kernel && c->input(0).NumElements() == 0) return clear(d_kernel, shape);
-    if (d_kernel) depthwise_filter_gradient(d, in<T>(c, 0), in<T>(c, 1), d_kernel, parallel_of(c));
+    if (d_kernel) kernels_for<T>().depthwise_filter_gradient(d, in<T>(c, 0), in<T>(c, 1), d_kernel, parallel_of(c));
   }
 };
 
@@ -131,8 +132,8 @@ class PointwiseForward : public OpKernel {
                 InvalidArgument("the residual's shape is not that of the outputs"));
     auto* y = out<T>(c, 0, shape);
     if (!c->status().ok() || p.rows == 0) return;
-    pointwise(p, in<T>(c, 0), in<float>(c, 1), biases_ ? in<float>(c, 2) : nullptr,
-              residual ? in<T>(c, 2 + biases_) : nullptr, y, activation_, parallel_of(c));
+    kernels_for<T>().pointwise(p, in<T>(c, 0), in<float>(c, 1), biases_ ? in<float>(c, 2) : nullptr,
+                               residual ? in<T>(c, 2 + biases_) : nullptr, y, activation_, parallel_of(c));
   }
 
  private:
@@ -154,7 +155,7 @@ class PointwiseInputGrad : public OpKernel {
     OP_REQUIRES(c, channels_of(c->input(0).shape()) == int64_t(p.groups) * p.out_channels_per_group,
                 InvalidArgument("gradients of a wrong shape"));
     auto* dx = out<T>(c, 0, shape);
-    if (dx && p.rows) pointwise_input_gradient(p, in<T>(c, 0), in<float>(c, 1), dx, parallel_of(c));
+    if (dx && p.rows) kernels_for<T>().pointwise_input_gradient(p, in<T>(c, 0), in<float>(c, 1), dx, parallel_of(c));
   }
 
  private:
@@ -177,7 +178,7 @@ class PointwiseFilterGrad : public OpKernel {
     if (!pointwise_of(c, x, shape, p)) return;
     auto* d_kernel = out<float>(c, 0, shape);
     if (d_kernel && p.rows == 0) return clear(d_kernel, shape);
-    if (d_kernel) pointwise_filter_gradient(p, in<T>(c, 0), in<T>(c, 1), d_kernel, parallel_of(c));
+    if (d_kernel) kernels_for<T>().pointwise_filter_gradient(p, in<T>(c, 0), in<T>(c, 1), d_kernel, parallel_of(c));
   }
 
  private:

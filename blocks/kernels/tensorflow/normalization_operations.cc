@@ -36,7 +36,7 @@ class NormTrain : public OpKernel {
       }
       return;
     }
-    moments(in<T>(c, 0), rows, int(channels), mean, rstd, parallel);
+    kernels_for<T>().moments(in<T>(c, 0), rows, int(channels), mean, rstd, parallel);
     std::vector<float> scale(channels), offset(channels);
     const float unbiased = float(double(rows) / std::max<int64_t>(1, rows - 1));
     for (int64_t i = 0; i < channels; ++i) {
@@ -46,8 +46,8 @@ class NormTrain : public OpKernel {
       scale[i] = gamma[i] * rstd[i];
       offset[i] = beta[i] - mean[i] * scale[i];
     }
-    affine(in<T>(c, 0), has_residual(c, 5) ? in<T>(c, 5) : nullptr, y, rows, int(channels), scale.data(), offset.data(),
-           activation_, parallel);
+    kernels_for<T>().affine(in<T>(c, 0), has_residual(c, 5) ? in<T>(c, 5) : nullptr, y, rows, int(channels),
+                            scale.data(), offset.data(), activation_, parallel);
   }
 
  private:
@@ -79,9 +79,10 @@ class NormTrainGrad : public OpKernel {
       clear(d_beta, vector);
       return;
     }
-    norm_gradient(in<T>(c, 0), in<T>(c, 1), has_residual(c, 6) ? in<T>(c, 6) : nullptr, dx,
-                  residual_ ? d_residual : nullptr, rows, int(channels), in<float>(c, 4), in<float>(c, 5),
-                  in<float>(c, 2), in<float>(c, 3), d_gamma, d_beta, activation_, parallel_of(c));
+    kernels_for<T>().norm_gradient(in<T>(c, 0), in<T>(c, 1), has_residual(c, 6) ? in<T>(c, 6) : nullptr, dx,
+                                   residual_ ? d_residual : nullptr, rows, int(channels), in<float>(c, 4),
+                                   in<float>(c, 5), in<float>(c, 2), in<float>(c, 3), d_gamma, d_beta, activation_,
+                                   parallel_of(c));
   }
 
  private:
@@ -102,8 +103,8 @@ class Affine : public OpKernel {
                 InvalidArgument("the residual's shape is not that of the inputs"));
     auto* y = out<T>(c, 0, x.shape());
     if (!c->status().ok() || x.NumElements() == 0) return;
-    affine(in<T>(c, 0), has_residual(c, 3) ? in<T>(c, 3) : nullptr, y, x.NumElements() / channels, int(channels),
-           in<float>(c, 1), in<float>(c, 2), activation_, parallel_of(c));
+    kernels_for<T>().affine(in<T>(c, 0), has_residual(c, 3) ? in<T>(c, 3) : nullptr, y, x.NumElements() / channels,
+                            int(channels), in<float>(c, 1), in<float>(c, 2), activation_, parallel_of(c));
   }
 
  private:
@@ -132,7 +133,7 @@ class ImageMeans : public OpKernel {
     if (!gating_of(c, x, nullptr, g)) return;
     auto* means = out<T>(c, 0, TensorShape({g.batch, 1, 1, g.channels}));
     c->set_output(1, x);
-    if (c->status().ok() && g.batch) image_means(g, in<T>(c, 0), means, parallel_of(c));
+    if (c->status().ok() && g.batch) kernels_for<T>().image_means(g, in<T>(c, 0), means, parallel_of(c));
   }
 };
 
@@ -146,8 +147,8 @@ class ImageMeansGrad : public OpKernel {
     if (c->input(1).NumElements() == 0) return c->set_output(0, c->input(1));
     Tensor* sum = nullptr;
     OP_REQUIRES_OK(c, c->forward_input_or_allocate_output({1}, 0, c->input(1).shape(), &sum));
-    add_image_means_gradient(g, in<T>(c, 0), in<T>(c, 1), static_cast<typename Stored<T>::type*>(sum->data()),
-                             parallel_of(c));
+    kernels_for<T>().add_image_means_gradient(g, in<T>(c, 0), in<T>(c, 1),
+                                              static_cast<typename Stored<T>::type*>(sum->data()), parallel_of(c));
   }
 };
 
@@ -159,7 +160,8 @@ class Gate : public OpKernel {
     Gating g;
     if (!gating_of(c, c->input(0), &c->input(1), g)) return;
     auto* y = out<T>(c, 0, c->input(0).shape());
-    if (c->status().ok() && c->input(0).NumElements()) gate(g, in<T>(c, 0), in<T>(c, 1), y, parallel_of(c));
+    if (c->status().ok() && c->input(0).NumElements())
+      kernels_for<T>().gate(g, in<T>(c, 0), in<T>(c, 1), y, parallel_of(c));
   }
 };
 
@@ -173,7 +175,7 @@ class GateGrad : public OpKernel {
     OP_REQUIRES(c, c->input(0).shape() == c->input(1).shape(), InvalidArgument("gradients of a wrong shape"));
     auto *dx = out<T>(c, 0, c->input(1).shape()), *d_gates = out<T>(c, 1, c->input(2).shape());
     if (c->status().ok() && g.batch)
-      gate_gradient(g, in<T>(c, 0), in<T>(c, 1), in<T>(c, 2), dx, d_gates, parallel_of(c));
+      kernels_for<T>().gate_gradient(g, in<T>(c, 0), in<T>(c, 1), in<T>(c, 2), dx, d_gates, parallel_of(c));
   }
 };
 
@@ -183,7 +185,7 @@ class MinChannels : public OpKernel {
   void Compute(OpKernelContext* c) override {
     Tensor* channels = nullptr;
     OP_REQUIRES_OK(c, c->allocate_output(0, TensorShape({}), &channels));
-    *static_cast<int32_t*>(channels->data()) = min_channels();
+    *static_cast<int32_t*>(channels->data()) = kernels().min_channels;
   }
 };
 

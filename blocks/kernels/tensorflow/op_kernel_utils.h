@@ -9,10 +9,11 @@
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <vector>
 
-#include "../compute/kernels.h"
-#include "../compute/thread_pool.h"
+#include "../dispatch/levels.h"
+#include "../dispatch/thread_pool.h"
 #include "geometry.h"
 
 namespace blocks {
@@ -36,6 +37,13 @@ template <>
 struct Stored<Eigen::bfloat16> {
   typedef bf16 type;
 };
+
+// The kernels for tensors of T.
+template <class T>
+const TypedKernels<typename Stored<T>::type>& kernels_for() {
+  if constexpr (std::is_same<T, Eigen::bfloat16>::value) return kernels().bf16_kernels;
+  else return kernels().float_kernels;
+}
 
 template <class T>
 const typename Stored<T>::type* in(OpKernelContext* context, int index) {
@@ -106,7 +114,7 @@ inline void check_vector(OpKernelContext* context, int index, int64_t channels) 
                               " channels"));
 }
 
-inline void check_channels(OpKernelContext* context, int64_t channels, int64_t minimum = min_channels()) {
+inline void check_channels(OpKernelContext* context, int64_t channels, int64_t minimum = kernels().min_channels) {
   OP_REQUIRES(context, channels >= minimum,
               InvalidArgument("this kernel takes ", minimum, " channels or more, got ", channels));
 }

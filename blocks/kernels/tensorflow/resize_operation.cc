@@ -4,8 +4,8 @@
 namespace blocks {
 namespace {
 
-// A line of `before` pixels, and an input with those of the line that it is resized to: all, the first that is kept, and
-// how many are.
+// A line of `before` pixels, and an input with those of the line that it is resized to: all, the first that is kept,
+// and how many are.
 bool line(OpKernelContext* c, int input, int64_t before, Resampling* r) {
   const Tensor& given = c->input(input);
   if (given.NumElements() != 3) {
@@ -36,8 +36,8 @@ class Resize : public OpKernel {
     if (!c->status().ok() || !line(c, 1, image.dim_size(0), &rows) || !line(c, 2, image.dim_size(1), &columns)) return;
     Tensor* resized = nullptr;
     OP_REQUIRES_OK(c, c->allocate_output(0, TensorShape({rows.count, columns.count, image.dim_size(2)}), &resized));
-    resize(static_cast<const uint8_t*>(image.data()), int(image.dim_size(2)), rows, columns, filter_,
-           static_cast<uint8_t*>(resized->data()));
+    kernels().resize(static_cast<const uint8_t*>(image.data()), int(image.dim_size(2)), rows, columns, filter_,
+                     static_cast<uint8_t*>(resized->data()));
   }
 
  private:

@@ -24,7 +24,8 @@ class Subsample : public OpKernel {
     OP_REQUIRES(c, !Gradient || c->input(0).shape() == small, InvalidArgument("gradients of a wrong shape"));
     auto* to = reinterpret_cast<char*>(out<T>(c, 0, Gradient ? full : small));
     const auto* from = reinterpret_cast<const char*>(in<T>(c, 0));
-    if (to && full.num_elements()) (Gradient ? subsample_gradient : subsample)(s, from, to, parallel_of(c));
+    if (to && full.num_elements())
+      (Gradient ? kernels().subsample_gradient : kernels().subsample)(s, from, to, parallel_of(c));
   }
 
  private:
@@ -83,7 +84,7 @@ class ShuffleEither : public OpKernel {
       to.push_back(reinterpret_cast<char*>(
           out<T>(c, i, with_channels(c->input(0).shape(), Back ? sizes_[i] : s.channels / count))));
     s.sizes = Back ? sizes_ : sizes;
-    if (c->status().ok() && s.pixels) (Back ? unshuffle : shuffle)(s, from, to, parallel_of(c));
+    if (c->status().ok() && s.pixels) (Back ? kernels().unshuffle : kernels().shuffle)(s, from, to, parallel_of(c));
   }
 
  private:
@@ -192,8 +193,8 @@ class PoolForward : public PoolOp {
     Tensor* argmax = nullptr;
     OP_REQUIRES_OK(c, c->allocate_output(1, argmax_shape(p), &argmax));
     if (c->status().ok() && p.batch)
-      pool(p, average_ ? Pool::kAverage : Pool::kMax, in<T>(c, 0), static_cast<uint8_t*>(argmax->data()), y,
-           parallel_of(c));
+      kernels_for<T>().pool(p, average_ ? Pool::kAverage : Pool::kMax, in<T>(c, 0),
+                            static_cast<uint8_t*>(argmax->data()), y, parallel_of(c));
   }
 };
 
@@ -207,7 +208,8 @@ class PoolGather : public PoolOp {
     OP_REQUIRES(c, !average_ && c->input(1).shape() == outputs(p), InvalidArgument("indices of a wrong shape"));
     auto* y = out<T>(c, 0, outputs(p));
     if (c->status().ok() && p.batch)
-      pool(p, Pool::kGather, in<T>(c, 0), static_cast<uint8_t*>(c->input(1).data()), y, parallel_of(c));
+      kernels_for<T>().pool(p, Pool::kGather, in<T>(c, 0), static_cast<uint8_t*>(c->input(1).data()), y,
+                            parallel_of(c));
   }
 };
 
@@ -223,8 +225,8 @@ class PoolGrad : public PoolOp {
                 InvalidArgument("gradients of a wrong shape"));
     auto* dx = out<T>(c, 0, shape);
     if (c->status().ok() && shape.num_elements())
-      pool_gradient(p, average_ ? Pool::kAverage : Pool::kMax, in<T>(c, 0),
-                    static_cast<const uint8_t*>(c->input(1).data()), dx, parallel_of(c));
+      kernels_for<T>().pool_gradient(p, average_ ? Pool::kAverage : Pool::kMax, in<T>(c, 0),
+                                     static_cast<const uint8_t*>(c->input(1).data()), dx, parallel_of(c));
   }
 };
 

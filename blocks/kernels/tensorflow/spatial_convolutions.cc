@@ -58,8 +58,6 @@ class SpatialOp : public OpKernel {
 
 template <class T>
 class SpatialForward : public SpatialOp {
-  using Entry = typename Stored<T>::type;
-
  public:
   explicit SpatialForward(OpKernelConstruction* c) : SpatialOp(c), activation_(activation_of(c)) {
     OP_REQUIRES_OK(c, c->GetAttr("biases", &biases_));
@@ -73,7 +71,7 @@ class SpatialForward : public SpatialOp {
                 InvalidArgument("the residual's shape is not that of the outputs"));
     auto* y = out<T>(c, 0, outputs(s));
     if (!c->status().ok() || s.batch == 0) return;
-    const auto run = s.groups == 1 ? dense<Entry> : spatial<Entry>;
+    const auto run = s.groups == 1 ? kernels_for<T>().dense : kernels_for<T>().spatial;
     run(s, in<T>(c, 0), in<float>(c, 1), biases_ ? in<float>(c, 2) : nullptr,
         residual ? in<T>(c, 2 + biases_) : nullptr, y, activation_, parallel_of(c));
   }
@@ -85,8 +83,6 @@ class SpatialForward : public SpatialOp {
 
 template <class T>
 class SpatialInputGrad : public SpatialOp {
-  using Entry = typename Stored<T>::type;
-
  public:
   using SpatialOp::SpatialOp;
   void Compute(OpKernelContext* c) override {  // dy, kernel, shape of x
@@ -96,15 +92,13 @@ class SpatialInputGrad : public SpatialOp {
     if (!geometry(c, shape, c->input(1).shape(), s)) return;
     OP_REQUIRES(c, c->input(0).shape() == outputs(s), InvalidArgument("gradients of a wrong shape"));
     auto* dx = out<T>(c, 0, shape);
-    const auto run = s.groups == 1 ? dense_input_gradient<Entry> : spatial_input_gradient<Entry>;
+    const auto run = s.groups == 1 ? kernels_for<T>().dense_input_gradient : kernels_for<T>().spatial_input_gradient;
     if (dx && s.batch && s.height && s.width) run(s, in<T>(c, 0), in<float>(c, 1), dx, parallel_of(c));
   }
 };
 
 template <class T>
 class SpatialFilterGrad : public SpatialOp {
-  using Entry = typename Stored<T>::type;
-
  public:
   using SpatialOp::SpatialOp;
   void Compute(OpKernelContext* c) override {  // x, dy, shape of the kernel
@@ -114,7 +108,7 @@ class SpatialFilterGrad : public SpatialOp {
     if (!geometry(c, c->input(0).shape(), shape, s)) return;
     OP_REQUIRES(c, c->input(1).shape() == outputs(s), InvalidArgument("gradients of a wrong shape"));
     auto* d_kernel = out<float>(c, 0, shape);
-    const auto run = s.groups == 1 ? dense_filter_gradient<Entry> : spatial_filter_gradient<Entry>;
+    const auto run = s.groups == 1 ? kernels_for<T>().dense_filter_gradient : kernels_for<T>().spatial_filter_gradient;
     if (d_kernel && c->input(0).NumElements() == 0) return clear(d_kernel, shape);
     if (d_kernel) run(s, in<T>(c, 0), in<T>(c, 1), d_kernel, parallel_of(c));
   }

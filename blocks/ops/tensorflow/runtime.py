@@ -5,7 +5,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from blocks.kernels.build import library, processor_flags
+from blocks.kernels import build
+from blocks.kernels.build import library
+from blocks.kernels.levels import processor_flags
 from blocks.kernels.tensorflow.internals import GraphOrParentsInXlaContext
 from blocks.ops.exporting import is_exportable
 
@@ -58,6 +60,12 @@ def in_xla() -> bool:
 def exporting() -> bool:
     """Whether what is traced now is for runtimes without our kernels: see `blocks.exportable`."""
     return is_exportable(tracing=not tf.executing_eagerly())
+
+
+def prepare() -> None:
+    """Begin to compile our kernels, where they can be used and are not there yet."""
+    if device_kind() == "CPU":
+        build.prepare()
 
 
 def kernels() -> Any:
