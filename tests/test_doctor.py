@@ -69,7 +69,7 @@ def test_this_machine(tmp_path):
     assert rows["tensorflow.import"]["data"]["version"] == tf.__version__
     assert rows["keras.backend"]["data"]["backend"] == "tensorflow"
     assert rows["tensorflow.xla"]["data"] == {"works": True, "automatic": False}
-    assert rows["machine.cores"]["data"]["usable"] == len(os.sched_getaffinity(0))
+    assert rows["machine.cores"]["data"]["usable"] == hardware.cores()
     assert rows["packages.numpy"]["status"] == OK
     assert rows["tracking.mode"]["data"]["mode"] in ("online", "offline")
     assert rows["runs.outputs"]["data"] == {"folder": None, "runs": 0}
