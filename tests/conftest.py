@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import zoo
+from blocks.kernels import sources
 from helpers.chromium import open_browser
 from helpers.networks import NAME, SHAPE
 from zoo.datasets.config import DatasetConfig
@@ -21,6 +22,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 # Programs that tests start with a home folder of their own find the kernels that have been compiled.
 os.environ.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+# What a test sees does not depend on whether kernels have been compiled meanwhile; nor do the programs that it starts.
+os.environ.setdefault("BLOCKS_KERNELS", "wait")
 
 # Files that take long, the longest first: they train, build large networks or start many programs. They go first, so
 # that no process ends with one while others have nothing left to do.
@@ -105,6 +108,15 @@ def state(model, tmp_path_factory) -> dict:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     yield from open_browser(tmp_path_factory.mktemp("chromium"))
+
+
+@pytest.fixture
+def kernel_sources(tmp_path, monkeypatch) -> Path:
+    """Where the sources of the kernels are taken from, instead of this project's; and a cache of its own."""
+    folder = tmp_path / "kernels"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sources, "FOLDER", folder)
+    return folder
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The library of CPU kernels: what it is named after, when it is compiled anew, what happens where it can't be."""
 
-import importlib.util
 import json
 import os
 import re
@@ -14,19 +13,12 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from blocks.kernels import build
+from blocks.kernels import build, compilation, sources
+from helpers.kernels import SMALL, needs_kernels, write_sources
 from helpers.processes import run_code
 
 ROOT = Path(__file__).parent.parent
-compiled = pytest.mark.skipif(build.library() is None, reason="the kernels can't be built on this machine")
-
-
-def module_of(folder: Path):
-    """The `build.py` of another folder, which builds what lies beside it."""
-    spec = importlib.util.spec_from_file_location("other_build", folder / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+KERNELS = sources.FOLDER
 
 
 def files_of(folder: Path) -> set[str]:
@@ -35,26 +27,26 @@ def files_of(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in paths}
 
 
-def test_every_source_is_part_of_the_name_of_the_library(tmp_path):
+def test_every_source_is_part_of_the_name_of_the_library(kernel_sources, tmp_path, monkeypatch):
     """Else a library of other sources would be loaded."""
-    folder = tmp_path / "kernels"
-    shutil.copytree(build.FOLDER, folder)
-    other = module_of(folder)
+    shutil.copytree(KERNELS, kernel_sources, ignore=shutil.ignore_patterns("prebuilt"))
+    monkeypatch.setattr(build, "__file__", str(kernel_sources / "build.py"))
 
     def identity() -> str:
-        return other._identity(tf, sys.executable)  # any program that answers --version
+        return build._identity(tf, sys.executable)  # any program that answers --version
 
     names = [identity()]
-    sources = other.sources()
-    assert {path.parent.name for path in sources} == {"compute", "tensorflow"}
-    assert {path.suffix for path in sources} == {".cc", ".h"}
-    for path in [*sources, folder / "build.py"]:
+    files = sources.sources()
+    assert {path.parent.name for path in files} == {"compute", "dispatch", "tensorflow"}
+    assert {path.suffix for path in files} == {".cc", ".h"}
+    python_files = [kernel_sources / name for name in ("build.py", "compilation.py", "levels.py", "sources.py")]
+    for path in [*files, *python_files]:
         content = path.read_bytes()
         path.write_bytes(content + b"\n")
         names.append(identity())
         path.write_bytes(content)
         assert identity() == names[0], path
-    for path in sources:
+    for path in files:
         for place in (path.with_stem(path.stem + "_renamed"), path.parent / "deeper" / path.name):
             place.parent.mkdir(exist_ok=True)
             path.rename(place)
@@ -64,78 +56,77 @@ def test_every_source_is_part_of_the_name_of_the_library(tmp_path):
         names.append(identity())
         path.with_suffix(".gone").rename(path)
     for place in ("compute/new.cc", "compute/new.h", "compute/avx/new.h", "tensorflow/new.cc", "elsewhere/new.h"):
-        path = folder / place
+        path = kernel_sources / place
         path.parent.mkdir(exist_ok=True)
         path.touch()
         names.append(identity())
         path.unlink()
+    names.append(build._identity(tf, sys.executable, "avx2"))
     assert identity() == names[0]
-    assert len(set(names)) == len(names) == 1 + len(sources) + 1 + 3 * len(sources) + 5
+    assert len(set(names)) == len(names) == 1 + len(files) + len(python_files) + 3 * len(files) + 6
 
 
 def test_every_file_of_the_kernels_is_hashed_and_compiled():
-    """A suffix that `build` does not know, or a folder without flags, would be left out."""
-    assert {Path(name).suffix for name in files_of(build.FOLDER)} == {".py", ".cc", ".h"}
-    assert sorted(build.sources(build.COMPUTE) + build.sources(build.TENSORFLOW)) == build.sources()
-    for path in build.sources():
+    """A suffix that is not known, or a folder without flags, would be left out."""
+    suffixes = {Path(name).suffix for name in files_of(KERNELS) if not name.startswith("prebuilt/")}
+    assert suffixes == {".py", ".cc", ".h"}
+    in_folders = [
+        path for name in (sources.COMPUTE, sources.DISPATCH, sources.TENSORFLOW) for path in sources.sources(name)
+    ]
+    assert sorted(in_folders) == sources.sources()
+    in_units = [path for unit in sources.units() for path in unit.sources]
+    assert sorted(in_units) == sources.sources(suffixes=(".cc",))
+    for unit in sources.units():
+        assert {sources.COMPUTE in path.parts for path in unit.sources} == {unit.is_arithmetic}
+    for path in sources.sources():
         assert len(path.read_text().splitlines()) <= 400
 
 
-@compiled
+@needs_kernels
 def test_the_compiler_has_no_warnings():
     """Of GCC's -Wall -Wextra, at the levels of optimization that are in use, which find more than the syntax does."""
-    compiler = build._compiler()
+    compiler = build.compiler()
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
     if "Free Software Foundation" not in version:
         pytest.skip(f"{compiler} is not GCC, whose warnings are meant")
-    warnings = build.warnings_file(build._built(tf))
+    warnings = compilation.warnings_file(build.compiled(tf))
     assert not warnings.exists(), warnings.read_text()
 
 
-def test_warnings_lie_beside_the_library_and_are_not_shown(tmp_path, monkeypatch, capfd):
+def test_warnings_lie_beside_the_library_and_are_not_shown(kernel_sources, capfd):
     """Those about the sources; TensorFlow's headers are the system's."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = tmp_path / "kernels"
     for name, include in (("compute", ""), ("tensorflow", '#include "tensorflow/c/c_api.h"\n')):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "small.cc").write_text(f"{include}int {name}_number(int unused) {{ return 1; }}\n")
-    shutil.copy(build.FOLDER / "build.py", folder)
-    other = module_of(folder)
-    warnings = other.warnings_file(other._built(tf)).read_text()
+        write_sources(kernel_sources, {f"{name}/small.cc": f"{include}int {name}_number(int unused) {{ return 1; }}\n"})
+    warnings = compilation.warnings_file(build.compiled(tf)).read_text()
     assert warnings.count("warning:") == warnings.count("unused parameter") == 2
     assert capfd.readouterr().err.splitlines() == ["blocks: compiling CPU kernels, once for this machine ..."]
 
 
-@compiled
-def test_more_flags_make_another_library(tmp_path, monkeypatch):
+@needs_kernels
+def test_more_flags_make_another_library(kernel_sources, tmp_path, monkeypatch):
     """The compiler and the linker get them; a library of other flags is neither loaded nor replaced."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = tmp_path / "kernels"
     for name in ("compute", "tensorflow"):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "small.cc").write_text(f"int {name}_number() {{ return NUMBER; }}\n")
-    shutil.copy(build.FOLDER / "build.py", folder)
-    other = module_of(folder)
-    with pytest.raises(other.BuildError, match="could not compile"):
-        other._built(tf)  # there is no NUMBER
+        write_sources(kernel_sources, {f"{name}/small.cc": f"int {name}_number() {{ return NUMBER; }}\n"})
+    with pytest.raises(build.BuildError, match="could not compile"):
+        build.compiled(tf)  # there is no NUMBER
     libraries = set()
     for flags in ("-DNUMBER=1", "-DNUMBER=2", "-DNUMBER=1 -DOTHER='two words'"):
         monkeypatch.setenv("BLOCKS_KERNELS_FLAGS", flags)
-        libraries.add(other._built(tf))
+        libraries.add(build.compiled(tf))
     assert len(libraries) == len(list((tmp_path / "cache").rglob("*.so"))) == 3
     monkeypatch.setenv("BLOCKS_KERNELS_FLAGS", "-DNUMBER=1 -lno_such_library")
-    with pytest.raises(other.BuildError, match="could not compile") as error:
-        other._built(tf)
+    with pytest.raises(build.BuildError, match="could not compile") as error:
+        build.compiled(tf)
     assert "no_such_library" in Path(re.search(r"see (\S+);", str(error.value))[1]).read_text()
     monkeypatch.setenv("BLOCKS_KERNELS_FLAGS", "-DNUMBER='1")
-    with pytest.raises(other.BuildError, match="BLOCKS_KERNELS_FLAGS=.* is not a shell's list of words: No closing"):
-        other._built(tf)
+    with pytest.raises(build.BuildError, match="BLOCKS_KERNELS_FLAGS=.* is not a shell's list of words: No closing"):
+        build.compiled(tf)
 
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
 
-@pytest.mark.parametrize("path", build.sources(build.COMPUTE), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sources.sources(sources.COMPUTE), ids=lambda path: path.name)
 def test_the_arithmetic_knows_no_tensorflow(path):
     """It includes the standard library, the processor's instructions and itself."""
     text = path.read_text()
@@ -143,82 +134,44 @@ def test_the_arithmetic_knows_no_tensorflow(path):
         if kind == "<":
             assert re.fullmatch(r"[a-z_]+|immintrin\.h|arm_neon\.h|sanitizer/asan_interface\.h", name), name
         else:
-            assert (path.parent / name).resolve().is_relative_to(build.FOLDER / build.COMPUTE), name
+            assert (path.parent / name).resolve().is_relative_to(KERNELS / sources.COMPUTE), name
             assert (path.parent / name).is_file(), name
     assert not re.search(r"\b(?:tensorflow|tsl|absl|Eigen)\s*::", text)
 
 
 def test_the_operations_include_the_arithmetic_by_its_place():
     names = set()
-    for path in build.sources(build.TENSORFLOW):
+    for path in sources.sources(sources.TENSORFLOW):
         for kind, name in INCLUDE.findall(path.read_text()):
             if kind == '"' and not name.startswith(("tensorflow/", "absl/")):  # which TensorFlow brings
                 assert (path.parent / name).is_file(), f"{path.name} includes {name}"
                 names.add(name)
-    assert names == {"op_kernel_utils.h", "geometry.h", "../compute/kernels.h", "../compute/thread_pool.h"}
+    assert names == {"op_kernel_utils.h", "geometry.h", "../dispatch/levels.h", "../dispatch/thread_pool.h"}
 
 
 def test_comments_name_files_that_exist():
-    names = {path.name for path in build.FOLDER.rglob("*")}
-    for path in build.sources():
+    names = {path.name for path in KERNELS.rglob("*")}
+    for path in sources.sources():
         comments = " ".join(re.findall(r"//(.*)", path.read_text()))
         assert set(re.findall(r"\b\w+\.(?:cc|h|py)\b", comments)) <= names, path
 
 
-# An operation by TensorFlow's C interface, whose headers compile in a second.
-OPERATION = """
-#include "tensorflow/c/kernels.h"
-#include "tensorflow/c/ops.h"
-
-#include "../compute/numbers.h"
-
-static void* create(TF_OpKernelConstruction*) { return nullptr; }
-static void destroy(void*) {}
-static void compute(void*, TF_OpKernelContext* context) {
-  TF_Status* status = TF_NewStatus();
-  TF_Tensor* output = TF_AllocateOutput(context, 0, TF_INT32, nullptr, 0, sizeof(int), status);
-  *static_cast<int*>(TF_TensorData(output)) = tens() + ones();
-  TF_DeleteTensor(output);
-  TF_DeleteStatus(status);
-}
-static const bool registered = [] {
-  TF_Status* status = TF_NewStatus();
-  TF_OpDefinitionBuilder* operation = TF_NewOpDefinitionBuilder(NAME);
-  TF_OpDefinitionBuilderAddOutput(operation, "number: int32");
-  TF_RegisterOpDefinition(operation, status);
-  TF_RegisterKernelBuilder(NAME, TF_NewKernelBuilder(NAME, "CPU", &create, &compute, &destroy), status);
-  TF_DeleteStatus(status);
-  return true;
-}();
-"""
-SMALL = {
-    "tensorflow/numbers.cc": OPERATION,
-    "compute/numbers.h": '#define NAME "NumberBefore"\nint tens();\nint ones();\n',
-    "compute/numbers.cc": '#include "numbers.h"\nint tens() { return 40; }\n',
-    "compute/deeper/numbers.cc": '#include "../numbers.h"\nint ones() { return 2; }\n',
-}
-
-
-@compiled
-def test_an_edited_source_is_compiled_anew_and_loads(tmp_path, monkeypatch, capfd):
+@needs_kernels
+def test_an_edited_source_is_compiled_anew_and_loads(kernel_sources, tmp_path, capfd):
     """On small sources in the same folders; a process can load both libraries, as the operation's name changes too."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = tmp_path / "kernels"
-    for name, text in SMALL.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    shutil.copy(build.FOLDER / "build.py", folder)
+    write_sources(kernel_sources, SMALL)
+    load = build.library.__wrapped__
 
     def compilations() -> int:
         return capfd.readouterr().err.count("compiling CPU kernels")
 
-    assert module_of(folder).library().number_before() == 42
+    assert load().number_before() == 42
     assert compilations() == 1
-    assert module_of(folder).library().number_before() == 42
+    assert load().number_before() == 42
     assert compilations() == 0, "nothing was edited"
-    (folder / "compute/numbers.h").write_text(SMALL["compute/numbers.h"].replace("Before", "After"))
-    (folder / "compute/deeper/numbers.cc").write_text(SMALL["compute/deeper/numbers.cc"].replace("2", "3"))
-    assert module_of(folder).library().number_after() == 43
+    (kernel_sources / "compute/numbers.h").write_text(SMALL["compute/numbers.h"].replace("Before", "After"))
+    (kernel_sources / "compute/deeper/numbers.cc").write_text(SMALL["compute/deeper/numbers.cc"].replace("2", "3"))
+    assert load().number_after() == 43
     assert compilations() == 1
     assert len(list((tmp_path / "cache").rglob("*.so"))) == 2
 
@@ -245,7 +198,7 @@ def run(*variables: dict[str, str]) -> list[list[str]]:
 
 
 @pytest.mark.heavy
-@compiled
+@needs_kernels
 def test_without_kernels_it_works_and_says_why(tmp_path):
     """No compiler; one that fails, which is tried once; and the setting that is meant, or is none."""
     compiler, tries = tmp_path / "compiler", tmp_path / "tries"
@@ -264,9 +217,9 @@ def test_without_kernels_it_works_and_says_why(tmp_path):
     missing, failed, again, unknown = (warnings[0] for _, *warnings in answers[:4])
     assert "no C++ compiler (no-such-compiler is not on PATH)" in missing
     assert "could not compile them (see " in failed and again == failed
-    assert "BLOCKS_KERNELS='maybe' is not known: use on or off" in unknown
+    assert "BLOCKS_KERNELS='maybe' is not known: use on, wait or off" in unknown
     versions = 2  # each time the version is asked for; the first time compiles
-    files = len(build.sources(suffixes=(".cc",)))
+    files = len(sources.units())
     assert len(tries.read_text().splitlines()) == versions + files
     (failure,) = tmp_path.glob("grouped-convolution-zoo/kernels/*.failed")
     assert "cannot compile" in failure.read_text()
@@ -285,8 +238,8 @@ def test_what_is_distributed_and_installed_has_every_source(tmp_path):
     """As pip does it: an sdist, from it a wheel, and from that an installation."""
     tree = tmp_path / "tree"
     for name in ("blocks", "zoo"):
-        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "prebuilt"))
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
     backend = "from setuptools import build_meta; build_meta.build_{}({!r})"
     python("-c", backend.format("sdist", str(tmp_path)), folder=tree)
@@ -301,13 +254,11 @@ def test_what_is_distributed_and_installed_has_every_source(tmp_path):
     python("-m", "pip", "install", "--quiet", *options, wheel, folder=tmp_path)
     in_wheel = set(zipfile.ZipFile(wheel).namelist())
     for package in ("blocks", "zoo"):
-        files = files_of(ROOT / package)
+        files = files_of(tree / package)
         assert files_of(unpacked / package) == files
         assert {name.removeprefix(f"{package}/") for name in in_wheel if name.startswith(f"{package}/")} == files
         assert files_of(installed / package) == files
-    program = "from blocks.kernels import build; print(build.__file__, *build.sources(), sep='\\n')"
+    program = "from blocks.kernels import build, sources; print(build.__file__, *sources.sources(), sep='\\n')"
     printed = python("-c", program, folder=tmp_path, PYTHONPATH=str(installed)).split("\n")[:-1]
-    place = installed / build.FOLDER.relative_to(ROOT)
-    assert printed == [
-        str(place / path.relative_to(build.FOLDER)) for path in (build.FOLDER / "build.py", *build.sources())
-    ]
+    place = installed / KERNELS.relative_to(ROOT)
+    assert printed == [str(place / path.relative_to(KERNELS)) for path in (KERNELS / "build.py", *sources.sources())]

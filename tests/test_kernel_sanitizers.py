@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.kernels import build
+from blocks.kernels import build, sources
 from helpers.kernels import needs_kernels
 from helpers.paths import ROOT
 from helpers.processes import process_environment
@@ -39,7 +39,7 @@ LEFT_OUT = ["test_kernels.py::test_exports_hold_tensorflow_operations_only"]
 @pytest.fixture
 def run_sanitized(tmp_path):
     """Runs Python with the sanitizers' libraries loaded before all others; returns its exit code and what it wrote."""
-    compiler = build._compiler()
+    compiler = build.compiler()
     preload = []
     for name in ("libasan.so", "libubsan.so"):
         answer = subprocess.run([compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True)
@@ -58,7 +58,7 @@ def run_sanitized(tmp_path):
 
     def run(*arguments: str, folder: Path = ROOT) -> tuple[int, str]:
         environment = process_environment(**variables | {"PYTHONPATH": str(folder)})
-        compile_them = "import tensorflow as tf; from blocks.kernels import build; build._built(tf)"
+        compile_them = "import tensorflow as tf; from blocks.kernels import build; build.compiled(tf)"
         command = [sys.executable, "-c", compile_them]
         subprocess.run(command, env=environment, cwd=folder, check=True)  # without them: the compiler is not tested
         done = subprocess.run(
@@ -114,16 +114,16 @@ std::memset(nowhere, 0, nothing);
 def test_what_the_sanitizers_are_to_find_is_found(run_sanitized, tmp_path, fault, report):
     """Else the test above could not fail: a library of two files, one with the fault."""
     tree = tmp_path / "tree"
-    kernels = tree / build.FOLDER.relative_to(ROOT)
+    kernels = tree / sources.FOLDER.relative_to(ROOT)
     (kernels / "compute").mkdir(parents=True)
     for package in (kernels, kernels.parent):
         (package / "__init__.py").touch()
-    for name in ("build.py", "compute/scratch.cc", "compute/simd.h", "compute/kernels.h"):
-        shutil.copy(build.FOLDER / name, kernels / name)
+    names = [path.name for path in sources.FOLDER.glob("*.py")]
+    for name in (*names, "compute/scratch.cc", "compute/simd.h", "compute/kernels.h"):
+        shutil.copy(sources.FOLDER / name, kernels / name)
     source = f'#include "simd.h"\nextern "C" void fault() {{ using namespace blocks;\n{fault}}}\n'
     (kernels / "compute" / "fault.cc").write_text(source)
-    call = (
-        "import ctypes, tensorflow as tf; from blocks.kernels import build; ctypes.CDLL(str(build._built(tf))).fault()"
-    )
+    load = "import ctypes, tensorflow as tf; from blocks.kernels import build; "
+    call = f"{load}ctypes.CDLL(str(build.compiled(tf))).fault()"
     code, output = run_sanitized("-c", call, folder=tree)
     assert code != 0 and report in output and "fault.cc" in output, output

@@ -41,6 +41,16 @@ def kernels() -> bool:
     return library() is not None
 
 
+def kernel_facts() -> dict[str, Any]:
+    """As `result.json` has it: `kernels`, and the set of instructions that they are compiled for, None without them."""
+    in_use = kernels()
+    if not in_use:
+        return {"kernels": False, "kernel_level": None}
+    from blocks.kernels.build import state
+
+    return {"kernels": True, "kernel_level": state.level}
+
+
 def processor() -> str:
     """The processor's name as the system gives it; psutil does not know it."""
     if name := _cpuinfo("model name"):

@@ -64,6 +64,6 @@ COSTS = ("parameters", "macs", "peak_memory_bytes", "train_images_per_second", "
 # What a result follows from beside configuration and seed: keys of `result.json` and of W&B's config.
 DATA = "data"  # which data they are, wherever they lie, see `zoo.datasets.identity`
 MADE_WITH = (
-    *("commit", "dirty", "changes", "versions", "packages", "backend", "kernels", "processor", "instructions"),
-    *("threads", "accelerators", "variables", DATA),
+    *("commit", "dirty", "changes", "versions", "packages", "backend", "kernels", "kernel_level", "processor"),
+    *("instructions", "threads", "accelerators", "variables", DATA),
 )

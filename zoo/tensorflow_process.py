@@ -31,6 +31,15 @@ def prepare(deterministic: bool = False, devices: int = 1, quiet: bool = False) 
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # strategies tell there of devices and sums
 
 
+def wait_for_kernels() -> None:
+    """Let this process and those that it starts compile the kernels of `blocks` before they compute, where they are not
+    there yet and can be: results shall not depend on whether another process has compiled them by then. It counts for
+    those that have computed nothing yet.
+    """
+    if os.environ.get("BLOCKS_KERNELS", "on").lower() == "on":
+        os.environ["BLOCKS_KERNELS"] = "wait"
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep what TensorFlow's and LiteRT's own code write to standard error, past Python, off the terminal."""

@@ -22,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from blocks.kernels.errors import BuildError
 
 OFF = ("off", "0", "no", "false")
 ON, WAIT = "on", "wait"
+COMMON_FLAGS = ("-fPIC", "-Wall", "-Wextra")
 COMPILING = "blocks: compiling CPU kernels, once for this machine"
 
 
@@ -95,14 +97,6 @@ def prepare() -> None:
         _start(target)
 
 
-def wait_for_kernels() -> None:
-    """Let this process, and those that it starts, wait for kernels that have to be compiled: its results shall not
-    depend on whether somebody compiled them before. To be called before the first operation.
-    """
-    if _setting() == ON:
-        os.environ["BLOCKS_KERNELS"] = WAIT
-
-
 def cache_folder() -> Path:
     """Where compiled kernels are kept."""
     root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
@@ -110,7 +104,7 @@ def cache_folder() -> Path:
 
 
 def compiled(tf: Any) -> Path:
-    """The library of this machine, compiled now if it is not there yet, whatever the package brings. Raises BuildError."""
+    """The library of this machine, compiled now if it never was, whatever the package brings. Raises BuildError."""
     request = _request(tf, levels.forced() or levels.NATIVE)
     path = Path(request.library)
     if _is_missing(path):
@@ -128,6 +122,7 @@ def compiler() -> str:
 
 
 def _setting() -> str:
+    """BLOCKS_KERNELS, which `zoo.tensorflow_process` sets to wait where a run's results shall not depend on luck."""
     return os.environ.get("BLOCKS_KERNELS", ON).lower()
 
 
@@ -251,27 +246,32 @@ def _request(tf: Any, level: str) -> Request:
     if sys.platform not in ("linux", "darwin"):
         raise BuildError(f"they are not built on {sys.platform}")
     program, extra = compiler(), _extra_flags()
-    operations, arithmetic = compiler_flags(tf.sysconfig.get_compile_flags(), level)
+    operations = operation_flags(tf.sysconfig.get_compile_flags(), [level])
+    arithmetic = arithmetic_flags(level)
     if extra:  # else sanitizers: GCC does not take absl's constants for constant where it checks for null pointers
         operations.append("-fno-sanitize=null,nonnull-attribute,returns-nonnull-attribute")
-    parts = [
-        (unit.text(), [*(arithmetic if unit.is_arithmetic else operations), *extra]) for unit in sources.units()
-    ]
+    parts = [(unit.text(), [*(arithmetic if unit.is_arithmetic else operations), *extra]) for unit in sources.units()]
     path = cache_folder() / f"{_identity(tf, program, level)}.so"
     return Request(program, parts, [*tf.sysconfig.get_link_flags(), *extra], str(path))
 
 
-def compiler_flags(tensorflow_flags: list[str], level: str) -> tuple[list[str], list[str]]:
-    """Flags for the operations, and for the arithmetic."""
+def operation_flags(tensorflow_flags: list[str], linked: Sequence[str]) -> list[str]:
+    """Of the compiler, for what is not arithmetic: it runs on any processor, and knows the levels that are `linked`,
+    the lowest first.
+    """
     headers = [flag.replace("-I", "-isystem", 1) for flag in tensorflow_flags]  # without warnings
+    names = " ".join(f"LEVEL({level})" for level in linked)
+    return [*COMMON_FLAGS, "-O1", "-DNDEBUG", *headers, f"-DBLOCKS_LEVELS(LEVEL)={names}"]
+
+
+def arithmetic_flags(level: str) -> list[str]:
+    """Of the compiler, for the kernels themselves."""
     native = ("-mcpu=native",) if levels.machine() == levels.AARCH64 else ("-march=native",)
     target = native if level == levels.NATIVE else levels.flags(level)
-    common = ["-fPIC", "-Wall", "-Wextra"]
     # Lambdas of kernels hold what is in anonymous namespaces, which GCC minds in a file that is included alone.
-    arithmetic = [*common, "-Wno-subobject-linkage", "-std=c++17", "-O3", *target, f"-DBLOCKS_LEVEL={level}"]
+    flags = [*COMMON_FLAGS, "-Wno-subobject-linkage", "-std=c++17", "-O3", *target, f"-DBLOCKS_LEVEL={level}"]
     # No fast-math: it would link code that changes how the whole process rounds.
-    arithmetic += ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
-    return [*common, "-O1", "-DNDEBUG", *headers, f"-DBLOCKS_LEVELS(LEVEL)=LEVEL({level})"], arithmetic
+    return [*flags, "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
 
 
 def _identity(tf: Any, program: str, level: str = levels.NATIVE) -> str:

@@ -66,7 +66,7 @@ def progress(library: Path) -> tuple[int, int] | None:
 
 
 def compile_library(request: Request, report: Callable[[int, int], None] = lambda done, parts: None) -> None:
-    """Compile and link in this process, unless the library, or why it cannot be compiled, is there once it has the lock.
+    """Compile and link in this process, unless another has done so, or failed, by the time that the lock is free.
 
     Args:
         report: called with the parts that are done and all parts, after each.

@@ -11,7 +11,7 @@ X86_64, AARCH64 = "x86_64", "aarch64"
 
 # Flags of the compiler, and what the processor must have, as Linux names it; the lowest first. AMX has no level, as no
 # kernel uses it.
-FLAGS = {
+FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
     X86_64: {
         "avx2": ("-march=x86-64-v3",),
         "avx512": ("-march=x86-64-v4",),
@@ -21,7 +21,12 @@ FLAGS = {
 }
 _AVX2 = ("avx2", "fma", "bmi2")
 _AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
-NEEDS = {"avx2": _AVX2, "avx512": _AVX512, "avx512_bf16": (*_AVX512, "avx512_bf16"), "neon": ("asimd",)}
+NEEDS: dict[str, tuple[str, ...]] = {
+    "avx2": _AVX2,
+    "avx512": _AVX512,
+    "avx512_bf16": (*_AVX512, "avx512_bf16"),
+    "neon": ("asimd",),
+}
 
 
 def machine() -> str:

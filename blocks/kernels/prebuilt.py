@@ -12,7 +12,7 @@ MANIFEST = "manifest.json"  # {"sources": digest, "levels": [...], "tensorflow":
 
 
 def folder() -> Path:
-    """Where the libraries for this architecture are, if there are any: `packaging/build_kernels.py` writes them."""
+    """Where the libraries for this architecture are, if there are any: `wheels/build_kernels.py` writes them."""
     return sources.FOLDER / "prebuilt" / levels.machine()
 
 
@@ -35,7 +35,7 @@ def suitable(tensorflow_version: str, level: str | None) -> Path | None:
     if facts["sources"] != sources.digest():
         print(
             f"blocks: {manifest.parent} has kernels of other sources than these, which are not used; "
-            "packaging/build_kernels.py replaces them.",
+            "wheels/build_kernels.py replaces them.",
             file=sys.stderr,
             flush=True,
         )

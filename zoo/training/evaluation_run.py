@@ -74,7 +74,7 @@ def evaluate_checkpoint(
         facts |= _names(settings, model) | NOT_TRAINED
         _print_summary(run, model, data, cost)
         with as_user_errors():
-            facts |= {"data": data_identity(settings.dataset, folder), "kernels": hardware.kernels()}
+            facts |= {"data": data_identity(settings.dataset, folder), **hardware.kernel_facts()}
         record.add({**asdict(cost), **facts})
         with as_user_errors():
             tracker = stack.enter_context(open_tracking(run, facts, connection, job_type=settings.mode))

@@ -153,7 +153,7 @@ def train(
         for line in lines:
             run.screen.print(line)
         with as_user_errors():
-            facts |= {"data": data_identity(settings.dataset, folder), "kernels": hardware.kernels()}
+            facts |= {"data": data_identity(settings.dataset, folder), **hardware.kernel_facts()}
         check_surroundings(checkpoint, facts, run.screen)
         steps = steps_per_epoch(settings, data)
         recipe = settings.recipe

@@ -72,6 +72,9 @@ def start(
             return start(cfg, directory, sweep_id, swept, composition)
     cluster = cluster_for(settings)
     is_chief = cluster is None or cluster.is_chief
+    if settings.deterministic or sweep_id is not None or settings.distribution.strategy != NONE:
+        # Else workers, or runs that are compared, would round differently by chance.
+        tensorflow_process.wait_for_kernels()
     if settings.distribution.strategy != NONE:
         tensorflow_process.prepare(settings.deterministic, settings.distribution.devices or 1, quiet=True)
     if not is_chief:

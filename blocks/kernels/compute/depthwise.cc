@@ -58,23 +58,6 @@ inline void add_row_any(const T* row, int64_t start, int64_t channels, const flo
   }
 }
 
-// The first `count` of J sums, `step` entries apart.
-template <class T, Activation A, int J>
-inline void write(const Vec (&sums)[J], int count, T* to, int64_t step) {
-#pragma GCC unroll 8
-  for (int i = 0; i < J; ++i)
-    if (i < count) store(to + i * step, activate<A>(sums[i]));
-}
-
-// The same with activations of so many instructions that a call, and sums in memory, cost nothing beside them: in every
-// tile they would take longer to compile than all else.
-template <class T>
-[[gnu::noinline]] void write_any(const Vec* sums, int count, T* to, int64_t step, Activation activation) {
-  with_activation(activation, [&](auto activation) {
-    for (int i = 0; i < count; ++i) store(to + i * step, activate<activation>(sums[i]));
-  });
-}
-
 // Outputs [j, j + J) of a line, for all channels. K 0: any number of taps.
 template <class T, int K, int S, int J, bool Edge>
 void tile(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_height, int channels, int j, int end,
@@ -102,17 +85,11 @@ void tile(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_he
       else
         add_row_any<T, J>(row.pixels, start + o, channels, row_weights, sums, line.taps, line.step, column, line.width);
     }
-    switch (activation) {
-      case Activation::kNone: write<T, Activation::kNone, J>(sums, count, out + o, out_step); break;
-      case Activation::kRelu: write<T, Activation::kRelu, J>(sums, count, out + o, out_step); break;
-      case Activation::kRelu6: write<T, Activation::kRelu6, J>(sums, count, out + o, out_step); break;
-      default: {
-        Vec copies[J];  // so that the sums have no address, and stay in registers
+    with_activation(activation, [&](auto activation) {
 #pragma GCC unroll 8
-        for (int i = 0; i < J; ++i) copies[i] = sums[i];
-        write_any(copies, count, out + o, out_step, activation);
-      }
-    }
+      for (int i = 0; i < J; ++i)
+        if (i < count) store(out + i * out_step + o, activate<activation>(sums[i]));
+    });
   }
 }
 

@@ -46,25 +46,33 @@ struct Target {
   int lanes;
 };
 
-// What run_tile writes of the sums of a tile of `columns` and `vectors`: one function for tiles of all shapes, as the
-// sums are in memory anyhow.
-template <class T>
-[[gnu::noinline]] void write_sums(const Target<T>& target, const Vec* sums, int columns, int vectors, int64_t start,
-                                  int rows, int count) {
-  const T* residual = target.epilogue.residual;
-  with_activation(target.epilogue.activation, [&](auto activation) {
+// What run_tile writes of the sums of a tile of `columns`: one function for tiles of all shapes, as the sums are in
+// memory anyhow.
+template <class T, int V>
+[[gnu::noinline]] void write_sums(const Target<T>& target, const Vec* sums, int columns, int64_t start, int rows,
+                                  int count) {
+  // Copies: a store of an image's entries could change what is behind a reference, as far as the compiler knows.
+  const T* const residual = target.epilogue.residual;
+  T* const y = target.y;
+  const int64_t row_stride = target.row_stride, column_stride = target.column_stride;
+  const int lanes = target.lanes, second_vector = target.second_vector;
+  with_activation(target.epilogue.activation, [=](auto activation) {
     for (int r = 0; r < rows; ++r)
-      for (int v = 0; v < vectors; ++v) {
-        int64_t at = start + r * target.row_stride + v * target.second_vector;
-        const Vec* from = sums + r * columns * vectors + v;
-        for (int i = 0; i < count; ++i, at += target.column_stride, from += vectors) {
-          Vec sum = *from;
-          if (target.lanes == kLanes) {
-            if (residual) sum += load(residual + at);
-            store(target.y + at, activate<activation>(sum));
-          } else {
-            if (residual) sum += load_tail(residual + at, target.lanes);
-            store_tail(target.y + at, activate<activation>(sum), target.lanes);
+      for (int v = 0; v < V; ++v) {
+        const Vec* from = sums + r * columns * V + v;
+        const int64_t first = start + r * row_stride + v * second_vector;
+        if (lanes == kLanes && !residual) {
+          T* to = y + first;
+          for (int i = 0; i < count; ++i, to += column_stride, from += V) store(to, activate<activation>(*from));
+          continue;
+        }
+        int64_t at = first;
+        for (int i = 0; i < count; ++i, at += column_stride, from += V) {
+          if (lanes == kLanes) store(y + at, activate<activation>(*from + load(residual + at)));
+          else {
+            Vec sum = *from;
+            if (residual) sum += load_tail(residual + at, lanes);
+            store_tail(y + at, activate<activation>(sum), lanes);
           }
         }
       }
@@ -84,7 +92,7 @@ void run_tile(const Target<T>& target, const Window& window, TileOrigin origin, 
   if (const float* bias = target.epilogue.bias)
     for (int v = 0; v < V; ++v) first[v] = load_tail(bias + target.channel + v * target.second_vector, target.lanes);
   accumulate<R, J, V, MultiGroup>(window, origin, first, sums, taps, stride, prefetcher);
-  write_sums(target, sums, J, V, start, rows, count);
+  write_sums<T, V>(target, sums, J, start, rows, count);
 }
 
 template <class T>
