@@ -37,6 +37,8 @@ PLATFORMS = {
     levels.X86_64: ["manylinux_2_27_x86_64", "manylinux_2_17_x86_64"],
     levels.AARCH64: ["manylinux_2_27_aarch64", "manylinux_2_17_aarch64"],
 }
+SYSTEM = ("libstdc++.so.6", "libm.so.6", "libc.so.6", "libgcc_s.so.1")  # libraries that every system has
+LOADERS = {levels.X86_64: "ld-linux-x86-64.so.2", levels.AARCH64: "ld-linux-aarch64.so.1"}
 WHEELS = {levels.X86_64: "tensorflow-cpu", levels.AARCH64: "tensorflow"}  # the smallest that has the headers
 
 
@@ -66,17 +68,25 @@ class Builder:
         return path
 
     def compile(self, parts: list[tuple[str, str, list[str]]]) -> list[Path]:
-        """Objects of (name, text, flags); the compiler's warnings are shown, and its errors end this program."""
-        commands, objects = [], []
+        """Objects of (name, text, flags), those of an earlier call where nothing has changed. Warnings are
+        shown, and errors end this program.
+        """
+        commands, objects, keys = [], [], []
         for name, text, flags in parts:
             source = self.folder / f"{name}.cc"
             source.write_text(text)
             objects.append(source.with_suffix(".o"))
-            commands.append([self.compiler, "-c", *flags, str(source), "-o", str(objects[-1])])
-        for code, errors in run_all(commands, lambda done, parts: print(f"  {done} of {parts}", flush=True)):
+            command = [self.compiler, "-c", *flags, str(source), "-o", str(objects[-1])]
+            key, known = " ".join([sources.digest(), *command]), source.with_suffix(".key")
+            if not objects[-1].exists() or not known.exists() or known.read_text() != key:
+                commands.append(command)
+                keys.append((known, key))
+        results = run_all(commands, lambda done, parts: print(f"  {done} of {parts}", flush=True))
+        for (code, errors), (known, key) in zip(results, keys, strict=True):
             print(errors, end="", file=sys.stderr)
             if code:
                 sys.exit(1)
+            known.write_text(key)
         return objects
 
     def level(self, name: str) -> Path:
@@ -109,7 +119,7 @@ class Builder:
     def stubs(self) -> Path:
         """A folder of libraries to link against."""
         folder = self.folder / "stubs"
-        for name in ("libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1"):
+        for name in (*SYSTEM, LOADERS[self.target]):
             real = Path(run(self.compiler, f"-print-file-name={name}").strip())
             write_stub(real, folder, NEWEST, self.compiler, self.tool("objdump"))
         return folder
@@ -126,7 +136,7 @@ class Builder:
         stubs = self.stubs()
         path = self.output / f"tensorflow-{release}.so"
         self.output.mkdir(parents=True, exist_ok=True)
-        system = [stubs / name for name in ("libstdc++.so.6", "libm.so.6", "libc.so.6", "libgcc_s.so.1")]
+        system = [stubs / name for name in (*SYSTEM, LOADERS[self.target])]
         archives = [run(self.compiler, f"-print-file-name={name}").strip() for name in ("libstdc++.a", "libgcc.a")]
         link = [self.compiler, "-shared", "-nodefaultlibs", "-Wl,-z,defs", "-Wl,--exclude-libs,ALL", "-Wl,--strip-all"]
         link += ["-o", path, *objects, *level_objects, compat, f"-L{tensorflow}", "-l:libtensorflow_framework.so.2"]
