@@ -102,6 +102,22 @@ class Builder:
         check_level(joined, name, self.tool("nm"), self.tool("objdump"))
         return joined
 
+    def check(self, level_objects: list[Path], level_names: list[str]) -> None:
+        """Compare all kernels with plain loops, at each level that this machine has, or an emulator of the target's."""
+        program = self.folder / "check_level"
+        code = [ROOT / "wheels" / "check_level.cc", ROOT / "blocks" / "kernels" / "dispatch" / "levels.cc"]
+        table = f"-DBLOCKS_LEVELS(LEVEL)={' '.join(f'LEVEL({name})' for name in level_names)}"
+        run(self.compiler, "-std=c++17", "-O1", "-static", table, *code, *level_objects, "-o", program)
+        emulated = self.target != levels.machine()
+        emulator = shutil.which(f"qemu-{self.target}")
+        if emulated and emulator is None:
+            sys.exit(f"qemu-{self.target} is not on PATH: without it, the kernels for {self.target} cannot be checked.")
+        for name in level_names:
+            if not emulated and name not in levels.available():
+                print(f"{name}: not checked, as this processor lacks it")
+                continue
+            print(run(*([emulator] if emulated else []), program, name), end="", flush=True)
+
     def headers(self, release: str) -> Path:
         """TensorFlow's folder: its headers and its library, out of its wheel."""
         place = self.folder / f"tensorflow-{release}"
@@ -166,11 +182,14 @@ def main() -> None:
     parser.add_argument("--target", choices=PREFIXES, default=levels.machine())
     parser.add_argument("--tensorflow", nargs="+", choices=RELEASES, default=RELEASES, help="releases (default: all)")
     parser.add_argument("--folder", type=Path, help="for downloads and objects (default: build/kernels-TARGET)")
+    parser.add_argument("--check", action="store_true", help="compare the kernels of each level with plain loops")
     arguments = parser.parse_args()
     builder = Builder(arguments.target, (arguments.folder or ROOT / "build" / f"kernels-{arguments.target}").resolve())
     names = list(levels.FLAGS[arguments.target])
     digest = sources.digest()
     objects = [builder.level(name) for name in names]
+    if arguments.check:
+        builder.check(objects, names)
     files = {release: builder.library(release, objects, names) for release in arguments.tensorflow}
     facts = {
         "sources": digest,
