@@ -369,6 +369,19 @@ def test_what_is_wrong_with_computing(part, values, status, remedy):
     assert all(other.status == OK for other in rows.values() if other is not row)
 
 
+def test_the_compiler(monkeypatch):
+    monkeypatch.setenv("CXX", sys.executable)  # any program that knows --version
+    (row,) = computing.compiler()
+    assert row.status == OK and row.data["version"].startswith("Python 3")
+    monkeypatch.setenv("CXX", "false")
+    assert [(row.status, "exit code 1" in row.text) for row in computing.compiler()] == [(NOTE, True)]
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert [(row.status, row.remedy) for row in computing.compiler()] == [
+        (NOTE, "Set CXX to a compiler that is there, or unset it.")
+    ]
+    assert [(row.status, row.remedy) for row in computing.compiler(is_needed=False)] == [(OK, None)]
+
+
 def test_a_malformed_key_is_a_problem():
     answer = Answer(
         {"mode": "offline", "why": "the API key is malformed (x)", "key_from": "netrc", "base_url": "https://x"}

@@ -50,10 +50,13 @@ def rows(answers: Mapping[str, Answer]) -> Iterator[Row]:
             yield Row(key, PROBLEM, f"fails: {answer.failure}", REMEDIES.get(part, OWN_ERROR), data)
 
 
-def compiler() -> Iterator[Row]:
-    """The C++ compiler."""
+def compiler(is_needed: bool = True) -> Iterator[Row]:
+    """The C++ compiler, which kernels that came with the package do not need."""
     wanted = os.environ.get("CXX")
     path = next((path for name in ([wanted] if wanted else COMPILERS) if (path := shutil.which(name))), None)
+    if path is None and not is_needed:
+        yield Row("kernels.compiler", OK, "none, and none is needed", None, {"path": None, "version": None})
+        return
     if path is None:
         names = wanted or "g++, clang++ or c++"
         remedy = "Set CXX to a compiler that is there, or unset it." if wanted else INSTALL_COMPILER
