@@ -61,12 +61,12 @@ def kernel_status() -> KernelStatus:
 
     if setting in build.OFF:
         return status(OFF, f"BLOCKS_KERNELS is {setting}")
-    said = io.StringIO()  # of kernels in the package that are not used
+    notices = io.StringIO()  # of kernels in the package that are not used
     try:
         _checked(setting)
         import tensorflow as tf
 
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(notices):
             target = _target(tf)
         origin = PREBUILT if isinstance(target, Path) else COMPILED
         path = target if isinstance(target, Path) else Path(target.library)
@@ -77,7 +77,7 @@ def kernel_status() -> KernelStatus:
             progress = _progress(path)
             if progress is not None:
                 return status(COMPILING, f"{progress[0]} of {progress[1]} parts are compiled", progress=progress)
-            return status(NOT_COMPILED, " ".join(["nothing has needed them yet", *said.getvalue().split()]))
+            return status(NOT_COMPILED, " ".join(["nothing has needed them yet", *notices.getvalue().split()]))
     except (BuildError, OSError) as error:
         return status(FAILED, str(error))
     with warnings.catch_warnings():
