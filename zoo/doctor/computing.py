@@ -152,7 +152,8 @@ def _keras(values: Values) -> Row:
 
 def _kernels(values: Values, backend: str | None) -> Row:
     state, reason = values["state"], values["reason"]
-    data = {**values, "file": values["file"] and path_text(values["file"]), "reason": reason and shown(reason)}
+    paths = {name: values[name] and path_text(values[name]) for name in ("file", "compiler")}
+    data = {**values, **paths, "reason": reason and shown(reason)}
     if backend not in (None, "tensorflow"):
         return Row("kernels.state", OK, f"not used on Keras's backend {backend}", None, data)
     if state == "in use":
