@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from filelock import FileLock
 
-from blocks.kernels import build
+from blocks.kernels import build, levels
 from blocks.kernels.status import COMPILING, FAILED, IN_USE, NOT_COMPILED, OFF, kernel_status
 from helpers.paths import ROOT
 from helpers.processes import process_environment, run_code
@@ -239,7 +239,7 @@ def test_the_driver_of_a_gpu(text, version, tmp_path):
 
 
 def test_the_processor_is_what_the_kernels_see():
-    assert set(hardware.instructions()) == set(hardware.INSTRUCTIONS) & set(build.processor_flags().split())
+    assert set(hardware.instructions()) == set(hardware.INSTRUCTIONS) & set(levels.processor_flags().split())
     assert folders.kernels_folder() == build.cache_folder() and cache_folder().parent == build.cache_folder().parent
 
 
@@ -297,6 +297,7 @@ for row in packages.rows():
 
 def test_kernels_are_asked_for_without_compiling(tmp_path, monkeypatch):
     monkeypatch.delenv("BLOCKS_KERNELS", raising=False)
+    monkeypatch.setenv("BLOCKS_KERNELS_LEVEL", "native")  # whatever the package brings
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if kernel_status().compiler is None:
         pytest.skip("no C++ compiler")
@@ -324,8 +325,14 @@ def test_kernels_in_use():
     assert status.state == IN_USE and status.file.exists() and status.reason is None
 
 
-KERNELS = {"state": NOT_COMPILED, "reason": "nothing has needed them yet", "level": None, "origin": None}
-KERNELS |= {"file": "/dev/null/x.so", "compiler": "/usr/bin/g++", "setting": "on"}
+KERNELS = {
+    "state": NOT_COMPILED,
+    "reason": "nothing has needed them yet",
+    "level": None,
+    "origin": None,
+    "available": [],
+}
+KERNELS |= {"file": "/dev/null/x.so", "compiler": "/usr/bin/g++", "setting": "on", "progress": None}
 NO = KERNELS | {"state": FAILED}
 FAILURES = [
     ("kernels", KERNELS, PROBLEM, "XDG_CACHE_HOME"),
@@ -360,6 +367,19 @@ def test_what_is_wrong_with_computing(part, values, status, remedy):
     (row,) = (row for key, row in rows.items() if part in key)
     assert row.status == status and (remedy is None or remedy in row.remedy)
     assert all(other.status == OK for other in rows.values() if other is not row)
+
+
+def test_the_compiler(monkeypatch):
+    monkeypatch.setenv("CXX", sys.executable)  # any program that knows --version
+    (row,) = computing.compiler()
+    assert row.status == OK and row.data["version"].startswith("Python 3")
+    monkeypatch.setenv("CXX", "false")
+    assert [(row.status, "exit code 1" in row.text) for row in computing.compiler()] == [(NOTE, True)]
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert [(row.status, row.remedy) for row in computing.compiler()] == [
+        (NOTE, "Set CXX to a compiler that is there, or unset it.")
+    ]
+    assert [(row.status, row.remedy) for row in computing.compiler(is_needed=False)] == [(OK, None)]
 
 
 def test_a_malformed_key_is_a_problem():

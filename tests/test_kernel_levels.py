@@ -6,6 +6,7 @@ import pytest
 
 from blocks.kernels import build, levels, prebuilt, sources
 from blocks.kernels.errors import BuildError
+from helpers.kernels import SMALL, write_sources
 
 AVX2 = "flags : fma avx2 bmi2"
 AVX512 = f"{AVX2} avx512f avx512bw avx512cd avx512dq avx512vl"
@@ -73,15 +74,16 @@ def test_a_level_that_is_not_there_is_refused(on_machine, monkeypatch, name, mes
         assert build.library.__wrapped__() is None
 
 
-def test_a_forced_level_has_a_library_of_its_own(on_machine, monkeypatch):
+def test_a_forced_level_has_a_library_of_its_own(on_machine, monkeypatch, kernel_sources):
     import tensorflow as tf
 
+    write_sources(kernel_sources, SMALL)
     on_machine(AVX2)
     names = {build._identity(tf, "true", level) for level in ("native", "avx2", "avx512")}
     assert len(names) == 3
     monkeypatch.setenv("BLOCKS_KERNELS_LEVEL", "AVX2")
     target = build._target(tf)
-    assert not isinstance(target, str) and any("-march=x86-64-v3" in flags for _, flags in target.parts)
+    assert isinstance(target, build.Request) and any("-march=x86-64-v3" in flags for _, flags in target.parts)
     assert any("-DBLOCKS_LEVELS(LEVEL)=LEVEL(avx2)" in flags for _, flags in target.parts)
 
 

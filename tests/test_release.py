@@ -111,13 +111,14 @@ def test_the_workflow():
         assert "uses" not in step or re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", step["uses"]), step
         assert "${{" not in step.get("run", ""), "names of tags reach a shell as variables alone"
     assert {name: job["permissions"] for name, job in jobs.items() if job["permissions"]} == {
-        "build": {"contents": "read"}, "attach": {"contents": "write"}, "publish": {"id-token": "write"},
+        "source": {"contents": "read"}, "build": {"contents": "read"},
+        "attach": {"contents": "write"}, "publish": {"id-token": "write"},
     }  # fmt: skip
     assert "secrets." not in WORKFLOW and "password" not in WORKFLOW
     assert jobs["publish"]["environment"] == "pypi" and jobs["publish"]["needs"] == "attach"
     assert set(jobs["attach"]["needs"]) >= {"wheel", "sdist"}, "nothing is published before it is tested"
     for step in steps:  # what it runs is there
-        for path in re.findall(r"\b(?:tests|packaging)/[\w/]+\.py", step.get("run", "")):
+        for path in re.findall(r"\b(?:tests|wheels)/[\w/]+\.py", step.get("run", "")):
             assert (ROOT / path).exists(), path
 
 

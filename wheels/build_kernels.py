@@ -37,6 +37,8 @@ PLATFORMS = {
     levels.X86_64: ["manylinux_2_27_x86_64", "manylinux_2_17_x86_64"],
     levels.AARCH64: ["manylinux_2_27_aarch64", "manylinux_2_17_aarch64"],
 }
+SYSTEM = ("libstdc++.so.6", "libm.so.6", "libc.so.6", "libgcc_s.so.1")  # libraries that every system has
+LOADERS = {levels.X86_64: "ld-linux-x86-64.so.2", levels.AARCH64: "ld-linux-aarch64.so.1"}
 WHEELS = {levels.X86_64: "tensorflow-cpu", levels.AARCH64: "tensorflow"}  # the smallest that has the headers
 
 
@@ -66,17 +68,25 @@ class Builder:
         return path
 
     def compile(self, parts: list[tuple[str, str, list[str]]]) -> list[Path]:
-        """Objects of (name, text, flags); the compiler's warnings are shown, and its errors end this program."""
-        commands, objects = [], []
+        """Objects of (name, text, flags), those of an earlier call where nothing has changed. Warnings are
+        shown, and errors end this program.
+        """
+        commands, objects, keys = [], [], []
         for name, text, flags in parts:
             source = self.folder / f"{name}.cc"
             source.write_text(text)
             objects.append(source.with_suffix(".o"))
-            commands.append([self.compiler, "-c", *flags, str(source), "-o", str(objects[-1])])
-        for code, errors in run_all(commands, lambda done, parts: print(f"  {done} of {parts}", flush=True)):
+            command = [self.compiler, "-c", *flags, str(source), "-o", str(objects[-1])]
+            key, known = " ".join([sources.digest(), *command]), source.with_suffix(".key")
+            if not objects[-1].exists() or not known.exists() or known.read_text() != key:
+                commands.append(command)
+                keys.append((known, key))
+        results = run_all(commands, lambda done, parts: print(f"  {done} of {parts}", flush=True))
+        for (code, errors), (known, key) in zip(results, keys, strict=True):
             print(errors, end="", file=sys.stderr)
             if code:
                 sys.exit(1)
+            known.write_text(key)
         return objects
 
     def level(self, name: str) -> Path:
@@ -91,6 +101,22 @@ class Builder:
         run(self.tool("objcopy"), f"--keep-global-symbol=blocks_kernels_{name}", joined)
         check_level(joined, name, self.tool("nm"), self.tool("objdump"))
         return joined
+
+    def check(self, level_objects: list[Path], level_names: list[str]) -> None:
+        """Compare all kernels with plain loops, at each level that this machine has, or an emulator of the target's."""
+        program = self.folder / "check_level"
+        code = [ROOT / "wheels" / "check_level.cc", ROOT / "blocks" / "kernels" / "dispatch" / "levels.cc"]
+        table = f"-DBLOCKS_LEVELS(LEVEL)={' '.join(f'LEVEL({name})' for name in level_names)}"
+        run(self.compiler, "-std=c++17", "-O1", "-static", table, *code, *level_objects, "-o", program)
+        emulated = self.target != levels.machine()
+        emulator = shutil.which(f"qemu-{self.target}")
+        if emulated and emulator is None:
+            sys.exit(f"qemu-{self.target} is not on PATH: without it, the kernels for {self.target} cannot be checked.")
+        for name in level_names:
+            if not emulated and name not in levels.available():
+                print(f"{name}: not checked, as this processor lacks it")
+                continue
+            print(run(*([emulator] if emulated else []), program, name), end="", flush=True)
 
     def headers(self, release: str) -> Path:
         """TensorFlow's folder: its headers and its library, out of its wheel."""
@@ -109,7 +135,7 @@ class Builder:
     def stubs(self) -> Path:
         """A folder of libraries to link against."""
         folder = self.folder / "stubs"
-        for name in ("libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1"):
+        for name in (*SYSTEM, LOADERS[self.target]):
             real = Path(run(self.compiler, f"-print-file-name={name}").strip())
             write_stub(real, folder, NEWEST, self.compiler, self.tool("objdump"))
         return folder
@@ -126,7 +152,7 @@ class Builder:
         stubs = self.stubs()
         path = self.output / f"tensorflow-{release}.so"
         self.output.mkdir(parents=True, exist_ok=True)
-        system = [stubs / name for name in ("libstdc++.so.6", "libm.so.6", "libc.so.6", "libgcc_s.so.1")]
+        system = [stubs / name for name in (*SYSTEM, LOADERS[self.target])]
         archives = [run(self.compiler, f"-print-file-name={name}").strip() for name in ("libstdc++.a", "libgcc.a")]
         link = [self.compiler, "-shared", "-nodefaultlibs", "-Wl,-z,defs", "-Wl,--exclude-libs,ALL", "-Wl,--strip-all"]
         link += ["-o", path, *objects, *level_objects, compat, f"-L{tensorflow}", "-l:libtensorflow_framework.so.2"]
@@ -156,11 +182,14 @@ def main() -> None:
     parser.add_argument("--target", choices=PREFIXES, default=levels.machine())
     parser.add_argument("--tensorflow", nargs="+", choices=RELEASES, default=RELEASES, help="releases (default: all)")
     parser.add_argument("--folder", type=Path, help="for downloads and objects (default: build/kernels-TARGET)")
+    parser.add_argument("--check", action="store_true", help="compare the kernels of each level with plain loops")
     arguments = parser.parse_args()
     builder = Builder(arguments.target, (arguments.folder or ROOT / "build" / f"kernels-{arguments.target}").resolve())
     names = list(levels.FLAGS[arguments.target])
     digest = sources.digest()
     objects = [builder.level(name) for name in names]
+    if arguments.check:
+        builder.check(objects, names)
     files = {release: builder.library(release, objects, names) for release in arguments.tensorflow}
     facts = {
         "sources": digest,

@@ -65,9 +65,7 @@ def processor() -> str:
 
 def instructions() -> list[str]:
     """Which of `INSTRUCTIONS` the processor offers; empty where the system does not say."""
-    from blocks.kernels.levels import processor_flags
-
-    available = processor_flags().split()
+    available = _cpuinfo("flags|Features").split()  # not `blocks.kernels.levels`: `blocks` needs TensorFlow
     return [name for name in INSTRUCTIONS if name in available]
 
 

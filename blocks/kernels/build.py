@@ -97,6 +97,17 @@ def prepare() -> None:
         _start(target)
 
 
+def described() -> str:
+    """In one line, what this process computes with, and how far a compilation is. Decides nothing."""
+    if state.path is not None:
+        return f"level {state.level} of {state.path}"
+    if _setting() in OFF:
+        return f"not in use: BLOCKS_KERNELS={_setting()}"
+    under_way = [count for library in _started if (count := compilation.progress(Path(library)))]
+    where = "".join(f" ({done} of {parts} parts done)" for done, parts in under_way)
+    return f"not in use: {state.reason or 'nothing has needed them yet'}{where}"
+
+
 def cache_folder() -> Path:
     """Where compiled kernels are kept."""
     root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")

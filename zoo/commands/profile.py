@@ -115,6 +115,8 @@ def _build(
 ) -> "keras.Model":
     """The network; with weights of zeros where it is not going to be timed."""
     tensorflow_process.prepare()
+    if timed:
+        tensorflow_process.wait_for_kernels()  # what is timed is what later processes compute with
     import tensorflow as tf
 
     import zoo

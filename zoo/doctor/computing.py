@@ -50,10 +50,13 @@ def rows(answers: Mapping[str, Answer]) -> Iterator[Row]:
             yield Row(key, PROBLEM, f"fails: {answer.failure}", REMEDIES.get(part, OWN_ERROR), data)
 
 
-def compiler() -> Iterator[Row]:
-    """The C++ compiler."""
+def compiler(is_needed: bool = True) -> Iterator[Row]:
+    """The C++ compiler, which kernels that came with the package do not need."""
     wanted = os.environ.get("CXX")
     path = next((path for name in ([wanted] if wanted else COMPILERS) if (path := shutil.which(name))), None)
+    if path is None and not is_needed:
+        yield Row("kernels.compiler", OK, "none, and none is needed", None, {"path": None, "version": None})
+        return
     if path is None:
         names = wanted or "g++, clang++ or c++"
         remedy = "Set CXX to a compiler that is there, or unset it." if wanted else INSTALL_COMPILER
@@ -149,7 +152,8 @@ def _keras(values: Values) -> Row:
 
 def _kernels(values: Values, backend: str | None) -> Row:
     state, reason = values["state"], values["reason"]
-    data = {**values, "file": values["file"] and path_text(values["file"]), "reason": reason and shown(reason)}
+    paths = {name: values[name] and path_text(values[name]) for name in ("file", "compiler")}
+    data = {**values, **paths, "reason": reason and shown(reason)}
     if backend not in (None, "tensorflow"):
         return Row("kernels.state", OK, f"not used on Keras's backend {backend}", None, data)
     if state == "in use":
@@ -159,13 +163,19 @@ def _kernels(values: Values, backend: str | None) -> Row:
     if state == "off":
         return Row("kernels.state", NOTE, text, "Unset BLOCKS_KERNELS for faster training on a CPU.", data)
     if state == "compiling":
-        return Row("kernels.state", NOTE, text, "Wait for it: what starts meanwhile waits too.", data)
+        return Row(
+            "kernels.state",
+            NOTE,
+            text,
+            "Wait for it: what starts meanwhile computes without them, unless BLOCKS_KERNELS=wait.",
+            data,
+        )
     if state == "not compiled yet":
         folder = Path(values["file"]).parent
         if not writable(folder):
             remedy = "Set XDG_CACHE_HOME to a folder that can be written."
             return Row("kernels.state", PROBLEM, f"{text}, and {path_text(folder)} cannot be written", remedy, data)
-        return Row("kernels.state", NOTE, text, "The first training compiles them, once.", data)
+        return Row("kernels.state", NOTE, text, "The first training compiles them, once, in the background.", data)
     return Row("kernels.state", PROBLEM, text, _remedy(values), data)
 
 
@@ -173,6 +183,8 @@ def _remedy(values: Values) -> str:
     reason = values["reason"]
     if "BLOCKS_KERNELS_FLAGS" in reason:
         return "Correct BLOCKS_KERNELS_FLAGS, or unset it."
+    if "BLOCKS_KERNELS_LEVEL" in reason:
+        return "Set BLOCKS_KERNELS_LEVEL to a level that this processor has, or unset it."
     if "BLOCKS_KERNELS=" in reason:
         return "Set BLOCKS_KERNELS to on, wait or off, or unset it."
     if values["compiler"] is None:

@@ -36,7 +36,8 @@ def examine() -> list[Row]:
     ):
         rows = [row for key, part in _parts().items() for row in guarded(key, part)]
         rows += guarded("tensorflow.report", lambda: _computing(tensorflow))
-        rows += guarded("kernels.compiler", _compiler)
+        prebuilt = any(row.key == "kernels.state" and row.data.get("origin") == "prebuilt" for row in rows)
+        rows += guarded("kernels.compiler", lambda: _compiler(is_needed=not prebuilt))
         rows += guarded("tracking.mode", lambda: _tracking(wandb))
     order = list(SECTIONS)
     return sorted(rows, key=lambda row: order.index(row.key.partition(".")[0]))
@@ -78,10 +79,10 @@ def _packages() -> Iterator[Row]:
     return packages.rows()
 
 
-def _compiler() -> Iterator[Row]:
+def _compiler(is_needed: bool) -> Iterator[Row]:
     from zoo.doctor import computing
 
-    return computing.compiler()
+    return computing.compiler(is_needed)
 
 
 def _caches() -> Iterator[Row]:

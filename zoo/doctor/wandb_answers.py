@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from zoo.doctor.asking import answer
+from zoo.doctor.rows import shown
 
 SECONDS = 60.0
 PARTS = ("tracking",)
@@ -28,7 +29,7 @@ def tracking() -> Mapping[str, Any]:
     address = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "") + parts.path
     return {
         "mode": connection.mode,
-        "why": connection.why or None,
+        "why": shown(connection.why) or None,
         "key_from": key_source(connection.settings.api_key),
         "base_url": address,
     }

@@ -122,12 +122,14 @@ inline void store_tail(bf16* to, Vec value, int count) {
 #else
 template <class T>
 inline Vec load_tail(const T* from, int count) {
+  if (count < 0 || count > kLanes) __builtin_unreachable();  // or GCC would warn of what it takes for possible
   T buffer[kLanes] = {};
   std::memcpy(buffer, from, count * sizeof(T));
   return load(buffer);
 }
 template <class T>
 inline void store_tail(T* to, Vec value, int count) {
+  if (count < 0 || count > kLanes) __builtin_unreachable();
   T buffer[kLanes];
   store(buffer, value);
   std::memcpy(to, buffer, count * sizeof(T));
