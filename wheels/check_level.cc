@@ -284,6 +284,49 @@ void check_moves(const KernelTable& table) {
   compare("unshuffle, second part", back_second, std::vector<double>(second.begin(), second.end()));
 }
 
+void check_optimizers(const KernelTable& table) {
+  const int64_t count = 1013;
+  const auto gradient = drawn<float>(count), start = drawn<float>(count), state = drawn<float>(count);
+  auto squares = drawn<float>(count);
+  for (auto& value : squares) value = std::abs(value);
+  const Adam a = {0.1f, 0.9f, 0.99f, 1e-3f, 0.01f};
+  auto weights = start, first = state, second = squares;
+  std::vector<double> by_adam(count), mean(count), square(count);
+  for (int64_t i = 0; i < count; ++i) {
+    mean[i] = state[i] * 0.9 + gradient[i] * 0.1;
+    square[i] = squares[i] * 0.99 + double(gradient[i]) * gradient[i] * 0.01;
+    by_adam[i] = start[i] * 0.99 - 0.1 * mean[i] / (std::sqrt(square[i]) + 1e-3);
+  }
+  table.adam(a, gradient.data(), weights.data(), first.data(), second.data(), count);
+  compare("Adam", weights, by_adam);
+  compare("Adam's first moment", first, mean);
+  compare("Adam's second moment", second, square);
+  for (const bool nesterov : {false, true})
+    for (const bool rate_in_momentum : {false, true}) {
+      const Momentum m = {0.1f, 0.9f, nesterov, rate_in_momentum, 0.01f, 0.02f};
+      std::vector<double> expected(count);
+      for (int64_t i = 0; i < count; ++i) {
+        const double g = (gradient[i] + 0.02 * start[i]) * (rate_in_momentum ? -0.1 : 1), sum = 0.9 * state[i] + g;
+        expected[i] = start[i] * 0.99 + (nesterov ? 0.9 * sum + g : sum) * (rate_in_momentum ? 1 : -0.1);
+      }
+      auto moved = start, accumulator = state;
+      table.descend(m, gradient.data(), moved.data(), accumulator.data(), count);
+      compare("momentum", moved, expected);
+    }
+  std::vector<double> averages(count);
+  for (int64_t i = 0; i < count; ++i) averages[i] = state[i] + (start[i] - state[i]) * 0.25;
+  auto average = state;
+  table.move_average(start.data(), 0.25f, average.data(), count);
+  compare("moving average", average, averages);
+  auto broken = start;
+  std::vector<float> are_finite = {float(table.all_finite(broken.data(), count))};
+  broken[count - 1] = NAN;
+  are_finite.push_back(float(table.all_finite(broken.data(), count)));
+  broken[count - 1] = -INFINITY;
+  are_finite.push_back(float(table.all_finite(broken.data(), count)));
+  compare("all finite", are_finite, std::vector<double>{1, 0, 0});
+}
+
 }  // namespace
 
 int main(int, char** arguments) {
@@ -299,6 +342,7 @@ int main(int, char** arguments) {
     check_gates_and_pooling(table.bf16_kernels, channels, "bfloat16");
   }
   check_moves(table);
+  check_optimizers(table);
   std::printf("%s: %d comparisons, %d differences\n", level, comparisons, failures);
   return failures != 0;
 }
