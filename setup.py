@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 
 KERNELS = Path(__file__).parent / "blocks" / "kernels"
@@ -30,11 +30,13 @@ def digest() -> str:
     return module.digest()
 
 
-class WheelWithKernels(bdist_wheel):
-    def finalize_options(self) -> None:
-        super().finalize_options()
-        self.root_is_pure = not list(KERNELS.glob("prebuilt/*/manifest.json"))
+class Project(Distribution):
+    def has_ext_modules(self) -> bool:
+        """Whether it is installed where what is of one platform goes."""
+        return super().has_ext_modules() or any(KERNELS.glob("prebuilt/*/manifest.json"))
 
+
+class WheelWithKernels(bdist_wheel):
     def run(self) -> None:
         if (kernels := manifest()) and kernels[1]["sources"] != digest():
             sys.exit(f"{KERNELS / 'prebuilt'} is of other sources than these: run wheels/build_kernels.py again.")
@@ -48,4 +50,4 @@ class WheelWithKernels(bdist_wheel):
         return "py3", "none", f"manylinux_{facts['glibc'].replace('.', '_')}_{machine}"
 
 
-setup(cmdclass={"bdist_wheel": WheelWithKernels})
+setup(distclass=Project, cmdclass={"bdist_wheel": WheelWithKernels})

@@ -204,9 +204,11 @@ def test_without_kernels_it_works_and_says_why(tmp_path):
     compiler, tries = tmp_path / "compiler", tmp_path / "tries"
     compiler.write_text("#!/bin/sh\necho tried >> $TRIES\necho 'cannot compile' >&2\nexit 1\n")
     compiler.chmod(0o755)
-    failing = {"XDG_CACHE_HOME": str(tmp_path), "CXX": str(compiler), "TRIES": str(tries)}
+    # What a wheel brought needs no compiler: a level that it does not have.
+    failing = {"XDG_CACHE_HOME": str(tmp_path), "BLOCKS_KERNELS_LEVEL": "native"}
+    failing |= {"CXX": str(compiler), "TRIES": str(tries)}
     answers = run(
-        {"XDG_CACHE_HOME": str(tmp_path), "CXX": "no-such-compiler"},
+        {**failing, "CXX": "no-such-compiler"},
         failing,
         failing,
         {"BLOCKS_KERNELS": "maybe"},

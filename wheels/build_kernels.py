@@ -9,6 +9,7 @@ have the versions of symbols in `NEWEST` and none that came later; newer parts o
 """
 
 import argparse
+import hashlib
 import json
 import re
 import shutil
@@ -50,6 +51,13 @@ def run(*command: object) -> str:
     return done.stdout
 
 
+def content(text: str) -> str:
+    """A name for what a unit's sources and all headers contain."""
+    included = [Path(path) for path in re.findall(r'#include "(.+)"', text)]
+    parts = [path.read_bytes() for path in [*included, *sources.sources(suffixes=(".h",))]]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
 class Builder:
     """Compiles for one target, in a folder for intermediate files."""
 
@@ -77,7 +85,7 @@ class Builder:
             source.write_text(text)
             objects.append(source.with_suffix(".o"))
             command = [self.compiler, "-c", *flags, str(source), "-o", str(objects[-1])]
-            key, known = " ".join([sources.digest(), *command]), source.with_suffix(".key")
+            key, known = " ".join([content(text), *command]), source.with_suffix(".key")
             if not objects[-1].exists() or not known.exists() or known.read_text() != key:
                 commands.append(command)
                 keys.append((known, key))

@@ -19,7 +19,12 @@ VOLUMES = ("native", "frames", "split")  # the implementations of a 3-D convolut
 
 
 def prepare_kernels() -> None:
-    """Begin to compile what this backend's operations need, as a layer is built; none of them waits for it."""
+    """Begin to compile what this backend's operations need, as a layer is built; none of them waits for it.
+
+    Example:
+        >>> from blocks.ops.grouped_conv import prepare_kernels
+        >>> prepare_kernels()
+    """
     if keras.backend.backend() == "tensorflow":
         from blocks.ops.tensorflow.runtime import prepare
 

@@ -11,8 +11,10 @@ template <class T>
 void pack_rows(const T* x, int64_t x_row, int64_t rows, int first, int width, int64_t columns, float* out) {
   const int64_t room = columns - first;  // what may be read of a row
   for (int64_t r = 0; r < rows; ++r, x += x_row, out += width) {
-    // Whole vectors, the end of which the next row overwrites.
-    store(out, room >= kLanes ? load(x + first) : load_tail(x + first, int(std::min<int64_t>(room, width))));
+    // Whole vectors, the end of which the next row overwrites: one, where vectors are longer than tiles are high.
+    for (int i = 0; i < (kTileRows > kLanes ? width : 1); i += kLanes)
+      store(out + i, room - i >= kLanes ? load(x + first + i)
+                                        : load_tail(x + first + i, int(std::min<int64_t>(room, width) - i)));
   }
 }
 
