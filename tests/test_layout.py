@@ -54,6 +54,9 @@ FLOORS = (
     ("zoo.training",),
     ("zoo.comparison",),
     ("zoo.prediction",),
+    ("zoo.benchmarking.load", "zoo.benchmarking.processes", "zoo.benchmarking.serving"),
+    ("zoo.benchmarking",),
+    ("zoo.choosing",),
     ("zoo.commands",),
     ("zoo.__main__", "train"),
 )
