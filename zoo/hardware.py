@@ -40,9 +40,8 @@ def kernels() -> bool:
 
 def processor() -> str:
     """The processor's name as the system gives it; psutil does not know it."""
-    with suppress(OSError):
-        if match := re.search(r"^model name\s*:\s*(\S.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
-            return match[1].strip()
+    if match := re.search(r"^model name\s*:\s*(\S.*)$", _cpuinfo(), re.MULTILINE):
+        return match[1].strip()
     if sys.platform == "darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
@@ -53,10 +52,16 @@ def processor() -> str:
 
 def instructions() -> list[str]:
     """Which of `INSTRUCTIONS` the processor offers; empty where the system does not say."""
-    from blocks.kernels.build import processor_flags
-
-    available = processor_flags().split()
+    match = re.search(r"^(?:flags|Features)\s*:(.*)$", _cpuinfo(), re.MULTILINE)
+    available = match[1].split() if match else []
     return [name for name in INSTRUCTIONS if name in available]
+
+
+def _cpuinfo() -> str:
+    """What Linux says of the processors; empty elsewhere. Read without `blocks`, which imports TensorFlow."""
+    with suppress(OSError):
+        return Path("/proc/cpuinfo").read_text()
+    return ""
 
 
 def threads() -> int:

@@ -95,7 +95,7 @@ function drawTable(rows) {
     body.append(...inOrder(rows.filter((row) => row.first.dataset === dataset), column).map((row) => lineOf(row, columns)));
     return body;
   });
-  if (!rows.length) bodies.push(element("tbody", {}, element("tr", {}, element("td", { colspan: columns.length + 1 }, "No run matches the filters."))));
+  if (!rows.length) bodies.push(element("tbody", {}, element("tr", {}, element("td", { colspan: columns.length + 1 }, `No ${DATA.noun} matches the filters.`))));
   byId("table").replaceChildren(headerOf(columns), ...bodies);
   const lead = [`Ranked by ${METRICS[state.metric].title}; ${METRICS[state.metric].higher ? "higher" : "lower"} is better.`];
   if (datasets.length > 1) lead.push("Each data set has a ranking of its own, for accuracies on different ones cannot be compared.");
