@@ -48,8 +48,7 @@ class Load:
         """The share since this object was made."""
         busy, total = _seconds()
         own = sum(
-            max(0.0, _used(process) - before)
-            for process, before in zip(self._processes, self._used, strict=True)
+            max(0.0, _used(process) - before) for process, before in zip(self._processes, self._used, strict=True)
         )
         elapsed = total - self._total
         return min(1.0, max(0.0, (busy - self._busy - own) / elapsed)) if elapsed > 0 else 0.0

@@ -60,7 +60,9 @@ class Contender:
             )
         except OSError as error:
             self._log.close()
-            sentence = f"The contender {name!r} did not start: {command[0]!r} is no Python interpreter ({error.strerror})."
+            sentence = (
+                f"The contender {name!r} did not start: {command[0]!r} is no Python interpreter ({error.strerror})."
+            )
             raise ContenderError(sentence) from None
 
     @property

@@ -64,7 +64,10 @@ class Timed:
         """Time calls for about so many seconds, after one that is not timed: threads and caches were another's."""
         if self.last_seconds < LONG:
             self.call()
-        return {"seconds": repeated_seconds(self.call, seconds, fewest=fewest), "peak_memory_bytes": peak_memory_bytes()}
+        return {
+            "seconds": repeated_seconds(self.call, seconds, fewest=fewest),
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
 
 
 def load(kind: str) -> tuple[Commands, dict[str, Any]]:
@@ -73,6 +76,7 @@ def load(kind: str) -> tuple[Commands, dict[str, Any]]:
     if importlib.util.find_spec(module) is None:
         raise ImportError(f"No module named {module!r}")
     timed = Timed()
+    greeting: dict[str, Any]
     if kind != "tensorflow":  # which has several packages, and tells its version itself
         greeting = {"versions": {package: metadata.version(package)}, "kernels": None}
         return {"prepare": lambda **request: _prepare_file(timed, kind, **request), "take": timed.take}, greeting

@@ -14,7 +14,7 @@ from zoo.comparison import pareto
 
 @dataclass(frozen=True)
 class Result:
-    """A candidate, its latency where it is known, its rank among those within the limit, and whether it is on the front.
+    """A candidate, its latency where it is known, its rank within the limit, and whether it is on the front.
 
     Example:
         >>> from zoo.choosing.results import Result
@@ -105,9 +105,7 @@ def not_measured(
         macs = {(each.model, each.size): each.macs for each in candidates}
         known = [(macs[name], entry.median) for name, entry in outcome.latencies.items()]
         slow = [
-            each
-            for each in left
-            if latency is not None and known and (predicted(each.macs, known) or 0.0) > latency
+            each for each in left if latency is not None and known and (predicted(each.macs, known) or 0.0) > latency
         ]
         why = "the command was stopped" if interrupted else "--limit was reached"
         more = f", {len(slow)} of them predicted too slow by their multiply-accumulates" if slow else ""

@@ -103,6 +103,7 @@ def search(
     measure: Callable[[str, int], Latency],
     latency: float | None = None,
     limit: int | None = None,
+    again: bool = False,
     tell: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Fill `outcome` with the latencies of the candidates' networks: those of the cache, then measured ones.
@@ -113,6 +114,7 @@ def search(
         measure: a network's name and the size of its images -> its latency; raises ContenderError.
         latency: seconds that are asked for, which decide on the order.
         limit: how many are measured at most.
+        again: whether those of the cache are measured too.
         tell: called with what is being done.
 
     Example:
@@ -127,7 +129,7 @@ def search(
         (2, 1)
     """
     waiting = networks(candidates)
-    for name in list(waiting):
+    for name in [] if again else list(waiting):
         if (entry := cache.get(*name)) is not None:
             outcome.latencies[name] = entry
     known = [(waiting[name].macs, entry.median) for name, entry in outcome.latencies.items()]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from zoo.checks import close_matches
-from zoo.commands.arguments import COUNT, SIZE, complete_name
+from zoo.commands.arguments import COUNT, SIZE, AnyType, complete_name
 from zoo.commands.output import (
     Column,
     console,
@@ -27,10 +27,9 @@ from zoo.errors import UserError
 CONTENDERS = ("float32", "bfloat16", "fused", "stock", "onnx", "litert", "litert-int8", "openvino")
 MODES = ("inference", "training")
 ROUNDS = 5
-BUSY = 0.1  # share of the processors that other programs use, beyond which figures are told to be disturbed
 
 
-class Several(click.ParamType):
+class Several(AnyType):
     """Some of a few names, with commas between them."""
 
     def __init__(self, kind: str, names: Sequence[str]) -> None:
@@ -85,7 +84,9 @@ busy_before and others_during (share of the processors, 0 to 1), status.
 @click.option("--batch", type=COUNT, help="Images of a call. [default: 1, and 32 in training]")
 @click.option("--size", type=SIZE, metavar="SIZE|HxW", help="Pixels. [default: the network's]")
 @click.option("--rounds", type=COUNT, default=ROUNDS, show_default=True, help="In which each contender is timed once.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="A .json that `zoo compare` reads.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="A .json that `zoo compare` reads."
+)
 @form_options
 def benchmark(
     names: Sequence[str],
@@ -99,7 +100,7 @@ def benchmark(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """Measure networks on this machine: a network NAME or published tag, a trained RUN, a .keras, .onnx or .tflite FILE.
+    """Measure networks here: by NAME or published tag, a trained RUN, or a .keras, .onnx or .tflite FILE.
 
     Every contender has a process of its own. They take turns in short rounds, so that a machine that is busy for a
     while slows all of them. Networks by name have random weights, which are as fast as trained ones. Ctrl-C keeps what
@@ -187,10 +188,12 @@ def load_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
     during = max((row["others_during"] for row in rows if row["others_during"] is not None), default=None)
     if before is None:
         return "How busy the machine was is not known: nothing was timed."
+    from zoo.benchmarking.load import QUIET
+
     text = f"Load: {before:.0%} of the processors busy before"
     if during is not None:
         text += f", {during:.0%} used by other programs during the rounds"
-    if max(before, during or 0) > BUSY:
+    if max(before, during or 0) > QUIET:
         return text + ": all figures are worse than on a quiet machine, and only their ratios tell something."
     return text + "."
 

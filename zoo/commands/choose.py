@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from zoo.choosing import units
-from zoo.choosing.candidates import DATASETS, FORMATS, LICENCES, Candidate, Candidates, Limits, candidates
+from zoo.choosing.candidates import DATASETS, FORMATS, LICENCES, Candidate, Candidates, Limits, candidates, why_none
 from zoo.choosing.candidates import passing as passing_candidates
-from zoo.choosing.candidates import why_none
-from zoo.commands.arguments import COUNT, Name
+from zoo.commands.arguments import COUNT, AnyType, Name
 from zoo.commands.output import Column, console, form_of, form_options, short, write_csv, write_json, write_table
 from zoo.commands.output import write_text as write
 from zoo.errors import UserError
@@ -31,7 +30,7 @@ class Given(NamedTuple):
     text: str
 
 
-class Amount(click.ParamType):
+class Amount(AnyType):
     """A number with its unit, read by a function of `zoo.choosing.units`."""
 
     def __init__(self, name: str, read: Callable[[str], float]) -> None:
@@ -88,6 +87,7 @@ megabytes (of the weights in the format), licence, pareto (whether nothing measu
 @click.option("--limit", type=COUNT, help="Measure at most so many networks now. [default: all]")
 @click.option("--threads", type=COUNT, help="[default: the cores that there are]")
 @click.option("--batch", type=COUNT, default=1, show_default=True, help="Images of a call.")
+@click.option("--again", is_flag=True, help="Measure what has been measured before, too.")
 @click.option("--page", type=click.Path(path_type=Path), metavar="FILE", help="Write a page to explore the answer.")
 @click.option("--dry-run", is_flag=True, help="List the candidates, and measure nothing.")
 @form_options
@@ -103,6 +103,7 @@ def choose(
     limit: int | None,
     threads: int | None,
     batch: int,
+    again: bool,
     page: Path | None,
     dry_run: bool,
     as_json: bool,
@@ -144,7 +145,7 @@ def choose(
     if dry_run:
         answer.list_candidates(form)
         return
-    answer.measure(limit)
+    answer.measure(limit, again)
     answer.show(form, page, written.get("latency", ""))
 
 
@@ -177,7 +178,7 @@ class _Answer:
         for note in [*self._scope(), f"{len(latencies)} of their networks are measured already; --dry-run adds none."]:
             _say(note)
 
-    def measure(self, limit: int | None) -> None:
+    def measure(self, limit: int | None, again: bool) -> None:
         """Measure the networks that are not in the cache; a Ctrl-C ends that, and what is measured is shown."""
         from zoo.benchmarking.contenders import missing_packages
         from zoo.choosing.search import Meter, search
@@ -195,6 +196,7 @@ class _Answer:
                     meter.measure,
                     self.limits.latency,
                     limit,
+                    again,
                     status.update if console(error=True).is_terminal else _say,
                 )
         except KeyboardInterrupt:
@@ -216,7 +218,9 @@ class _Answer:
             from zoo.choosing.page import page_of
             from zoo.comparison.page import write_page
 
-            write_page(page, page_of(members, self.conditions, self.dataset, [*self._scope(), *notes]))
+            write_page(
+                page, page_of(members, self.conditions, self.dataset, [*self._scope(), *self._conditions(), *notes])
+            )
             _say(f"Page: {page.resolve()}")
         if self.interrupted:
             raise KeyboardInterrupt
@@ -224,9 +228,7 @@ class _Answer:
             raise UserError("No candidate could be measured.")
         if all(each.rank is None for each in members):
             limit = self.limits.latency or 0.0
-            raise UserError(
-                f"No measured candidate passes. {nothing_within(members, f'--latency {latency}', limit)}"
-            )
+            raise UserError(f"No measured candidate passes. {nothing_within(members, f'--latency {latency}', limit)}")
         if self.outcome.failures:
             click.get_current_context().exit(1)
 
@@ -275,14 +277,17 @@ class _Answer:
         ]
 
     def _conditions(self) -> list[str]:
+        from zoo.benchmarking.load import QUIET
+
         made = self.conditions
         images = "one image" if made.batch == 1 else f"{made.batch} images"
         busy = max((entry.others for entry in self.outcome.latencies.values()), default=0.0)
         before = len(self.outcome.latencies) - self.outcome.measured
+        advice = "; on a quiet machine, --again measures them anew" if busy > QUIET else ""
         return [
             f"Latency of {images}, {made.format}, on {made.processor} with {made.threads} threads: the median of "
-            f"repeated calls; {self.outcome.measured} networks measured now, {before} before. Other programs used up to "
-            f"{busy:.0%} of the processors meanwhile.",
+            f"repeated calls; {self.outcome.measured} networks measured now, {before} before. Other programs used up "
+            f"to {busy:.0%} of the processors meanwhile{advice}.",
         ]
 
 

@@ -65,7 +65,9 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]], records: Mapping[str, M
     except OSError as error:
         with suppress(OSError):
             part.unlink()
-        raise UserError(f"Cannot write {path}: {error.strerror or error}; --output FILE names another place.") from error
+        raise UserError(
+            f"Cannot write {path}: {error.strerror or error}; --output FILE names another place."
+        ) from error
 
 
 def read(path: Path, say: Say) -> list[Run]:
@@ -127,7 +129,9 @@ def _document(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(printable(f"{path} cannot be read: {error.strerror}.")) from error
     except (ValueError, RecursionError) as error:
-        raise UserError(printable(f"{path} is cut off, or no JSON: `zoo benchmark --output FILE` writes such.")) from error
+        raise UserError(
+            printable(f"{path} is cut off, or no JSON: `zoo benchmark --output FILE` writes such.")
+        ) from error
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise UserError(printable(f"{path} is no file of `zoo benchmark --output`."))
     if document.get("version") != VERSION:

@@ -94,7 +94,9 @@ def _folders(path: Path, say: Say) -> Iterator[Path]:
     if not path.exists():
         raise UserError(printable(f"There is no {path}{_near(path)}"))
     if not path.is_dir():
-        raise UserError(printable(f"{path} is no folder: name a run directory, a folder of them, outputs/ say, or a .json of `zoo benchmark`."))
+        raise UserError(
+            printable(f"{path} is no folder: name a run directory, a folder of them, or a .json of `zoo benchmark`.")
+        )
     seen, waiting = set(), [path]
     while waiting:
         folder = waiting.pop()

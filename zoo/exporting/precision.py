@@ -37,9 +37,7 @@ def _copied(model: keras.Model, dtype: str, policy: str) -> keras.Model:
     if all(layer.compute_dtype == dtype for layer in sublayers(model) if not _is_input(layer)):
         return model
     with without_random_numbers():
-        copy = keras.models.clone_model(
-            model, clone_function=lambda layer: _with_policy(layer, policy), recursive=True
-        )
+        copy = keras.models.clone_model(model, clone_function=lambda layer: _with_policy(layer, policy), recursive=True)
     copy.set_weights(model.get_weights())
     return copy
 

@@ -89,15 +89,15 @@ function tellAbout() {
   fold();
 }
 
-// What are no training runs have no epochs, no seeds and no confusion matrices.
 function hideTraining() {
   for (const id of ["curves", "classes"]) byId(id).closest("section").hidden = true;
   for (const id of ["seeds", "facet-status"]) byId(id).hidden = true;
   byId("side").textContent = "settings";
+  byId("notes-title").textContent = "Notes";
 }
 
 prepareFilters();
-if (DATA.noun !== "run") hideTraining();
+if (!OF_TRAINING) hideTraining();
 prepareScatters();
 prepareCurves();
 tellAbout();
