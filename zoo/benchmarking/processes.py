@@ -151,6 +151,9 @@ class Contenders:
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         """Start a contender; it loads while others are started."""
+        self._launch(name, command, environment)
+
+    def _launch(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None) -> None:
         self._started[name] = (command, environment)
         try:
             self.running[name] = Contender(name, command, environment)
@@ -169,7 +172,7 @@ class Contenders:
         """Start those again that had loaded and died since, in the middle of something."""
         for name in set(self.failures) & set(self.greetings):
             del self.failures[name], self.greetings[name]
-            self.start(name, *self._started[name])
+            self._launch(name, *self._started[name])
         self.wait()
 
     def fail(self, name: str, sentence: str) -> None:

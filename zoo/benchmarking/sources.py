@@ -8,16 +8,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from zoo.comparison.benchmark_file import COPIED
 from zoo.comparison.reading import read_run
 from zoo.costs import image_size
 from zoo.errors import UserError
-from zoo.metrics import ACCURACIES, RESULT_FILE
+from zoo.metrics import RESULT_FILE
 from zoo.registry import FAMILIES, family_key, variants
 from zoo.training.run_directory import MODEL_FILE, without_model
 from zoo.weights.published import resolve, tags
 
 RUNTIME_FILES = {".onnx": "onnx", ".tflite": "litert"}  # suffix -> the contender that runs it
-COPIED = ("family", "groups", "dataset", "seed", *ACCURACIES)  # of a run's result, into what is measured of it
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def resolved(name: str, say: Callable[[str], None]) -> Source:
         return network(name)
     if path.exists():
         return _directory(path, say) if path.is_dir() else _file(path)
-    if path.suffix.lower() in (".keras", *RUNTIME_FILES):
-        raise UserError(f"There is no file {name!r}.")
+    if path.suffix.lower() in (".keras", *RUNTIME_FILES) or path.is_absolute() or name.startswith((".", "~")):
+        raise UserError(f"There is no file or folder {name!r}.")
     if name in tags():
         published = resolve(name)
         size = published.top1_size or published.input_size
@@ -94,7 +94,7 @@ def _directory(path: Path, say: Callable[[str], None]) -> Source:
     if not (path / MODEL_FILE).is_file():
         raise UserError(without_model(path) or f"{path} is a folder without {MODEL_FILE}: give that of a trained run.")
     run = read_run(path, say) if (path / RESULT_FILE).is_file() else None
-    record = {} if run is None else {key: run.result[key] for key in ("model", *COPIED) if key in run.result}
+    record = {} if run is None else {key: run.result[key] for key in COPIED if key in run.result}
     return Source(str(path), {"path": str(path / MODEL_FILE)}, record=record)
 
 

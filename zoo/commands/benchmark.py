@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from zoo.checks import close_matches
 from zoo.commands.arguments import COUNT, SIZE, AnyType, complete_name
@@ -44,6 +45,11 @@ class Several(AnyType):
             if name not in self.names:
                 self.fail(f"there is no {self.name} {name!r}: {close_matches(name, self.names)}", param, ctx)
         return chosen
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Names behind those that have been typed."""
+        typed, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(f"{typed}{comma}{name}") for name in self.names if name.startswith(last)]
 
 
 def _milliseconds(key: str) -> Callable[[Mapping[str, Any]], str]:
@@ -139,6 +145,8 @@ def benchmark(
                 records = {source.name: source.record for source in sources}
                 benchmark_file.write(output, rows, records, made | {"threads": schedule.threads})
                 _say(f"Written: {output.resolve()}")
+                if any(row["mode"] == "inference" and row["batch"] != 1 for row in rows):
+                    _say("`zoo compare` shows the latency of one image, so none of larger batches: --batch 1 gives it.")
     for row in rows:
         if row["status"] != MEASURED:
             _say(f"{row['name']}, {row['mode']}, {row['contender']} is not measured: {row['status']}")
