@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from blocks.kernels.build import cache_folder
 from helpers.chromium import complaints, open_browser, requests, show
 from helpers.processes import run_code
 from zoo.__main__ import run
@@ -20,6 +21,10 @@ SMALL = ("--params", "2M", "--threads", "1")
 
 @pytest.fixture
 def cache_home(tmp_path, monkeypatch):
+    """A cache folder of the test's own, but for the kernels, which are compiled already."""
+    own = tmp_path / "grouped-convolution-zoo"
+    own.mkdir()
+    (own / "kernels").symlink_to(cache_folder(), target_is_directory=True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 

@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
         Cache(conditions("fused", 1, 1), pytest.fail, blocked).put("net", 224, latency(0.01))
 
 
-def found_in_order(members, seconds, limit=None, asked=None, cache=None):
+def order_of_search(members, seconds, limit=None, asked=None, cache=None):
     """Names in the order in which a search measures them, and its outcome."""
     order, outcome = [], Outcome()
 
@@ -203,10 +203,10 @@ def test_the_most_accurate_that_multiply_accumulates_predict_to_pass_comes_first
     members = [candidate(f"net{number}", top1=60 + number, macs=number * 100) for number in range(1, 10)]
     seconds = {each.model: each.macs / 1e5 for each in members}
     cache = Cache(conditions("fused", 1, 1), pytest.fail, tmp_path)
-    order, outcome = found_in_order(members, seconds, asked=0.0062, cache=cache)
+    order, outcome = order_of_search(members, seconds, asked=0.0062, cache=cache)
     assert order[:3] == ["net5", "net6", "net4"]  # the middle one to predict by, then the most accurate that can pass
     assert sorted(order) == sorted(seconds) and outcome.left == []  # and none is left out
-    again, outcome = found_in_order(members, seconds, asked=0.0062, cache=cache)
+    again, outcome = order_of_search(members, seconds, asked=0.0062, cache=cache)
     assert again == [] and outcome.measured == 0 and len(outcome.latencies) == 9
     assert next_network(networks(members), [], None) == ("net9", 224)
 
@@ -215,7 +215,7 @@ def test_what_a_limit_leaves_is_told(tmp_path):
     members = [candidate(f"net{number}", top1=60 + number, macs=number * 100) for number in range(1, 10)]
     seconds = {each.model: each.macs / 1e5 for each in members}
     cache = Cache(conditions("fused", 1, 1), pytest.fail, tmp_path)
-    order, outcome = found_in_order(members, seconds, limit=2, asked=0.0062, cache=cache)
+    order, outcome = order_of_search(members, seconds, limit=2, asked=0.0062, cache=cache)
     assert len(order) == outcome.measured == 2
     (sentence,) = not_measured(members, outcome, 0.0062, interrupted=False)
     assert sentence == (
@@ -228,7 +228,7 @@ def test_what_a_limit_leaves_is_told(tmp_path):
 def test_checkpoints_of_one_network_are_measured_once(tmp_path):
     members = [candidate("net", 70.0), candidate("net", 75.0, size=288), candidate("net", 71.0)]
     cache = Cache(conditions("fused", 1, 1), pytest.fail, tmp_path)
-    order, _ = found_in_order(members, {"net": 0.01}, cache=cache)
+    order, _ = order_of_search(members, {"net": 0.01}, cache=cache)
     assert order == ["net", "net"]  # at two sizes
 
 

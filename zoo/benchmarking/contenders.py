@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 MODES = ("inference", "training")
+ON_CPU = {"CUDA_VISIBLE_DEVICES": ""}  # for a process that must not see a GPU
 BATCHES = {"inference": 1, "training": 32}  # where none is asked for
 
 

@@ -182,6 +182,7 @@ class _Group:
             "macs": facts.get("macs"),
             "file_bytes": facts.get("bytes"),
             "kernels": greeting.get("kernels"),
+            "accelerators": greeting.get("accelerators", []),
             "versions": greeting.get("versions", {}),
             "busy_before": self.busy_before,
             "others_during": self.others,

@@ -62,8 +62,8 @@ def candidates(format: str, dataset: str = "imagenet1k") -> Candidates:
 
     Example:
         >>> from zoo.choosing.candidates import candidates
-        >>> found = candidates("litert-int8")
-        >>> found.all[0].top1 >= found.all[-1].top1
+        >>> known = candidates("litert-int8")
+        >>> known.all[0].top1 >= known.all[-1].top1
         True
     """
     members, without, other = [], [], []

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from zoo.benchmarking.contenders import CONTENDERS, command, environment
+from zoo.benchmarking.contenders import CONTENDERS, ON_CPU, command, environment
 from zoo.benchmarking.load import Load
 from zoo.benchmarking.measuring import EXPORTER, RUNTIME_SUFFIXES, sentence_of
 from zoo.benchmarking.processes import ContenderError, Contenders
@@ -154,7 +154,7 @@ def search(
 
 
 class Meter:
-    """Measures networks with random weights in one format: a context manager that holds the processes.
+    """Measures networks with random weights in one format, on the CPU: a context manager that holds the processes.
 
     A float32 or fused network runs in one process of TensorFlow, one after the other; a file of another runtime is
     written by such a process and runs in one of its own.
@@ -198,9 +198,10 @@ class Meter:
         if self._contenders is None:
             self._contenders = self._stack.enter_context(Contenders())
             kind = CONTENDERS[self.format].kind
-            self._contenders.start(RUNTIME, command(kind), environment(self.format, self.threads))
+            self._contenders.start(RUNTIME, command(kind), environment(self.format, self.threads) | ON_CPU)
             if CONTENDERS[self.format].format is not None:
-                self._contenders.start(EXPORTER, command("tensorflow"), environment("float32", self.threads))
+                variables = environment("float32", self.threads) | ON_CPU
+                self._contenders.start(EXPORTER, command("tensorflow"), variables)
             self._contenders.wait()
         self._contenders.revive()
         for reason in self._contenders.failures.values():

@@ -77,7 +77,8 @@ in float32; onnx, litert, litert-int8 and openvino are files in their runtimes, 
 
 Keys of a row of --json, and columns of --csv: name, mode, contender, batch, height, width, threads, images_per_second,
 median_seconds and p90_seconds (of a call for the batch), timings, first_seconds (building, tracing and the first call),
-peak_memory_bytes (resident, of the contender's whole process), parameters, macs, file_bytes, kernels, versions,
+peak_memory_bytes (resident, of the contender's whole process while it is timed; but on
+Linux since it began), parameters, macs, file_bytes, kernels, accelerators, versions,
 busy_before and others_during (share of the processors, 0 to 1), status.
 """
 )
@@ -135,15 +136,15 @@ def benchmark(
             measure(sources, schedule, rows, status.update)
     finally:  # after Ctrl-C too
         if rows:
-            made = {"processor": hardware.processor(), "instructions": hardware.instructions()}
-            _write(rows, form, made, schedule.threads)
+            machine = {"processor": hardware.processor(), "instructions": hardware.instructions()}
+            _write(rows, form, machine, schedule.threads)
             for note in notes:
                 _say(note)
             if output is not None:
                 from zoo.comparison import benchmark_file
 
                 records = {source.name: source.record for source in sources}
-                benchmark_file.write(output, rows, records, made | {"threads": schedule.threads})
+                benchmark_file.write(output, rows, records, machine | {"threads": schedule.threads})
                 _say(f"Written: {output.resolve()}")
                 if any(row["mode"] == "inference" and row["batch"] != 1 for row in rows):
                     _say("`zoo compare` shows the latency of one image, so none of larger batches: --batch 1 gives it.")
@@ -175,17 +176,19 @@ def _notes(sources: Sequence[Any], modes: Sequence[str], asked: Sequence[str] | 
     return notes
 
 
-def _write(rows: Sequence[Mapping[str, Any]], form: str, made: Mapping[str, Any], threads: int) -> None:
+def _write(rows: Sequence[Mapping[str, Any]], form: str, machine: Mapping[str, Any], threads: int) -> None:
     if form == "json":
-        write_json({**made, "threads": threads, "rows": list(rows)})
+        write_json({**machine, "threads": threads, "rows": list(rows)})
         return
     if form == "csv":
         write_csv(rows)
         return
     write_table(COLUMNS, rows)
-    instructions = ", ".join(made["instructions"]) or "not told by the system"
-    write_text(f"\n{made['processor']}, {threads} threads; instruction sets: {instructions}.")
+    instructions = ", ".join(machine["instructions"]) or "not told by the system"
+    write_text(f"\n{machine['processor']}, {threads} threads; instruction sets: {instructions}.")
     write_text(load_sentence(rows))
+    if gpus := sorted({name for row in rows for name in row["accelerators"]}):
+        write_text(f"TensorFlow computes on {', '.join(gpus)}; the other runtimes on the processor.")
     if any(row["kernels"] is False and row["contender"] != "stock" for row in rows):
         write_text("The kernels of blocks are not in use here: float32, bfloat16 and fused are TensorFlow's own too.")
 

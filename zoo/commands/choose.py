@@ -140,8 +140,8 @@ def choose(
     from zoo import hardware
     from zoo.choosing.measured import Cache, conditions
 
-    made = conditions(chosen, threads or hardware.cores(), batch)
-    answer = _Answer(left, known, limits, made, dataset, Cache(made, _say))
+    here = conditions(chosen, threads or hardware.cores(), batch)
+    answer = _Answer(left, known, limits, here, dataset, Cache(here, _say))
     if dry_run:
         answer.list_candidates(form)
         return
@@ -279,13 +279,13 @@ class _Answer:
     def _conditions(self) -> list[str]:
         from zoo.benchmarking.load import QUIET
 
-        made = self.conditions
-        images = "one image" if made.batch == 1 else f"{made.batch} images"
+        now = self.conditions
+        images = "one image" if now.batch == 1 else f"{now.batch} images"
         busy = max((entry.others for entry in self.outcome.latencies.values()), default=0.0)
         before = len(self.outcome.latencies) - self.outcome.measured
         advice = "; on a quiet machine, --again measures them anew" if busy > QUIET else ""
         return [
-            f"Latency of {images}, {made.format}, on {made.processor} with {made.threads} threads: the median of "
+            f"Latency of {images}, {now.format}, on {now.processor} with {now.threads} threads: the median of "
             f"repeated calls; {self.outcome.measured} networks measured now, {before} before. Other programs used up "
             f"to {busy:.0%} of the processors meanwhile{advice}.",
         ]

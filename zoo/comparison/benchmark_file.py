@@ -34,13 +34,18 @@ def is_benchmark(path: Path) -> bool:
     return path.suffix == SUFFIX and path.is_file() and path.name != "result.json"
 
 
-def write(path: Path, rows: Sequence[Mapping[str, Any]], records: Mapping[str, Mapping[str, Any]], made: Any) -> None:
+def write(
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    records: Mapping[str, Mapping[str, Any]],
+    made_with: Mapping[str, Any],
+) -> None:
     """Write what was measured, whole or not at all. Raises UserError where that fails.
 
     Args:
         rows: of `zoo.benchmarking.measuring.benchmark`.
         records: name of a source -> what is known of it.
-        made: what it was measured with, of `zoo.metrics.MADE_WITH`.
+        made_with: what it was measured with, of `zoo.metrics.MADE_WITH`.
 
     Example:
         >>> import pathlib, tempfile
@@ -56,7 +61,7 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]], records: Mapping[str, M
         "version": VERSION,
         "rows": [dict(row) for row in rows],
         "records": {name: dict(record) for name, record in records.items()},
-        "made_with": made,
+        "made_with": dict(made_with),
     }
     part = path.with_name(f"{path.name}.part")
     try:
@@ -76,8 +81,8 @@ def read(path: Path, say: Say) -> list[Run]:
     Raises UserError for what is no such file.
     """
     document = _document(path)
-    records, made = document.get("records"), document.get("made_with")
-    if not isinstance(document.get("rows"), list) or not isinstance(records, dict) or not isinstance(made, dict):
+    records, made_with = document.get("records"), document.get("made_with")
+    if not isinstance(document.get("rows"), list) or not isinstance(records, dict) or not isinstance(made_with, dict):
         raise UserError(printable(f"{path} is damaged: it lacks the rows, records or versions of `zoo benchmark`."))
     runs = []
     for number, row in enumerate(document["rows"], start=1):
@@ -91,7 +96,7 @@ def read(path: Path, say: Say) -> list[Run]:
         record = records.get(row["name"])
         try:
             result = checked_result(
-                _result(row, record if isinstance(record, dict) else {}, made),
+                _result(row, record if isinstance(record, dict) else {}, made_with),
                 lambda text, where=where: say(printable(f"{where}: {text}.")),  # type: ignore[misc]
             )
         except DamagedError as error:
@@ -101,11 +106,11 @@ def read(path: Path, say: Say) -> list[Run]:
     return runs
 
 
-def _result(row: Mapping[str, Any], record: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+def _result(row: Mapping[str, Any], record: Mapping[str, Any], made_with: Mapping[str, Any]) -> dict[str, Any]:
     """A row as the record of a run: latency is that of one image, so of a batch of one alone."""
     settings = {key: row.get(key) for key in ("contender", "mode", "batch", "height", "width", "threads")}
     result = {
-        **made,
+        **made_with,
         **{key: record[key] for key in COPIED if record.get(key) is not None},
         "status": "finished",
         "name": f"{row['name']}, {row['contender']}" + ("" if row["mode"] == "inference" else f", {row['mode']}"),
