@@ -1,185 +1,22 @@
-"""The parent's end: worker processes, one for each contender of a comparison, asked one at a time.
+"""The parent's end of the workers in this folder: `zoo.benchmarking.processes`, told which file each has."""
 
-Each has its own process and framework; while one works, the others sleep.
-"""
-
-import json
-import os
-import select
-import subprocess
-import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import this_copy  # noqa: F401
+
+from zoo.benchmarking import processes
+from zoo.benchmarking.processes import KEEPS_MEMORY, ContenderError, RequestError
+
+__all__ = ["KEEPS_MEMORY", "ON_CPU", "ContenderError", "Contenders", "RequestError"]
+
 HERE = Path(__file__).resolve().parent
 ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}  # for a worker that must not see a GPU
-# For a worker whose calls are timed one by one: glibc keeps what is freed, up to pieces of 32 MiB, as it would within a
-# network. Left alone it may hand the pages back and fetch them again with every call: PyTorch's took up to 3.5 times as
-# long.
-KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(16 << 30)}
-PAUSE = 0.3  # seconds before another contender is asked: the thread pools of the last one stop spinning
-ANSWER_TIMEOUT = 1800.0  # seconds to wait for one answer; compiling a network takes minutes
 
 
-class ContenderError(RuntimeError):
-    """A contender cannot do what it was asked: one sentence."""
-
-
-class RequestError(ContenderError):
-    """One request failed; the process lives, and can be asked for something else."""
-
-
-class Contender:
-    """A worker process.
-
-    Args:
-        name: of the contender, as in the tables.
-        script: the worker's file in this folder.
-        python: the interpreter that has its framework.
-        environment: variables that it gets in addition.
-
-    Raises:
-        ContenderError: the interpreter does not exist. Whether the framework loads is known after `greeting`.
-    """
-
-    def __init__(self, name: str, script: str, python: str, environment: Mapping[str, str] | None = None) -> None:
-        self.name = name
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115, it lives as long as the process
-        variables = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **(environment or {})}
-        path = variables.get("PYTHONPATH")
-        variables["PYTHONPATH"] = str(HERE.parent) + (os.pathsep + path if path else "")
-        try:
-            self._process = subprocess.Popen(
-                [python, str(HERE / script)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._log,
-                env=variables,
-                text=True,
-            )
-        except OSError as error:
-            self._log.close()
-            sentence = f"The contender {name!r} did not start: {python!r} is no Python interpreter ({error.strerror})."
-            raise ContenderError(sentence) from None
-
-    def greeting(self) -> dict:
-        """What the worker says once its framework is loaded. Raises ContenderError where it does not load."""
-        return self._answer(ANSWER_TIMEOUT)
-
-    def ask(self, do: str, timeout: float = ANSWER_TIMEOUT, **arguments) -> dict:
-        """The answer to one request; waits at most `timeout` seconds. Raises ContenderError."""
-        try:
-            self._process.stdin.write(json.dumps({"do": do, "arguments": arguments}) + "\n")
-            self._process.stdin.flush()
-        except (BrokenPipeError, ValueError):
-            raise ContenderError(self._died()) from None
-        return self._answer(timeout)
-
-    def _answer(self, timeout: float) -> dict:
-        ready, _, _ = select.select([self._process.stdout], [], [], timeout)
-        if not ready:
-            self._process.kill()
-            raise ContenderError(f"The contender {self.name!r} gave no answer in {timeout:g} s and was ended.")
-        line = self._process.stdout.readline()
-        if not line:
-            raise ContenderError(self._died())
-        content = json.loads(line)
-        if "error" in content:
-            raise RequestError(f"The contender {self.name!r} failed: {content['error']}")
-        return content["answer"]
-
-    def _died(self) -> str:
-        code = self._process.wait()
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        self._log.seek(0)
-        lines = [line.strip() for line in self._log if line.strip()]
-        last = f"; it last said: {lines[-1]}" if lines else ""
-        return f"The process of the contender {self.name!r} {how}{last}"
-
-    def close(self) -> None:
-        """End the process, which stops when its input closes."""
-        if self._process.poll() is None:
-            try:
-                self._process.communicate(timeout=10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._process.stdout.close()
-        self._log.close()
-
-
-class Contenders:
-    """Several contenders at once; one that fails is noted with its sentence and takes no further part.
-
-    `greetings` holds what each said when it had loaded, `failures` the sentence of each that failed.
-    """
-
-    def __init__(self) -> None:
-        self.running: dict[str, Contender] = {}
-        self.greetings: dict[str, dict] = {}
-        self.failures: dict[str, str] = {}
-        self._started: dict[str, tuple] = {}
-        self._last: str | None = None
-
-    def __enter__(self) -> "Contenders":
-        return self
-
-    def __exit__(self, *reason) -> None:
-        for contender in self.running.values():
-            contender.close()
+class Contenders(processes.Contenders):
+    """Workers of this folder."""
 
     def start(self, name: str, script: str, python: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start a contender; it loads while others are started."""
-        self._started[name] = (script, python, environment)
-        try:
-            self.running[name] = Contender(name, script, python, environment)
-        except ContenderError as error:
-            self.fail(name, str(error))
-
-    def wait(self) -> None:
-        """Wait until every contender has loaded its framework or failed to."""
-        for name in set(self.running) - set(self.greetings):
-            try:
-                self.greetings[name] = self.running[name].greeting()
-            except ContenderError as error:
-                self.fail(name, str(error))
-
-    def revive(self) -> None:
-        """Start those again that had loaded and died since, in the middle of something."""
-        for name in set(self.failures) & set(self.greetings):
-            del self.failures[name], self.greetings[name]
-            self.start(name, *self._started[name])
-        self.wait()
-
-    def fail(self, name: str, sentence: str) -> None:
-        """Take a contender out; the tables print the sentence."""
-        self.failures[name] = sentence
-        if name in self.running:
-            self.running.pop(name).close()
-
-    def ask(self, name: str, do: str, **arguments) -> dict:
-        """One request to one contender, after a pause where another contender was asked before.
-
-        Raises RequestError where it fails, and ContenderError where the contender is dead, now or before.
-        """
-        if name in self.failures:
-            raise ContenderError(self.failures[name])
-        if name != self._last:
-            time.sleep(PAUSE)
-        self._last = name
-        try:
-            return self.running[name].ask(do, **arguments)
-        except RequestError:
-            raise
-        except ContenderError as error:
-            self.fail(name, str(error))
-            raise
-
-    def ask_or_drop(self, name: str, do: str, **arguments) -> dict | None:
-        """As `ask`; after any failure the contender takes no further part: None, now and from then on."""
-        try:
-            return self.ask(name, do, **arguments)
-        except ContenderError as error:
-            self.fail(name, str(error))
-            return None
+        """Start the worker whose file is `script`, in the interpreter `python`, which has its framework."""
+        super().start(name, [python, str(HERE / script)], environment)

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import psutil
 import this_copy  # noqa: F401
 
+from zoo.benchmarking.load import busy_share  # noqa: F401  (for the benchmarks)
 from zoo.hardware import cores, processor
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -27,14 +27,6 @@ def identity() -> dict:
         "cpu": processor(),
         "cores": cores(),
     }
-
-
-def busy_share(seconds: float = 0.5) -> float:
-    """Which share of the processors is at work, whoever uses it.
-
-    Asked while all contenders wait, it says how much other programs disturb a measurement.
-    """
-    return psutil.cpu_percent(seconds) / 100
 
 
 def warn_if_busy(share: float) -> None:

@@ -1,64 +1,20 @@
-"""What every worker process does: answer requests, one JSON line each, and measure its own time and memory.
+"""What the workers of this folder do alike: they measure their own time and memory.
 
-Imports no framework, and of the zoo only what times calls and asks for memory. A worker is started by
-`contenders.py`, loads one framework, and then sleeps between requests.
+Imports no framework, and of the zoo only what times calls, asks for memory and answers requests (`serve`).
 """
 
 import gc
-import json
 import math
-import os
-import sys
 import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import SupportsFloat
 
+from zoo.benchmarking.serving import sentence, serve  # noqa: F401  (for the workers)
 from zoo.environment import peak_memory_bytes, reset_peak_memory, resident_memory_bytes
 from zoo.timing import call_seconds
 
 LONG = 5.0  # seconds of a step after which one more, before anything is timed, is enough
 MOST_CALLS = 4096  # of one timing
-
-Commands = Mapping[str, Callable]
-
-
-def serve(load: Callable[[], tuple[Commands, dict]]) -> None:
-    """Answer the requests on standard input until it closes.
-
-    `load` imports the framework and returns the commands by name and what to say in greeting. What it and the
-    commands print goes to standard error, so that standard output has answers only.
-    """
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-
-    def answer(**content) -> None:
-        answers.write(json.dumps(content) + "\n")
-
-    try:
-        commands, greeting = load()
-    except ImportError as error:
-        answer(error=f"{sys.executable} cannot import what it needs: {error}")
-        return
-    answer(answer=greeting)
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            answer(answer=commands[request["do"]](**request["arguments"]))
-        except Exception as error:  # whatever the framework raises: the parent reports it and goes on
-            traceback.print_exc()
-            answer(error=f"{type(error).__name__}: {sentence(error)}")
-
-
-def sentence(error: Exception) -> str:
-    """The line of an error's message that says what is wrong.
-
-    The first, but TensorFlow's errors in a graph begin with a headline and say it at the end, before the node's name.
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.strip().startswith("[[")]
-    if not lines:
-        return "no message"
-    return lines[-1] if lines[0].endswith(":") else lines[0]
 
 
 class Steps:

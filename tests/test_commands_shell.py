@@ -155,7 +155,10 @@ def test_without_a_home_and_with_an_ascii_locale():
 
 
 COMPLETED = [
-    ("zoo ", ["list", "info", "profile", "export", "compare", "predict", "doctor", "completion"]),
+    (
+        "zoo ",
+        ["list", "info", "profile", "benchmark", "choose", "export", "compare", "predict", "doctor", "completion"],
+    ),
     ("zoo li", ["list"]),
     ("zoo info mobilenetv2_1", ["mobilenetv2_100", "mobilenetv2_110d", "mobilenetv2_120d", "mobilenetv2_140"]),
     ("zoo info mobilenet_v", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3", "mobilenet_v4"]),
@@ -167,6 +170,7 @@ COMPLETED = [
     ("zoo list --sort ", ["macs", "name", "parameters", "top1"]),
     ("zoo list --family mobilenet_v", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3", "mobilenet_v4"]),
     ("zoo profile --fu", ["--fused"]),
+    ("zoo benchmark lcnet_035 --contenders fused,lit", ["fused,litert", "fused,litert-int8"]),
     ("zoo profile shufflenet_g3_w1 --groups ", ["1", "2", "3", "4", "8"]),
     ("zoo completion ", ["bash", "fish", "zsh"]),
 ]  # fmt: skip

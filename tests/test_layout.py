@@ -55,6 +55,9 @@ FLOORS = (
     ("zoo.comparison",),
     ("zoo.prediction",),
     ("zoo.doctor",),
+    ("zoo.benchmarking.load", "zoo.benchmarking.processes", "zoo.benchmarking.serving"),
+    ("zoo.benchmarking",),
+    ("zoo.choosing",),
     ("zoo.commands",),
     ("zoo.__main__", "train"),
 )

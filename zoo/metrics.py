@@ -46,6 +46,7 @@ METRICS = {
         Metric("val_top5", "validation top-5", "share", True),
         Metric("test_top1", "test top-1", "share", True),
         Metric("test_top5", "test top-5", "share", True),
+        Metric("published_top1", "published top-1, float model", "share", True),
         Metric("train_loss", "training loss", "loss", False),
         Metric("val_loss", "validation loss", "loss", False),
         Metric("test_loss", "test loss", "loss", False),

@@ -33,6 +33,35 @@ def call_seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def repeated_seconds(call: Callable[[], object], budget: float, *, fewest: int = 3, most: int = 500) -> list[float]:
+    """Seconds of each of several calls, one after the other: as many as fit in `budget` seconds, within the limits.
+
+    Example:
+        >>> from zoo.timing import repeated_seconds
+        >>> len(repeated_seconds(lambda: None, budget=0.0, fewest=4))
+        4
+    """
+    seconds: list[float] = []
+    while len(seconds) < fewest or (len(seconds) < most and sum(seconds) < budget):
+        seconds.append(call_seconds(call))
+    return seconds
+
+
+def percentile(seconds: Sequence[float], percent: float) -> float:
+    """The least of `seconds` that at least `percent` % of them do not exceed: the nearest rank.
+
+    Raises ValueError where there are none.
+
+    Example:
+        >>> from zoo.timing import percentile
+        >>> percentile([0.5, 0.1, 0.2, 0.3, 0.4], 90), percentile([0.1, 0.2, 0.3], 50)
+        (0.5, 0.2)
+    """
+    if not seconds:
+        raise ValueError("There is no percentile of no times.")
+    return sorted(seconds)[max(1, math.ceil(percent / 100 * len(seconds))) - 1]
+
+
 def least_seconds(
     clocks: Sequence[Callable[[], float]],
     repeats: int,

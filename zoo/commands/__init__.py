@@ -13,6 +13,8 @@ COMMANDS = {  # name -> module, the click command in it, what `zoo --help` says 
     "list": ("zoo.commands.listing", "listing", "The networks: parameters, MACs, groups, published weights."),
     "info": ("zoo.commands.info", "info", "A network, a family or published weights: all that is known."),
     "profile": ("zoo.commands.profile", "profile", "A network layer by layer: cost and measured time."),
+    "benchmark": ("zoo.commands.benchmark", "benchmark", "How fast networks train and run on this machine."),
+    "choose": ("zoo.commands.choose", "choose", "Published checkpoints within a budget, measured on this machine."),
     "export": ("zoo.commands.export", "export", "A network, run or file for ONNX Runtime, LiteRT or TensorFlow."),
     "compare": ("zoo.commands.compare", "compare", "Rank training runs: a table, and a page to explore them."),
     "predict": ("zoo.commands.predict", "predict", "The classes of pictures, by a run, weights or a file."),

@@ -45,8 +45,9 @@ class Count(click.IntRange):
 
 if TYPE_CHECKING:  # generic from click 8.4 on
     SizeType = click.ParamType[tuple[int, int]]
+    AnyType = click.ParamType[Any]
 else:
-    SizeType = click.ParamType
+    SizeType = AnyType = click.ParamType
 
 
 class Size(SizeType):

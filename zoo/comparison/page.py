@@ -21,9 +21,19 @@ SCRIPTS = ("data", "rows", "look", "numbers", "scatter", "table", "curves", "cho
 
 
 def page(
-    runs: Sequence[Run], metric: str = "val_top1", notes: Sequence[str] = (), created_at: datetime | None = None
+    runs: Sequence[Run],
+    metric: str = "val_top1",
+    notes: Sequence[str] = (),
+    created_at: datetime | None = None,
+    noun: str = "run",
+    command: str = "zoo compare",
 ) -> str:
-    """The page as text. `created_at` is now by default; see `page_data` for the rest."""
+    """The page as text. `created_at` is now by default; see `page_data` for the rest.
+
+    Args:
+        noun: what the runs are called; other ones than training runs have no learning curves and no classes.
+        command: that the page is made by.
+    """
     from plotly.offline import get_plotlyjs
 
     created_at = created_at or datetime.now(UTC)
@@ -36,10 +46,12 @@ def page(
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     values = {
-        "title": f"Comparison of {len(runs):,} {'run' if len(runs) == 1 else 'runs'}",
+        "title": f"Comparison of {len(runs):,} {noun if len(runs) == 1 else noun + 's'}",
+        "noun": noun,
+        "command": command,
         "policy": policy,
         "style": _text("page.css"),
-        "data": _json(page_data(runs, metric, notes, created_at)),
+        "data": _json(page_data(runs, metric, notes, created_at) | {"noun": noun}),
         "plotly": plotly,
         "script": script,
     }

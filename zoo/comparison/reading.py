@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from zoo.comparison import benchmark_file
 from zoo.comparison.process import has_crashed
 from zoo.comparison.runs import Evaluation, Run, printable
 from zoo.comparison.validation import DamagedError, checked_evaluation, checked_result, column_fits, is_number
@@ -26,7 +27,7 @@ Say = Callable[[str], None]
 
 
 def read_runs(paths: Iterable[str | Path], say: Say) -> list[Run]:
-    """The runs in `paths`, each a run directory or a folder that has some, each run once.
+    """The runs in `paths`, each a run directory, a folder that has some or a file of `zoo benchmark`, each run once.
 
     Args:
         say: called with a line for each file that is damaged, wholly or in part.
@@ -35,13 +36,17 @@ def read_runs(paths: Iterable[str | Path], say: Say) -> list[Run]:
         UserError: a path does not exist, or there is no run in any of them.
     """
     folders = [Path(path) for path in paths]
+    measured: list[Run] = []
     runs_by_folder: dict[Path, Run | None] = {}  # real folder -> its run, None where it cannot be read
     for path in folders:
+        if benchmark_file.is_benchmark(path):
+            measured += benchmark_file.read(path, say)
+            continue
         for folder in run_folders(path, say):
             real = folder.resolve()
             if real not in runs_by_folder:
                 runs_by_folder[real] = read_run(folder, say)
-    runs = [run for run in runs_by_folder.values() if run is not None]
+    runs = [run for run in runs_by_folder.values() if run is not None] + measured
     if not runs:
         where = printable(", ".join(map(str, paths)))
         unread = f": {len(runs_by_folder)} cannot be read" if runs_by_folder else f" (a folder with a {RESULT_FILE})"
@@ -89,7 +94,9 @@ def run_folders(path: Path, say: Say) -> Iterator[Path]:
     if not path.exists():
         raise UserError(printable(f"There is no {path}{_near(path)}"))
     if not path.is_dir():
-        raise UserError(printable(f"{path} is no folder: name a run directory, or a folder of them, outputs/ say."))
+        raise UserError(
+            printable(f"{path} is no folder: name a run directory, a folder of them, or a .json of `zoo benchmark`.")
+        )
     seen, waiting = set(), [path]
     while waiting:
         folder = waiting.pop()

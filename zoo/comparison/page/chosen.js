@@ -38,7 +38,7 @@ function drawDifference() {
   const runs = chosenRuns().slice(0, MOST_DIFFERENCES);
   const target = byId("difference");
   if (runs.length < 2) {
-    target.replaceChildren(element("p", { class: "muted" }, "Choose two runs or more."));
+    target.replaceChildren(element("p", { class: "muted" }, `Choose two ${DATA.noun}s or more.`));
     return;
   }
   const places = DATA.keys.map((_, place) => place).filter((place) => new Set(runs.map((run) => run.settings[place])).size > 1);
@@ -56,7 +56,7 @@ function drawDifference() {
     const values = runs.map((run) => element("td", { class: "setting" }, text(run, place)));
     return element("tr", {}, element("th", { scope: "row", class: "setting" }, isolated(DATA.keys[place])), ...values);
   });
-  const more = chosenRuns().length > runs.length ? `; the first ${MOST_DIFFERENCES} chosen runs are shown` : "";
+  const more = chosenRuns().length > runs.length ? `; the first ${MOST_DIFFERENCES} chosen ${DATA.noun}s are shown` : "";
   const differ = places.length === 1 ? "differs" : "differ";
   const box = { class: "scroll", role: "region", "aria-labelledby": "difference-title", tabindex: "0" };
   target.replaceChildren(

@@ -3,6 +3,7 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const RUNS = DATA.runs; // each with its place as `index`
 RUNS.forEach((run, index) => { run.index = index; });
+const OF_TRAINING = DATA.noun === "run"; // others have no epochs, no seeds and no classes
 const METRICS = DATA.metrics; // key -> {title, short, kind, higher}
 
 // What the user has chosen to see.

@@ -81,7 +81,7 @@ async function draw(target, traces, layout, about) {
   chart.setAttribute("role", "img");
   chart.setAttribute("aria-label", about);
   const empty = !traces.some((trace) => trace.type === "heatmap" || trace.x?.length);
-  const note = { text: "no run to draw", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { color: cssColour("muted") } };
+  const note = { text: `no ${DATA.noun} to draw`, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { color: cssColour("muted") } };
   await Plotly.react(chart, traces, { ...layout, annotations: empty ? [note] : [] }, CONFIG);
   chart.dataset.drawn = String(Number(chart.dataset.drawn ?? 0) + 1);
 }

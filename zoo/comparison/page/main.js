@@ -22,7 +22,7 @@ async function render(parts = Object.keys(PARTS)) {
   for (const part of parts) for (const each of [part, ...(FOLLOWS[part] ?? [])]) stale.add(each);
   countFacets();
   const shown = rows.reduce((sum, row) => sum + row.runs.length, 0);
-  byId("shown").textContent = `${shown} of ${counted(RUNS.length, "run")} shown${rows.length < shown ? `, in ${counted(rows.length, "row")}` : ""}`;
+  byId("shown").textContent = `${shown} of ${counted(RUNS.length, DATA.noun)} shown${rows.length < shown ? `, in ${counted(rows.length, "row")}` : ""}`;
   writeAddress();
   await drawStale();
 }
@@ -89,7 +89,15 @@ function tellAbout() {
   fold();
 }
 
+function hideTraining() {
+  for (const id of ["curves", "classes"]) byId(id).closest("section").hidden = true;
+  for (const id of ["seeds", "facet-status"]) byId(id).hidden = true;
+  byId("side").textContent = "settings";
+  byId("notes-title").textContent = "Notes";
+}
+
 prepareFilters();
+if (!OF_TRAINING) hideTraining();
 prepareScatters();
 prepareCurves();
 tellAbout();

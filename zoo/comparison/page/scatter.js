@@ -146,14 +146,14 @@ async function drawScatters(rows) {
     nameMembers(byId(`front-${cost}`), rows, datasets, cost);
     const drawn = runs.filter((run) => run.values[accuracy] !== undefined && run.values[cost] !== undefined).length;
     const without = runs.length - drawn;
-    byId(`missing-${cost}`).textContent = without ? `${counted(without, "run")} without this figure or accuracy: not in the chart.` : "";
+    byId(`missing-${cost}`).textContent = without ? `${counted(without, DATA.noun)} without this figure or accuracy: not in the chart.` : "";
     const members = datasets.reduce((sum, dataset) => sum + membersOf(rows, dataset, cost).length, 0);
-    const about = `${METRICS[accuracy].title} against ${METRICS[cost].title}: ${counted(drawn, "run")}, ${members} on the Pareto front, named below.`;
+    const about = `${METRICS[accuracy].title} against ${METRICS[cost].title}: ${counted(drawn, DATA.noun)}, ${members} on the Pareto front, named below.`;
     const unit = METRICS[cost].kind === "seconds" ? ", ms" : "";
     const layout = layoutOf(logAxis(METRICS[cost].title + unit), { title: `${METRICS[accuracy].title}, %` });
     return draw(`scatter-${cost}`, traces, layout, about).then(() => numberMembers(byId(`scatter-${cost}`)));
   });
-  const lead = ["Each point is a run; up and to the left is better.",
+  const lead = [`Each point is a ${DATA.noun}; up and to the left is better.`,
     "The line is the Pareto front: nothing else is as accurate for less. Drag to enlarge a part, double-click to go back."];
   if (runs.length > rows.length) lead.push("Large points are means over seeds, with bars of one standard deviation, and make the front.");
   if (datasets.length > 1) {

@@ -7,16 +7,18 @@ function columnsOf() {
     cell: (row) => (spread ? spreadCell(key, row) : row.figures[key] || !row.invalid[key] ? format(key, row.figures[key]?.mean) : "invalid"),
   });
   const words = (key, title, cell) => ({ key, title, value: (row) => row.first[key], cell });
-  return [
+  const costs = DATA.costs.filter((key) => key !== state.metric && (OF_TRAINING || RUNS.some((run) => run.values[key] !== undefined)));
+  const columns = [
     { key: "rank", title: "Rank", number: true, value: (row) => row.rank, cell: (row) => (row.rank === null ? "–" : String(row.rank)) },
     { key: "label", title: "Name", name: true, value: (row) => row.label, cell: nameCell },
     words("family", "Family", (row) => named(row.first.family)),
     { ...words("groups", "Groups", (row) => isolated(row.first.groups)), number: true },
     words("status", "Status", (row) => row.first.status),
     figures(state.metric, true),
-    ...DATA.costs.filter((key) => key !== state.metric).map((key) => figures(key)),
+    ...costs.map((key) => figures(key)),
     { key: "epochs", title: "Epochs", number: true, value: (row) => row.first.epochs, cell: epochsCell },
   ];
+  return columns.filter(({ key }) => OF_TRAINING || !["status", "epochs"].includes(key));
 }
 
 // The figure, and below it how many seeds and runs it is of.
@@ -95,7 +97,7 @@ function drawTable(rows) {
     body.append(...inOrder(rows.filter((row) => row.first.dataset === dataset), column).map((row) => lineOf(row, columns)));
     return body;
   });
-  if (!rows.length) bodies.push(element("tbody", {}, element("tr", {}, element("td", { colspan: columns.length + 1 }, "No run matches the filters."))));
+  if (!rows.length) bodies.push(element("tbody", {}, element("tr", {}, element("td", { colspan: columns.length + 1 }, `No ${DATA.noun} matches the filters.`))));
   byId("table").replaceChildren(headerOf(columns), ...bodies);
   const lead = [`Ranked by ${METRICS[state.metric].title}; ${METRICS[state.metric].higher ? "higher" : "lower"} is better.`];
   if (datasets.length > 1) lead.push("Each data set has a ranking of its own, for accuracies on different ones cannot be compared.");

@@ -13,8 +13,11 @@ from zoo.prediction.network import Network, check_input
 IDENTIFIER = b"TFL3"  # bytes 4 to 7 of a file
 
 
-def open_litert(path: Path) -> Network:
+def open_litert(path: Path, threads: int | None = None) -> Network:
     """The network in a `.tflite` file.
+
+    Args:
+        threads: of the runtime; None is one a core.
 
     Raises:
         UserError: LiteRT cannot read it, or it is not from pictures to classes.
@@ -30,7 +33,7 @@ def open_litert(path: Path) -> Network:
     if content[4:8] != IDENTIFIER:
         raise UserError(f"{path} is no LiteRT file, or a damaged one.")
     try:
-        interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
+        interpreter = Interpreter(model_content=content, num_threads=threads or os.cpu_count())
         sources, targets = interpreter.get_input_details(), interpreter.get_output_details()
         config = _metadata(content)
     except Exception as error:  # of many kinds, for a damaged file

@@ -13,8 +13,11 @@ TYPES = {
 }  # fmt: skip
 
 
-def open_onnx(path: Path) -> Network:
+def open_onnx(path: Path, threads: int | None = None) -> Network:
     """The network in an `.onnx` file.
+
+    Args:
+        threads: of the runtime; None leaves them to it.
 
     Raises:
         UserError: ONNX Runtime cannot read it, or it is not from pictures to classes.
@@ -27,8 +30,11 @@ def open_onnx(path: Path) -> Network:
             f"{path} needs ONNX Runtime, which is not installed: pip install 'grouped-convolution-zoo[export]'."
         ) from error
     onnxruntime.set_default_logger_severity(3)  # its warnings are of no use to whoever only runs the file
+    settings = onnxruntime.SessionOptions()
+    if threads is not None:
+        settings.intra_op_num_threads = threads
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # of kinds that it does not export
         raise UserError(f"{path} cannot be read by ONNX Runtime: {str(error).strip().splitlines()[0]}") from error
     inputs, outputs = session.get_inputs(), session.get_outputs()

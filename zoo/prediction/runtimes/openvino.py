@@ -12,8 +12,11 @@ from zoo.prediction.network import Network, check_input
 TYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "u8": "uint8"}
 
 
-def open_openvino(path: Path) -> Network:
+def open_openvino(path: Path, threads: int | None = None) -> Network:
     """The network in a folder of `zoo export`, or in an `.xml` file beside its `.bin`.
+
+    Args:
+        threads: of the runtime; None leaves them to it.
 
     Raises:
         UserError: OpenVINO cannot read it, or it is not from pictures to classes.
@@ -37,7 +40,7 @@ def open_openvino(path: Path) -> Network:
     kind = model.input().get_element_type().get_type_name()
     if kind not in TYPES:
         raise UserError(f"{path} takes {kind}: predict gives {', '.join(TYPES)}.")
-    request = inference(model)
+    request = inference(model, **({} if threads is None else {"INFERENCE_NUM_THREADS": threads}))
 
     def call(images: np.ndarray) -> np.ndarray:
         request.infer([images.astype(TYPES[kind], copy=False)])

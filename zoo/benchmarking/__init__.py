@@ -1,0 +1,1 @@
+"""How long networks take on this machine: contenders in processes of their own, timed in alternating rounds."""

@@ -1,0 +1,1 @@
+"""Published checkpoints that fit a budget: filtered by what is published, measured here, ranked: `zoo choose`."""
