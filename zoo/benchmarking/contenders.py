@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,7 +98,9 @@ def environment(name: str, threads: int) -> dict[str, str]:
         >>> environment("stock", 2)
         {'TF_NUM_INTRAOP_THREADS': '2', 'BLOCKS_KERNELS': 'off'}
     """
-    return {"TF_NUM_INTRAOP_THREADS": str(threads), **(CONTENDERS[name].variables or {})}
+    compiled = os.environ.get("BLOCKS_KERNELS", "on").lower() == "on"  # else the first would be timed without them
+    kernels = {"BLOCKS_KERNELS": "wait"} if compiled else {}
+    return {"TF_NUM_INTRAOP_THREADS": str(threads), **kernels, **(CONTENDERS[name].variables or {})}
 
 
 def able(names: Sequence[str], mode: str) -> list[str]:
