@@ -91,7 +91,7 @@ def test_what_was_measured_before_is_ranked_without_measuring(measured, capsys):
     assert len(rows) == len(measured) and 0 < len(ranked) < len(rows)
     assert all((float(row["median_seconds"]) <= fast) == bool(row["rank"]) for row in rows)
     assert ranked == sorted(ranked, key=lambda row: -float(row["top1"]))
-    assert "0 networks measured now" in err and "top-1 is the published one, of the float model" in err
+    assert "0 of the networks measured now" in err and "top-1 is the published one, of the float model" in err
     assert "67 checkpoints without a published accuracy" in err
 
 
