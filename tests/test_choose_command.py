@@ -57,6 +57,7 @@ def refused(capsys, *arguments: str) -> str:
         ("--licence free --top1 72", "there is no licence 'free'"),
         ("--top1 72 --limit 0", "'0' is not allowed: give a whole number of at least 1."),
         ("--top1 72 --page . --params 2M", "--page . is not allowed: . is a folder."),
+        ("--top1 72 --page x.html --batch 2", "--page x.html is not allowed with --batch 2: it shows"),
         ("--top1 72 --page x.html --dry-run", "--dry-run measures nothing that it could show."),
         ("--top1 95 --params 5M", "No published checkpoint passes. --top1 95 excludes most, 275 of 275. The"),
         ("--json --csv --top1 72", "--json and --csv exclude each other"),

@@ -131,6 +131,8 @@ def choose(
     if page is not None and (page.is_dir() or dry_run):
         reason = f"{page} is a folder" if page.is_dir() else "--dry-run measures nothing that it could show"
         raise UserError(f"--page {page} is not allowed: {reason}.")
+    if page is not None and batch != 1:
+        raise UserError(f"--page {page} is not allowed with --batch {batch}: it shows the latency of one image.")
     limits = Limits(licence=licence, **values)
     known = candidates(chosen, dataset)
     criteria = limits.criteria(written)
