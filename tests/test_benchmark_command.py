@@ -139,6 +139,15 @@ def test_the_figures_of_a_run_stand_beside_its_measured_latency(tmp_path):
     assert "latency_seconds" in rows[0].front
 
 
+def test_int8_has_not_the_accuracy_of_the_float_model(tmp_path):
+    said = []
+    rows = [{"median_seconds": 0.004, "contender": name} for name in ("litert", "litert-int8", "bfloat16")]
+    runs = read_runs([written(tmp_path, *rows, net={"val_top1": 0.9, "dataset": "digits"})], said.append)
+    assert [run.result.get("val_top1") for run in runs] == [0.9, None, None]
+    assert [run.result["dataset"] for run in runs] == ["digits"] * 3
+    assert len(said) == 2 and all("its accuracy is not measured, so it has none." in line for line in said)
+
+
 @pytest.mark.parametrize(
     "text, sentence",
     [

@@ -57,6 +57,7 @@ def refused(capsys, *arguments: str) -> str:
         ("--licence free --top1 72", "there is no licence 'free'"),
         ("--top1 72 --limit 0", "'0' is not allowed: give a whole number of at least 1."),
         ("--top1 72 --page . --params 2M", "--page . is not allowed: . is a folder."),
+        ("--top1 72 --page x.html --batch 2", "--page x.html is not allowed with --batch 2: it shows"),
         ("--top1 72 --page x.html --dry-run", "--dry-run measures nothing that it could show."),
         ("--top1 95 --params 5M", "No published checkpoint passes. --top1 95 excludes most, 275 of 275. The"),
         ("--json --csv --top1 72", "--json and --csv exclude each other"),
@@ -91,7 +92,7 @@ def test_what_was_measured_before_is_ranked_without_measuring(measured, capsys):
     assert len(rows) == len(measured) and 0 < len(ranked) < len(rows)
     assert all((float(row["median_seconds"]) <= fast) == bool(row["rank"]) for row in rows)
     assert ranked == sorted(ranked, key=lambda row: -float(row["top1"]))
-    assert "0 networks measured now" in err and "top-1 is the published one, of the float model" in err
+    assert "0 of the networks measured now" in err and "top-1 is the published one, of the float model" in err
     assert "67 checkpoints without a published accuracy" in err
 
 

@@ -56,7 +56,7 @@ def runs_of(members: Sequence[Result], conditions: Conditions, dataset: str) -> 
                 "within_latency": each.rank is not None,
             },
         }
-        result["latency_seconds"] = each.latency.median / conditions.batch
+        result["latency_seconds"] = each.latency.median
         runs.append(Run(each.tag, each.tag, "finished", result, {}, None))
     return runs
 

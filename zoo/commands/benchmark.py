@@ -77,8 +77,8 @@ in float32; onnx, litert, litert-int8 and openvino are files in their runtimes, 
 
 Keys of a row of --json, and columns of --csv: name, mode, contender, batch, height, width, threads, images_per_second,
 median_seconds and p90_seconds (of a call for the batch), timings, first_seconds (building, tracing and the first call),
-peak_memory_bytes (resident, of the contender's whole process while it is timed; but on
-Linux since it began), parameters, macs, file_bytes, kernels, accelerators, versions,
+peak_memory_bytes (resident, of the contender's whole process while it is timed; on other
+systems than Linux since it began), parameters, macs, file_bytes, kernels, accelerators, versions,
 busy_before and others_during (share of the processors, 0 to 1), status.
 """
 )

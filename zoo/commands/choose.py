@@ -131,6 +131,8 @@ def choose(
     if page is not None and (page.is_dir() or dry_run):
         reason = f"{page} is a folder" if page.is_dir() else "--dry-run measures nothing that it could show"
         raise UserError(f"--page {page} is not allowed: {reason}.")
+    if page is not None and batch != 1:
+        raise UserError(f"--page {page} is not allowed with --batch {batch}: it shows the latency of one image.")
     limits = Limits(licence=licence, **values)
     known = candidates(chosen, dataset)
     criteria = limits.criteria(written)
@@ -218,9 +220,8 @@ class _Answer:
             from zoo.choosing.page import page_of
             from zoo.comparison.page import write_page
 
-            write_page(
-                page, page_of(members, self.conditions, self.dataset, [*self._scope(), *self._conditions(), *notes])
-            )
+            about = [*self._scope(), *self._conditions(), *self._within(members, latency), *notes]
+            write_page(page, page_of(members, self.conditions, self.dataset, about))
             _say(f"Page: {page.resolve()}")
         if self.interrupted:
             raise KeyboardInterrupt
@@ -276,6 +277,14 @@ class _Answer:
             f"--json lists them), and {len(known.other_data)} on other data sets.",
         ]
 
+    def _within(self, members: Sequence[Result], latency: str) -> list[str]:
+        """For the page, which shows slower ones too."""
+        if self.limits.latency is None:
+            return []
+        within = sum(each.rank is not None for each in members)
+        measured = sum(each.latency is not None for each in members)
+        return [f"{within} of the {measured} measured ones, which are all shown, are within --latency {latency}."]
+
     def _conditions(self) -> list[str]:
         from zoo.benchmarking.load import QUIET
 
@@ -286,8 +295,8 @@ class _Answer:
         advice = "; on a quiet machine, --again measures them anew" if busy > QUIET else ""
         return [
             f"Latency of {images}, {now.format}, on {now.processor} with {now.threads} threads: the median of "
-            f"repeated calls; {self.outcome.measured} networks measured now, {before} before. Other programs used up "
-            f"to {busy:.0%} of the processors meanwhile{advice}.",
+            f"repeated calls; {self.outcome.measured} of the networks measured now, {before} before. Other "
+            f"programs used up to {busy:.0%} of the processors meanwhile{advice}.",
         ]
 
 

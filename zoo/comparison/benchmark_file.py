@@ -18,6 +18,7 @@ from zoo.metrics import ACCURACIES
 KIND, VERSION = "zoo benchmark", 1
 SUFFIX = ".json"
 LARGEST = 2**24  # bytes
+FLOAT32 = ("float32", "fused", "stock", "onnx", "litert", "openvino")  # contenders that are as accurate as the model
 COPIED = ("model", "family", "groups", "dataset", "seed", *ACCURACIES)  # of the record of what was measured
 Say = Callable[[str], None]
 
@@ -102,16 +103,24 @@ def read(path: Path, say: Say) -> list[Run]:
         except DamagedError as error:
             say(printable(f"{where}: {error}; left out."))
             continue
+        known = isinstance(record, dict) and any(record.get(key) is not None for key in ACCURACIES)
+        if known and row["contender"] not in FLOAT32:
+            what = f"{where}, {row['name']} ({row['contender']})"
+            say(printable(f"{what}: its accuracy is not measured, so it has none."))
         runs.append(Run(where, str(result.get("name", row["name"])), "finished", result, {}, None))
     return runs
 
 
 def _result(row: Mapping[str, Any], record: Mapping[str, Any], made_with: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as the record of a run: latency is that of one image, so of a batch of one alone."""
+    """A row as the record of a run.
+
+    Latency is that of one image, so of a batch of one alone; accuracy is the model's, where that is what is computed.
+    """
+    copied = [key for key in COPIED if key not in ACCURACIES or row["contender"] in FLOAT32]
     settings = {key: row.get(key) for key in ("contender", "mode", "batch", "height", "width", "threads")}
     result = {
         **made_with,
-        **{key: record[key] for key in COPIED if record.get(key) is not None},
+        **{key: record[key] for key in copied if record.get(key) is not None},
         "status": "finished",
         "name": f"{row['name']}, {row['contender']}" + ("" if row["mode"] == "inference" else f", {row['mode']}"),
         "versions": row.get("versions"),

@@ -20,7 +20,7 @@ from zoo.datasets import config as data_config
 from zoo.datasets.config import DatasetConfig
 from zoo.distribution import config as distribution_config
 from zoo.distribution.config import DistributionConfig
-from zoo.metrics import METRICS
+from zoo.metrics import OF_RUNS
 from zoo.tracking import config as tracking_config
 from zoo.tracking.config import TrackingConfig
 from zoo.training import recipe_config
@@ -144,8 +144,8 @@ def check(cfg: DictConfig) -> Settings:
             f"freeze={shown(run.freeze)} is not allowed: use {BACKBONE} (all but the classifier), the name of a "
             "stage or a layer, the stride of a feature map, or null."
         )
-    if run.objective not in METRICS:
-        raise ValueError(f"objective={shown(run.objective)} is not allowed: {close_matches(run.objective, METRICS)}")
+    if run.objective not in OF_RUNS:
+        raise ValueError(f"objective={shown(run.objective)} is not allowed: {close_matches(run.objective, OF_RUNS)}")
     _check_mode(run)
     if run.mode == EVALUATE and distribution.strategy != distribution_config.NONE:
         raise ValueError(f"distribution={distribution.strategy} is of a training: mode=evaluate uses one device.")

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from zoo import hardware
 from zoo.checks import close_matches
 from zoo.errors import UserError
-from zoo.metrics import METRICS
+from zoo.metrics import METRICS, OF_RUNS
 from zoo.training.parallel_runs import go_behind
 from zoo.training.settings import RunConfig, shown
 from zoo.training.subprocess_run import python_path
@@ -129,8 +129,8 @@ def check_search(objective: Any, direction: Any) -> None:
         >>> from zoo.training.sweeps import check_search
         >>> check_search("val_loss", "minimize")
     """
-    if objective not in METRICS:
-        raise UserError(f"objective={objective} is not allowed: {close_matches(objective, METRICS)}")
+    if objective not in OF_RUNS:
+        raise UserError(f"objective={objective} is not allowed: {close_matches(objective, OF_RUNS)}")
     more = METRICS[objective].higher_is_better
     better = "maximize" if more else "minimize"
     if direction != better:

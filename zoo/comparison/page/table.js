@@ -83,7 +83,7 @@ function lineOf(row, columns) {
 // Columns of words that need no space, for they say the same of every row.
 function alikeIn(rows) {
   const statuses = new Set(rows.map((row) => row.first.status));
-  return rows.length > 1 && statuses.size === 1 ? [{ key: "status", title: "Status", text: [...statuses][0] }] : [];
+  return OF_TRAINING && rows.length > 1 && statuses.size === 1 ? [{ key: "status", title: "Status", text: [...statuses][0] }] : [];
 }
 
 function drawTable(rows) {
