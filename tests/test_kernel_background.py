@@ -1,6 +1,7 @@
 """Kernels that are compiled while a process goes on without them, on small sources."""
 
 import functools
+import os
 import time
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from blocks.kernels import build, compilation
 from helpers.kernels import SMALL, needs_kernels, write_sources
 from helpers.processes import run_code
 from zoo import tensorflow_process
+from zoo.training.checkpoints.going_on import ROUNDING
+from zoo.training.checkpoints.resume import differences
 
 pytestmark = needs_kernels
 # In a process of its own, which ends before what it has begun.
@@ -102,10 +105,16 @@ def test_no_more_compilers_run_than_there_are_cores(tmp_path, monkeypatch):
     assert counts == [(1, 3), (2, 3), (3, 3)] and [code for code, _ in results] == [3, 3, 3]
 
 
+def test_a_run_that_goes_on_says_that_its_kernels_are_others():
+    assert {"kernels", "kernel_level"} <= set(ROUNDING)
+    made_with = {"kernels": True, "kernel_level": "native"}
+    assert differences(made_with, {"kernels": True, "kernel_level": "avx2"}) == [
+        'kernel_level ("native" there, "avx2" now)'
+    ]
+
+
 @pytest.mark.parametrize(("before", "after"), [(None, "wait"), ("on", "wait"), ("off", "off"), ("wait", "wait")])
 def test_a_run_whose_results_shall_not_depend_on_luck_waits(monkeypatch, before, after):
     monkeypatch.setenv("BLOCKS_KERNELS", before) if before else monkeypatch.delenv("BLOCKS_KERNELS")
     tensorflow_process.wait_for_kernels()
-    import os
-
     assert os.environ["BLOCKS_KERNELS"] == after
