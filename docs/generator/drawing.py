@@ -24,6 +24,7 @@ class Box:
     row: int = 0
     x: float = 0.0
     y: float = 0.0
+    passed: float = 0.0  # of a point, the height of the row that its edge passes
 
     @property
     def width(self) -> float:
@@ -166,6 +167,8 @@ def graph(model: keras.Model, title: str) -> str:
         height = max(box.height for box in row)
         for box in row:
             box.x, box.y = position + box.width / 2, y + (height - box.height) / 2
+            if not box.lines:
+                box.y, box.passed = y, height
             position += box.width + GAP
         y += height + ROW
     everything = [box for row in rows for box in row]
@@ -174,7 +177,7 @@ def graph(model: keras.Model, title: str) -> str:
     parts = []
     for path, child in paths:
         points = [(path[0].x, path[0].y + path[0].height)]
-        points += [(box.x, box.y) for box in path[1:]]
+        points += [(box.x, end) for box in path[1:] for end in (box.y, box.y + box.passed)]
         points.append((child.x, child.y))
         text = " ".join(f"{x - left:.0f},{y:.0f}" for x, y in points)
         parts.append(f"<polyline points='{text}' fill='none' stroke='#555' marker-end='url(#arrow)'/>")
