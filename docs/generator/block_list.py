@@ -66,7 +66,9 @@ LAYERS = (
         groups=(1, 4, 16, 64),
     ),
     Block("Conv1D", "as Conv2D, over one axis", lambda x, g: blocks.Conv1D(64, 3, padding="same")(x), (128, 64)),
-    Block("Conv3D", "as Conv2D, over three axes", lambda x, g: blocks.Conv3D(64, 3, padding="same")(x), (8, 14, 14, 64)),
+    Block(
+        "Conv3D", "as Conv2D, over three axes", lambda x, g: blocks.Conv3D(64, 3, padding="same")(x), (8, 14, 14, 64)
+    ),
     Block(
         "DepthwiseConv2D",
         "y[c * m + n] = b[c * m + n] + sum over taps of k[tap, c, n] * x[c]        n = 0 ... m - 1",
@@ -93,7 +95,9 @@ LAYERS = (
     Block(
         "DepthwiseSeparableConv2D",
         "y = act(convN1(act(dwN3(x))))        with normalize=True",
-        lambda x, g: blocks.DepthwiseSeparableConv2D(128, 3, padding=1, groups=g, normalize=True, activation="relu6")(x),
+        lambda x, g: blocks.DepthwiseSeparableConv2D(128, 3, padding=1, groups=g, normalize=True, activation="relu6")(
+            x
+        ),
         groups=SPATIAL,
     ),
     Block(
@@ -209,7 +213,7 @@ FAMILIES = (
     Block(
         "sk_block",
         "y = relu(convN1(selective_kernel(relu(convN1(x)))) + shortcut(x))",
-        lambda x, g: blocks.sk_block(x, 64, 32, 16, g),
+        lambda x, g: blocks.sk_block(x, 64, 64, 16, g),
         groups=(32, 1, 8),
     ),
     Block(
@@ -235,7 +239,7 @@ FAMILIES = (
         "dual_path_block",
         "z = conv1(pre(conv3/g(pre(conv1(pre(x)))))); y = [x_residual + z_residual, x_dense, z_dense]        "
         "pre: normalisation, relu",
-        lambda x, g: blocks.dual_path_block(x, 32, residual=48, growth=8, groups=g),
+        lambda x, g: blocks.dual_path_block(x, 64, residual=48, growth=8, groups=g),
         groups=(32, 1, 8),
     ),
     Block(

@@ -71,7 +71,6 @@ Costs are for one image: parameters, and multiply-accumulates, which have no bia
 
 def model_of(block: Block, groups: Any) -> keras.Model:
     """The block as a model, on inputs of its shape; its weights are not drawn."""
-    keras.backend.clear_session()  # numbers in the names of layers begin anew
     with without_random_numbers():
         inputs = keras.Input(block.shape)
         outputs = block.call(inputs, groups)

@@ -224,7 +224,9 @@ def channels(panels: list[tuple[str, int, list[tuple[int, int, int]]]], title: s
         first = left + (width - step * (count - 1)) / 2
         for start, end, colour in lines:
             shade = COLOURS[colour % len(COLOURS)]
-            parts.append(f"<line x1='{first + step * start}' y1='30' x2='{first + step * end}' y2='100' stroke='{shade}'/>")
+            parts.append(
+                f"<line x1='{first + step * start}' y1='30' x2='{first + step * end}' y2='100' stroke='{shade}'/>"
+            )
         for y, side in ((30, 0), (100, 1)):
             for number in range(count):
                 shade = next((COLOURS[line[2] % len(COLOURS)] for line in lines if line[side] == number), "#bbb")
