@@ -1,4 +1,4 @@
-"""README.md, CONTRIBUTING.md and docs/: blocks are of a known kind, names in Python code exist, links lead somewhere."""
+"""README.md, CONTRIBUTING.md and docs/: blocks have a known kind, names in Python code exist, links lead somewhere."""
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""The site: it builds without a warning, loads nothing from elsewhere, and the page of blocks is what the blocks say."""
+"""The site builds without a warning and loads nothing from elsewhere; the page of blocks is what the blocks say."""
 
 import importlib.util
 import os
@@ -136,4 +136,4 @@ def test_pictures_have_no_box_outside_and_none_left_over():
     for name, text in pictures.items():
         width = float(re.search(r"<svg [^>]*width='(\d+)'", text)[1])
         for x, box in re.findall(r"<rect x='(-?\d+)' [^>]*width='(\d+)'", text):
-            assert 0 <= float(x) and float(x) + float(box) <= width, name
+            assert float(x) >= 0 and float(x) + float(box) <= width, name

@@ -26,9 +26,9 @@ class Block:
     counted: bool = True
 
 
-NOTATION = """`x` is the input, `y` the output. `conv3/g(x)` is a 3x3 convolution in g groups, `conv1` a plain 1x1, `dw3` a
-depthwise 3x3; `N` behind one is its batch normalisation (`convN3/g`). `[a, b]` concatenates channels, `mean(x)` is the
-mean over the image, `shuffle_g` [`ChannelShuffle`](#channelshuffle), `σ` the sigmoid, `*` a product channel by channel."""
+NOTATION = """`x` is the input, `y` the output. `conv3/g(x)` is a 3x3 convolution in g groups, `conv1` a plain 1x1, `dw3`
+a depthwise 3x3; `N` behind one is its batch normalisation (`convN3/g`). `[a, b]` concatenates channels, `mean(x)` is
+the mean over the image, `shuffle_g` [`ChannelShuffle`](#channelshuffle), `*` a product channel by channel."""
 
 SPATIAL = (None, 16, 4, 1)  # depthwise, and groups of the spatial convolution
 
@@ -167,7 +167,7 @@ COMPOSITES = (
         lambda x, g: blocks.conv_norm(x, 64, 3, groups=g, act="relu", residual=x),
         groups=(4, 1, 16),
     ),
-    Block("squeeze_excite", "y = x * σ(conv1(relu(conv1(mean(x)))))", lambda x, g: blocks.squeeze_excite(x, 16)),
+    Block("squeeze_excite", "y = x * sigmoid(conv1(relu(conv1(mean(x)))))", lambda x, g: blocks.squeeze_excite(x, 16)),
     Block("global_average", "y = mean(x)", lambda x, g: blocks.global_average(x)),
 )
 
@@ -321,7 +321,7 @@ FAMILIES = (
     ),
     Block(
         "dfc_attention",
-        "y = σ(N(dw5x1(N(dw1x5(convN1(mean over 2x2 of x))))))",
+        "y = sigmoid(N(dw5x1(N(dw1x5(convN1(mean over 2x2 of x))))))",
         lambda x, g: blocks.dfc_attention(x, 64, g),
         groups=(None, 8, 1),
     ),
