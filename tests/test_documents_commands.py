@@ -1,5 +1,6 @@
 """The commands of README.md and docs/: their options exist and their settings compose; heavy, they run."""
 
+import functools
 import importlib.util
 import re
 import shutil
@@ -56,15 +57,21 @@ def overrides_of(words: list[str]) -> list[list[str]]:
     return runs if runs[0] != runs[1] else runs[:1]
 
 
+@functools.cache
+def check_settings(overrides: tuple[str, ...]) -> None:
+    """Compose and check them, once however many pages have them."""
+    config = compose_config(*overrides)
+    if not any(word.startswith(("weights=outputs", "resume=", "checkpoint=")) for word in overrides):
+        check(config)
+
+
 def check_training(words: list[str]) -> None:
     """The settings compose and are allowed; those that a saved run brings are read when it is there."""
     for override in words:
         if override.startswith("sweep="):
             assert (ROOT / "conf" / "sweep" / f"{override.partition('=')[2]}.yaml").is_file()
     for overrides in overrides_of(words):
-        config = compose_config(*overrides)
-        if not any(word.startswith(("weights=outputs", "resume=", "checkpoint=")) for word in overrides):
-            check(config)
+        check_settings(tuple(overrides))
 
 
 def check_script(words: list[str]) -> None:

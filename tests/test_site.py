@@ -112,8 +112,22 @@ def test_docstrings_become_sections():
     assert text == "Do.\n\n**Arguments**\n\n- `x`: one of two.\n\n**Example**\n\n```pycon\n>>> 1\n1\n```\n"
 
 
+# Some of each kind; the heavy test has all.
+SAMPLE = {"GroupedConv2D", "ChannelShuffle", "conv_norm", "resnext_block", "shufflenet_v2_unit", "split_attention"}
+
+
+def test_sections_and_pictures_of_some_blocks_are_what_the_blocks_say():
+    page = (ROOT / "docs" / "blocks.md").read_text(encoding="utf-8")
+    texts = generator("block_page").files(SAMPLE)
+    sections = re.split(r"(?=^##+ )", texts.pop("blocks.md"), flags=re.MULTILINE)
+    assert len([each for each in sections if each.startswith("### ")]) == len(SAMPLE) == len(texts) - 1
+    outdated = [each.partition("\n")[0] for each in sections if each.strip() not in page]
+    outdated += [path for path, text in texts.items() if (ROOT / "docs" / path).read_text(encoding="utf-8") != text]
+    assert not outdated, "python docs/generator/block_page.py writes them anew"
+
+
+@pytest.mark.heavy
 def test_the_page_of_blocks_and_its_pictures_are_what_the_blocks_say():
-    pytest.importorskip("tensorflow")
     outdated = [
         path
         for path, text in generator("block_page").files().items()

@@ -28,7 +28,8 @@ class Block:
 
 NOTATION = """`x` is the input, `y` the output. `conv3/g(x)` is a 3x3 convolution in g groups, `conv1` a plain 1x1,
 `dw3` a depthwise 3x3; `N` behind one is its batch normalisation (`convN3/g`). `[a, b]` concatenates channels,
-`mean(x)` is the mean over the image, `shuffle_g` [`ChannelShuffle`](#channelshuffle), `*` a product channel by channel."""
+`mean(x)` is the mean over the image, `shuffle_g` [`ChannelShuffle`](#channelshuffle), `*` a product of
+channels."""
 
 SPATIAL = (None, 16, 4, 1)  # depthwise, and groups of the spatial convolution
 
