@@ -135,7 +135,7 @@ def test_a_wrong_command_is_seen(line, error):
             check_command(words)
 
 
-LIMITS = ("limit_steps=1", "recipe.epochs=1", "recipe.warmup_epochs=0")
+LIMITS = ("limit_steps=1", "recipe.epochs=1", "recipe.warmup_epochs=0", "recipe.batch_size=16")
 
 
 def limited(words: list[str], data: str) -> list[str] | None:
@@ -162,7 +162,7 @@ def workspace(tmp_path_factory):
     random = np.random.default_rng(0)
     for name in ("cat", "dog"):
         (folder / "photos" / name).mkdir(parents=True)
-        for number in range(10):
+        for number in range(30):
             pixels = random.integers(0, 256, (40, 48, 3), np.uint8)
             Image.fromarray(pixels).save(folder / "photos" / name / f"{number}.jpg")
     shutil.copy(folder / "photos" / "cat" / "0.jpg", folder / "photo.jpg")
