@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("blocks", "zoo", "tests", "benchmarks")
+FOLDERS = ("blocks", "zoo", "tests", "benchmarks", "docs")
 SOURCES = [ROOT / "train.py", *sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))]
 
 # Who may import whom, from the bottom up: a floor sees those below it, and itself.

@@ -16,7 +16,7 @@ from zoo.training.settings import check
 from zoo.training.sweeps import prefer_own_files
 
 PAGE = (ROOT / "docs" / "sweeps.md").read_text()
-BLOCKS = re.findall(r"```\n(.*?)```", PAGE, re.DOTALL)
+BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("python train.py")]
 OPTUNA = importlib.util.find_spec("hydra_plugins") and importlib.util.find_spec("hydra_plugins.hydra_optuna_sweeper")
 

@@ -18,7 +18,7 @@ from zoo.doctor.rows import NOTE, OK, PROBLEM, Row, path_text, shown
 from zoo.environment import DISTRIBUTION, TENSORFLOW_PACKAGES, source
 
 ROOT = Path(__file__).resolve().parent.parent.parent  # what holds the packages `blocks` and `zoo`
-DEVELOPMENT = ("test", "benchmark", "dev")  # extras that nobody needs who uses the project
+DEVELOPMENT = ("test", "benchmark", "dev", "docs")  # extras that nobody needs who uses the project
 
 
 @dataclass(frozen=True)

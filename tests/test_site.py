@@ -1,0 +1,153 @@
+"""The site builds without a warning and loads nothing from elsewhere; the page of blocks is what the blocks say."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import blocks
+import zoo
+from helpers.paths import ROOT
+from helpers.processes import process_environment
+
+GENERATOR = ROOT / "docs" / "generator"
+# Attributes whose address a browser loads by itself; of `link` by its rel.
+LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src"}
+PASSIVE_LINKS = {"canonical", "next", "prev", "edit", "alternate"}
+
+
+def generator(name: str):
+    """A module of docs/generator, which is no package."""
+    if str(GENERATOR) not in sys.path:
+        sys.path.append(str(GENERATOR))
+    return importlib.import_module(name)
+
+
+class Loaded(HTMLParser):
+    """Addresses that a page loads."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        if tag == "link" and values.get("rel") not in PASSIVE_LINKS:
+            self.addresses.append(values.get("href") or "")
+        elif tag in LOADING:
+            self.addresses.append(values.get(LOADING[tag]) or "")
+
+
+def elsewhere(text: str) -> list[str]:
+    """What an HTML page loads from another server."""
+    return [address for address in Loaded(text).addresses if re.match(r"(?:https?:)?//", address)]
+
+
+def build(folder: Path, output: Path) -> subprocess.CompletedProcess:
+    """The finished `mkdocs build --strict` of the project in `folder`."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(output)]
+    env = process_environment(NO_MKDOCS_2_WARNING="1")
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=200)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    for name in ("mkdocs", "material"):
+        pytest.importorskip(name, reason="the extra 'docs' is not installed")
+    output = tmp_path_factory.mktemp("site")
+    done = build(ROOT, output)
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+def test_the_site_has_every_page_and_loads_nothing_from_elsewhere(site):
+    pages = {str(path.relative_to(site).parent) for path in site.rglob("index.html")}
+    expected = {str(path.relative_to(ROOT / "docs").with_suffix("")) for path in (ROOT / "docs").glob("*.md")}
+    assert pages == (expected - {"index"}) | {".", "api", "comparison"}
+    for path in site.rglob("*.html"):
+        assert not elsewhere(path.read_text(encoding="utf-8")), path
+    for path in site.rglob("*.css"):
+        assert not re.search(r"(?:url\(|@import )['\"]?(?:https?:)?//", path.read_text(encoding="utf-8")), path
+
+
+def test_pictures_outside_of_docs_are_in_the_site(site):
+    assert (site / "benchmarks" / "results" / "models-train.svg").is_file()
+    text = (site / "index.html").read_text(encoding="utf-8")
+    assert 'src="benchmarks/results/models-train.svg"' in text
+
+
+def test_the_api_has_every_public_name_with_its_arguments(site):
+    text = (site / "api" / "index.html").read_text(encoding="utf-8")
+    names = [f"{package.__name__}.{name}" for package in (blocks, zoo) for name in package.__all__]
+    assert not [name for name in names if f'id="{name}"' not in text]
+    assert "kernel_initializer=" in text
+
+
+def test_a_dead_link_ends_the_build(site, tmp_path):
+    """`site` for its reason to be skipped."""
+    for name in ("blocks", "zoo"):
+        os.symlink(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "docs" / "generator", tmp_path / "docs" / "generator")
+    (tmp_path / "docs" / "index.md").write_text("# Here\n\n[there](there.md)\n")
+    settings = (ROOT / "mkdocs.yml").read_text().partition("nav:")[0]
+    (tmp_path / "mkdocs.yml").write_text(settings.replace("extra_css: [site.css]\n", ""))
+    done = build(tmp_path, tmp_path / "out")
+    assert done.returncode != 0 and "there.md" in done.stderr
+
+
+def test_what_a_page_loads_from_elsewhere_is_seen():
+    text = '<script src="//a.b/c.js"></script><link rel="stylesheet" href="https://a.b/c.css"><a href="https://a.b">'
+    assert elsewhere(text) == ["//a.b/c.js", "https://a.b/c.css"]
+
+
+def test_docstrings_become_sections():
+    text = generator("api_page").markdown("Do.\n\nArgs:\n    x: one\n        of two.\n\nExample:\n    >>> 1\n    1\n")
+    assert text == "Do.\n\n**Arguments**\n\n- `x`: one of two.\n\n**Example**\n\n```pycon\n>>> 1\n1\n```\n"
+
+
+# Some of each kind; the heavy test has all.
+SAMPLE = {"GroupedConv2D", "ChannelShuffle", "conv_norm", "resnext_block", "shufflenet_v2_unit", "split_attention"}
+
+
+def test_sections_and_pictures_of_some_blocks_are_what_the_blocks_say():
+    page = (ROOT / "docs" / "blocks.md").read_text(encoding="utf-8")
+    texts = generator("block_page").files(SAMPLE)
+    sections = re.split(r"(?=^##+ )", texts.pop("blocks.md"), flags=re.MULTILINE)
+    assert len([each for each in sections if each.startswith("### ")]) == len(SAMPLE) == len(texts) - 1
+    outdated = [each.partition("\n")[0] for each in sections if each.strip() not in page]
+    outdated += [path for path, text in texts.items() if (ROOT / "docs" / path).read_text(encoding="utf-8") != text]
+    assert not outdated, "python docs/generator/block_page.py writes them anew"
+
+
+@pytest.mark.heavy
+def test_the_page_of_blocks_and_its_pictures_are_what_the_blocks_say():
+    outdated = [
+        path
+        for path, text in generator("block_page").files().items()
+        if not (ROOT / "docs" / path).is_file() or (ROOT / "docs" / path).read_text(encoding="utf-8") != text
+    ]
+    assert not outdated, "python docs/generator/block_page.py writes them anew"
+
+
+def test_every_public_block_is_on_the_page():
+    block_list = generator("block_list")
+    names = [block.name for _, entries in block_list.SECTIONS for block in entries]
+    assert len(names) == len(set(names))
+    assert set(names) | block_list.TOOLS == set(blocks.__all__)
+
+
+def test_pictures_have_no_box_outside_and_none_left_over():
+    names = {block.name for _, entries in generator("block_list").SECTIONS for block in entries}
+    pictures = {path.stem: path.read_text() for path in (ROOT / "docs" / "pictures").glob("*.svg")}
+    assert set(pictures) == names | {"groups"}
+    for name, text in pictures.items():
+        width = float(re.search(r"<svg [^>]*width='(\d+)'", text)[1])
+        for x, box in re.findall(r"<rect x='(-?\d+)' [^>]*width='(\d+)'", text):
+            assert float(x) >= 0 and float(x) + float(box) <= width, name
