@@ -82,7 +82,7 @@ def test_a_forced_level_has_a_library_of_its_own(on_machine, monkeypatch, kernel
     names = {build._identity(tf, "true", level) for level in ("native", "avx2", "avx512")}
     assert len(names) == 3
     monkeypatch.setenv("BLOCKS_KERNELS_LEVEL", "AVX2")
-    target = build._target(tf)
+    target = build.kernel_target(tf)
     assert isinstance(target, build.Request) and any("-march=x86-64-v3" in flags for _, flags in target.parts)
     assert any("-DBLOCKS_LEVELS(LEVEL)=LEVEL(avx2)" in flags for _, flags in target.parts)
 
@@ -108,12 +108,12 @@ def test_more_flags_and_a_lack_of_the_file_compile(on_machine, wheel, monkeypatc
 
     on_machine(AVX512)
     wheel(tensorflow={prebuilt.minor(tf.__version__): "tensorflow-2.21.so"})
-    assert build._target(tf) == kernel_sources / "prebuilt/x86_64/tensorflow-2.21.so"
+    assert build.kernel_target(tf) == kernel_sources / "prebuilt/x86_64/tensorflow-2.21.so"
     monkeypatch.setenv("BLOCKS_KERNELS_FLAGS", "-DNUMBER=1")
-    assert isinstance(build._target(tf), build.Request)
+    assert isinstance(build.kernel_target(tf), build.Request)
     monkeypatch.delenv("BLOCKS_KERNELS_FLAGS")
     (kernel_sources / "prebuilt/x86_64/tensorflow-2.21.so").unlink()
-    assert isinstance(build._target(tf), build.Request)
+    assert isinstance(build.kernel_target(tf), build.Request)
 
 
 def test_kernels_of_other_sources_are_not_used_and_that_is_said(on_machine, wheel, kernel_sources, capsys):

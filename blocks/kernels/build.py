@@ -61,13 +61,13 @@ def library() -> Any:
     None is reported once, with the reason: as a warning, or as a line where they are being compiled. BLOCKS_KERNELS=off
     makes it None without one.
     """
-    setting = _setting()
+    setting = kernel_setting()
     if setting in OFF:
         return None
     import tensorflow as tf
 
     try:
-        path = _available(tf, _checked(setting))
+        path = _available(tf, checked_setting(setting))
         return None if path is None else _loaded(tf, path)
     except (BuildError, OSError) as error:
         state.reason = str(error)
@@ -85,27 +85,16 @@ def prepare() -> None:
     """Begin to compile in the background, where that is needed: early, since a layer was built. Decides nothing, and
     leaves what is wrong to `library`.
     """
-    if _setting() != ON:
+    if kernel_setting() != ON:
         return
     import tensorflow as tf
 
     try:
-        target = _target(tf)
+        target = kernel_target(tf)
     except (BuildError, OSError):
         return
     if isinstance(target, Request) and _is_missing(Path(target.library)):
         _start(target)
-
-
-def described() -> str:
-    """In one line, what this process computes with, and how far a compilation is. Decides nothing."""
-    if state.path is not None:
-        return f"level {state.level} of {state.path}"
-    if _setting() in OFF:
-        return f"not in use: BLOCKS_KERNELS={_setting()}"
-    under_way = [count for library in _started if (count := compilation.progress(Path(library)))]
-    where = "".join(f" ({done} of {parts} parts done)" for done, parts in under_way)
-    return f"not in use: {state.reason or 'nothing has needed them yet'}{where}"
 
 
 def cache_folder() -> Path:
@@ -132,18 +121,18 @@ def compiler() -> str:
     return compilers[0]
 
 
-def _setting() -> str:
+def kernel_setting() -> str:
     """BLOCKS_KERNELS, which `zoo.tensorflow_process` sets to wait where a run's results shall not depend on luck."""
     return os.environ.get("BLOCKS_KERNELS", ON).lower()
 
 
-def _checked(setting: str) -> str:
+def checked_setting(setting: str) -> str:
     if setting not in (ON, WAIT):
         raise BuildError(f"BLOCKS_KERNELS={setting!r} is not known: use {ON}, {WAIT} or off")
     return setting
 
 
-def _target(tf: Any) -> Path | Request:
+def kernel_target(tf: Any) -> Path | Request:
     """What came with the package, or what is to be compiled. Raises BuildError."""
     level = levels.forced()
     if not os.environ.get("BLOCKS_KERNELS_FLAGS") and (path := prebuilt.suitable(tf.__version__, level)):
@@ -153,7 +142,7 @@ def _target(tf: Any) -> Path | Request:
 
 def _available(tf: Any, setting: str) -> Path | None:
     """The library, if it is there or this process waits for it. None: it is being compiled. Raises BuildError."""
-    target = _target(tf)
+    target = kernel_target(tf)
     if isinstance(target, Path):
         return target
     library = Path(target.library)

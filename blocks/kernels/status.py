@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blocks.kernels import build, compilation, levels
-from blocks.kernels.build import _checked, _setting, _target
+from blocks.kernels.build import checked_setting, kernel_setting, kernel_target
 from blocks.kernels.errors import BuildError
 
 IN_USE, OFF, NOT_COMPILED, COMPILING, FAILED = "in use", "off", "not compiled yet", "compiling", "not available"
@@ -50,7 +50,7 @@ def kernel_status() -> KernelStatus:
         >>> kernel_status().state in STATES
         True
     """
-    setting, available = _setting(), tuple(levels.available())
+    setting, available = kernel_setting(), tuple(levels.available())
     compiler = path = None
     with contextlib.suppress(BuildError):
         compiler = build.compiler()
@@ -63,11 +63,11 @@ def kernel_status() -> KernelStatus:
         return status(OFF, f"BLOCKS_KERNELS is {setting}")
     notices = io.StringIO()  # of kernels in the package that are not used
     try:
-        _checked(setting)
+        checked_setting(setting)
         import tensorflow as tf
 
         with contextlib.redirect_stderr(notices):
-            target = _target(tf)
+            target = kernel_target(tf)
         origin = PREBUILT if isinstance(target, Path) else COMPILED
         path = target if isinstance(target, Path) else Path(target.library)
         failure = compilation.failed_file(path)
