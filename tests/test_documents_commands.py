@@ -28,6 +28,7 @@ SHELL = all_blocks("bash")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 RUN = "outputs/2026-11-23/07-00-00"
 # Programs of others: nothing of this project is in their arguments.
+TOOLS = {"build"}  # modules that only who makes releases has installed
 OTHERS = {"apt-get", "export", "exit", "[", "code=$?", "git", "mkdocs", "pre-commit", "scontrol", "wandb"}
 
 
