@@ -102,7 +102,7 @@ def check_command(words: list[str]) -> None:
     elif first in ("python", "python3") and words[1] == "train.py":
         check_training(words[2:])
     elif first in ("python", "python3") and words[1] == "-m":
-        assert importlib.util.find_spec(words[2]) is not None
+        assert words[2] in TOOLS or importlib.util.find_spec(words[2]) is not None
     elif first == "python":
         check_script(words[1:])
     else:

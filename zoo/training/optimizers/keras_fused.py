@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from blocks.ops.keras_internals import adam_moments, all_adam_moments, variable_index
-from zoo.training.optimizers.multi_tensor import handles
+from zoo.training.optimizers.multi_tensor import handles, update_with_momentum
 from zoo.training.optimizers.rates import ScaledRates, has_kernel
 from zoo.typing import Tensor
 
@@ -39,14 +39,7 @@ class MomentumSGD(ScaledRates, keras.optimizers.SGD):
         return self.momentum != 0
 
     def update_by(self, operations: Any, indices: list[int], **inputs: Any) -> None:
-        operations.blocks_momentum_update(
-            accumulators=handles([self.momentums[index] for index in indices]),
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            rate_in_momentum=True,
-            coupled=False,
-            **inputs,
-        )
+        update_with_momentum(operations, self, indices, rate_in_momentum=True, coupled=False, **inputs)
 
     def apply_gradient(self, gradient: Tensor, variable: Any, learning_rate: Any) -> Any:
         if self.momentum == 0 or not has_kernel(gradient):

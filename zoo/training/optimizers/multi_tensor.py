@@ -47,6 +47,33 @@ def handles(variables: Sequence[Any]) -> list[Any] | None:
     return [each.handle for each in own] if known else None
 
 
+def update_with_momentum(
+    operations: Any, optimizer: Any, indices: Sequence[int], rate_in_momentum: bool, coupled: bool, **inputs: Any
+) -> None:
+    """One step of gradient descent with momentum, of variables whose accumulators `optimizer.momentums` has.
+
+    Args:
+        rate_in_momentum: whether the accumulators have the learning rate in them, as Keras's; PyTorch's have not.
+        coupled: whether the weight decay is added to the gradient, as PyTorch's, or subtracted from the weights.
+        inputs: see `ScaledRates.update_by`.
+
+    Example:
+        >>> from zoo.training.optimizers import TorchSGD
+        >>> weight = keras.Variable([1.0])
+        >>> TorchSGD(0.5, momentum=0.9).apply([np.ones(1, "float32")], [weight])  # by this, where the kernels are there
+        >>> weight.numpy()
+        array([0.5], dtype=float32)
+    """
+    operations.blocks_momentum_update(
+        accumulators=handles([optimizer.momentums[index] for index in indices]),
+        momentum=optimizer.momentum,
+        nesterov=optimizer.nesterov,
+        rate_in_momentum=rate_in_momentum,
+        coupled=coupled,
+        **inputs,
+    )
+
+
 def assign_where(condition: Tensor | bool, values: Sequence[tuple[keras.Variable, Tensor]]) -> None:
     """Assign variables their values where `condition`, () bool, is true; the kernels must be available.
 

@@ -12,7 +12,7 @@ from keras import ops
 
 from blocks.ops.keras_internals import adam_moments, decayed_if_any, variable_index
 from zoo.training.optimizers.keras_fused import FusedAdamW
-from zoo.training.optimizers.multi_tensor import handles
+from zoo.training.optimizers.multi_tensor import update_with_momentum
 from zoo.training.optimizers.rates import ScaledRates, descend, has_kernel
 from zoo.typing import Tensor
 
@@ -99,14 +99,7 @@ class TorchSGD(CoupledDecay):
         return self.momentum != 0
 
     def update_by(self, operations: Any, indices: list[int], **inputs: Any) -> None:
-        operations.blocks_momentum_update(
-            accumulators=handles([self.momentums[index] for index in indices]),
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            rate_in_momentum=False,
-            coupled=True,
-            **inputs,
-        )
+        update_with_momentum(operations, self, indices, rate_in_momentum=False, coupled=True, **inputs)
 
     def apply_gradient(self, gradient: Tensor, variable: Any, learning_rate: Any) -> None:
         gradient, rate = self.with_decay(gradient, variable), ops.cast(learning_rate, variable.dtype)
