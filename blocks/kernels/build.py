@@ -248,9 +248,10 @@ def _request(tf: Any, level: str) -> Request:
     program, extra = compiler(), _extra_flags()
     operations = operation_flags(tf.sysconfig.get_compile_flags(), [level])
     arithmetic = arithmetic_flags(level)
+    operations, arithmetic = [*operations, *extra], [*arithmetic, *extra]
     if extra:  # else sanitizers: GCC does not take absl's constants for constant where it checks for null pointers
         operations.append("-fno-sanitize=null,nonnull-attribute,returns-nonnull-attribute")
-    parts = [(unit.text(), [*(arithmetic if unit.is_arithmetic else operations), *extra]) for unit in sources.units()]
+    parts = [(unit.text(), arithmetic if unit.is_arithmetic else operations) for unit in sources.units()]
     path = cache_folder() / f"{_identity(tf, program, level)}.so"
     return Request(program, parts, [*tf.sysconfig.get_link_flags(), *extra], str(path))
 
