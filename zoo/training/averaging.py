@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from blocks.ops.keras_internals import step_counter
-from zoo.training.optimizers.multi_tensor import assign_where, handles, kernels_for
+from zoo.training.optimizers.multi_tensor import handles, kernels_for
 from zoo.training.optimizers.rates import descend
 from zoo.typing import Tensor
 
@@ -102,16 +102,15 @@ class WeightAverage:
         single = [pair for pair in pairs if pair[1].dtype == "float32"]
         values = [tf.convert_to_tensor(weight.value) for _, weight in single]
         operations = kernels_for(values)
-        if operations is None and where is None:
-            _move(pairs, share)
-        elif operations is None:
-            tf.cond(where, lambda: _move(pairs, share), lambda: None)
-        else:
-            applied = True if where is None else where
+        if operations is not None:
             averages = handles([average for average, _ in single])
+            applied = True if where is None else where
             operations.blocks_move_averages(apply=applied, share=share, averages=averages, values=values)
-            others = [pair for pair in pairs if pair[1].dtype != "float32"]
-            assign_where(applied, [(average, _moved(average, weight, share)) for average, weight in others])
+            pairs = [pair for pair in pairs if pair[1].dtype != "float32"]
+        if where is None:
+            _move(pairs, share)
+        elif pairs:
+            tf.cond(where, lambda: _move(pairs, share), lambda: None)
 
     def update_after(self, optimizer: keras.Optimizer, where: Tensor | None = None) -> None:
         """Move the averages on where the step that `optimizer` has just done has changed the weights."""
@@ -174,21 +173,10 @@ class AveragedValidation(keras.callbacks.Callback):
         self.average.hide()
 
 
-def _is_float(variable: keras.Variable) -> bool:
-    return variable.dtype.startswith(("float", "bfloat"))
-
-
 def _move(pairs: Sequence[tuple[keras.Variable, keras.Variable]], share: Any) -> None:
     """Move averages on to their weights; what is counted in integers is copied."""
     for average, weight in pairs:
-        if _is_float(weight):
+        if weight.dtype.startswith(("float", "bfloat")):
             descend(average, share, average.value - weight.value)
         else:
             average.assign(weight)
-
-
-def _moved(average: keras.Variable, weight: keras.Variable, share: Any) -> Any:
-    """What `_move` assigns to an average."""
-    if not _is_float(weight):
-        return keras.ops.convert_to_tensor(weight)
-    return average.value - (average.value - weight.value) * keras.ops.cast(share, weight.dtype)
