@@ -52,6 +52,7 @@ def network(steps: Steps, contender: str, model: str, mode: str, precision: str,
     import tensorflow as tf
 
     import zoo
+    from zoo.benchmarking.tensorflow_steps import training
 
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     keras.utils.set_random_seed(0)
@@ -99,25 +100,6 @@ def optimizer(contender: str):
     from zoo.training.optimizers.keras_fused import MomentumSGD
 
     return (MomentumSGD if contender == "zoo" else keras.optimizers.SGD)(LEARNING_RATE, MOMENTUM)
-
-
-def training(model, optimizer, images, labels) -> Callable[[], SupportsFloat]:
-    """Forward, cross-entropy, backward, update, in one graph; never through XLA, which is slow on a CPU."""
-    import keras
-    import tensorflow as tf
-
-    optimizer.build(model.trainable_variables)
-
-    @tf.function(jit_compile=False)
-    def step(images, labels):
-        with tf.GradientTape() as tape:
-            logits = tf.cast(model(images, training=True), tf.float32)
-            losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-            loss = tf.reduce_mean(losses)
-        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
-        return loss
-
-    return lambda: step(images, labels)
 
 
 def inference(model, images) -> Callable[[], SupportsFloat]:
