@@ -82,6 +82,7 @@ def test_every_implementation_is_tried_by_some_shape():
 
 
 DOT_PRODUCTS = {"dtype": "bfloat16", "bfloat16_dot_products": True}
+LIBRARY_DOT_PRODUCTS = {**DOT_PRODUCTS, "min_kernel_channels": None}
 
 
 @pytest.mark.parametrize(
@@ -116,13 +117,15 @@ DOT_PRODUCTS = {"dtype": "bfloat16", "bfloat16_dot_products": True}
             "float32",
         ),
         (dataclasses.replace(POINT, dtype="bfloat16", groups=1, in_channels_per_group=64, matrix_units=True), "hybrid"),
-        (dataclasses.replace(POINT, groups=1, in_channels_per_group=64, positions=3136, **DOT_PRODUCTS), "hybrid"),
-        (dataclasses.replace(POINT, groups=1, in_channels_per_group=64, **DOT_PRODUCTS), "matmul"),
+        (dataclasses.replace(POINT, groups=1, in_channels_per_group=64, positions=3136, **DOT_PRODUCTS), "custom_op"),
         (dataclasses.replace(POINT, in_channels_per_group=64, out_channels_per_group=64, **DOT_PRODUCTS), "custom_op"),
         (dataclasses.replace(PLAIN, **DOT_PRODUCTS), "custom_op"),
-        (dataclasses.replace(PLAIN, in_channels_per_group=32, out_channels_per_group=32, **DOT_PRODUCTS), "native"),
-        (dataclasses.replace(PLAIN, in_channels_per_group=33, out_channels_per_group=33, **DOT_PRODUCTS), "float32"),
-        (dataclasses.replace(PLAIN, groups=1, out_channels_per_group=64, **DOT_PRODUCTS), "native"),
+        (dataclasses.replace(PLAIN, in_channels_per_group=32, out_channels_per_group=32, **DOT_PRODUCTS), "custom_op"),
+        (dataclasses.replace(PLAIN, groups=1, out_channels_per_group=64, **DOT_PRODUCTS), "custom_op"),
+        (dataclasses.replace(POINT, groups=1, positions=3136, **LIBRARY_DOT_PRODUCTS), "hybrid"),
+        (dataclasses.replace(POINT, groups=1, **LIBRARY_DOT_PRODUCTS), "matmul"),
+        (dataclasses.replace(PLAIN, in_channels_per_group=32, **LIBRARY_DOT_PRODUCTS), "native"),
+        (dataclasses.replace(PLAIN, in_channels_per_group=33, **LIBRARY_DOT_PRODUCTS), "float32"),
         (dataclasses.replace(DEPTHWISE, **DOT_PRODUCTS), "custom_op"),
         (dataclasses.replace(PLAIN, onednn=False), "custom_op"),
         (dataclasses.replace(PLAIN, onednn=False, min_kernel_channels=None), "split"),

@@ -28,6 +28,8 @@ CASES = {
     "12 to 18": (4, 7, 7, 24, 36, (3, 3), (2, 2), 2, ((1, 1), (1, 1))),
     "16 channels": (3, 8, 8, 32, 32, (3, 3), (1, 1), 2, ((1, 1), (1, 1))),
     "20 to 40, 5 x 5": (2, 6, 6, 40, 80, (5, 5), (1, 1), 2, ((2, 2), (2, 2))),
+    "16 to 32, an odd row": (3, 9, 14, 48, 96, (3, 3), (2, 2), 3, ((1, 1), (1, 0))),
+    "32 to 16, steps beyond the kernel": (2, 9, 10, 64, 32, (2, 3), (3, 4), 2, ((0, 0), (0, 0))),
     "33 to 17": (1, 5, 4, 66, 34, (3, 3), (1, 1), 2, ((1, 1), (1, 1))),
     "one pixel": (2, 1, 1, 32, 32, (3, 3), (1, 1), 8, ((1, 1), (1, 1))),
     "many images of a few pixels": (7, 2, 2, 64, 64, (3, 3), (1, 1), 16, ((1, 1), (1, 1))),
@@ -41,6 +43,8 @@ CASES = {
     "one group, side by side": (2, 8, 12, 3, 5, (4, 4), (4, 4), 1, ((0, 0), (0, 0))),
     "one group, with gaps": (2, 9, 10, 5, 17, (2, 3), (3, 4), 1, ((0, 0), (0, 0))),
     "one group, 16 to 19": (1, 6, 7, 16, 19, (3, 3), (1, 1), 1, ((1, 1), (1, 1))),
+    "one group, 34 to 70, an odd row": (2, 9, 11, 34, 70, (3, 3), (2, 2), 1, ((1, 1), (1, 1))),
+    "one group, one column": (4, 6, 1, 16, 16, (3, 1), (2, 1), 1, ((1, 1), (0, 0))),
     "one group, 512 values a patch": (2, 5, 5, 128, 33, (2, 2), (1, 1), 1, ((0, 0), (0, 0))),
     "one group, one channel": (5, 4, 3, 1, 1, (3, 3), (1, 1), 1, ((1, 1), (1, 1))),
     "one group, far padding": (2, 4, 5, 4, 32, (3, 3), (2, 2), 1, ((3, 4), (4, 3))),
@@ -65,6 +69,30 @@ def test_values_and_gradients_are_those_of_the_definition(case, dtype, tolerance
     expected = values_and_gradients(by_definition, images, kernel, weights=weights)
     actual = values_and_gradients(ours, tf.cast(images, dtype), tf.cast(kernel, dtype), weights=weights)
     check_all_close(actual, expected, tolerance)
+
+
+@pytest.mark.parametrize("channels, groups, width", [(16, 1, 7), (3, 1, 7), (64, 4, 6), (64, 2, 9)])
+def test_nan_reaches_what_reads_it_and_nothing_else(channels, groups, width):
+    # Products of bfloat16 are summed up in pairs: none may pair a value with one that is not its own.
+    dtype = "bfloat16"
+    images = exact((2, 5, width, channels), dtype).numpy()
+    images[0, 1, -1, 0] = images[1, 4, 2, 1] = np.nan
+    kernel, padding = exact((3, 3, channels // groups, channels), dtype), ((1, 1), (1, 1))
+
+    def reached(function, x):
+        outputs, _, d_kernel = values_and_gradients(function, x, tf.cast(kernel, x.dtype))
+        return np.isnan(tf.cast(outputs, "float32")), np.isnan(tf.cast(d_kernel, "float32"))
+
+    for strides in ((1, 1), (2, 2)):
+        expected = reached(
+            lambda x, w, s=strides: definition.grouped_convolution(x, w, s, padding, (1, 1)), tf.constant(images)
+        )
+        actual = reached(
+            lambda x, w, s=strides: grouped_convolution(x, w, s, padding, implementation="custom_op"),
+            tf.cast(images, dtype),
+        )
+        for of_definition, of_ours in zip(expected, actual, strict=True):
+            np.testing.assert_array_equal(of_ours, of_definition)
 
 
 @pytest.mark.parametrize("activation", [None, "relu", "relu6", "hard_silu", "silu", "sigmoid"])

@@ -134,7 +134,7 @@ template <class T>
 void check_convolutions(const TypedKernels<T>& k, int lanes, const std::string& type) {
   const int shapes[][6] = {{9, 8, 4, 4, 3, 1},  {8, 8, 4, 4, 3, 2},   {7, 4, 8, 8, 3, 1}, {7, 2, 20, 24, 3, 1},
                            {8, 3, 5, 7, 3, 2},  {7, 2, 40, 33, 3, 1}, {9, 4, 8, 8, 5, 1}, {9, 4, 8, 8, 5, 2},
-                           {9, 16, 2, 2, 7, 3}, {6, 2, 3, 40, 2, 1}};
+                           {9, 16, 2, 2, 7, 3}, {6, 2, 3, 40, 2, 1},  {7, 3, 16, 32, 3, 2}, {9, 2, 32, 16, 3, 1}};
   for (const auto& c : shapes) {
     const Spatial s = sized(c[0], c[1], c[2], c[3], c[4], c[5]);
     check_convolution<T>(

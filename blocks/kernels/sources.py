@@ -11,7 +11,8 @@ TENSORFLOW, DISPATCH, COMPUTE = "tensorflow", "dispatch", "compute"
 # Files of the arithmetic that take long to compile, the longest first: each one by itself. The others go together: the
 # headers of most take longer than themselves.
 ALONE = ("spatial.cc", "depthwise.cc", "depthwise_gradient.cc", "spatial_gradient.cc")
-PRODUCTS = ("dense.cc", "pointwise.cc", "pointwise_gradient.cc")  # of matrices, which share their tiles
+# Products of matrices, which share their tiles.
+PRODUCTS = ("dense.cc", "dense_gradient.cc", "pointwise.cc", "pointwise_gradient.cc")
 
 
 @dataclass(frozen=True)

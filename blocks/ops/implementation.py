@@ -12,7 +12,7 @@ from dataclasses import dataclass
 NAMES = ("native", "split", "depthwise", "matmul", "hybrid", "taps", "float32", "custom_op")
 ALIASES = {"kernel": "custom_op"}  # former names, which arguments and saved files may have
 
-# Channels of a group from which on matrix units, or bfloat16's dot products, have enough to multiply.
+# Channels of a group from which on matrix units have enough to multiply.
 MATRIX_CHANNELS = 16
 
 
@@ -43,7 +43,7 @@ class ConvSpec:
     min_kernel_channels: int | None  # the fewest channels that our kernels take; None where they are not available
     matrix_units: bool  # whether the processor multiplies bfloat16 matrices in hardware (AMX)
     exporting: bool = False  # whether the graph is for other runtimes, which need no gradients
-    bfloat16_dot_products: bool = False  # whether the processor has them (AVX-512's), and oneDNN uses them
+    bfloat16_dot_products: bool = False  # whether the processor has them (AVX-512's): oneDNN uses them, and our kernels
 
     @property
     def pointwise(self) -> bool:
@@ -201,25 +201,20 @@ def _slow_bfloat16(spec: ConvSpec) -> bool:
 
 
 def _library_multiplies(spec: ConvSpec) -> bool:
-    """Whether oneDNN's product beats ours: where the processor has one of bfloat16, which ours does not use.
-
-    Dot products of vectors take more channels to pay: of the convolutions in groups they are left to
-    `_library_convolves`.
-    """
-    if spec.dtype != "bfloat16" or not spec.onednn or spec.in_channels_per_group < MATRIX_CHANNELS:
-        return False
-    return spec.matrix_units or (spec.bfloat16_dot_products and spec.pointwise and spec.groups == 1)
+    """Whether oneDNN's product beats ours: of bfloat16 on matrix units, which ours does not use."""
+    return (
+        spec.dtype == "bfloat16" and spec.matrix_units and spec.onednn and spec.in_channels_per_group >= MATRIX_CHANNELS
+    )
 
 
 def _library_convolves(spec: ConvSpec) -> bool:
     """Whether TensorFlow's convolution is as fast as ours: of large groups, and in groups of kernels beyond 3 x 3.
 
     Ours reads less memory, which counts most where a group has few channels, and differentiates strided ones faster.
+    Its dot products of bfloat16 are faster for all.
     """
-    if spec.pointwise or spec.depthwise:
+    if spec.pointwise or spec.depthwise or (spec.dtype == "bfloat16" and spec.bfloat16_dot_products):
         return False
-    if spec.dtype == "bfloat16" and spec.bfloat16_dot_products and spec.onednn:
-        return max(spec.in_channels_per_group, spec.out_channels_per_group) > MATRIX_CHANNELS
     if spec.groups == 1:
         most = 256 if not spec.onednn else 128 if spec.dtype == "bfloat16" or spec.strides != (1, 1) else 0
         return spec.in_channels_per_group > 4 and max(spec.in_channels_per_group, spec.out_channels_per_group) > most

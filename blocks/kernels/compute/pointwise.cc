@@ -9,16 +9,17 @@ namespace blocks {
 namespace {
 
 // While a tile sums up its rows, it prefetches those of the next tile.
-TilePrefetch next_rows(const float* a, int64_t a_row, int64_t rows) {
+template <class F>
+TilePrefetch next_rows(const F* a, int64_t a_row, int64_t rows) {
   const int64_t tile = balanced_rows(rows) * a_row;
-  return TilePrefetch(a + tile, kCacheLine, tile * 4);
+  return TilePrefetch(a + tile, kCacheLine, tile * int64_t(sizeof(F)));
 }
 
 // Where the rows are near already, it prefetches its part of the next panel of weights.
-TilePrefetch next_panel(const float* panel, int64_t depth, int64_t rows) {
+TilePrefetch next_panel(const float* panel, int64_t steps, int64_t rows) {
   const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
   const int64_t step = std::min<int64_t>(kCacheLine, kTileColumns * 4 / tiles);
-  return TilePrefetch(panel + depth * kTileColumns, step, depth * step);
+  return TilePrefetch(panel + steps * kTileColumns, step, steps * step);
 }
 
 // One matrix (depth, columns) a group: entry (k, c) of group g's is data[g * group_stride + k * row_stride + c *
@@ -31,6 +32,7 @@ struct Matrices {
 // y (rows, groups * columns) = x (rows, groups * depth) times one matrix a group.
 template <class T>
 struct GroupedGemm {
+  using F = Factor<T>;
   int64_t rows;
   int groups, depth, columns;
   const T* x;
@@ -40,18 +42,25 @@ struct GroupedGemm {
 
   int64_t x_row() const { return int64_t(groups) * depth; }
   int64_t y_row() const { return int64_t(groups) * columns; }
-  int64_t panel_size() const { return int64_t(depth) * kTileColumns; }
-  bool in_place() const { return float_or_null(x) && !aliased(x_row()); }  // whether tiles can read x itself
-  int64_t a_row() const { return in_place() ? x_row() : padded_row(x_row()); }
+  int64_t steps() const { return num_steps<F>(depth); }
+  int64_t panel_size() const { return steps() * kTileColumns; }  // words
+  int64_t a_depth() const { return steps() * kStepFactors<F>; }  // of a group, in whole steps
+  // Whether tiles can read x itself.
+  bool in_place() const { return std::is_same_v<T, F> && depth == a_depth() && !aliased<F>(x_row()); }
+  int64_t a_row() const { return in_place() ? x_row() : padded_row<F>(groups * a_depth()); }
+  const F* a_in_place(int64_t row) const { return reinterpret_cast<const F*>(x + row * x_row()); }
+  void copy(int64_t row, int64_t count, F* a) const {
+    copy_rows(x + row * x_row(), count, groups, depth, x_row(), a, a_row());
+  }
 
   // Rows from `row` on, in one group's panel: those of a (its group's, a_row apart) times the packed panel.
-  void multiply(const float* a, const float* packed, TilePrefetch prefetch, int64_t row, int64_t count, int group,
+  void multiply(const F* a, const float* packed, TilePrefetch prefetch, int64_t row, int64_t count, int group,
                 int panel) const {
-    const GemmSegment segment{a, packed};
+    const GemmSegment<F> segment{a, packed, steps()};
     const int first = group * columns + panel * kTileColumns;
-    rows_of_panel({&segment, 1, depth, a_row(), 1, kTileColumns, prefetch},
-                  std::min(kTileColumns, columns - panel * kTileColumns), y + row * y_row() + first, y_row(), count,
-                  epilogue.shifted(row * y_row()), first);
+    const GemmArgs<F> args{&segment, 1, a_row(), kStepFactors<F>, kTileColumns, prefetch};
+    rows_of_panel(args, std::min(kTileColumns, columns - panel * kTileColumns), y + row * y_row() + first, y_row(),
+                  count, epilogue.shifted(row * y_row()), first);
   }
 };
 
@@ -59,16 +68,17 @@ struct GroupedGemm {
 // weights' rows, and takes all images through them.
 template <class T>
 void multiply_panels(const GroupedGemm<T>& gemm, const Parallel& parallel) {
-  const int64_t rows = gemm.rows, x_row = gemm.x_row(), a_row = gemm.a_row();
-  const float* a = float_or_null(gemm.x);
+  using F = Factor<T>;
+  const int64_t rows = gemm.rows, a_row = gemm.a_row();
+  const F* a = gemm.a_in_place(0);
   if (!gemm.in_place()) {
-    float* wide = scratch(kShared, rows * a_row);
+    F* copied = factors_scratch<F>(kShared, rows * a_row);
     const int64_t tasks = std::min<int64_t>(rows, parallel.threads);
     parallel.run(tasks, [&](int64_t task) {
       const int64_t begin = rows * task / tasks;
-      widen(gemm.x + begin * x_row, rows * (task + 1) / tasks - begin, x_row, x_row, wide + begin * a_row, a_row);
+      gemm.copy(begin, rows * (task + 1) / tasks - begin, copied + begin * a_row);
     });
-    a = wide;
+    a = copied;
   }
   const int count = num_panels(gemm.columns);
   const int panels_of_task = std::max(1, std::min(4, gemm.groups * count / (parallel.threads * 2)));
@@ -77,9 +87,9 @@ void multiply_panels(const GroupedGemm<T>& gemm, const Parallel& parallel) {
     const int group = int(task / tasks_of_group), begin = int(task % tasks_of_group) * panels_of_task;
     const int end = std::min(count, begin + panels_of_task);
     float* packed = scratch(2, panels_of_task * gemm.panel_size());
-    pack_several(gemm.b.data + group * gemm.b.group_stride, gemm.depth, gemm.columns, gemm.b.row_stride,
-                 gemm.b.column_stride, begin, end, packed);
-    const float* group_a = a + int64_t(group) * gemm.depth;
+    pack_several<F>(gemm.b.data + group * gemm.b.group_stride, gemm.depth, gemm.columns, gemm.b.row_stride,
+                    gemm.b.column_stride, begin, end, packed);
+    const F* group_a = a + group * gemm.a_depth();
     const TilePrefetch prefetch = gemm.groups == 1 ? next_rows(group_a, a_row, rows) : TilePrefetch();
     for (int panel = begin; panel < end; ++panel)
       gemm.multiply(group_a, packed + (panel - begin) * gemm.panel_size(), prefetch, 0, rows, group, panel);
@@ -89,31 +99,32 @@ void multiply_panels(const GroupedGemm<T>& gemm, const Parallel& parallel) {
 // Else all panels are packed first, and a task takes rows through them, in chunks that stay in the cache meanwhile.
 template <class T>
 void multiply_rows(const GroupedGemm<T>& gemm, const Parallel& parallel) {
+  using F = Factor<T>;
   const int64_t rows = gemm.rows, x_row = gemm.x_row(), a_row = gemm.a_row();
   const int count = num_panels(gemm.columns);
   float* packed = scratch(kShared, int64_t(gemm.groups) * count * gemm.panel_size());
   parallel.run(int64_t(gemm.groups) * count, [&](int64_t task) {
-    pack(gemm.b.data + (task / count) * gemm.b.group_stride, gemm.depth, gemm.columns, gemm.b.row_stride,
-         gemm.b.column_stride, int(task % count) * kTileColumns, packed + task * gemm.panel_size());
+    pack<F>(gemm.b.data + (task / count) * gemm.b.group_stride, gemm.depth, gemm.columns, gemm.b.row_stride,
+            gemm.b.column_stride, int(task % count) * kTileColumns, packed + task * gemm.panel_size());
   });
   int64_t chunk = std::max<int64_t>(kTileRows, kL2Floats / 4 / x_row / kTileRows * kTileRows);
   chunk = std::min(chunk, std::max<int64_t>(kTileRows, rows / (parallel.threads * 4) / kTileRows * kTileRows));
   parallel.run((rows + chunk - 1) / chunk, [&](int64_t task) {
     const int64_t begin = task * chunk, height = std::min(chunk, rows - begin);
-    const float* a = gemm.in_place() ? float_or_null(gemm.x) + begin * x_row : nullptr;
-    if (!a) {
-      float* wide = scratch(1, height * a_row);
-      widen(gemm.x + begin * x_row, height, x_row, x_row, wide, a_row);
-      a = wide;
+    const F* a = gemm.a_in_place(begin);
+    if (!gemm.in_place()) {
+      F* copied = factors_scratch<F>(1, height * a_row);
+      gemm.copy(begin, height, copied);
+      a = copied;
     }
     for (int group = 0; group < gemm.groups; ++group)
       for (int panel = 0; panel < count; ++panel) {
-        const float* group_a = a + int64_t(group) * gemm.depth;
+        const F* group_a = a + group * gemm.a_depth();
         const float* b = packed + (int64_t(group) * count + panel) * gemm.panel_size();
         // The first panel's rows have not been copied, so they are not in the cache.
         const bool first = gemm.in_place() && gemm.groups == 1 && panel == 0;
-        gemm.multiply(group_a, b, first ? next_rows(group_a, a_row, height) : next_panel(b, gemm.depth, height), begin,
-                      height, group, panel);
+        gemm.multiply(group_a, b, first ? next_rows(group_a, a_row, height) : next_panel(b, gemm.steps(), height),
+                      begin, height, group, panel);
       }
   });
 }

@@ -6,15 +6,21 @@
 namespace blocks {
 namespace {
 
-// Columns [first, first + width) of some rows, one after the other: out[r * width + i].
-template <class T>
+// Columns [first, first + width) of some rows as words, one step after the other: of floats out[r * width + i], of
+// bfloat16 out[r / 2 * width + i] with rows r and r + 1.
+template <class F, class T>
 void pack_rows(const T* x, int64_t x_row, int64_t rows, int first, int width, int64_t columns, float* out) {
   const int64_t room = columns - first;  // what may be read of a row
-  for (int64_t r = 0; r < rows; ++r, x += x_row, out += width) {
-    // Whole vectors, the end of which the next row overwrites: one, where vectors are longer than tiles are high.
-    for (int i = 0; i < (kTileRows > kLanes ? width : 1); i += kLanes)
-      store(out + i, room - i >= kLanes ? load(x + first + i)
-                                        : load_tail(x + first + i, int(std::min<int64_t>(room, width) - i)));
+  const auto part = [&](const T* row, int i) {
+    return room - i >= kLanes ? load(row + first + i)
+                              : load_tail(row + first + i, int(std::min<int64_t>(room, width) - i));
+  };
+  for (int64_t r = 0; r < rows; r += kStepFactors<F>, x += x_row * kStepFactors<F>, out += width) {
+    // Whole vectors, the end of which the next step overwrites: one, where vectors are longer than tiles are high.
+    for (int i = 0; i < (kTileRows > kLanes ? width : 1); i += kLanes) {
+      if constexpr (std::is_same_v<F, float>) store(out + i, part(x, i));
+      else store(out + i, pairs(part(x, i), r + 1 < rows ? part(x + x_row, i) : Vec{}));
+    }
   }
 }
 
@@ -40,23 +46,27 @@ struct NextRows {
 template <bool Add, class T>
 void accumulate(const T* x, int64_t x_row, int64_t inputs, const T* dy, int64_t dy_row, int64_t rows, int first,
                 int last, int columns, NextRows next, float* total, int64_t total_row) {
+  using F = Factor<T>;
   const int step = balanced_rows(last - first);
-  // A copy, where many tiles use it.
-  const float* x_direct = columns > 2 * kTileColumns && inputs > 64 ? nullptr : float_or_null(x);
+  const int64_t steps = num_steps<F>(rows);
+  // Else a copy: where many tiles use it, or where a word holds several rows.
+  const F* x_direct = nullptr;
+  if constexpr (std::is_same_v<T, float>) x_direct = columns > 2 * kTileColumns && inputs > 64 ? nullptr : x;
   const float* dy_direct = last - first > 2 * step || columns % kLanes ? nullptr : float_or_null(dy);
-  float* packed = scratch(1, rows * (last - first + step) + kLanes);
+  float* packed = scratch(1, steps * (last - first + step) + kLanes);
   for (int k = first; k < last && !x_direct; k += step)
-    pack_rows(x, x_row, rows, k, std::min(step, last - k), inputs, packed + rows * (k - first));
-  float* panel = scratch(2, rows * kTileColumns);
+    pack_rows<F>(x, x_row, rows, k, std::min(step, last - k), inputs, packed + steps * (k - first));
+  float* panel = scratch(2, steps * kTileColumns);
   for (int c = 0; c < columns; c += kTileColumns) {
-    if (!dy_direct) pack(dy, rows, columns, dy_row, 1, c, panel);
+    if (!dy_direct) pack<F>(dy, rows, columns, dy_row, 1, c, panel);
     for (int k = first; k < last; k += step) {
       const int height = std::min(step, last - k);
-      const Tile run = columns - c > kLanes ? tile_of<2, Add>(height) : tile_of<1, Add>(height);
-      const GemmSegment segment{x_direct ? x_direct + k : packed + rows * (k - first),
-                                dy_direct ? dy_direct + c : panel};
-      run({&segment, 1, rows, 1, x_direct ? x_row : height, dy_direct ? dy_row : kTileColumns, next.take(rows)}, 0,
-          total + k * total_row + c, total_row);
+      const Tile<F> run = columns - c > kLanes ? tile_of<F, 2, Add>(height) : tile_of<F, 1, Add>(height);
+      const F* a = x_direct ? x_direct + k : reinterpret_cast<const F*>(packed + steps * (k - first));
+      const GemmSegment<F> segment{a, dy_direct ? dy_direct + c : panel, steps};
+      run({&segment, 1, kStepFactors<F>, x_direct ? x_row : height * kStepFactors<F>, dy_direct ? dy_row : kTileColumns,
+           next.take(steps)},
+          0, total + k * total_row + c, total_row);
     }
   }
 }
@@ -73,15 +83,15 @@ struct Division {
 
   Division(const Pointwise& p, int threads) {
     const int inputs = p.in_channels_per_group, outputs = p.out_channels_per_group;
-    const int64_t padded = padded_row(int64_t(num_panels(outputs)) * kTileColumns);
+    const int64_t padded = padded_row<float>(int64_t(num_panels(outputs)) * kTileColumns);
     part_size = int64_t(p.groups) * inputs * padded;
     const int64_t max_tasks = threads == 1 ? 1 : threads * 2;
     row_tasks = std::max<int64_t>(1, std::min<int64_t>(max_tasks, p.rows / 256));
     if (part_size > kL2Floats || row_tasks < threads) row_tasks = 1;
     slices = row_tasks > 1 ? 1 : int(std::min<int64_t>((inputs + kTileRows - 1) / kTileRows, max_tasks));
     slice = ((inputs + slices - 1) / slices + kTileRows - 1) / kTileRows * kTileRows;
-    in_place =
-        row_tasks == 1 && p.groups == 1 && outputs % kLanes == 0 && (!aliased(outputs) || p.rows <= 2 * kBlockRows);
+    in_place = row_tasks == 1 && p.groups == 1 && outputs % kLanes == 0 &&
+               (!aliased<float>(outputs) || p.rows <= 2 * kBlockRows);
     total_row = in_place ? outputs : padded;
   }
 };

@@ -30,39 +30,39 @@ void write_tile(const float* buffer, int rows, int columns, T* y, int64_t y_row,
 }
 
 // Rows of y = a * B for one panel of B, of V vectors, whose first column is column `first` of all.
-template <class T, int V>
-void rows_of_panel(const GemmArgs& args, int columns, T* y, int64_t y_row, int64_t rows, const Epilogue<T>& epilogue,
+template <class T, int V, class F>
+void rows_of_panel(const GemmArgs<F>& args, int columns, T* y, int64_t y_row, int64_t rows, const Epilogue<T>& epilogue,
                    int first) {
   alignas(64) float buffer[kTileRows * kTileColumns];
   const int step = balanced_rows(rows);
   const bool whole = columns == V * kLanes;
   float* out = float_or_null(y);
-  GemmArgs tile_args = args;
-  const auto args_of = [&](int64_t row) -> const GemmArgs& {
+  GemmArgs<F> tile_args = args;
+  const auto args_of = [&](int64_t row) -> const GemmArgs<F>& {
     tile_args.prefetch.address = args.prefetch.address + row / step * args.prefetch.tile_stride;
     return tile_args;
   };
   if (out && whole && epilogue.activation == Activation::kNone && !epilogue.bias && !epilogue.residual) {
     for (int64_t row = 0; row < rows; row += step)
-      tile_of<V, false>(int(std::min<int64_t>(step, rows - row)))(args_of(row), row * args.a_row_stride,
-                                                                  out + row * y_row, y_row);
+      tile_of<F, V, false>(int(std::min<int64_t>(step, rows - row)))(args_of(row), row * args.a_row_stride,
+                                                                     out + row * y_row, y_row);
     return;
   }
   with_activation(epilogue.activation, [&](auto activation) {
     constexpr Activation A = activation;
     for (int64_t row = 0; row < rows; row += step) {
       const int count = int(std::min<int64_t>(step, rows - row));
-      tile_of<V, false>(count)(args_of(row), row * args.a_row_stride, buffer, kTileColumns);
+      tile_of<F, V, false>(count)(args_of(row), row * args.a_row_stride, buffer, kTileColumns);
       (whole ? write_tile<T, A, V, true> : write_tile<T, A, V, false>)(buffer, count, columns, y + row * y_row, y_row,
                                                                        epilogue.shifted(row * y_row), first);
     }
   });
 }
 
-template <class T>
-void rows_of_panel(const GemmArgs& args, int columns, T* y, int64_t y_row, int64_t rows, const Epilogue<T>& epilogue,
+template <class T, class F>
+void rows_of_panel(const GemmArgs<F>& args, int columns, T* y, int64_t y_row, int64_t rows, const Epilogue<T>& epilogue,
                    int first) {
-  (columns > kLanes ? rows_of_panel<T, 2> : rows_of_panel<T, 1>)(args, columns, y, y_row, rows, epilogue, first);
+  (columns > kLanes ? rows_of_panel<T, 2, F> : rows_of_panel<T, 1, F>)(args, columns, y, y_row, rows, epilogue, first);
 }
 
 }  // namespace blocks

@@ -69,6 +69,16 @@ inline void store(bf16* to, Vec value) {
 #endif
 }
 
+// What matrix products multiply where the images are of type T: floats, or bfloat16 where the processor has its dot
+// products.
+#if defined(__AVX512BF16__)
+template <class T>
+using Factor = T;
+#else
+template <class T>
+using Factor = float;
+#endif
+
 // The first, or the second, halves of two vectors, one entry of each in turn.
 template <bool Second>
 inline Vec interleave(Vec a, Vec b) {

@@ -293,11 +293,13 @@ void convolve(const Spatial& s, bool transposed, const T* x, const float* kernel
 template <class T>
 void spatial(const Spatial& s, const T* x, const float* kernel, const float* bias, const T* residual, T* y,
              Activation activation, const Parallel& parallel) {
+  if (groups_are_products<T>(s)) return dense(s, x, kernel, bias, residual, y, activation, parallel);
   convolve<T>(s, false, x, kernel, {bias, residual, activation}, y, parallel);
 }
 
 template <class T>
 void spatial_input_gradient(const Spatial& s, const T* dy, const float* kernel, T* dx, const Parallel& parallel) {
+  if (groups_are_products<T>(s)) return dense_input_gradient(s, dy, kernel, dx, parallel);
   convolve<T>(s, true, dy, kernel, {nullptr, nullptr, Activation::kNone}, dx, parallel);
 }
 

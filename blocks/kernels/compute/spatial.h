@@ -14,6 +14,12 @@ inline bool spans_groups(const Spatial& s) {
          s.in_channels_per_group <= 8 && s.groups * s.in_channels_per_group >= kLanes;
 }
 
+// Whether each group is a matrix product of its own: where bfloat16 is multiplied in pairs, if it has enough channels.
+template <class T>
+bool groups_are_products(const Spatial& s) {
+  return std::is_same_v<Factor<T>, bf16> && s.in_channels_per_group >= kLanes && s.out_channels_per_group >= kLanes;
+}
+
 // A group's channels are taken a vector at a time; the last vector overlaps the one before it, or is not full.
 inline int offset_in_group(int vector, int channels) {
   return channels <= kLanes ? 0 : vector_offset(vector, channels);

@@ -267,6 +267,7 @@ void write_filter_gradient(const Spatial& s, const SumsLayout& layout, const flo
 
 template <class T>
 void spatial_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_kernel, const Parallel& parallel) {
+  if (groups_are_products<T>(s)) return dense_filter_gradient(s, x, dy, d_kernel, parallel);
   const SumsLayout layout(s);
   // Threads share the blocks; where these are too few, the images too, whose sums are added up afterwards.
   const int shares = std::min(layout.blocks, parallel.threads);

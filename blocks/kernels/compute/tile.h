@@ -24,23 +24,48 @@ struct TilePrefetch {
       : address(static_cast<const char*>(from)), step(step), tile_stride(tile_stride) {}
 };
 
-// What a tile sums up: products over one or several segments of `depth` steps, each of which begins at its a and b.
+// Factors of one step, which a word of 32 bits holds: one float, or a pair of bfloat16, whose products are summed up.
+template <class F>
+constexpr int kStepFactors = int(sizeof(float) / sizeof(F));
+template <class F>
+int64_t num_steps(int64_t factors) {
+  return (factors + kStepFactors<F> - 1) / kStepFactors<F>;
+}
+
+inline Vec splat_step(const float* from) { return splat(*from); }
+inline Vec multiply_add(const float*, Vec a, Vec b, Vec sum) { return sum + a * b; }
+#if defined(__AVX512BF16__)
+inline Vec splat_step(const bf16* from) {
+  int32_t pair;
+  std::memcpy(&pair, from, sizeof pair);
+  return (Vec)_mm512_set1_epi32(pair);
+}
+inline Vec multiply_add(const bf16*, Vec a, Vec b, Vec sum) {
+  return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+}
+#endif
+
+// What a tile sums up: products over one or several segments of steps, each of which begins at its a, which are
+// factors, and its b, which are words.
+template <class F>
 struct GemmSegment {
-  const float *a, *b;
+  const F* a;
+  const float* b;
+  int64_t steps;
 };
+template <class F>
 struct GemmArgs {
-  const GemmSegment* segments;
+  const GemmSegment<F>* segments;
   int num_segments;
-  int64_t depth;
-  int64_t a_row_stride, a_step;  // from one row of the tile, and from one step, to the next
-  int64_t b_step;
+  int64_t a_row_stride, a_step;  // factors from one row of the tile, and from one step, to the next
+  int64_t b_step;                // words
   TilePrefetch prefetch = {};
 };
 
 // out[r] (V vectors) = sum over segments and k of a[shift + r * a_row_stride + k * a_step] * b[k * b_step ...], added
 // to what is there if Add.
-template <int R, int V, bool Add>
-void tile(const GemmArgs& args, int64_t shift, float* out, int64_t out_row) {
+template <class F, int R, int V, bool Add>
+void tile(const GemmArgs<F>& args, int64_t shift, float* out, int64_t out_row) {
   Vec acc[R][V];  // in registers, once every loop over it is unrolled
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
@@ -50,8 +75,9 @@ void tile(const GemmArgs& args, int64_t shift, float* out, int64_t out_row) {
   const int64_t prefetch_step = args.prefetch.step;
   const char* prefetch = args.prefetch.address;
   for (int i = 0; i < args.num_segments; ++i) {
-    const float *a = args.segments[i].a + shift, *b = args.segments[i].b;
-    for (int64_t k = args.depth; k > 0; --k, b += b_step, a += a_step) {
+    const F* a = args.segments[i].a + shift;
+    const float* b = args.segments[i].b;
+    for (int64_t k = args.segments[i].steps; k > 0; --k, b += b_step, a += a_step) {
       Vec values[V];
       __builtin_prefetch(prefetch);
       prefetch += prefetch_step;
@@ -59,9 +85,9 @@ void tile(const GemmArgs& args, int64_t shift, float* out, int64_t out_row) {
       for (int v = 0; v < V; ++v) values[v] = load(b + v * kLanes);
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
-        const Vec value = splat(a[r * row]);
+        const Vec value = splat_step(a + r * row);
 #pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) acc[r][v] += value * values[v];
+        for (int v = 0; v < V; ++v) acc[r][v] = multiply_add(a, value, values[v], acc[r][v]);
       }
     }
   }
@@ -71,14 +97,26 @@ void tile(const GemmArgs& args, int64_t shift, float* out, int64_t out_row) {
     for (int v = 0; v < V; ++v) store(out + r * out_row + v * kLanes, acc[r][v]);
 }
 
-typedef void (*Tile)(const GemmArgs&, int64_t, float*, int64_t);
+template <class F>
+using Tile = void (*)(const GemmArgs<F>&, int64_t, float*, int64_t);
 
-template <int V, bool Add>
-Tile tile_of(int rows) {
-  static constexpr Tile tiles[] = {nullptr,          tile<1, V, Add>,  tile<2, V, Add>,  tile<3, V, Add>,
-                                   tile<4, V, Add>,  tile<5, V, Add>,  tile<6, V, Add>,  tile<7, V, Add>,
-                                   tile<8, V, Add>,  tile<9, V, Add>,  tile<10, V, Add>, tile<11, V, Add>,
-                                   tile<12, V, Add>, tile<13, V, Add>, tile<14, V, Add>};
+template <class F, int V, bool Add>
+Tile<F> tile_of(int rows) {
+  static constexpr Tile<F> tiles[] = {nullptr,
+                                      tile<F, 1, V, Add>,
+                                      tile<F, 2, V, Add>,
+                                      tile<F, 3, V, Add>,
+                                      tile<F, 4, V, Add>,
+                                      tile<F, 5, V, Add>,
+                                      tile<F, 6, V, Add>,
+                                      tile<F, 7, V, Add>,
+                                      tile<F, 8, V, Add>,
+                                      tile<F, 9, V, Add>,
+                                      tile<F, 10, V, Add>,
+                                      tile<F, 11, V, Add>,
+                                      tile<F, 12, V, Add>,
+                                      tile<F, 13, V, Add>,
+                                      tile<F, 14, V, Add>};
   return tiles[rows];
 }
 
@@ -88,23 +126,50 @@ inline int balanced_rows(int64_t rows) {
   return int((rows + tiles - 1) / tiles);
 }
 
-// Whether the rows of a tile fall into the same few sets of the first-level cache.
-inline bool aliased(int64_t row) { return row % 512 == 0; }
-
-// Floats from one row to the next in a copy of rows of `columns` entries: whole vectors, and never aliased.
-inline int64_t padded_row(int64_t columns) {
-  const int64_t row = (columns + kLanes - 1) / kLanes * kLanes;
-  return aliased(row) ? row + kLanes : row;
+// Memory of the calling thread, as scratch() in kernels.h, for factors.
+template <class F>
+F* factors_scratch(int slot, int64_t factors) {
+  return reinterpret_cast<F*>(scratch(slot, num_steps<F>(factors)));
 }
 
-// Rows [0, rows) as float, into `wide`, `row` floats apart.
+// Whether the rows of a tile, so many factors apart, fall into the same few sets of the first-level cache.
+template <class F>
+bool aliased(int64_t row) {
+  return row * int64_t(sizeof(F)) % 2048 == 0;
+}
+
+// Factors from one row to the next in a copy of rows of `columns` entries: whole vectors, and never aliased.
+template <class F>
+int64_t padded_row(int64_t columns) {
+  constexpr int64_t vector = kLanes * kStepFactors<F>;
+  const int64_t row = (columns + vector - 1) / vector * vector;
+  return aliased<F>(row) ? row + vector : row;
+}
+
+// Rows [0, rows) of `groups` times `depth` entries, `stride` apart, as factors, `row` apart, with zeros where the last
+// step of a group is not full.
 template <class T>
-void widen(const T* from, int64_t rows, int64_t columns, int64_t stride, float* wide, int64_t row) {
+void copy_rows(const T* from, int64_t rows, int64_t groups, int64_t depth, int64_t stride, float* to, int64_t row) {
+  const int64_t columns = groups * depth;
   for (int64_t r = 0; r < rows; ++r) {
     int64_t c = 0;
-    for (; c + kLanes <= columns; c += kLanes) store(wide + r * row + c, load(from + r * stride + c));
-    if (c < columns) store(wide + r * row + c, load_tail(from + r * stride + c, int(columns - c)));
+    for (; c + kLanes <= columns; c += kLanes) store(to + r * row + c, load(from + r * stride + c));
+    if (c < columns) store(to + r * row + c, load_tail(from + r * stride + c, int(columns - c)));
   }
+}
+inline void copy_rows(const bf16* from, int64_t rows, int64_t groups, int64_t depth, int64_t stride, bf16* to,
+                      int64_t row) {
+  if (depth % kStepFactors<bf16> == 0) {
+    depth *= groups;
+    groups = 1;
+  }
+  const int64_t padded = num_steps<bf16>(depth) * kStepFactors<bf16>;
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t group = 0; group < groups; ++group) {
+      bf16* to_group = to + r * row + group * padded;
+      std::memcpy(to_group, from + r * stride + group * depth, depth * sizeof(bf16));
+      if (padded > depth) to_group[depth] = {};
+    }
 }
 
 // The values in place, for a tile to read or write; null where they have to be converted.
@@ -116,7 +181,8 @@ inline const float* float_or_null(const bf16*) { return nullptr; }
 // One panel of kTileColumns columns: out[k][column] = b[k * row_stride + (first + column) * column_stride], zeros past
 // the last.
 template <class T>
-void pack(const T* b, int64_t depth, int columns, int64_t row_stride, int64_t column_stride, int first, float* out) {
+void pack_floats(const T* b, int64_t depth, int columns, int64_t row_stride, int64_t column_stride, int first,
+                 float* out) {
   const int count = std::min(kTileColumns, columns - first);
   if (column_stride == 1) {
     for (int64_t k = 0; k < depth; ++k) {
@@ -146,16 +212,44 @@ void pack(const T* b, int64_t depth, int columns, int64_t row_stride, int64_t co
       out[k * kTileColumns + c] = scalar(b[(first + c) * column_stride + k * row_stride]);
 }
 
+inline Vec round_to_bf16(Vec value) {
+  bf16 rounded[kLanes];
+  store(rounded, value);
+  return load(rounded);
+}
+
+// Each word a pair: `low`, in the lower bits, and `high`, values that bfloat16 has.
+inline Vec pairs(Vec low, Vec high) { return (Vec)(((Bits)low >> 16) | ((Bits)high & 0xffff0000)); }
+
+// The same as words: of bfloat16 one holds rows 2k and 2k + 1, or a zero past the last.
+template <class F, class T>
+void pack(const T* b, int64_t depth, int columns, int64_t row_stride, int64_t column_stride, int first, float* out) {
+  if constexpr (std::is_same_v<F, float>) pack_floats(b, depth, columns, row_stride, column_stride, first, out);
+  else {
+    float strip[2 * kLanes * kTileColumns];
+    for (int64_t start = 0; start < depth; start += 2 * kLanes) {
+      const int64_t height = std::min<int64_t>(2 * kLanes, depth - start);
+      pack_floats(b + start * row_stride, height, columns, row_stride, column_stride, first, strip);
+      for (int64_t k = 0; k < height; k += 2)
+        for (int c = 0; c < kTileColumns; c += kLanes, out += kLanes) {
+          const Vec low = load(strip + k * kTileColumns + c);
+          const Vec high = k + 1 < height ? load(strip + (k + 1) * kTileColumns + c) : Vec{};
+          store(out, sizeof(T) == sizeof(bf16) ? pairs(low, high) : pairs(round_to_bf16(low), round_to_bf16(high)));
+        }
+    }
+  }
+}
+
 // Panels [begin, end), one after the other; strips of rows at a time, so that neighbouring panels share what is read.
-template <class T>
+template <class F, class T>
 void pack_several(const T* b, int64_t depth, int columns, int64_t row_stride, int64_t column_stride, int begin, int end,
                   float* out) {
   const int64_t strip = column_stride == 1 ? 32 : depth;  // a transposed panel reads long rows as it is
   for (int64_t start = 0; start < depth; start += strip) {
     const int64_t height = std::min(strip, depth - start);
     for (int panel = begin; panel < end; ++panel)
-      pack(b + start * row_stride, height, columns, row_stride, column_stride, panel * kTileColumns,
-           out + ((panel - begin) * depth + start) * kTileColumns);
+      pack<F>(b + start * row_stride, height, columns, row_stride, column_stride, panel * kTileColumns,
+              out + ((panel - begin) * num_steps<F>(depth) + start / kStepFactors<F>)*kTileColumns);
   }
 }
 

@@ -48,7 +48,7 @@ def matrix_units() -> bool:
 
 @functools.cache
 def bfloat16_dot_products() -> bool:
-    """Whether the processor multiplies bfloat16 vectors in hardware (AVX-512's bfloat16), and oneDNN uses that."""
+    """Whether the processor multiplies bfloat16 vectors in hardware, by AVX-512's instructions."""
     return "avx512_bf16" in processor_flags().split()
 
 
