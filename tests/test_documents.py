@@ -1,17 +1,22 @@
 """README.md, CONTRIBUTING.md and docs/: blocks have a known kind, names in Python code exist, links lead somewhere."""
 
-import ast
-import importlib
 import re
 
 import pytest
 
-from helpers.documents import LANGUAGES, LINK, MARKER, PAGES, all_blocks, anchors_of, blocks_of, prose_of
+from helpers.documents import (
+    LANGUAGES,
+    MARKER,
+    PAGES,
+    all_blocks,
+    blocks_of,
+    dead_links,
+    missing_names,
+    prose_of,
+)
 from helpers.paths import ROOT
 
 PYTHON = all_blocks("python")
-# What mkdocs writes while it builds the site.
-GENERATED = {ROOT / "docs" / "api.md"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -31,26 +36,6 @@ def test_readme_is_short_and_has_one_line_that_runs_the_tests():
     assert len(re.findall(r"!\[[^\]]+\]\([^)]+\.(?:png|svg)\)", text)) == 2
 
 
-def missing_names(code: str) -> list[str]:
-    """Modules and attributes of modules that a block names and that do not exist."""
-    tree, modules, missing = ast.parse(code), {}, []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                modules[alias.asname or alias.name.partition(".")[0]] = importlib.import_module(
-                    alias.name if alias.asname else alias.name.partition(".")[0]
-                )
-        elif isinstance(node, ast.ImportFrom):
-            module = importlib.import_module(node.module)
-            missing += [f"{node.module}.{alias.name}" for alias in node.names if not hasattr(module, alias.name)]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
-            module = modules[node.value.id]
-            if not hasattr(module, node.attr):
-                missing.append(f"{node.value.id}.{node.attr}")
-    return missing
-
-
 @pytest.mark.parametrize("block", PYTHON, ids=str)
 def test_python_compiles_and_its_names_exist(block):
     if "import jax" in block.text:
@@ -65,17 +50,7 @@ def test_a_name_that_is_missing_is_seen():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_and_headings(page):
-    dead = []
-    for target in LINK.findall(prose_of(page)):
-        if re.match(r"https?:|mailto:", target):
-            continue
-        path, _, anchor = target.partition("#")
-        file = (page.parent / path).resolve() if path else page
-        if file in GENERATED:
-            continue  # mkdocs checks it, see test_site.py
-        if not file.exists() or (anchor and file.suffix == ".md" and anchor not in anchors_of(file)):
-            dead.append(target)
-    assert not dead
+    assert not dead_links(prose_of(page), page)
 
 
 def test_blocks_are_found():

@@ -1,6 +1,7 @@
 """The site builds without a warning and loads nothing from elsewhere; the page of blocks is what the blocks say."""
 
-import importlib.util
+import html
+import json
 import os
 import re
 import shutil
@@ -13,20 +14,13 @@ import pytest
 
 import blocks
 import zoo
+from helpers.documents import NOTEBOOKS, generator
 from helpers.paths import ROOT
 from helpers.processes import process_environment
 
-GENERATOR = ROOT / "docs" / "generator"
 # Attributes whose address a browser loads by itself; of `link` by its rel.
 LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src"}
 PASSIVE_LINKS = {"canonical", "next", "prev", "edit", "alternate"}
-
-
-def generator(name: str):
-    """A module of docs/generator, which is no package."""
-    if str(GENERATOR) not in sys.path:
-        sys.path.append(str(GENERATOR))
-    return importlib.import_module(name)
 
 
 class Loaded(HTMLParser):
@@ -70,7 +64,8 @@ def site(tmp_path_factory) -> Path:
 def test_the_site_has_every_page_and_loads_nothing_from_elsewhere(site):
     pages = {str(path.relative_to(site).parent) for path in site.rglob("index.html")}
     expected = {str(path.relative_to(ROOT / "docs").with_suffix("")) for path in (ROOT / "docs").glob("*.md")}
-    assert pages == (expected - {"index"}) | {".", "api", "comparison"}
+    notebooks = {f"notebooks/{path.stem}" for path in NOTEBOOKS}
+    assert pages == (expected - {"index"}) | {".", "api", "comparison"} | notebooks
     for path in site.rglob("*.html"):
         assert not elsewhere(path.read_text(encoding="utf-8")), path
     for path in site.rglob("*.css"):
@@ -81,6 +76,23 @@ def test_pictures_outside_of_docs_are_in_the_site(site):
     assert (site / "benchmarks" / "results" / "models-train.svg").is_file()
     text = (site / "index.html").read_text(encoding="utf-8")
     assert 'src="benchmarks/results/models-train.svg"' in text
+
+
+def test_notebooks_are_pages_with_their_outputs(site):
+    """And links to them lead there, not to the files, which can be downloaded."""
+    for path in NOTEBOOKS:
+        text = (site / "notebooks" / path.stem / "index.html").read_text(encoding="utf-8")
+        address = re.search(r'<a href="([^"]+)" download', text)[1]
+        assert (site / "notebooks" / path.stem / address).read_bytes() == path.read_bytes()
+        printed = [
+            "".join(output["text"]).splitlines()[0]
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+            for output in cell.get("outputs", ())
+            if output["output_type"] == "stream"
+        ]
+        assert printed and not [line for line in printed if html.escape(line, quote=False) not in text]
+    overview = (site / "index.html").read_text(encoding="utf-8")
+    assert 'href="notebooks/reuse/">' in overview.partition("<article")[2] and ".ipynb" not in overview
 
 
 def test_the_api_has_every_public_name_with_its_arguments(site):

@@ -1,13 +1,15 @@
-"""What `mkdocs build` does beside rendering docs/: the page of the API, and links to files outside of docs/.
+"""What `mkdocs build` does beside rendering docs/: the page of the API, notebooks, links to files outside of docs/.
 
 On a checkout those links are relative paths. In the site a picture is copied, and other files are linked where
-`extra.repository` of mkdocs.yml says where the repository's files are; without it their link is plain text.
+`extra.repository` of mkdocs.yml says where the repository's files are; without it their link is plain text. A link to a
+notebook leads to its page.
 """
 
 import importlib.util
 import posixpath
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from mkdocs.structure.files import File
@@ -15,6 +17,14 @@ from mkdocs.structure.files import File
 LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 PICTURES = (".png", ".svg")
+
+
+def neighbour(name: str) -> ModuleType:
+    """A module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def outside(page: str, target: str) -> str | None:
@@ -27,12 +37,13 @@ def outside(page: str, target: str) -> str | None:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the page of the API, and the pictures outside of docs/ that pages show."""
-    spec = importlib.util.spec_from_file_location("api_page", Path(__file__).with_name("api_page.py"))
-    api_page = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(api_page)
+    """Add the page of the API, those of the notebooks, and the pictures outside of docs/ that pages show."""
     root = Path(config.config_file_path).parent
-    files.append(File.generated(config, "api.md", content=api_page.page(root)))
+    files.append(File.generated(config, "api.md", content=neighbour("api_page").page(root)))
+    notebook_page = neighbour("notebook_page")
+    for file in [each for each in files if each.src_uri.endswith(".ipynb")]:
+        content = notebook_page.page(Path(file.abs_src_path))
+        files.append(File.generated(config, file.src_uri.removesuffix(".ipynb") + ".md", content=content))
     for file in list(files.documentation_pages()):
         if file.abs_src_path is None:
             continue
@@ -44,12 +55,13 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Exchange the links that leave docs/, but for those in code."""
+    """Exchange the links that leave docs/ or lead to a notebook, but for those in code."""
 
     def exchanged(link: re.Match[str]) -> str:
         path = outside(page.file.src_uri, link["target"])
         if path is None:
-            return link[0]
+            notebook = link["target"].endswith(".ipynb")
+            return f"[{link['text']}]({link['target'].removesuffix('.ipynb')}.md)" if notebook else link[0]
         if path.endswith(PICTURES):
             relative = posixpath.relpath(path, posixpath.dirname(page.file.src_uri) or ".")
             return f"{link['image']}[{link['text']}]({relative})"
