@@ -8,7 +8,7 @@ from pathlib import Path
 from helpers.paths import ROOT
 
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
-LANGUAGES = ("python", "pycon", "bash", "text")
+LANGUAGES = ("python", "pycon", "bash", "text", "yaml")
 MARKER = re.compile(r"^<!-- (heavy|not run): (.+) -->$")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
