@@ -20,6 +20,7 @@ from zoo import metrics
 from zoo.data_config import DataConfig
 from zoo.datasets.pipeline import load
 from zoo.errors import UserError
+from zoo.training.progress import compare_line
 from zoo.training.settings import check
 
 COLUMNS = ["epoch", "seconds", "train/loss", "train/top1", "train/top5", "train/images_per_second"]
@@ -241,7 +242,7 @@ def test_a_terminal_shows_progress_and_ctrl_c_ends_it_with_what_was_learnt_saved
     table = shown[shown.rindex("mobilenetv1_025-digits: interrupted") :]
     for word in ("validation top-1", "parameters", "multiply-accumulates", "images/s", "run directory"):
         assert word in table
-    assert table.splitlines()[-2:] == ["To compare runs: python -m zoo compare run/", "Stopped by Ctrl-C."]
+    assert table.splitlines()[-2:] == [compare_line(tmp_path / "run").replace(f"{tmp_path}/", ""), "Stopped by Ctrl-C."]
     assert (tmp_path / "run" / "evaluation.json").exists()  # a pass over these few images is no time
     rows, result = read_run(tmp_path / "run")
     assert result["status"] == "interrupted" and result["epochs"] == len(rows) >= 1
