@@ -4,6 +4,7 @@ Settings come from conf/ and the command line (Hydra). Nothing slow is imported 
 """
 
 import os
+import select
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -92,12 +93,12 @@ def end(sentence: str, code: int) -> NoReturn:
 
 def output_is_closed() -> bool:
     """Whether standard output is a pipe that nobody reads any more; what is left for it is dropped then."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    closed = any(event & select.POLLERR for _, event in poll.poll(0))
+    if closed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again while it ends
-        return True
-    return False
+    return closed
 
 
 def main() -> None:

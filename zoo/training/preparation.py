@@ -82,7 +82,7 @@ def print_summary(
     sizes = f"{data.train_size:,} training and {data.validation_size:,} validation"
     names = f": {listed(data.class_names)}" if data.class_names else ""
     text = f"{data.name}: {sizes} images of {height} x {width} x {channels}, {data.num_classes} classes{names}"
-    screen.print(text, markup=False)  # brackets in the name of a folder are no markup
+    screen.print(text)
     if model.small_stem:
         why = "as asked"
         if settings.small_stem_chosen:

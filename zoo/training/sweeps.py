@@ -65,11 +65,11 @@ class SweepCallback(Callback):
             OmegaConf.save(config, folder / SAVED)  # as the basic sweeper does, and no other
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        from zoo.training.progress import compare_line
+        from zoo.training.progress import compare_line, console
 
         folder = Path(config.hydra.sweep.dir).resolve()
         if any(folder.glob(f"*/{RESULT_FILE}")):
-            print(compare_line(folder))
+            console().print(compare_line(folder))
 
 
 def prefer_own_files(conf: Path) -> None:
