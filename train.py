@@ -4,6 +4,7 @@ Settings come from conf/ and the command line (Hydra). Nothing slow is imported 
 """
 
 import os
+import select
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -28,6 +29,7 @@ from zoo.training.subprocess_run import start_apart
 from zoo.training.sweeps import SweepCallback, figure, prefer_own_files, sweep_of, threads_of_a_run
 
 CONF = Path(__file__).resolve().parent / "conf"
+PIPE_CLOSED = 141  # what a shell reports of programs that a closed pipe ends
 WANTS_TRACEBACK = "HYDRA_FULL_ERROR" in os.environ
 
 
@@ -89,13 +91,26 @@ def end(sentence: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def output_is_closed() -> bool:
+    """Whether standard output is a pipe that nobody reads any more; what is left for it is dropped then."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    closed = any(event & select.POLLERR for _, event in poll.poll(0))
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again while it ends
+    return closed
+
+
 def main() -> None:
     stop_on_signals()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's own report has many lines; ours has one
     try:
         sys.argv[1:] = arranged(sys.argv[1:], CONF)
         prefer_own_files(CONF)
-        job()
+        try:
+            job()
+        finally:
+            sys.stdout.flush()  # here, where it can still be handled that nobody reads on
     except KeyboardInterrupt as error:
         ignore_signals()
         received = signal_of(error)
@@ -103,6 +118,8 @@ def main() -> None:
         print(f"Stopped by {name}.{SweepCallback.goes_on}", file=sys.stderr)
         sys.exit(128 + received)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and output_is_closed():
+            sys.exit(PIPE_CLOSED)
         sentence = None if WANTS_TRACEBACK else explain(error, sys.argv[1:], CONF)
         if sentence is None:
             raise

@@ -10,6 +10,8 @@ import pytest
 from helpers.command_line import SLOW, run_train
 from helpers.paths import ROOT
 from helpers.processes import process_environment
+from helpers.training import compose_config
+from zoo.training.settings import check
 
 REAL = [
     ("model=rexnext", "There is no model 'rexnext': did you mean resnext"),
@@ -135,3 +137,27 @@ def test_help_is_quick(argument, shown, tmp_path):
     assert ("those of sweep/ are files for W&B alone" in done.stdout) == (argument == "--help")
     assert "hydra" in imported and not imported & {*SLOW}
     assert not list(tmp_path.iterdir())
+
+
+def test_a_closed_pipe_ends_it_silently(tmp_path):
+    pipe, command = subprocess.PIPE, [sys.executable, str(ROOT / "train.py"), "--help"]
+    started = subprocess.Popen(command, stdout=pipe, stderr=pipe, env=process_environment(), cwd=tmp_path)
+    started.stdout.close()
+    assert started.stderr.read() == b""
+    assert started.wait(60) == 141, "as `zoo`, and programs that the signal of a closed pipe ends"
+    started.stderr.close()
+
+
+def test_the_variants_and_defaults_that_the_pages_name():
+    page = (ROOT / "docs" / "compare.md").read_text()
+    for family, variant in (("shufflenet_v2", "shufflenet_v2_x1_0"), ("mobilenet_v3", "mobilenetv3_large_100")):
+        assert variant in page and check(compose_config(f"model={family}")).model.name == variant
+    config = check(compose_config("dataset=image_folder", "dataset.data_dir=a"))
+    quick = check(compose_config("recipe=quick")).recipe
+    page = (ROOT / "docs" / "train.md").read_text()
+    rows = re.findall(r"^\| `(dataset|recipe)\.(\w+)` \| (.+?) \|", page, re.MULTILINE)
+    assert len(rows) == 7
+    for group, key, shown in rows:
+        value = getattr(getattr(config, group), key)
+        also = "" if group == "dataset" else f", quick {getattr(quick, key)}"
+        assert shown == f"{str(value).lower() if isinstance(value, bool) else value}{also}", key

@@ -83,7 +83,8 @@ def test_info_has_the_costs():
 
 
 def test_a_network_that_is_not_recorded_is_refused():
-    with pytest.raises(ValueError, match=re.escape("The cost of 'mine' is not recorded: run benchmarks/network_costs")):
+    sentence = "of mine is not recorded: `python benchmarks/network_costs.py mine` records it."
+    with pytest.raises(ValueError, match=re.escape(sentence)):
         costs("mine")
 
 

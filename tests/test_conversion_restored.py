@@ -1,5 +1,7 @@
 """`blocks.restore`: models of this package as models that need Keras alone."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import zoo
 from helpers.arrays import draw
 from helpers.conversion import check_same_outputs, images_of, randomized
 from helpers.families import calibrated, smallest
+from helpers.paths import ROOT
 from helpers.processes import run_code
 from zoo.registry import FAMILIES
 
@@ -107,3 +110,13 @@ def test_restored_residuals_activations_and_paddings_are_layers():
     new, report = blocks.restore(model, report=True)
     assert not report.left and all(type(layer).__module__.startswith("keras.") for layer in new.layers)
     check_same_outputs(new, model, images_of(model))
+
+
+@pytest.mark.heavy
+def test_without_blocks_keras_says_of_a_converted_file_what_the_page_says(tmp_path):
+    images = keras.Input((8, 8, 3))
+    blocks.convert(keras.Model(images, keras.layers.Conv2D(4, 3)(images))).save(tmp_path / "fast.keras")
+    code = "import sys, keras\ntry:\n keras.models.load_model(sys.argv[1])\nexcept TypeError as error:\n print(error)"
+    page = " ".join((ROOT / "docs" / "speed-up.md").read_text().split())
+    (sentence,) = re.findall(r"`(Could not locate class .*?) \.\.\.`", page)
+    assert sentence in run_code(code, tmp_path / "fast.keras", cwd=tmp_path, PYTHONPATH="")

@@ -14,6 +14,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
+import blocks
 import zoo
 from helpers import hub
 from helpers.documents import Block, all_blocks, commands_of
@@ -173,7 +174,9 @@ def workspace(tmp_path_factory):
     run(folder, [*first, "model.width=0.25", "dataset.image_size=32", f"hydra.run.dir={RUN}"])
     shutil.copytree(folder / RUN, folder / "multirun" / "2026-11-23_07-00-00" / "0")
     model = zoo.create("lcnet_035", 3, (32, 32, 3))
-    model.save(folder / "mine.keras")
+    for name in ("mine", "fast"):
+        model.save(folder / f"{name}.keras")
+    blocks.restore(model).save(folder / "my_model.keras")
     (folder / "names.txt").write_text("a\nb\nc\n")
     run(folder, ["zoo", "export", RUN, "--format", "litert", "-o", "network.tflite"])
     return folder

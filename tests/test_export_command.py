@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ import zoo
 from helpers.checks import check_close
 from helpers.hub import published
 from helpers.networks import NAME, SHAPE
+from helpers.paths import ROOT
 from helpers.pictures import picture
 from helpers.processes import process_environment
 from helpers.randomized import randomized
@@ -26,7 +29,9 @@ from helpers.runtimes import onnx
 from helpers.training import TINY, compose_config
 from zoo.__main__ import run
 from zoo.data_config import DataConfig
-from zoo.exporting import metadata
+from zoo.datasets.validation import validation_images
+from zoo.exporting import FORMATS, metadata
+from zoo.training.settings import dataset_config
 from zoo.weights.published import resolve
 
 CLASSES = tuple(f"class {number}" for number in range(10))
@@ -197,3 +202,34 @@ def test_ctrl_c_leaves_nothing(tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130 and process.stderr.read().endswith("Stopped by Ctrl-C.\n")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_poor_int8_file_is_written_with_a_warning(trained, tmp_path, capfd):
+    """Logits that hardly differ beside a common offset: few of the 256 values of int8 are left to tell them apart."""
+    folder, _ = trained
+    shutil.copytree(folder, tmp_path / "run")
+    model = keras.models.load_model(folder / "model.keras")
+    kernel, bias = model.get_layer("logits").get_weights()
+    dataset = dataset_config(OmegaConf.load(folder / ".hydra" / "config.yaml"))
+    means = np.mean(model(np.stack([image for image, _ in validation_images(dataset, 30)])), axis=0)
+    model.get_layer("logits").set_weights([0.2 * kernel, 4 + 0.2 * (bias - means)])
+    model.save(tmp_path / "run" / "model.keras")
+    assert run(["export", str(tmp_path / "run"), "--format", "litert-int8", "-o", str(tmp_path / "a.tflite")]) == 0
+    out, err = capfd.readouterr()
+    (share,) = re.findall(r"same class for ([0-9.]+) %", out)
+    (line,) = (line for line in err.splitlines() if line.startswith("The file gives"))
+    assert line == (
+        f"The file gives another class than the model for {100 - float(share):.0f} % of 30 images: calibrate on more "
+        "pictures (200 are used), train longer, or use format litert-dynamic or litert-fp16."
+    )
+
+
+def test_the_page_has_the_bounds_of_every_format():
+    table = re.findall(r"^\| (`.+`) \| (.+) \|$", (ROOT / "docs" / "ship.md").read_text(), re.MULTILINE)
+    written = {name: text for names, text in table for name in re.findall("`([^`]+)`", names)}
+    assert set(written) == set(FORMATS)
+    for name, chosen in FORMATS.items():
+        bound = chosen.bounds.cosine if chosen.bounds.difference is None else chosen.bounds.difference
+        assert re.search(r"[01]\.\d+", written[name])[0] == f"{bound:.6f}".rstrip("0"), name
+        assert (chosen.bounds.difference is None) == ("cosine" in written[name])
+    assert FORMATS["litert-int8"].bounds.variation == 0.1

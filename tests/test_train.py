@@ -8,7 +8,9 @@ import subprocess
 import time
 
 import keras
+import numpy as np
 import pytest
+from PIL import Image
 
 import blocks  # noqa: F401  (saved models hold its layers)
 import zoo
@@ -20,6 +22,7 @@ from zoo import metrics
 from zoo.data_config import DataConfig
 from zoo.datasets.pipeline import load
 from zoo.errors import UserError
+from zoo.training.progress import compare_line
 from zoo.training.settings import check
 
 COLUMNS = ["epoch", "seconds", "train/loss", "train/top1", "train/top5", "train/images_per_second"]
@@ -241,7 +244,7 @@ def test_a_terminal_shows_progress_and_ctrl_c_ends_it_with_what_was_learnt_saved
     table = shown[shown.rindex("mobilenetv1_025-digits: interrupted") :]
     for word in ("validation top-1", "parameters", "multiply-accumulates", "images/s", "run directory"):
         assert word in table
-    assert table.splitlines()[-2:] == ["To compare runs: python -m zoo compare run/", "Stopped by Ctrl-C."]
+    assert table.splitlines()[-2:] == [compare_line(tmp_path / "run").replace(f"{tmp_path}/", ""), "Stopped by Ctrl-C."]
     assert (tmp_path / "run" / "evaluation.json").exists()  # a pass over these few images is no time
     rows, result = read_run(tmp_path / "run")
     assert result["status"] == "interrupted" and result["epochs"] == len(rows) >= 1
@@ -271,3 +274,29 @@ def test_ctrl_c_while_the_first_step_compiles(data_dir, tmp_path):
     assert result["status"] == "interrupted" and result["epochs"] == 0 and result["val_top1"] is None
     assert [path.name for path in tmp_path.rglob("*.keras")] == ["model.keras"] * learnt
     assert not list(tmp_path.rglob("evaluation.json"))
+
+
+@pytest.mark.heavy
+def test_a_sweep_names_the_classes_and_says_once_how_to_compare(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 10, 12, 12, 3), np.uint8)
+    for pictures, name in zip(pixels, ("bird", "[cat]", "dog"), strict=True):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number, picture in enumerate(pictures):
+            Image.fromarray(picture).save(tmp_path / "photos" / name / f"{number}.png")
+    sweep = [
+        "-m",
+        "seed=0,1",
+        "dataset=image_folder",
+        "dataset.image_size=32",
+        "recipe.batch_size=8",
+        "hydra.sweep.dir=multirun/a",
+    ]
+    done = subprocess.run(
+        command("photos", *sweep, *QUICK),
+        cwd=tmp_path,
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and done.stderr.count("3 classes: [cat], bird, dog\n") == 2, done.stderr
+    assert re.findall("To compare runs: (?:zoo|python -m zoo) compare (.+)", done.stderr) == ["multirun/a/"]

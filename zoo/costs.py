@@ -5,6 +5,7 @@ The figures lie in data/costs.json, one line a network, written by benchmarks/ne
 
 import functools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -49,8 +50,24 @@ def costs(name: str) -> Costs:
     """
     known = recorded()
     if name not in known:
-        raise ValueError(f"The cost of {name!r} is not recorded: run benchmarks/network_costs.py, which records it.")
+        raise ValueError(unrecorded([name]))
     return known[name]
+
+
+def unrecorded(names: Sequence[str]) -> str | None:
+    """The sentence on those of the networks whose cost is not recorded, with the command; None where all are.
+
+    Example:
+        >>> from zoo.costs import unrecorded
+        >>> unrecorded(["lcnet_050", "my_network"])
+        'The cost of my_network is not recorded: `python benchmarks/network_costs.py my_network` records it.'
+    """
+    missing = [name for name in names if name not in recorded()]
+    if not missing:
+        return None
+    subject = f"cost of {missing[0]} is" if len(missing) == 1 else f"costs of {', '.join(missing)} are"
+    it = "it" if len(missing) == 1 else "them"
+    return f"The {subject} not recorded: `python benchmarks/network_costs.py {' '.join(missing)}` records {it}."
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """From a name to a Keras model: what all families share."""
 
 import contextlib
+import itertools
 import os
 import warnings
 from collections.abc import Sequence, Set
@@ -225,7 +226,52 @@ def _build(spec: _Spec) -> tuple[Tensor, list[Tensor]]:
     """The images, and all feature maps that the family computes of them."""
     images = keras.Input(spec.input_shape, name="images")
     with spec.initializing():
-        return images, family_of(spec.config).build(spec.config, images, spec.small_stem)
+        return images, _maps(spec.config, images, spec.small_stem)
+
+
+def _maps(config: ModelConfig, images: Tensor, small_stem: bool) -> list[Tensor]:
+    """What the family builds. Raises TypeError or ValueError where that is no list of maps, one a resolution."""
+    family = family_of(config)
+    built: Any = family.build(config, images, small_stem)
+    should = f"{type(config).__module__}.build should return a list of feature maps (B, H, W, C), one a resolution"
+    if not isinstance(built, (list, tuple)):
+        only = ": [x], where there is one alone" if isinstance(built, keras.KerasTensor) else ""
+        raise TypeError(f"{should}{only}, and for {config.name} it returned {_in_words(built)}.")
+    wrong = [each for each in built if not isinstance(each, keras.KerasTensor) or len(each.shape) != 4]
+    if wrong or not built:
+        raise TypeError(
+            f"{should}, and for {config.name} it returned {f'{_in_words(wrong[0])} in it' if wrong else 'none'}."
+        )
+    for number, (larger, smaller) in enumerate(itertools.pairwise(built)):
+        if any(
+            None not in sizes and sizes[0] > 1 and (sizes[1] > sizes[0] or (sizes[1] == sizes[0] and not small_stem))
+            for sizes in zip(larger.shape[1:3], smaller.shape[1:3], strict=True)
+        ):
+            raise ValueError(
+                f"{should}, of the highest first, and for {config.name} maps {number} and {number + 1} have "
+                f"{_pixels(larger)} and {_pixels(smaller)} pixels: of several with one stride return the last."
+            )
+    return list(built)
+
+
+def _vector(config: ModelConfig, features: Tensor) -> Tensor:
+    """What the family makes of the last map for the classifier. Raises TypeError where that is no vector."""
+    family = family_of(config)
+    vector: Any = family.head(config, features)
+    if not isinstance(vector, keras.KerasTensor) or len(vector.shape) != 2:
+        raise TypeError(
+            f"{type(config).__module__}.head should return a vector (B, D), as blocks.global_average does, and for "
+            f"{config.name} it returned {_in_words(vector)}."
+        )
+    return vector
+
+
+def _in_words(value: Any) -> str:
+    return f"a tensor {value.shape}" if isinstance(value, keras.KerasTensor) else type(value).__name__
+
+
+def _pixels(features: Tensor) -> str:
+    return " x ".join(map(str, features.shape[1:3]))
 
 
 def _select(
@@ -243,7 +289,7 @@ def _classify(spec: _Spec, images: Tensor, maps: list[Tensor], dropout: float) -
     """The whole network: head and classifier on the last feature map."""
     family = family_of(spec.config)
     with spec.initializing():
-        x = family.head(spec.config, maps[-1])
+        x = _vector(spec.config, maps[-1])
     if dropout:
         x = layers.Dropout(dropout)(x)
     if spec.num_classes:
@@ -299,7 +345,7 @@ def _has_small_stem(config: ModelConfig, checkpoint: Checkpoint) -> bool:
         return False
     with without_random_numbers():
         images = keras.Input((None, None, SHAPE[2]))
-        usual = keras.Model(images, family_of(config).build(config, images, False))
+        usual = keras.Model(images, _maps(config, images, False))
     return bool(differing_layers(usual, checkpoint.layers, ("strides",)))
 
 

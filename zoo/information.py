@@ -4,7 +4,7 @@ import textwrap
 from dataclasses import dataclass, fields
 from typing import Any
 
-from zoo.costs import costs, in_words
+from zoo.costs import in_words, recorded, unrecorded
 from zoo.models.description import meanings
 from zoo.registry import family_key, family_of, variant, variants
 from zoo.typing import Family, ModelConfig
@@ -26,14 +26,14 @@ class Information:
     name: str
     family: str
     summary: str  # the family in one sentence
-    paper: str  # where it is published
+    paper: str  # where it is published; empty where the family follows no paper
     config: ModelConfig  # the family's dataclass, whose fields are the paper's symbols
-    parameters: int
-    macs: int  # multiply-accumulates of one image of `size`
-    activations: int  # of one image of `size`; all three as zoo.profile counts them
-    size: int  # height and width of the image, in pixels
+    parameters: int | None  # this and the next three are None where the network's cost is not recorded
+    macs: int | None  # multiply-accumulates of one image of `size`
+    activations: int | None  # of one image of `size`; all three as zoo.profile counts them
+    size: int | None  # height and width of the image, in pixels
     grouping: str  # what its number of groups is, and what zoo.create(name, groups=...) makes of another one
-    groups_allowed: tuple[int, ...]  # the numbers that groups=... can be, beside the network's own
+    groups_allowed: tuple[int, ...] | None  # the numbers that groups=... can be, beside its own; None: not recorded
     published: tuple[Published, ...]  # weights of this network, the best accuracy first
     weights: Published | None = None  # those that were asked about
 
@@ -48,11 +48,17 @@ class Information:
             f"  {self.summary}",
             *(f"  {line}" for line in textwrap.wrap(self.paper, 116)),
             f"  settings: {', '.join(f'{key}={value!r}' for key, value in self.settings.items())}",
-            f"  {self.parameters:,} parameters; {self.macs:,} multiply-accumulates and {self.activations:,} "
-            f"activations for an image of {self.size} x {self.size} pixels",
             f"  groups: {self.grouping}",
-            f"  groups allowed: {in_words(self.groups_allowed)}",
         ]
+        if self.groups_allowed is None:
+            lines.append(f"  {unrecorded([self.name])}")
+        else:
+            lines.insert(
+                -1,
+                f"  {self.parameters:,} parameters; {self.macs:,} multiply-accumulates and {self.activations:,} "
+                f"activations for an image of {self.size} x {self.size} pixels",
+            )
+            lines.append(f"  groups allowed: {in_words(self.groups_allowed)}")
         if self.weights:
             lines += [f"  weights {self.weights.tag}", *(f"    {line}" for line in describe(self.weights))]
         elif not self.published:
@@ -91,19 +97,19 @@ def info(name: str) -> Information:
     config = variant(name)
     module = family_of(config)
     summary, paper = literature(module)
-    cost = costs(name)
+    cost = recorded().get(name)
     return Information(
         name=name,
         family=family_key(config),
         summary=summary,
         paper=paper,
         config=config,
-        parameters=cost.parameters,
-        macs=cost.macs,
-        activations=cost.activations,
-        size=cost.size,
+        parameters=None if cost is None else cost.parameters,
+        macs=None if cost is None else cost.macs,
+        activations=None if cost is None else cost.activations,
+        size=None if cost is None else cost.size,
         grouping=grouping(type(config)),
-        groups_allowed=cost.groups,
+        groups_allowed=None if cost is None else cost.groups,
         published=tuple(map(resolve, tags(name))),
         weights=weights,
     )

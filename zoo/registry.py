@@ -1,15 +1,16 @@
 """Which networks there are; imports no TensorFlow, so that names and settings are checked at once."""
 
+import contextlib
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, cast
 
 from zoo.checks import close_matches
-from zoo.costs import costs
+from zoo.costs import recorded
 from zoo.typing import Config, Family, ModelConfig
 
 FAMILIES = {
@@ -134,19 +135,29 @@ def named(name: str) -> ModelConfig | None:
     known = variants()
     if name in known:
         return known[name]
-    written = set(re.findall("[0-9]+", name))
-    usual: dict[
-        type, set[int | None]
-    ] = {}  # numbers that the names of a family may leave out, as "seresnet50" does with 1
+    written: set[int | None] = {int(digits) for digits in re.findall("[0-9]+", name) if len(digits) < 6}
+    # The names of a family may leave out some numbers, as "seresnet50" does with 1.
+    usual: dict[type, set[int | None]] = {}
     for config in known.values():
         usual.setdefault(type(config), {1}).add(config.groups)
     regrouped = (
-        config.with_groups(groups)
+        other
         for variant_name, config in known.items()
-        for groups in costs(variant_name).groups
-        if str(groups) in written or groups in usual[type(config)]
+        for other in _regrouped(variant_name, config, written | usual[type(config)])
     )
     return next((config for config in regrouped if config.name == name), None)
+
+
+def _regrouped(name: str, config: ModelConfig, numbers: set[int | None]) -> Iterator[ModelConfig]:
+    """A variant with those of these numbers of groups that it can have."""
+    row = recorded().get(name)
+    if row is not None:
+        yield from (config.with_groups(groups) for groups in row.groups if groups in numbers)
+        return
+    for groups in numbers:  # what a new network can have is not recorded yet
+        if groups:
+            with contextlib.suppress(ValueError):
+                yield config.with_groups(groups)
 
 
 def classifier_of(name: str) -> str | None:

@@ -15,7 +15,7 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 GENERATOR = ROOT / "docs" / "generator"
 GENERATED = {ROOT / "docs" / "api.md"}  # what mkdocs writes while it builds the site
-LANGUAGES = ("python", "pycon", "bash", "text")
+LANGUAGES = ("python", "pycon", "bash", "text", "yaml")
 MARKER = re.compile(r"^<!-- (heavy|not run): (.+) -->$")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 

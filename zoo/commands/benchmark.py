@@ -73,7 +73,8 @@ COLUMNS = (
 @click.command(
     epilog="""
 Contenders: float32, bfloat16 and fused are TensorFlow with the kernels of blocks; stock is TensorFlow's own operations
-in float32; onnx, litert, litert-int8 and openvino are files in their runtimes, which do not train.
+in float32; onnx, litert, litert-int8 and openvino are files in their runtimes, which do not train. A .keras file is
+measured as it is: where it has Keras's own layers, float32 is stock Keras, until `blocks.convert` exchanges them.
 
 Keys of a row of --json, and columns of --csv: name, mode, contender, batch, height, width, threads, images_per_second,
 median_seconds and p90_seconds (of a call for the batch), timings, first_seconds (building, tracing and the first call),

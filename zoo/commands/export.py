@@ -97,7 +97,9 @@ def export(
     elif form == "csv":
         write_csv([asdict(report)])
     else:
-        write_fields(report.fields())
+        write_fields({name: text for name, text in report.fields().items() if name != "warning"})
+    if report.warning:
+        _say(report.warning)
 
 
 def _exported(

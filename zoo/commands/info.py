@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from zoo.commands.arguments import complete_name, unknown
-from zoo.commands.listing import COLUMNS, LEGEND, row_of
+from zoo.commands.listing import COLUMNS, LEGEND, row_of, say_unrecorded
 from zoo.commands.output import (
     Column,
     form_of,
@@ -58,6 +58,7 @@ def info(name: str, as_json: bool, as_csv: bool) -> None:
         write_csv([asdict(info.weights) if info.weights else flat(document(info))])
     else:
         _page(info)
+    say_unrecorded([info.name])
 
 
 def existing(name: str) -> str:
@@ -82,7 +83,7 @@ def document(info: Information) -> dict[str, Any]:
         "size": info.size,
         "groups": info.config.groups,
         "group_width": group_width(info.config),
-        "groups_allowed": list(info.groups_allowed),
+        "groups_allowed": None if info.groups_allowed is None else list(info.groups_allowed),
         "grouping": info.grouping,
         "settings": info.settings,
         "weights": [_weights(each) for each in ([info.weights] if info.weights else info.published)],
@@ -105,13 +106,11 @@ def _page(info: Information) -> None:
         {
             "network": f"{info.name}, of the family {info.family}",
             "about": info.summary,
-            "paper": info.paper,
+            **_paper(info.paper),
             "settings": ", ".join(f"{key}={value!r}" for key, value in info.settings.items()),
-            "parameters": f"{info.parameters:,}",
-            "MACs": f"{info.macs:,} (an image of {info.size} x {info.size} pixels)",
-            "activations": f"{info.activations:,}",
+            **_cost(info),
             "groups": f"{own} ({info.grouping})",
-            "allowed": in_words(info.groups_allowed) + (f", beside {own}" if width else ""),
+            "allowed": _allowed(info) + (f", beside {own}" if width and info.groups_allowed else ""),
         }
     )
     click.echo()
@@ -123,6 +122,25 @@ def _page(info: Information) -> None:
         write_text("No weights are published for it.")
 
 
+def _paper(paper: str) -> dict[str, str]:
+    """The row, of a family that follows a paper."""
+    return {"paper": paper} if paper else {}
+
+
+def _cost(info: Information) -> dict[str, str]:
+    if info.parameters is None:
+        return dict.fromkeys(("parameters", "MACs", "activations"), "-")
+    return {
+        "parameters": f"{info.parameters:,}",
+        "MACs": f"{info.macs:,} (an image of {info.size} x {info.size} pixels)",
+        "activations": f"{info.activations:,}",
+    }
+
+
+def _allowed(info: Information) -> str:
+    return "-" if info.groups_allowed is None else in_words(info.groups_allowed)
+
+
 def _family(name: str, form: str) -> None:
     summary, paper = literature(family(name))
     rows = [row_of(each) for each in sorted(family(name).VARIANTS)]
@@ -132,7 +150,8 @@ def _family(name: str, form: str) -> None:
     elif form == "csv":
         write_csv(rows)
     else:
-        write_fields({"family": name, "about": summary, "paper": paper, "groups": meaning})
+        write_fields({"family": name, "about": summary, **_paper(paper), "groups": meaning})
         click.echo()
         write_table([column for column in COLUMNS if column.title != "family"], rows)
         write_text(f"\n{LEGEND}")
+    say_unrecorded([row["name"] for row in rows])

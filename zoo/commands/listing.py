@@ -1,6 +1,6 @@
 """`zoo list`: every network with what it costs and what is published for it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,7 +10,7 @@ from zoo.checks import close_matches
 from zoo.commands.arguments import FAMILY, Name, complete_network
 from zoo.commands.output import Column, form_of, form_options, percent, short, write_csv, write_json, write_table
 from zoo.commands.output import write_text as write
-from zoo.costs import costs
+from zoo.costs import recorded, unrecorded
 from zoo.information import group_width
 from zoo.registry import FAMILIES, family, family_key, list_models, variant
 from zoo.weights.published import resolve, tags
@@ -21,7 +21,7 @@ COLUMNS = (
     Column("family", lambda row: row["family"], number=False, least=78),
     Column("param.", lambda row: short(row["parameters"])),
     Column("MACs", lambda row: short(row["macs"]), least=48),
-    Column("px", lambda row: str(row["size"]), least=66),
+    Column("px", lambda row: str(row["size"] or "-"), least=66),
     Column("groups", lambda row: groups_cell(row), least=50),
     Column("tags", lambda row: str(row["weights"] or "-"), least=60),
     Column("top-1", lambda row: percent(row["top1"])),
@@ -33,7 +33,8 @@ LEGEND = (
 
 
 @click.command(name="list", epilog="Keys of --json and columns of --csv: " + ", ".join([
-    "name", "family", "parameters", "macs", "activations", "size (pixels that macs are counted for)",
+    "name", "family", "parameters", "macs", "activations",
+    "size (pixels that macs are counted for; these four are empty where they are not recorded)",
     "groups (empty where they follow from group_width)", "group_width (channels of a group)",
     "weights (how many are published)", "top1 (the best of them, %)",
 ]) + ".")  # fmt: skip
@@ -59,6 +60,7 @@ def listing(pattern: str, family_name: str | None, sort: str, as_json: bool, as_
     else:
         write_table(COLUMNS, rows)
         write(f"\n{len(rows)} network{'s' if len(rows) > 1 else ''}. {LEGEND}")
+    say_unrecorded([row["name"] for row in rows])
 
 
 def matching(pattern: str, family_name: str | None = None) -> list[str]:
@@ -81,17 +83,17 @@ def matching(pattern: str, family_name: str | None = None) -> list[str]:
 
 def row_of(name: str) -> dict[str, Any]:
     """What a list says of one network."""
-    cost = costs(name)
+    cost = recorded().get(name)  # None of a network that is new
     config = variant(name)
     member = family_key(config)
     published = tags(name)
     return {
         "name": name,
         "family": member,
-        "parameters": cost.parameters,
-        "macs": cost.macs,
-        "activations": cost.activations,
-        "size": cost.size,
+        "parameters": None if cost is None else cost.parameters,
+        "macs": None if cost is None else cost.macs,
+        "activations": None if cost is None else cost.activations,
+        "size": None if cost is None else cost.size,
         "groups": config.groups,
         "group_width": group_width(config),
         "weights": len(published),
@@ -100,10 +102,17 @@ def row_of(name: str) -> dict[str, Any]:
 
 
 def ordered(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
-    """By one of SORTS; networks without a published accuracy come last."""
+    """By one of SORTS; networks without a published accuracy, or a recorded cost, come last."""
     if sort == "top1":
         return sorted(rows, key=lambda row: (row["top1"] is None, -(row["top1"] or 0), row["name"]))
-    return sorted(rows, key=lambda row: (row[sort], row["name"]))
+    return sorted(rows, key=lambda row: (row[sort] is None, row[sort] or 0 if sort != "name" else "", row["name"]))
+
+
+def say_unrecorded(names: Sequence[str]) -> None:
+    """A line on standard error for the networks whose cost is not recorded, where there are such."""
+    sentence = unrecorded(names)
+    if sentence:
+        click.echo(sentence, err=True)
 
 
 def groups_cell(row: Mapping[str, Any]) -> str:

@@ -128,8 +128,10 @@ def print_shown(target: Console, shown: Any) -> None:
         print(line.rstrip(), file=target.file)
 
 
-def short(count: int) -> str:
-    """A count in three digits and a unit: 25028904 -> "25.0 M"."""
+def short(count: int | None) -> str:
+    """A count in three digits and a unit: 25028904 -> "25.0 M"; None, which is not known, is a dash."""
+    if count is None:
+        return "-"
     for power, unit in enumerate(UNITS):
         value = count / 1000**power
         if value < 999.5 or unit == UNITS[-1]:

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+HEALTHY = 0.9  # share of the images of one class in file and model, below which `Report.warning` says what to try
+
 
 @dataclass(frozen=True)
 class Report:
@@ -51,6 +53,26 @@ class Report:
     top1: float | None = None
     model_top1: float | None = None
 
+    @property
+    def warning(self) -> str | None:
+        """One sentence, with what to try, where the file gives the model's class for too few of the given images.
+
+        Example:
+            >>> import pathlib
+            >>> from zoo.exporting import Report
+            >>> report = Report("litert-fp16", pathlib.Path("a.tflite"), 10, 0, 0, images=40, agreement=0.5)
+            >>> report.warning
+            'The file gives another class than the model for 50 % of 40 images: train longer, or use format litert.'
+        """
+        if self.agreement is None or self.drawn or self.agreement >= HEALTHY:
+            return None
+        calibrated = "calibrate on more pictures (200 are used), " if self.format == "litert-int8" else ""
+        others = "litert-dynamic or litert-fp16" if self.format == "litert-int8" else "litert"
+        return (
+            f"The file gives another class than the model for {100 * (1 - self.agreement):.0f} % of {self.images} "
+            f"images: {calibrated}train longer, or use format {others}."
+        )
+
     def plain(self) -> dict[str, Any]:
         """As plain values, for JSON.
 
@@ -60,7 +82,7 @@ class Report:
             >>> Report("onnx", pathlib.Path("net.onnx"), 1000, 0, 0).plain()["path"]
             'net.onnx'
         """
-        return asdict(self) | {"path": str(self.path), "notes": list(self.notes)}
+        return asdict(self) | {"path": str(self.path), "notes": list(self.notes), "warning": self.warning}
 
     def fields(self) -> dict[str, str]:
         """Name -> what is to be read.
@@ -93,6 +115,8 @@ class Report:
             fields["top-1"] = f"{100 * self.top1:.2f} %, and of the model {100 * self.model_top1:.2f} %"
         if self.notes:
             fields["notes"] = " ".join(self.notes)
+        if self.warning:
+            fields["warning"] = self.warning
         return fields
 
     def __str__(self) -> str:

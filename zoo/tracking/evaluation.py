@@ -30,7 +30,7 @@ class Evaluation:
     mistakes: tuple[Mistake, ...] = ()  # the worst first
 
     def plain(self) -> dict[str, Any]:
-        """What `evaluation.json` holds; `confusion` as [true, predicted, images], without zeros."""
+        """What `evaluation.json` holds; `confusion` as triples [true class, predicted class, images], without zeros."""
         entries = [[true, predicted, images] for (true, predicted), images in sorted(self.confusion.items())]
         return {"split": self.split, "classes": list(self.classes), "confusion": entries}
 

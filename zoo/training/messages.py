@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import OverrideType
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 
+from zoo import registry
 from zoo.checks import close_matches
 from zoo.errors import UserError
 from zoo.training import sweeps
@@ -90,6 +91,8 @@ def explain(error: Exception, overrides: Sequence[str], conf: Path) -> str | Non
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         if group == SAMPLER and not error.options:
             return _missing_plugin("hydra_optuna_sweeper", overrides)
+        if group == "model" and (other := _of_the_zoo(name)):
+            return other
         return f"There is no {group} {name!r}: {close_matches(name, error.options)}"
     if isinstance(error, OverrideParseException):
         return f"The argument {error.override!r} cannot be read: write KEY=VALUE, for example groups=16."
@@ -118,6 +121,19 @@ def explain(error: Exception, overrides: Sequence[str], conf: Path) -> str | Non
         return f"{error.filename}: {error.strerror}; {WHERE}"
     if (package := _raised_in(error)) in LAUNCHING:
         return f"{package}: {str(error).splitlines()[0].rstrip('.')}; {WHERE}"
+    return None
+
+
+def _of_the_zoo(name: str) -> str | None:
+    """How to train what is no file of conf/model/, and yet a family or a network of the zoo."""
+    if name in registry.FAMILIES:
+        variant = next(iter(registry.family(name).VARIANTS))
+        return (
+            f"The family {name!r} has no file conf/model/{name}.yaml: write it (docs/extend.md), or train a network of "
+            f"it by name, with model=named model.variant={variant}."
+        )
+    if name in registry.variants():
+        return f"{name!r} is a network, and model= takes a file of conf/model/: model=named model.variant={name}."
     return None
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from zoo import environment
 from zoo.complexity import Profile
-from zoo.datasets.folders import ImageFolder
+from zoo.datasets.folders import ImageFolder, listed
 from zoo.datasets.pipeline import Data, load
 from zoo.errors import UserError
 from zoo.training import recipe
@@ -80,7 +80,9 @@ def print_summary(
     screen.print(f"{model.name}{groups}: {cost.parameters:,} parameters, {cost.macs:,} multiply-accumulates an image")
     height, width, channels = data.input_shape
     sizes = f"{data.train_size:,} training and {data.validation_size:,} validation"
-    screen.print(f"{data.name}: {sizes} images of {height} x {width} x {channels}, {data.num_classes} classes")
+    names = f": {listed(data.class_names)}" if data.class_names else ""
+    text = f"{data.name}: {sizes} images of {height} x {width} x {channels}, {data.num_classes} classes{names}"
+    screen.print(text)
     if model.small_stem:
         why = "as asked"
         if settings.small_stem_chosen:

@@ -1,6 +1,7 @@
 """What a training run shows on the terminal: a live bar, a line an epoch, a closing table."""
 
 import shlex
+import shutil
 import sys
 import time
 import types
@@ -121,12 +122,10 @@ def closing_table(result: dict[str, Any], directory: str) -> Table:
     return table
 
 
-def compare_line(directory: Path, swept: bool) -> str:
-    """How to compare this run with the others of its sweep, or with all below `outputs`."""
-    if swept:
-        together = directory.parent
-    else:
-        together = next((folder for folder in directory.parents if folder.name == "outputs"), directory)
+def compare_line(directory: Path) -> str:
+    """How to compare the run of this directory with all below `outputs`, or the runs of this sweep's."""
+    together = next((folder for folder in directory.parents if folder.name == "outputs"), directory)
+    program = "zoo" if shutil.which("zoo") else "python -m zoo"
     working = Path.cwd()
     shown = together.relative_to(working) if together.is_relative_to(working) else together
-    return f"To compare runs: python -m zoo compare {shlex.quote(f'{shown}/')}"
+    return f"To compare runs: {program} compare {shlex.quote(f'{shown}/')}"

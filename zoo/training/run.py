@@ -363,5 +363,6 @@ def close(run: Run, tracker: Tracker, stopped: KeyboardInterrupt | None) -> dict
     figures = {key: result[key] for key in metrics.METRICS if result.get(key) is not None}
     tracker.summarise({"status": status, **figures})  # W&B itself calls a run failed that the user stopped
     run.screen.print(closing_table(result, str(run.directory)))
-    run.screen.print(compare_line(run.directory, swept=run.sweep.id is not None))
+    if run.sweep.id is None:  # else it comes once, behind the last run
+        run.screen.print(compare_line(run.directory))
     return result

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from zoo import hardware
 from zoo.checks import close_matches
 from zoo.errors import UserError
-from zoo.metrics import METRICS, OF_RUNS
+from zoo.metrics import METRICS, OF_RUNS, RESULT_FILE
 from zoo.training.parallel_runs import go_behind
 from zoo.training.settings import RunConfig, shown
 from zoo.training.subprocess_run import python_path
@@ -63,6 +63,13 @@ class SweepCallback(Callback):
         with suppress(OSError):  # of which the sweeper speaks next
             folder.mkdir(parents=True, exist_ok=True)
             OmegaConf.save(config, folder / SAVED)  # as the basic sweeper does, and no other
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        from zoo.training.progress import compare_line, console
+
+        folder = Path(config.hydra.sweep.dir).resolve()
+        if any(folder.glob(f"*/{RESULT_FILE}")):
+            console().print(compare_line(folder))
 
 
 def prefer_own_files(conf: Path) -> None:
