@@ -36,13 +36,13 @@ def registered(folder: Path, change: tuple[str, str] = ("", "")) -> Iterator[Pat
     with (
         mock.patch.object(models, "__path__", [*models.__path__, str(folder)]),
         mock.patch.dict(registry.FAMILIES, added),
-        mock.patch.dict(sys.modules),
     ):
         _forget()
         try:
             yield folder
         finally:
             vars(models).pop(NAME, None)
+            sys.modules.pop(f"{models.__name__}.{NAME}", None)  # that alone: others may not be imported twice
             _forget()
 
 
