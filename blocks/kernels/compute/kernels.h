@@ -80,7 +80,7 @@ void spatial_input_gradient(const Spatial& s, const T* dy, const float* kernel, 
 template <class T>
 void spatial_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_kernel, const Parallel& parallel);
 
-// ---- spatial convolution of one group: dense.cc -------------------------------------------------------------------
+// ---- the same as matrix products, one a group: dense.cc, dense_gradient.cc ----------------------------------------
 
 template <class T>
 void dense(const Spatial& s, const T* x, const float* kernel, const float* bias, const T* residual, T* y,
