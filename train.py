@@ -4,7 +4,6 @@ Settings come from conf/ and the command line (Hydra). Nothing slow is imported 
 """
 
 import os
-import select
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zoo.distribution.lost import TEMPORARY_FAILURE
 from zoo.errors import UserError
+from zoo.output import PIPE_CLOSED, output_is_closed
 from zoo.training.checkpoints.resume import going_on
 from zoo.training.evaluation_config import evaluation_config
 from zoo.training.messages import arranged, exit_code, explain
@@ -29,7 +29,6 @@ from zoo.training.subprocess_run import start_apart
 from zoo.training.sweeps import SweepCallback, figure, prefer_own_files, sweep_of, threads_of_a_run
 
 CONF = Path(__file__).resolve().parent / "conf"
-PIPE_CLOSED = 141  # what a shell reports of programs that a closed pipe ends
 WANTS_TRACEBACK = "HYDRA_FULL_ERROR" in os.environ
 
 
@@ -89,16 +88,6 @@ def end(sentence: str, code: int) -> NoReturn:
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
-
-
-def output_is_closed() -> bool:
-    """Whether standard output is a pipe that nobody reads any more; what is left for it is dropped then."""
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
-    closed = any(event & select.POLLERR for _, event in poll.poll(0))
-    if closed:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again while it ends
-    return closed
 
 
 def main() -> None:

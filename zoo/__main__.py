@@ -1,6 +1,5 @@
 """The command line: `zoo`, or `python -m zoo` in a copy that is not installed."""
 
-import errno
 import os
 import sys
 
@@ -11,10 +10,10 @@ from click.shell_completion import shell_complete
 from zoo.checks import close_matches
 from zoo.commands import program
 from zoo.errors import UserError
+from zoo.output import PIPE_CLOSED, drop_output, output_is_closed
 
 NAME = "zoo"
 COMPLETE = "_ZOO_COMPLETE"  # set by the shell's completion script
-PIPE_CLOSED = 141  # what a shell reports of programs that a closed pipe ends
 TRACEBACK = "ZOO_TRACEBACK"
 
 
@@ -42,14 +41,13 @@ def run(arguments: list[str]) -> int:
         print("Stopped by Ctrl-C.", file=sys.stderr)
         return 130
     except (ValueError, UserError, ImportError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EPIPE:
-            _drop_output()
+        if isinstance(error, BrokenPipeError) and output_is_closed():
             return PIPE_CLOSED
         if os.environ.get(TRACEBACK):
             raise
         print(_words(error), file=sys.stderr)
         if isinstance(error, OSError):
-            _drop_output()
+            drop_output()
         return 1
 
 
@@ -81,11 +79,6 @@ def _words(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror + (f": {error.filename}" if error.filename else ".")
     return " ".join(str(error).split())
-
-
-def _drop_output() -> None:
-    """Let nothing more be written: Python would try once again while it ends, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

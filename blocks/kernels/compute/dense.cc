@@ -68,11 +68,10 @@ void convolve(const Spatial& s, const T* x, const float* kernel, const Epilogue<
 // Along one axis, the inputs at first, first + stride and so on: what their gradients are a convolution of, unstrided.
 // With taps t = 0, 1 ..., input first + i * stride receives the sum of dy[i + t - pad] * kernel[last - t * stride].
 struct Phase {
-  int first, count;  // inputs
+  int count;  // inputs
   int taps, last, pad;
 
-  Phase(int first_, int size, int stride, int kernel, int padding)
-      : first(first_), count((size - first_ + stride - 1) / stride) {
+  Phase(int first, int size, int stride, int kernel, int padding) : count((size - first + stride - 1) / stride) {
     const int tap = (first + padding) % stride;  // the first one that reaches these inputs
     taps = tap < kernel ? (kernel - tap + stride - 1) / stride : 0;
     last = tap + (taps - 1) * stride;

@@ -45,10 +45,13 @@ struct GroupedGemm {
   int64_t steps() const { return num_steps<F>(depth); }
   int64_t panel_size() const { return steps() * kTileColumns; }  // words
   int64_t a_depth() const { return steps() * kStepFactors<F>; }  // of a group, in whole steps
-  // Whether tiles can read x itself.
-  bool in_place() const { return std::is_same_v<T, F> && depth == a_depth() && !aliased<F>(x_row()); }
-  int64_t a_row() const { return in_place() ? x_row() : padded_row<F>(groups * a_depth()); }
-  const F* a_in_place(int64_t row) const { return reinterpret_cast<const F*>(x + row * x_row()); }
+  // x from `row` on where tiles can read it as it is, else null.
+  const F* in_place(int64_t row) const {
+    if constexpr (std::is_same_v<T, F>)
+      if (depth == a_depth() && !aliased<F>(x_row())) return x + row * x_row();
+    return nullptr;
+  }
+  int64_t a_row() const { return in_place(0) ? x_row() : padded_row<F>(groups * a_depth()); }
   void copy(int64_t row, int64_t count, F* a) const {
     copy_rows(x + row * x_row(), count, groups, depth, x_row(), a, a_row());
   }
@@ -70,8 +73,8 @@ template <class T>
 void multiply_panels(const GroupedGemm<T>& gemm, const Parallel& parallel) {
   using F = Factor<T>;
   const int64_t rows = gemm.rows, a_row = gemm.a_row();
-  const F* a = gemm.a_in_place(0);
-  if (!gemm.in_place()) {
+  const F* a = gemm.in_place(0);
+  if (!a) {
     F* copied = factors_scratch<F>(kShared, rows * a_row);
     const int64_t tasks = std::min<int64_t>(rows, parallel.threads);
     parallel.run(tasks, [&](int64_t task) {
@@ -111,8 +114,9 @@ void multiply_rows(const GroupedGemm<T>& gemm, const Parallel& parallel) {
   chunk = std::min(chunk, std::max<int64_t>(kTileRows, rows / (parallel.threads * 4) / kTileRows * kTileRows));
   parallel.run((rows + chunk - 1) / chunk, [&](int64_t task) {
     const int64_t begin = task * chunk, height = std::min(chunk, rows - begin);
-    const F* a = gemm.a_in_place(begin);
-    if (!gemm.in_place()) {
+    const F* a = gemm.in_place(begin);
+    const bool in_cache = !a;  // after copying
+    if (!a) {
       F* copied = factors_scratch<F>(1, height * a_row);
       gemm.copy(begin, height, copied);
       a = copied;
@@ -121,8 +125,7 @@ void multiply_rows(const GroupedGemm<T>& gemm, const Parallel& parallel) {
       for (int panel = 0; panel < count; ++panel) {
         const F* group_a = a + group * gemm.a_depth();
         const float* b = packed + (int64_t(group) * count + panel) * gemm.panel_size();
-        // The first panel's rows have not been copied, so they are not in the cache.
-        const bool first = gemm.in_place() && gemm.groups == 1 && panel == 0;
+        const bool first = !in_cache && gemm.groups == 1 && panel == 0;
         gemm.multiply(group_a, b, first ? next_rows(group_a, a_row, height) : next_panel(b, gemm.steps(), height),
                       begin, height, group, panel);
       }
