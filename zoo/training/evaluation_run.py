@@ -102,8 +102,13 @@ def open_checkpoint(settings: Settings, data: Data) -> keras.Model:
     source = settings.checkpoint
     assert source is not None  # `zoo.training.settings.check` saw to it
     path = Path(source).expanduser()
-    path = path / MODEL_FILE if path.is_dir() else path
-    if path.name.lower().endswith(".keras"):
+    if path.is_dir():
+        model = _loaded(path / MODEL_FILE)
+        if _differ_in_size_alone(model, data):
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".* was saved from another build of ")  # as the user asks
+                model = create(settings.model, input_shape=data.input_shape, weights=path)
+    elif path.name.lower().endswith(".keras"):
         model = _logits(_loaded(path))
     elif path.exists():
         model = create(settings.model, input_shape=data.input_shape, weights=path, small_stem=settings.small_stem)
@@ -139,6 +144,11 @@ def _logits(model: keras.Model) -> keras.Model:
         return model
     logs = keras.ops.log(keras.ops.maximum(model.outputs[0], SMALLEST))
     return keras.Model(model.inputs[0], logs, name=model.name)
+
+
+def _differ_in_size_alone(model: keras.Model, data: Data) -> bool:
+    *size, channels = model.inputs[0].shape[1:]
+    return tuple(size) != data.input_shape[:2] and channels == data.input_shape[2]
 
 
 def _check_images(source: str, model: keras.Model, dataset: DatasetConfig) -> None:
