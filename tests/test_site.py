@@ -7,13 +7,19 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 import blocks
 import zoo
+from helpers.chromium import IS_LOADED, complaints, requests, show
 from helpers.documents import NOTEBOOKS, generator
 from helpers.paths import ROOT
 from helpers.processes import process_environment
@@ -42,6 +48,21 @@ class Loaded(HTMLParser):
 def elsewhere(text: str) -> list[str]:
     """What an HTML page loads from another server."""
     return [address for address in Loaded(text).addresses if re.match(r"(?:https?:)?//", address)]
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """The address at which the files in `folder` are served."""
+    handler = partial(QuietHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as own:
+        threading.Thread(target=own.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{own.server_port}/"
+        own.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        """Nothing: a test's output is its own."""
 
 
 def build(folder: Path, output: Path) -> subprocess.CompletedProcess:
@@ -100,6 +121,47 @@ def test_the_api_has_every_public_name_with_its_arguments(site):
     names = [f"{package.__name__}.{name}" for package in (blocks, zoo) for name in package.__all__]
     assert not [name for name in names if f'id="{name}"' not in text]
     assert "kernel_initializer=" in text
+
+
+# What is wider than the page, but for what scrolls by itself or is inside of that.
+TOO_WIDE = """
+const scrolls = e => !e.matches(".md-content") && (
+  ["auto", "scroll", "hidden"].includes(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+return [...document.querySelectorAll(".md-content *")]
+  .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e)).map(e => e.outerHTML.slice(0, 80))"""
+# Text whose contrast with what is behind it is under 3 to 1 (WCAG 2.2, 1.4.3, of large text).
+TOO_FAINT = """
+const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+const paint = (colour, behind) => {
+  canvas.fillStyle = `rgb(${behind})`; canvas.fillRect(0, 0, 1, 1);
+  canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+  return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3)};
+const light = rgb => rgb.map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+const behind = e => e ? paint(getComputedStyle(e).backgroundColor, behind(e.parentElement)) : [255, 255, 255];
+const contrast = e => {
+  const back = behind(e), [a, b] = [light(paint(getComputedStyle(e).color, back)), light(back)].sort((x, y) => y - x);
+  return (a + 0.05) / (b + 0.05)};
+return [...document.querySelectorAll(".md-content *")]
+  .filter(e => e.checkVisibility({opacityProperty: true, visibilityProperty: true}) && e.getClientRects().length &&
+               [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) && contrast(e) < 3)
+  .map(e => `${contrast(e).toFixed(2)} ${e.outerHTML.slice(0, 80)}`)"""
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("width", [1400, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_in_a_browser(site, browser, width, scheme):
+    """No message on the console, nothing asked from elsewhere, nothing cut off or too faint to read."""
+    with server(site) as address:
+        for path in sorted(site.rglob("index.html")):
+            page = address + str(path.parent.relative_to(site)) + "/"
+            show(browser, page, width, scheme=scheme, until=IS_LOADED)
+            asked = [each for each in requests(browser) if not each.startswith((address, "data:", "about:", "blob:"))]
+            faults = complaints(browser), asked, browser.execute_script(TOO_WIDE), browser.execute_script(TOO_FAINT)
+            assert faults == ([], [], [], []), page
+            background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+            assert (background == "rgb(255, 255, 255)") == (scheme == "light"), page
 
 
 def test_a_dead_link_ends_the_build(site, tmp_path):

@@ -38,8 +38,14 @@ def open_browser(profile: Path) -> Iterator[Any]:
     browser.quit()
 
 
-def show(browser, address: str, width: int = 1400, height: int = 900, scheme: str = "light") -> None:
-    """Open a page afresh in a window of this size, and wait for its first charts."""
+CHARTS_ARE_DRAWN = "return document.documentElement.dataset.drawn === 'true'"
+IS_LOADED = "return document.readyState === 'complete'"
+
+
+def show(
+    browser, address: str, width: int = 1400, height: int = 900, scheme: str = "light", until: str = CHARTS_ARE_DRAWN
+) -> None:
+    """Open a page afresh in a window of this size, and wait until a script says that it is there."""
     browser.get("about:blank")
     browser.get_log("browser")
     requests(browser)
@@ -48,7 +54,7 @@ def show(browser, address: str, width: int = 1400, height: int = 900, scheme: st
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     browser.get(address)
-    wait(browser, "return document.documentElement.dataset.drawn === 'true'")
+    wait(browser, until)
 
 
 def wait(browser, script: str, *arguments: Any) -> Any:
