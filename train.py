@@ -100,6 +100,7 @@ def main() -> None:
             job()
         finally:
             sys.stdout.flush()  # here, where it can still be handled that nobody reads on
+        ignore_signals(but=[SIGINT])  # a scheduler's would turn the exit code of what is complete into a failure's
     except KeyboardInterrupt as error:
         ignore_signals()
         received = signal_of(error)

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -12,6 +13,7 @@ import keras
 import pytest
 
 import blocks  # noqa: F401  (saved models hold its layers)
+from helpers.paths import ROOT
 from helpers.training import QUICK, command, config_with_data, read_run
 from train import train
 
@@ -40,6 +42,18 @@ def test_a_scheduler_that_sends_its_signal_again_and_again_and_a_user_who_presse
     assert result["status"] == "interrupted" and result["epochs"] >= 1 and result["val_top1"] is not None
     assert keras.models.load_model(tmp_path / "run" / "model.keras").count_params() > result["parameters"]
     assert not list(tmp_path.glob("run/*part*"))
+
+
+def test_the_exit_code_of_what_is_complete_is_no_failures(tmp_path):
+    """A scheduler's signal may come while Python ends."""
+    late = """if True:
+        import os, runpy, signal, sys
+        sys.argv = [sys.argv[1], "--cfg", "job"]
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        os.kill(os.getpid(), signal.SIGTERM)
+    """
+    done = subprocess.run([sys.executable, "-c", late, ROOT / "train.py"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0 and "model:" in done.stdout, done.stderr
 
 
 def test_an_error_in_training_costs_nothing_that_was_learnt(data_dir, tmp_path):

@@ -13,7 +13,7 @@ import stat
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -61,10 +61,17 @@ def first_of(number: int) -> int:
     return _program.first
 
 
-def ignore_signals() -> None:
-    """Let nothing more stop the program, which is ending: another Ctrl-C would replace its exit code by a traceback."""
+def ignore_signals(but: Collection[int] = ()) -> None:
+    """Let nothing more stop the program, which is ending: another Ctrl-C would replace its exit code by a traceback.
+
+    Python ends with the system's own handlers, by which the first signal kills it, unless they are ignored.
+
+    Args:
+        but: signals that may, for a program whose end could take long.
+    """
     for number in STOPPING:
-        signal.signal(number, signal.SIG_IGN)
+        if number not in but:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def interrupt(number: int) -> KeyboardInterrupt:
