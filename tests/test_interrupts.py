@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 
 import keras
@@ -31,6 +32,25 @@ def test_one_that_a_finalizer_drops(capsys):
         after = interrupts.seen
     assert after and "Traceback" not in capsys.readouterr().err
     assert (signal.getsignal(signal.SIGINT), sys.unraisablehook) == before
+
+
+def test_one_that_a_finalizer_drops_while_a_program_prepares_its_run():
+    program = """if True:
+        import os, signal, time
+        from zoo.training.signals import stop_on_signals
+        class Finalized:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+        stop_on_signals()
+        try:
+            thing = Finalized()
+            del thing
+            time.sleep(60)
+        except KeyboardInterrupt as error:
+            print("stopped by", error)
+    """
+    done = subprocess.run([sys.executable, "-c", program], env=process_environment(), capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("stopped by SIGTERM\n", "")
 
 
 def test_one_that_becomes_another_error():

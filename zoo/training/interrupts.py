@@ -4,7 +4,6 @@ Python raises KeyboardInterrupt wherever it happens to be. In a finalizer, of wh
 a step, Python drops it; in a function that TensorFlow called back it may come out as another error.
 """
 
-import os
 import sys
 import threading
 import types
@@ -43,10 +42,8 @@ class Interrupts(keras.callbacks.Callback):
     def _report(self, dropped: "sys.UnraisableHookArgs") -> None:
         if not issubclass(dropped.exc_type, KeyboardInterrupt):
             self.reported(dropped)
-        elif self.seen:  # send it once more, when that finalizer is done: the first step may take a minute to trace
-            self.again = threading.Timer(0.05, os.kill, (os.getpid(), self.seen))
-            self.again.daemon = True
-            self.again.start()
+        elif self.seen:  # at once, not with the next batch: the first step may take a minute to trace
+            self.again = signals.send_again(self.seen)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None

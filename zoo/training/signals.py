@@ -37,10 +37,11 @@ _program: _Program | None = None  # None in somebody else's program, which decid
 def stop_on_signals() -> None:
     """Let the stopping signals raise KeyboardInterrupt, always of the first that arrived: for a program of ours.
 
-    One that is ignored, as under nohup, stays ignored.
+    One that is ignored, as under nohup, stays ignored; one that Python drops in a finalizer is sent again.
     """
     global _program
     _program = _Program()
+    sys.unraisablehook = _report_dropped
     for number in STOPPING:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _stop)
@@ -59,6 +60,14 @@ def first_of(number: int) -> int:
         return number
     _program.first = _program.first or number
     return _program.first
+
+
+def send_again(number: int) -> threading.Timer:
+    """Send a signal whose KeyboardInterrupt Python has dropped, as it does in finalizers, when that is done."""
+    timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def ignore_signals(but: Collection[int] = ()) -> None:
@@ -182,6 +191,13 @@ def _end_by_signal() -> None:
                 stream.flush()
         signal.signal(_program.first, signal.SIG_DFL)
         os.kill(os.getpid(), _program.first)
+
+
+def _report_dropped(dropped: sys.UnraisableHookArgs) -> None:
+    if _program is not None and _program.first is not None and issubclass(dropped.exc_type, KeyboardInterrupt):
+        send_again(_program.first)
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def _stop(number: int, frame: object) -> None:
