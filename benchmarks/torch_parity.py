@@ -15,7 +15,7 @@ def load() -> tuple[dict, dict]:
     """Import PyTorch; the commands of this worker and what it says first."""
     import torch
 
-    return {"reference": reference}, {"versions": f"torch {torch.__version__}"}
+    return {"reference": reference, "gradients": gradients}, {"versions": f"torch {torch.__version__}"}
 
 
 def reference(model: str, size: int, path: str) -> dict:
@@ -52,6 +52,46 @@ def reference(model: str, size: int, path: str) -> dict:
     }
 
 
+def gradients(model: str, size: int, batch: int, folder: str) -> dict:
+    """Write a checkpoint of the network called `model`, `weights.safetensors`, and the gradients of its loss.
+
+    Its weights are those that a training begins with: those of `refill` let gradients grow from layer to layer, until
+    nothing of them is left in bfloat16.
+
+    Those of one batch in training mode: `float64.safetensors`, `float32.safetensors` and `bfloat16.safetensors`, by
+    autocast. They have the form of the checkpoint, each gradient in the place of its tensor.
+    """
+    import torch
+    from safetensors.torch import save_file
+    from torch_networks import create
+
+    pictures = torch.from_numpy(images(size, batch)).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    wanted = torch.from_numpy(labels(batch))
+    losses = {}
+    for precision in ("float64", "float32", "bfloat16"):
+        torch.manual_seed(0)
+        network = create(model).train().to(memory_format=torch.channels_last)
+        filled = {
+            name: value.clone(memory_format=torch.contiguous_format)
+            for name, value in network.state_dict().items()
+            if value.is_floating_point()
+        }
+        dtype = torch.float64 if precision == "float64" else torch.float32
+        network.to(dtype)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = network(pictures.to(dtype))
+        loss = torch.nn.functional.cross_entropy(logits.double(), wanted)
+        loss.backward()
+        losses[precision] = float(loss)
+        found = {name: weight.grad.float() for name, weight in network.named_parameters() if weight.grad is not None}
+        save_file(
+            {name: found.get(name, value).contiguous() for name, value in filled.items()},
+            Path(folder, f"{precision}.safetensors"),
+        )
+        save_file(filled, Path(folder, "weights.safetensors"))
+    return {"losses": losses}
+
+
 def refill(network, gain: float) -> dict:
     """Give every tensor of `network` the value that follows from its name; returns them."""
     import torch
@@ -82,11 +122,16 @@ def fill(name: str, shape: tuple[int, ...], gain: float) -> np.ndarray:
     return value.astype("float32")
 
 
-def images(size: int) -> np.ndarray:
-    """Two images, (2, size, size, 3); size is a multiple of 4."""
+def images(size: int, batch: int = 2) -> np.ndarray:
+    """Images (batch, size, size, 3); size is a multiple of 4."""
     draw = np.random.RandomState(0)
-    coarse = draw.standard_normal((2, 4, 4, 3)).repeat(size // 4, axis=1).repeat(size // 4, axis=2)
-    return (coarse + 0.5 * draw.standard_normal((2, size, size, 3))).astype("float32")
+    coarse = draw.standard_normal((batch, 4, 4, 3)).repeat(size // 4, axis=1).repeat(size // 4, axis=2)
+    return (coarse + 0.5 * draw.standard_normal((batch, size, size, 3))).astype("float32")
+
+
+def labels(batch: int) -> np.ndarray:
+    """Classes (batch,) out of 1000."""
+    return np.random.RandomState(1).randint(0, 1000, batch)
 
 
 def count(network, batch) -> int:

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers.paths import ROOT
@@ -18,6 +19,7 @@ from helpers.processes import process_environment
 
 sys.path.append(str(ROOT / "benchmarks"))  # its helpers import each other as scripts do
 
+import gradients
 import machine
 import report
 import worker
@@ -292,6 +294,13 @@ def test_the_worker_of_pytorch_needs_no_keras(tmp_path):
         assert limits["float32_gflops"] > 0 and limits["copy_gbs"] > 0
         assert contenders.ask("torch", "layer", key="a", shape=shape, **asked)["seconds"] > 0
         assert contenders.ask("torch", "time", key="a", calls=2)["seconds"] > 0
+
+
+def test_errors_of_gradients_are_relative_to_the_true_ones():
+    true = [np.array([3.0, 0.0]), np.array([[0.0, 4.0]]), np.zeros(2)]
+    found = [np.array([3.0, 0.3]), np.array([[0.4, 4.0]]), np.zeros(2)]
+    assert gradients.errors(found, true) == pytest.approx((0.1, 0.1))
+    assert gradients.errors(true, true) == (0, 0)
 
 
 def test_ratios_and_means():

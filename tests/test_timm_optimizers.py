@@ -83,4 +83,5 @@ print("the same")
 @pytest.mark.parametrize("backend", ["torch"])
 def test_they_are_the_same_on_another_backend(backend):
     """Without TensorFlow's kernels: the plain operations."""
+    pytest.importorskip(backend, reason=f"{backend} is not installed")
     assert run_code(PLAIN, cwd=ROOT, KERAS_BACKEND=backend).endswith("the same\n")

@@ -46,6 +46,15 @@ std::vector<T> drawn(int64_t count) {
   return values;
 }
 
+// Weights as layers of that type have them: floats, of bfloat16 such that it holds.
+template <class T>
+std::vector<float> drawn_weights(int64_t count) {
+  const auto values = drawn<T>(count);
+  std::vector<float> weights(count);
+  for (int64_t i = 0; i < count; ++i) weights[i] = as_float(values[i]);
+  return weights;
+}
+
 // Relative to the largest value: half a bit of bfloat16's 8, or sums in another order.
 template <class T>
 void compare(const std::string& name, const std::vector<T>& actual, const std::vector<double>& expected) {
@@ -100,7 +109,7 @@ void check_convolution(const std::string& name, const Spatial& s, bool residuals
   const int64_t y_size = s.batch * s.out_height * s.out_width * outputs;
   const int64_t k_size = int64_t(s.kernel_height) * s.kernel_width * s.in_channels_per_group * outputs;
   const auto x = drawn<T>(x_size), dy = drawn<T>(y_size), residual = drawn<T>(y_size);
-  const auto kernel = drawn<float>(k_size), bias = drawn<float>(outputs);
+  const auto kernel = drawn_weights<T>(k_size), bias = drawn<float>(outputs);
   for (Activation activation :
        {Activation::kNone, Activation::kRelu, Activation::kRelu6, Activation::kHardSilu, Activation::kSilu}) {
     std::vector<double> expected(y_size);
@@ -132,8 +141,8 @@ Spatial sized(int size, int groups, int in, int out, int taps, int stride) {
 
 template <class T>
 void check_convolutions(const TypedKernels<T>& k, int lanes, const std::string& type) {
-  const int shapes[][6] = {{9, 8, 4, 4, 3, 1},  {8, 8, 4, 4, 3, 2},   {7, 4, 8, 8, 3, 1}, {7, 2, 20, 24, 3, 1},
-                           {8, 3, 5, 7, 3, 2},  {7, 2, 40, 33, 3, 1}, {9, 4, 8, 8, 5, 1}, {9, 4, 8, 8, 5, 2},
+  const int shapes[][6] = {{9, 8, 4, 4, 3, 1},  {8, 8, 4, 4, 3, 2},   {7, 4, 8, 8, 3, 1},   {7, 2, 20, 24, 3, 1},
+                           {8, 3, 5, 7, 3, 2},  {7, 2, 40, 33, 3, 1}, {9, 4, 8, 8, 5, 1},   {9, 4, 8, 8, 5, 2},
                            {9, 16, 2, 2, 7, 3}, {6, 2, 3, 40, 2, 1},  {7, 3, 16, 32, 3, 2}, {9, 2, 32, 16, 3, 1}};
   for (const auto& c : shapes) {
     const Spatial s = sized(c[0], c[1], c[2], c[3], c[4], c[5]);
