@@ -88,6 +88,7 @@ def stages(settings: Any, folder: Any, arguments: argparse.Namespace) -> dict[st
     import tensorflow as tf
 
     from zoo.datasets import augment, pipeline
+    from zoo.datasets.parallel import AHEAD, in_parallel, untuned
 
     config = settings.dataset
     files = [tf.constant(Path(path).read_bytes()) for path in folder.train.paths]
@@ -115,9 +116,9 @@ def stages(settings: Any, folder: Any, arguments: argparse.Namespace) -> dict[st
 
     measured = {}
     for name, function in {"decoder alone": bare, "decode and crop": cropped, "and resize": resized}.items():
-        counted = encoded.map(some_level(function), num_parallel_calls=tf.data.AUTOTUNE).batch(arguments.batch)
-        measured[name] = cost(counted.prefetch(2), arguments.batch, arguments.images, arguments.passes)
-    batched = encoded.map(resized, num_parallel_calls=tf.data.AUTOTUNE).batch(arguments.batch)
+        counted = encoded.map(some_level(function), **in_parallel()).batch(arguments.batch)
+        measured[name] = cost(untuned(counted.prefetch(AHEAD)), arguments.batch, arguments.images, arguments.passes)
+    batched = encoded.map(resized, **in_parallel()).batch(arguments.batch)
 
     def flipped(images: tf.Tensor) -> tf.Tensor:
         return augment.shift_and_flip(images, key(tf.constant(0, tf.int64)), config)
@@ -127,8 +128,8 @@ def stages(settings: Any, folder: Any, arguments: argparse.Namespace) -> dict[st
         "and flip": flipped,
         "and normalise": lambda images: augment.normalise(flipped(images), config),
     }.items():
-        images = batched.map(function, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-        measured[name] = cost(images, arguments.batch, arguments.images, arguments.passes)
+        images = batched.map(function, **in_parallel()).prefetch(AHEAD)
+        measured[name] = cost(untuned(images), arguments.batch, arguments.images, arguments.passes)
     data = pipeline.load(config, arguments.batch, seed=0, folder=folder)
     measured["image folder, complete"] = cost(data.stream(), arguments.batch, arguments.images, arguments.passes)
     return measured

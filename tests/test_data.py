@@ -185,6 +185,14 @@ def test_a_batch_larger_than_the_training_set_is_refused(digits):
         load(digits, batch_size=0, seed=0)
 
 
+@pytest.mark.parametrize("cache", [True, False])
+def test_no_autotuner_keeps_an_iterator_from_ending(digits, cache):
+    """Its thread would be waited for, for up to a minute, where an iterator is destroyed."""
+    data = load(dataclasses.replace(digits, cache=cache), batch_size=16, seed=0)
+    for part in (data.train, data.epoch(0), data.stream(), data.validation):
+        assert part.options().autotune.enabled is False
+
+
 def test_parts_of_a_split(digits):
     config = dataclasses.replace(
         digits,

@@ -16,6 +16,8 @@ import tensorflow_datasets as tfds
 from zoo.datasets.augment import centre_square, decode
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.folders import FolderSplit
+from zoo.datasets.parallel import AHEAD, in_parallel, untuned
+from zoo.hardware import cores
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ def from_folder(split: FolderSplit, config: DatasetConfig, training: bool) -> Ex
     paths = _on_host([os.fsencode(path) for path in split.paths])  # bytes, for a name need not be UTF-8
     labels, size = _on_host(np.asarray(split.labels, np.int32)), len(split.paths)
     files = tf.data.Dataset.from_tensor_slices((paths, labels))
-    encoded = files.map(lambda path, label: (tf.io.read_file(path), label), num_parallel_calls=tf.data.AUTOTUNE)
+    encoded = files.map(lambda path, label: (tf.io.read_file(path), label), **in_parallel())
     name = split.folder.name
     if training and config.random_resized_crop:
         if _fits(config, name, sum(os.stat(path).st_size for path in split.paths)):
@@ -115,12 +117,9 @@ def shuffled_records(examples: Examples, seed: tf.Tensor, buffer: int, first: in
     read = partial(_read_span, chosen=examples.chosen)
     order = tf.random.experimental.stateless_shuffle(tf.range(len(files)), seed)
     shuffled = tf.data.Dataset.from_tensor_slices((tf.gather(files, order), tf.gather(spans, order)))
+    readers = min(READERS, len(files))
     records = shuffled.interleave(
-        read,
-        cycle_length=min(READERS, len(files)),
-        block_length=16,
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
+        read, cycle_length=readers, block_length=16, num_parallel_calls=min(cores(), readers), deterministic=True
     )
 
     def mix(block: tf.Tensor, some: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -199,7 +198,7 @@ def _pixels(
 
     images = np.empty((size, config.image_size, config.image_size, config.channels), np.uint8)
     labels, position = np.empty((size,), np.int32), 0
-    batches = encoded.batch(64).map(squares, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    batches = untuned(encoded.batch(64).map(squares, **in_parallel()).prefetch(AHEAD))
     for some_images, some_labels in batches.as_numpy_iterator():
         images[position : position + len(some_labels)] = some_images
         labels[position : position + len(some_labels)] = some_labels
@@ -210,7 +209,7 @@ def _pixels(
 
 
 def _gather(encoded: tf.data.Dataset) -> tuple[list[bytes], np.ndarray]:
-    pairs = list(encoded.prefetch(256).as_numpy_iterator())
+    pairs = list(untuned(encoded.prefetch(256)).as_numpy_iterator())
     return [image for image, _ in pairs], np.asarray([label for _, label in pairs], np.int32)
 
 

@@ -23,6 +23,7 @@ from zoo.datasets.augmentation.mixing import mix
 from zoo.datasets.config import DatasetConfig, check
 from zoo.datasets.examples import Examples
 from zoo.datasets.folders import ImageFolder
+from zoo.datasets.parallel import AHEAD, in_parallel, untuned
 from zoo.datasets.sampling import Balanced
 from zoo.datasets.shares import evaluation_share, places
 from zoo.datasets.sizes import refuse_larger_batch
@@ -295,13 +296,13 @@ def _training_batches(
         # An epoch fills its batches exactly, so the first image's epoch is its batch's.
         return finished({stage: key[0] for stage, key in keys.items()}, positions[0] // batch_size, images, labels)
 
-    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+    parallel = in_parallel()
     ordered = epochs.flat_map(order)
     if by_batch:
         batches = ordered.map(pixels, **parallel)
     else:
         batches = ordered.map(one, **parallel).batch(own_size, drop_remainder=True).map(batch, **parallel)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return untuned(batches.prefetch(AHEAD))
 
 
 def _training_image(
@@ -331,7 +332,7 @@ def _evaluation_batches(
     def decoded(encoded: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return augment.centre_square(augment.decode(encoded, config.channels, split.shape), config), label
 
-    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+    parallel = in_parallel()
     if split.kind == "pixels":
         batches = own(tf.data.Dataset.range(split.size)).batch(max(end - first, 1))
         batches = batches.map(lambda indices: (tf.gather(split.images, indices), tf.gather(split.labels, indices)))
@@ -346,7 +347,7 @@ def _evaluation_batches(
         shape = (0, config.image_size, config.image_size, config.channels)
         empty = tf.data.Dataset.from_tensors((tf.zeros(shape), tf.zeros((0,), tf.int32)))
         batches = batches.concatenate(empty.repeat(without))
-    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+    return untuned(batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(AHEAD))
 
 
 def _encoded(split: Examples, item: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

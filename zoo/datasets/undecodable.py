@@ -23,6 +23,7 @@ from zoo.datasets.augment import decode
 from zoo.datasets.config import DatasetConfig
 from zoo.datasets.examples import parse_records
 from zoo.datasets.folders import FolderSplit, ImageFolder, counted, shown
+from zoo.datasets.parallel import in_parallel, untuned
 from zoo.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def record_fault(builder: tfds.core.DatasetBuilder, splits: Sequence[str], confi
             records = tf.data.TFRecordDataset(part.filename).skip(part.skip).take(part.take)
             position = part.skip
             try:
-                for _ in records.map(height, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True):
+                for _ in untuned(records.map(height, **in_parallel())):
                     position += 1
             except tf.errors.OpError as error:
                 place = f"Record {position} (from 0) of {part.filename}, split {split} of {builder.info.full_name},"
@@ -180,7 +181,7 @@ def _refused(paths: Sequence[str], channels: int) -> Iterator[int]:
     def height(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return index, tf.shape(decode(tf.io.read_file(files[index]), channels))[0]
 
-    decoded = tf.data.Dataset.range(len(paths)).map(height, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    decoded = untuned(tf.data.Dataset.range(len(paths)).map(height, **in_parallel()))
     expected = 0
     for index, _ in decoded.ignore_errors().as_numpy_iterator():
         yield from range(expected, index)

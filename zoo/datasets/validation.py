@@ -11,6 +11,7 @@ import tensorflow as tf
 from zoo.datasets import augment, examples
 from zoo.datasets.config import DatasetConfig, check
 from zoo.datasets.folders import list_folder
+from zoo.datasets.parallel import untuned
 from zoo.datasets.prepare import prepared_builder
 from zoo.datasets.splits import open_splits, record_fold
 from zoo.datasets.undecodable import image_fault, naming, record_fault, without_undecodable
@@ -85,4 +86,4 @@ def _finished(pictures: tf.data.Dataset, config: DatasetConfig, raw: bool) -> It
         pictures = pictures.map(
             lambda image, label: (augment.normalise(augment.centre_square(image, config)[None], config)[0], label)
         )
-    yield from pictures.as_numpy_iterator()
+    yield from untuned(pictures).as_numpy_iterator()
