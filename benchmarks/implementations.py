@@ -35,7 +35,7 @@ RESULTS = (
     "is_chosen",
     "status",
 )
-COLUMNS = ("date", "cpu", "cores", "others_share", "versions", "xla", "onednn", *SHAPE, *RESULTS)
+COLUMNS = (*machine.IDENTITY, "others_share", "versions", "xla", "onednn", *SHAPE, *RESULTS)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -30,7 +30,7 @@ MODES = ("forward", "gradients")
 PRECISIONS = ("float32", "bfloat16")
 SHAPE = ("network", "layer", "kind", "size", "channels", "filters", "kernel", "strides", "groups", "batch")
 RESULTS = ("mode", "precision", "contender", "call_seconds", "gflops", "timings", "ratio_to_zoo", "status")
-COLUMNS = ("date", "cpu", "cores", "others_share", "versions", *SHAPE, *RESULTS)
+COLUMNS = (*machine.IDENTITY, "others_share", "versions", *SHAPE, *RESULTS)
 
 
 def parser() -> argparse.ArgumentParser:

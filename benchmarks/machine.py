@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import this_copy  # noqa: F401
 
 from zoo.benchmarking.load import busy_share  # noqa: F401  (for the benchmarks)
-from zoo.hardware import cores, processor
+from zoo.hardware import cores, instructions, processor
 
+IDENTITY = ("date", "cpu", "cores", "instructions")  # keys of `identity()`
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 # Bytes that a training step moves at least, per entry. An activation is written, read by the next layer, read again
@@ -21,11 +22,12 @@ INFERENCE_WEIGHT = 1
 
 
 def identity() -> dict:
-    """Date, processor and number of cores, for the rows of a table."""
+    """Date, processor, its vector instructions and the number of cores, for the rows of a table."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cpu": processor(),
         "cores": cores(),
+        "instructions": " ".join(instructions()),
     }
 
 

@@ -1,6 +1,7 @@
 """Training and inference of whole networks: the zoo, stock Keras layers, keras.applications, PyTorch, torch.compile.
 
-usage: python benchmarks/models.py [--models NAME ...] [--modes train,infer] [--precisions float32,bfloat16]
+usage: python benchmarks/models.py [--models NAME ... | --all-families] [--modes train,infer]
+                                   [--precisions float32,bfloat16]
                                    [--contenders zoo,keras,applications,torch,compile] [--batch 16] [--size 128]
                                    [--rounds 5] [--steps N] [--torch PYTHON] [--csv FILE]
 
@@ -15,7 +16,7 @@ import sys
 
 from contenders import ON_CPU, Contenders
 from network_timing import Schedule, compare, measured_ceilings, time_networks
-from networks import APPLICATIONS, DEFAULT
+from networks import APPLICATIONS, DEFAULT, smallest_of_families
 from options import add_network_options, positive, some_of
 
 WORKERS = {
@@ -33,6 +34,9 @@ ROUND_SECONDS = 1.0  # of one contender in a round, without --steps
 def parser() -> argparse.ArgumentParser:
     argument_parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_network_options(argument_parser, DEFAULT, batch=16, size=128)
+    argument_parser.add_argument(
+        "--all-families", dest="models", action="store_const", const=smallest_of_families(), help="the smallest of each"
+    )
     argument_parser.add_argument("--modes", type=some_of(MODES), default=list(MODES))
     argument_parser.add_argument("--precisions", type=some_of(PRECISIONS), default=list(PRECISIONS))
     argument_parser.add_argument("--contenders", type=some_of(WORKERS), default=list(WORKERS))

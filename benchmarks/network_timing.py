@@ -11,7 +11,7 @@ from report import add_ratios, rate, summary, write_csv
 
 MEASURED = "measured"
 MOST_STEPS = 50  # of one timing
-IDENTITY = ("date", "cpu", "cores", "gpu", "others_share", "versions")
+IDENTITY = (*machine.IDENTITY, "gpu", "others_share", "versions")
 SETTINGS = ("model", "mode", "precision", "batch", "size")
 TIMES = ("images_per_s", "step_seconds", "timings", "first_step_seconds", "first_value")
 MEMORY = ("peak_mb", "total_peak_mb", "device_peak_mb")
@@ -89,7 +89,7 @@ def measured_ceilings(contenders: Contenders, arguments: Mapping) -> machine.Cei
         print(f"{error} The columns on the ceilings stay empty.", file=sys.stderr)
         return None
     gpus = {greeting.get("gpu") for greeting in contenders.greetings.values()} - {None}
-    name = ", ".join(sorted(gpus)) or "{cpu}, {cores} cores".format(**machine.identity())
+    name = ", ".join(sorted(gpus)) or "{cpu}, {cores} cores, {instructions}".format(**machine.identity())
     print(f"{name}: {limits}", flush=True)
     return limits
 

@@ -33,6 +33,15 @@ WITHOUT_REFERENCE = (
 )
 
 
+def smallest_of_families() -> list[str]:
+    """Of each family the network with the fewest multiply-accumulates that PyTorch has too, in the families' order."""
+    from zoo.costs import costs
+    from zoo.registry import FAMILIES, family
+
+    known = [[name for name in family(each).VARIANTS if torch_network(name)] for each in FAMILIES]
+    return [min(names, key=lambda name: costs(name).macs) for names in known if names]
+
+
 def torch_network(model: str) -> tuple[str, str] | None:
     """The library and the name of the network in PyTorch: the zoo's names are the references' own. None has none."""
     if model in WITHOUT_REFERENCE:

@@ -239,7 +239,9 @@ def test_a_table_names_the_processor_as_a_run_does():
     from zoo import hardware
 
     identity = machine.identity()
+    assert tuple(identity) == machine.IDENTITY
     assert identity["cpu"] == hardware.processor() and identity["cores"] == hardware.cores() >= 1
+    assert identity["instructions"].split() == hardware.instructions()
 
 
 def test_a_share_of_the_processors_is_at_work(capsys):
