@@ -156,7 +156,7 @@ def test_the_variants_and_defaults_that_the_pages_name():
     quick = check(compose_config("recipe=quick")).recipe
     page = (ROOT / "docs" / "train.md").read_text()
     rows = re.findall(r"^\| `(dataset|recipe)\.(\w+)` \| (.+?) \|", page, re.MULTILINE)
-    assert len(rows) == 7
+    assert len(rows) == 9
     for group, key, shown in rows:
         value = getattr(getattr(config, group), key)
         also = "" if group == "dataset" else f", quick {getattr(quick, key)}"

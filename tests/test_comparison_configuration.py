@@ -100,8 +100,8 @@ def test_data_are_told_by_what_they_are_and_else_by_their_folder():
     moved = changed("config.dataset.data_dir", "/mnt/other", old)
     rows = ranked([old, moved])
     assert len(rows) == 2 and {row.label.rpartition("(")[2] for row in rows} == {
-        "data_dir=/data/0, seed=0)",
-        "data_dir=/mnt/other, seed=0)",
+        "data_dir=/data/0)",
+        "data_dir=/mnt/other)",
     }
     assert len(ranked([old, here])) == 2  # whether they are the same is unknown
 

@@ -140,14 +140,18 @@ def test_rows_of_one_name_are_told_apart_by_what_differs():
         return run(values, path=f"runs/{seed}{recipe}")
 
     assert configuration.labels([[named(learning_rate=0.1)], [named(learning_rate=0.2)]]) == [
-        "same (learning_rate=0.1, seed=0)",
-        "same (learning_rate=0.2, seed=0)",
+        "same (learning_rate=0.1)",
+        "same (learning_rate=0.2)",
+    ]
+    assert configuration.labels([[named(1, learning_rate=0.1)], [named(2, learning_rate=0.2)]]) == [
+        "same (learning_rate=0.1, seed=1)",
+        "same (learning_rate=0.2, seed=2)",
     ]
     seeds = [named(seed) for seed in range(2)]
     assert configuration.labels([[seeds[0]], [seeds[1]]]) == ["same (seed=0)", "same (seed=1)"]
     assert configuration.labels([[seeds[0], seeds[1]]]) == ["same"]
     twice = [run(named().result, path=f"runs/{number}") for number in range(2)]
-    assert configuration.labels([[each] for each in twice]) == ["same (seed=0) [runs/0]", "same (seed=0) [runs/1]"]
+    assert configuration.labels([[each] for each in twice]) == ["same [runs/0]", "same [runs/1]"]
 
 
 def test_settings_are_flattened_and_compared():
@@ -175,3 +179,25 @@ def test_a_label_tells_a_setting_once():
     assert configuration.labels(rows) == ["net (groups=1, width=8)", "net (groups=2, width=4)"]
     rows = [row(1, {}), row(2, {"groups": 3})]
     assert configuration.labels(rows) == ["net (groups=1, model.groups=1)", "net (groups=2, model.groups=3)"]
+
+
+def test_a_label_has_the_settings_that_tell_its_row_from_the_others():
+    """Of four that differ, those are left out that differ with another, and of one thing the first stands for all."""
+
+    def row(number, fraction, mode, jitter, epochs):
+        color = {"brightness": jitter, "contrast": jitter, "saturation": jitter}
+        dataset = {"crop_fraction": fraction, "crop_mode": mode, "color_jitter": color}
+        config = {"seed": 0, "dataset": dataset, "recipe": {"epochs": epochs}}
+        return [Run(f"runs/{number}", "net", "finished", {"name": "net", "seed": 0, "config": config}, {}, None)]
+
+    values = [(0.875, "center", 0.0, 12), (1.0, "squash", 0.0, 12), (1.0, "squash", 0.4, 12), (1.0, "squash", 0.4, 60)]
+    assert configuration.labels([row(number, *each) for number, each in enumerate(values)]) == [
+        "net (crop_fraction=0.875, brightness=0.0, epochs=12)",
+        "net (crop_fraction=1.0, brightness=0.0, epochs=12)",
+        "net (crop_fraction=1.0, brightness=0.4, epochs=12)",
+        "net (crop_fraction=1.0, brightness=0.4, epochs=60)",
+    ]
+    assert configuration.labels([row(0, *values[0]), row(1, *values[3])]) == [
+        "net (crop_fraction=0.875, crop_mode=center, brightness=0.0)",
+        "net (crop_fraction=1.0, crop_mode=squash, brightness=0.4)",
+    ]

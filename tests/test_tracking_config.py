@@ -48,6 +48,8 @@ def test_names():
     assert run_name("resnext50_32x4d", 32, "digits") == "resnext50_32x4d-g32-digits"
     assert run_name("regnety_016", None, "folder/my:cats") == "regnety_016-folder-my-cats"
     assert run_name("resnext", (13, 13, 13, 13, 12), "digits") == "resnext-g13x4+12-digits"
+    assert run_name("mnasnet_050_g4", 4, "digits") == "mnasnet_050_g4-digits"  # the groups once
+    assert run_name("mnasnet_050_g4", 14, "digits") == "mnasnet_050_g4-g14-digits"
 
 
 @pytest.mark.parametrize(

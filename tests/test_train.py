@@ -19,11 +19,14 @@ from helpers.training import QUICK, TINY, command, config_with_data, read_run
 from helpers.wandb_client import environment, history, inspect
 from train import train
 from zoo import metrics
+from zoo.__main__ import run
+from zoo.commands.export_source import load as load_source
 from zoo.data_config import DataConfig
 from zoo.datasets.pipeline import load
 from zoo.errors import UserError
 from zoo.training.progress import compare_line
 from zoo.training.settings import check
+from zoo.weights.trained import network_of_checkpoint
 
 COLUMNS = ["epoch", "seconds", "train/loss", "train/top1", "train/top5", "train/images_per_second"]
 COLUMNS += [
@@ -78,6 +81,8 @@ def test_a_run_leaves_its_figures(learnt):
     for key in ("train_loss", "val_loss", "val_top1", "val_top5"):
         assert result[key] == rows[-1][key.replace("_", "/")]
     assert result["best_val_top1"] == max(row["val/top1"] for row in rows)
+    assert rows[result["best_epoch"] - 1]["val/top1"] == result["best_val_top1"]
+    assert result["train_top1"] == rows[-1]["train/top1"] and result["warning"] is None  # it has learnt
     rates = sorted(row["train/images_per_second"] for row in rows[1:])
     assert rates[0] <= result["train_images_per_second"] <= rates[-1]
     assert result["peak_memory_bytes"] >= rows[-1]["peak_memory_bytes"] > 100e6
@@ -97,6 +102,25 @@ def test_the_saved_model_reproduces_the_figures(learnt):
     assert float(top1.result()) == pytest.approx(result["val_top1"], abs=1.5 / 360)
     assert float(top5.result()) == pytest.approx(result["val_top5"], abs=1.5 / 360)
     assert model.count_params() > result["parameters"] > 0.9 * model.count_params()  # moving averages are not counted
+
+
+def test_the_best_checkpoint_is_a_network_to_predict_and_export_with(learnt, tmp_path, capsys):
+    cfg, directory, result = learnt
+    best = directory / "checkpoints" / "best.safetensors"
+    model, config = network_of_checkpoint(best)
+    data = load(check(cfg).dataset, batch_size=32, seed=0)
+    images, labels = (np.concatenate(each) for each in zip(*data.validation.as_numpy_iterator(), strict=True))
+    right = (model(images).numpy().argmax(1) == labels).sum()
+    assert right / data.validation_size == pytest.approx(result["best_val_top1"], abs=1.5 / 360)
+    assert config == DataConfig.from_keras(directory / "model.keras")
+    Image.new("L", (8, 8), 200).save(tmp_path / "grey.png")
+    assert run(["predict", str(best), str(tmp_path / "grey.png"), "--json"]) == 0
+    (picture,) = json.loads(capsys.readouterr().out)["pictures"]
+    assert len(picture["predictions"]) == 5 and all(each["name"] for each in picture["predictions"])
+    source = load_source(str(best), None, None, None)
+    created = zoo.create(weights=best, input_shape=(8, 8, 1))
+    np.testing.assert_allclose(created(images), model(images), atol=1e-5)
+    assert source.config == config and source.dataset is None and source.model.name == "mobilenetv1_050"
 
 
 def test_the_saved_model_says_what_it_expects_of_pictures(learnt):

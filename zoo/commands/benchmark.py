@@ -63,6 +63,7 @@ COLUMNS = (
     Column("batch", lambda row: str(row["batch"]), least=70),
     Column("px", lambda row: size_cell(row), least=80),
     Column("images/s", lambda row: number("train_images_per_second", row["images_per_second"])),
+    Column("speed-up", lambda row: "-" if row["speed_up"] is None else f"{row['speed_up']:.2f}x"),
     Column("median ms", _milliseconds("median_seconds")),
     Column("p90 ms", _milliseconds("p90_seconds")),
     Column("peak memory", lambda row: number("peak_memory_bytes", row["peak_memory_bytes"]), least=60),
@@ -74,13 +75,16 @@ COLUMNS = (
     epilog="""
 Contenders: float32, bfloat16 and fused are TensorFlow with the kernels of blocks; stock is TensorFlow's own operations
 in float32; onnx, litert, litert-int8 and openvino are files in their runtimes, which do not train. A .keras file is
-measured as it is: where it has Keras's own layers, float32 is stock Keras, until `blocks.convert` exchanges them.
+measured as it is: where it has Keras's own layers, float32 is stock Keras, until `blocks.convert` replaces them.
+
+speed-up: images/s over those of stock, of the same network and mode; where stock is not measured, over those of the
+first row of that mode with as many parameters, as a file and the same model after `blocks.convert` have.
 
 Keys of a row of --json, and columns of --csv: name, mode, contender, batch, height, width, threads, images_per_second,
-median_seconds and p90_seconds (of a call for the batch), timings, first_seconds (building, tracing and the first call),
-peak_memory_bytes (resident, of the contender's whole process while it is timed; on other
-systems than Linux since it began), parameters, macs, file_bytes, kernels, accelerators, versions,
-busy_before and others_during (share of the processors, 0 to 1), status.
+speed_up (or null), median_seconds and p90_seconds (of a call for the batch), timings, first_seconds (building, tracing
+and the first call), peak_memory_bytes (resident, of the contender's whole process while it is timed; on other systems
+than Linux since it began), parameters, macs, file_bytes, kernels, accelerators, versions, busy_before and
+others_during (share of the processors, 0 to 1), status.
 """
 )
 @click.argument("names", nargs=-1, required=True, metavar="NAME|RUN|FILE...", shell_complete=complete_name)
@@ -178,13 +182,17 @@ def _notes(sources: Sequence[Any], modes: Sequence[str], asked: Sequence[str] | 
 
 
 def _write(rows: Sequence[Mapping[str, Any]], form: str, machine: Mapping[str, Any], threads: int) -> None:
+    from zoo.benchmarking.speed_up import with_speed_up
+
+    rows = with_speed_up(rows)
     if form == "json":
-        write_json({**machine, "threads": threads, "rows": list(rows)})
+        write_json({**machine, "threads": threads, "rows": rows})
         return
     if form == "csv":
         write_csv(rows)
         return
-    write_table(COLUMNS, rows)
+    compared = any(row["speed_up"] is not None for row in rows)
+    write_table([column for column in COLUMNS if compared or column.title != "speed-up"], rows)
     instructions = ", ".join(machine["instructions"]) or "not told by the system"
     write_text(f"\n{machine['processor']}, {threads} threads; instruction sets: {instructions}.")
     write_text(load_sentence(rows))

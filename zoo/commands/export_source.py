@@ -16,6 +16,8 @@ from zoo.errors import UserError
 from zoo.registry import FAMILIES, variants
 from zoo.training.run_directory import COMPOSITION, MODEL_FILE
 from zoo.weights.published import Published, resolve, tags
+from zoo.weights.readers.training import is_training_checkpoint
+from zoo.weights.trained import network_of_checkpoint
 
 UNKNOWN = (
     "It is not known how {model} sees pictures: give --data-config FILE, JSON such as "
@@ -94,6 +96,9 @@ def _saved(path: Path) -> Source:
         raise UserError(f"{path} is a folder without {MODEL_FILE}: give the directory of a run that has trained.")
     if not file.exists():
         raise UserError(f"There is no file {str(path)!r}.")
+    if is_training_checkpoint(file):
+        model, config = network_of_checkpoint(file)
+        return Source(model, config, _dataset(file.parent.parent))  # RUN/checkpoints/best.safetensors
     if file.suffix != ".keras":
         raise UserError(f"{path} is no .keras file: of a network's weights, give its name and --weights {path}.")
     config = DataConfig.from_keras(file)

@@ -102,22 +102,49 @@ def _short(key: str, value: str) -> str:
     return value[:longest] if key in HASHES else f"{value[: longest - 1]}…"
 
 
+def _telling(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """The settings of a label, in their order: first those that tell apart rows which the ones before them do not.
+
+    Args:
+        columns: of each setting that differs, the value in each row.
+    """
+    unlike: dict[tuple[str, ...], str] = {}
+    for key, values in columns.items():
+        # Interpolated settings, as `groups` and `model.groups` are, have equal values under one name: once is enough.
+        # So it is of what belongs to one thing, as `dataset.color_jitter.brightness` and `.contrast` do.
+        group = key.rpartition(".")[0]
+        names = [_last(key), *([group] if "." in group else [])]
+        if not any((name, *values) in unlike for name in names):
+            unlike |= {(name, *values): key for name in names}
+    candidates = list(dict.fromkeys(unlike.values()))
+    chosen: list[str] = []
+    for key in candidates:
+        if _distinct(columns, [*chosen, key]) > _distinct(columns, chosen):
+            chosen.append(key)
+    chosen = [*chosen, *(key for key in candidates if key not in chosen)][:MOST_SETTINGS]
+    return [key for key in candidates if key in chosen]
+
+
+def _distinct(columns: Mapping[str, Sequence[str]], keys: Sequence[str]) -> int:
+    """How many kinds of rows these settings tell apart."""
+    return len(set(zip(*(columns[key] for key in keys), strict=True))) if keys else 1
+
+
 def _set_apart(name: str, rows: Sequence[Sequence[Run]]) -> list[str]:
     if len(rows) == 1:
         return [name]
     each = [determining(runs[0]) for runs in rows]
     columns = {key: [values.get(key, "-") for values in each] for key in differing(each)}
-    # Interpolated settings, as `groups` and `model.groups` are, have equal values under one name: once is enough.
-    first_of = {(_last(key), *values): key for key, values in reversed(columns.items())}
-    keys = [key for key in columns if key in first_of.values()][:MOST_SETTINGS]
+    keys = _telling(columns)
     names = [_last(key) for key in keys]
+    seeds_differ = len({seed(run) for runs in rows for run in runs}) > 1
     labelled = []
     for index, runs in enumerate(rows):
         parts = [
             f"{last if names.count(last) == 1 else key}={_short(key, columns[key][index])}"
             for key, last in zip(keys, names, strict=True)
         ]
-        if len(runs) == 1 and seed(runs[0]) is not None:
+        if seeds_differ and len(runs) == 1 and seed(runs[0]) is not None:
             parts.append(f"{SEED}={seed(runs[0])}")
         labelled.append(f"{name} ({', '.join(parts)})" if parts else name)
     return [

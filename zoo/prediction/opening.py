@@ -18,14 +18,15 @@ from zoo.metrics import RESULT_FILE
 from zoo.registry import variants
 from zoo.training.run_directory import MODEL_FILE, without_model
 from zoo.weights.published import resolve, tags
+from zoo.weights.readers.training import is_training_checkpoint
 
 if TYPE_CHECKING:
     from zoo.prediction.network import Network
 
 SAVED_MODEL, OPENVINO = SavedModel.main_file, OpenVINO.main_file
 KINDS = (
-    f"a training run (a folder with {MODEL_FILE}), a .keras, .onnx or .tflite file, or the folder of a SavedModel or "
-    "of OpenVINO"
+    f"a training run (a folder with {MODEL_FILE}), one of its checkpoints, a .keras, .onnx or .tflite file, or the "
+    "folder of a SavedModel or of OpenVINO"
 )
 EMBEDDING = 768  # outputs of CLIP's image towers, which are no classes
 RECORDED = ("image_size", "channels", "mean", "std", "resize_method", "crop_fraction")  # of a data set, by a run
@@ -113,6 +114,10 @@ def _from_file(path: Path, given: Mapping[str, Any], say: Say) -> tuple[Network,
         if config is None and path.name == MODEL_FILE and (path.parent / RESULT_FILE).is_file():
             config = _of_run(path.parent, say)
         network = _keras(path)
+    elif is_training_checkpoint(path):
+        from zoo.prediction.runtimes.keras_model import open_checkpoint
+
+        network, config = open_checkpoint(path)
     elif name.endswith(".onnx"):
         from zoo.prediction.runtimes.onnx import open_onnx
 

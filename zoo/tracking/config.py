@@ -84,14 +84,15 @@ def run_name(model: str, groups: Any, dataset: str) -> str:
     """The name of one run, e.g. `resnext50_32x4d-g32-digits`; without a groups part when `groups` is None.
 
     `groups` is a number, a word such as `depthwise`, or the sizes of uneven groups, which read `g13x4+12`
-    for (13, 13, 13, 13, 12).
+    for (13, 13, 13, 13, 12). A model whose own name ends in its groups, as `mnasnet_050_g4` does, has them once.
 
     Example:
         >>> from zoo.tracking.config import run_name
         >>> run_name("resnext50", 32, "digits"), run_name("mine", (13, 13, 13, 13, 12), "digits")
         ('resnext50-g32-digits', 'mine-g13x4+12-digits')
     """
-    return _join(model, _groups_text(groups), dataset)
+    text = _groups_text(groups)
+    return _join(model, None if text and model.endswith(f"_{text}") else text, dataset)
 
 
 def group_name(model: str, groups: Any, dataset: str, swept: Collection[str], sweep_id: str | None) -> str:

@@ -34,9 +34,14 @@ class Evaluation:
         entries = [[true, predicted, images] for (true, predicted), images in sorted(self.confusion.items())]
         return {"split": self.split, "classes": list(self.classes), "confusion": entries}
 
-    def per_class(self) -> list[tuple[str, int, int]]:
-        """For each class its name, its images and how many of them were recognised."""
+    def images(self) -> Counter[int]:
+        """How many images each class has."""
         images: Counter[int] = Counter()
         for (true, _), count in self.confusion.items():
             images[true] += count
+        return images
+
+    def per_class(self) -> list[tuple[str, int, int]]:
+        """For each class its name, its images and how many of them were recognised."""
+        images = self.images()
         return [(name, images[index], self.confusion[index, index]) for index, name in enumerate(self.classes)]

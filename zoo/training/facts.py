@@ -50,15 +50,19 @@ def training_facts(rows: list[dict[str, Any]], stopping: EarlyStopping | None = 
     last = rows[-1] if rows else {}
     if stopping is not None and stopping.has_best_weights:
         last = next(row for row in rows if row[metrics.EPOCH] == stopping.best_epoch + 1)
+    validated = [row for row in rows if row[metrics.VAL_TOP1] is not None]
+    best = max(validated, key=lambda row: row[metrics.VAL_TOP1], default={})
     rates = _steady_rates(rows)
     return {
         "epochs": len(rows),
         "early_stopping": None if stopping is None else stopping.outcome(),
         "train_loss": last.get(metrics.TRAIN_LOSS),
+        "train_top1": last.get(metrics.TRAIN_TOP1),
         "val_loss": last.get(metrics.VAL_LOSS),
         "val_top1": last.get(metrics.VAL_TOP1),
         "val_top5": last.get(metrics.VAL_TOP5),
-        "best_val_top1": max((row[metrics.VAL_TOP1] for row in rows), default=None),
+        "best_val_top1": best.get(metrics.VAL_TOP1),
+        "best_epoch": best.get(metrics.EPOCH),
         "skipped_steps": sum(row[metrics.SKIPPED_STEPS] for row in rows),
         "train_images_per_second": statistics.median(rates) if rates else None,
         "latency_seconds": None,  # measured last

@@ -105,7 +105,7 @@ def percent(share: float | None) -> str:
 def closing_table(result: dict[str, Any], directory: str) -> Table:
     """The figures of a run that has ended."""
     table = Table(show_header=False, title=f"{result['name']}: {result['status']}", title_justify="left")
-    rows = [("validation top-1", percent(result["val_top1"]))]
+    rows = [("validation top-1", percent(result["val_top1"]) + _better_epoch(result))]
     if result.get("test_top1") is not None:
         rows.append(("test top-1", percent(result["test_top1"])))
     rate, latency = result["train_images_per_second"], result.get("latency_seconds")
@@ -120,6 +120,14 @@ def closing_table(result: dict[str, Any], directory: str) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _better_epoch(result: Mapping[str, Any]) -> str:
+    """The best epoch behind the accuracy of the saved model, where that epoch was better."""
+    accuracy, best = result["val_top1"], result.get("best_val_top1")
+    if accuracy is None or best is None or best <= accuracy:
+        return ""
+    return f" (best {percent(best)}, epoch {result['best_epoch']})"
 
 
 def compare_line(directory: Path) -> str:

@@ -20,6 +20,7 @@ from zoo.datasets.pipeline import Data
 from zoo.distribution.lost import naming_lost_workers
 from zoo.distribution.replicas import ALONE, Replicas
 from zoo.tracking.connection import Connection, connect
+from zoo.tracking.evaluation import Evaluation
 from zoo.tracking.panels import evaluation_panels, layer_panels
 from zoo.tracking.run import open_run
 from zoo.tracking.tracker import Tracker, shell_path
@@ -40,6 +41,7 @@ from zoo.training.guarded_step import train_alone
 from zoo.training.interrupts import Interrupts
 from zoo.training.latency import latency_seconds
 from zoo.training.non_finite import DivergedError, NonFiniteSteps, first_non_finite
+from zoo.training.poor_accuracy import poor_accuracy
 from zoo.training.precision import precision
 from zoo.training.preparation import (
     as_user_errors,
@@ -332,10 +334,19 @@ def _evaluate(run: Run, model: keras.Model, data: Data, tracker: Tracker, fitted
                 run.record.evaluation(evaluation.plain())
                 tracker.show(lambda: evaluation_panels(evaluation), step=len(fitted.epochs.rows) + 1)
             if not stopped:
+                run.record.add({"warning": _warning(run, fitted, evaluation)})
                 run.record.add({"latency_seconds": latency(model, run.screen)})
     except KeyboardInterrupt as error:
         return stopped or error
     return stopped
+
+
+def _warning(run: Run, fitted: Fitted, evaluation: Evaluation) -> str | None:
+    """The sentence on a training that did not learn, for the last epoch or the one whose weights are taken."""
+    figures = training_facts(fitted.epochs.rows, fitted.early_stopping)
+    mixing = run.settings.dataset.mixing
+    mixed_labels = mixing.mixup_alpha > 0 or mixing.cutmix_alpha > 0
+    return poor_accuracy(figures["val_top1"], figures["train_top1"], evaluation.images().values(), mixed_labels)
 
 
 def figures_on_test(model: keras.Model, data: Data) -> dict[str, float]:
@@ -363,6 +374,8 @@ def close(run: Run, tracker: Tracker, stopped: KeyboardInterrupt | None) -> dict
     figures = {key: result[key] for key in metrics.METRICS if result.get(key) is not None}
     tracker.summarise({"status": status, **figures})  # W&B itself calls a run failed that the user stopped
     run.screen.print(closing_table(result, str(run.directory)))
+    if result.get("warning"):
+        run.screen.print(result["warning"])
     if run.sweep.id is None:  # else it comes once, behind the last run
         run.screen.print(compare_line(run.directory))
     return result

@@ -1,4 +1,4 @@
-"""A Keras model, from a `.keras` file or built with published weights."""
+"""A Keras model, from a `.keras` file or a checkpoint of a training, or built with published weights."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from zoo import tensorflow_process
+from zoo.data_config import DataConfig
 from zoo.errors import UserError
 from zoo.prediction.network import Network, check_input
 
@@ -26,6 +27,15 @@ def open_keras(path: Path) -> Network:
         reason = (lines[0] if lines else type(error).__name__)[:300].rstrip(".")
         raise UserError(f"{path} cannot be loaded by Keras: {reason}.") from error
     return network_of(model, str(path))
+
+
+def open_checkpoint(path: Path) -> tuple[Network, DataConfig | None]:
+    """The network in a checkpoint of a training, and how it sees pictures. Raises UserError for a damaged one."""
+    tensorflow_process.prepare()
+    from zoo.weights.trained import network_of_checkpoint
+
+    model, config = network_of_checkpoint(path)
+    return network_of(model, str(path)), config
 
 
 def open_published(tag: str, size: tuple[int, int]) -> Network:
