@@ -75,9 +75,9 @@ def test_every_file_is_composed_and_trained_for_a_step(path, data_dir, pictures,
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))  # no key of W&B lies there
     options = [*overrides(path), *STEP]
-    if (path.parent.name, path.stem) == ("dataset", "image_folder"):
-        options.append(f"dataset.data_dir={pictures}")
     dataset = compose_config(*options).dataset
+    if dataset.source == "image_folder":
+        options.append(f"dataset.data_dir={pictures}")
     if dataset.source == "tfds":
         options.append(f"dataset.data_dir={data_dir}")
         if not dataset.builder.startswith("digits"):  # which, and their halves, come with scikit-learn
