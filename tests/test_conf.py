@@ -58,6 +58,7 @@ def test_every_option_of_every_group_is_found():
 REQUIRED = {
     ("dataset", "tfds"): ("dataset.builder", "something"),
     ("dataset", "image_folder"): ("dataset.data_dir", "something"),
+    ("experiment", "few_pictures"): ("dataset.data_dir", "something"),
     ("model", "named"): ("model.variant", "lcnet_035"),
 }
 

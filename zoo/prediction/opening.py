@@ -18,7 +18,6 @@ from zoo.metrics import RESULT_FILE
 from zoo.registry import variants
 from zoo.training.run_directory import MODEL_FILE, without_model
 from zoo.weights.published import resolve, tags
-from zoo.weights.readers.training import is_training_checkpoint
 
 if TYPE_CHECKING:
     from zoo.prediction.network import Network
@@ -60,6 +59,12 @@ def open_network(source: str, given: Mapping[str, Any], say: Say) -> tuple[Netwo
     if source in tags():
         return _published(source, given)
     raise UserError(_unknown(source))
+
+
+def _is_training_checkpoint(path: Path) -> bool:
+    from zoo.weights.readers.training import is_training_checkpoint  # NumPy, which a misspelt name need not wait for
+
+    return is_training_checkpoint(path)
 
 
 def _unknown(source: str) -> str:
@@ -114,7 +119,7 @@ def _from_file(path: Path, given: Mapping[str, Any], say: Say) -> tuple[Network,
         if config is None and path.name == MODEL_FILE and (path.parent / RESULT_FILE).is_file():
             config = _of_run(path.parent, say)
         network = _keras(path)
-    elif is_training_checkpoint(path):
+    elif name.endswith(".safetensors") and _is_training_checkpoint(path):
         from zoo.prediction.runtimes.keras_model import open_checkpoint
 
         network, config = open_checkpoint(path)
