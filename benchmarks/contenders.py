@@ -20,3 +20,10 @@ class Contenders(processes.Contenders):
     def start(self, name: str, script: str, python: str, environment: Mapping[str, str] | None = None) -> None:
         """Start the worker whose file is `script`, in the interpreter `python`, which has its framework."""
         super().start(name, [python, str(HERE / script)], environment)
+
+    def start_alone(self, name: str, script: str, python: str) -> None:
+        """Start the only worker, and wait for it; SystemExit with the reason where it cannot start."""
+        self.start(name, script, python)
+        self.wait()
+        if self.failures:
+            raise SystemExit(self.failures[name])

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from contenders import Contenders
 from networks import DEFAULT
-from options import network, positive
+from options import add_torch_option, network, positive
 
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # -> Keras's name of it
 TOLERANCE = 1.05  # of one batch to another
@@ -28,9 +28,7 @@ def parser() -> argparse.ArgumentParser:
     argument_parser.add_argument("--models", type=network, nargs="+", default=list(DEFAULT))
     argument_parser.add_argument("--batch", type=positive, default=16)
     argument_parser.add_argument("--size", type=positive, default=96, help="pixels, a multiple of 32")
-    argument_parser.add_argument(
-        "--torch", default=sys.executable, metavar="PYTHON", help="interpreter that has PyTorch"
-    )
+    add_torch_option(argument_parser)
     return argument_parser
 
 
@@ -76,10 +74,7 @@ def main() -> int:
     arguments = parser().parse_args()
     further_off = 0
     with Contenders() as contenders, tempfile.TemporaryDirectory() as temporary:
-        contenders.start("torch", "torch_parity.py", arguments.torch)
-        contenders.wait()
-        if contenders.failures:
-            raise SystemExit(next(iter(contenders.failures.values())))
+        contenders.start_alone("torch", "torch_parity.py", arguments.torch)
         folder, batch, size = Path(temporary), arguments.batch, arguments.size
         for name in arguments.models:
             contenders.ask("torch", "gradients", model=name, size=size, batch=batch, folder=temporary)

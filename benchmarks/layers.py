@@ -16,7 +16,7 @@ import sys
 import machine
 from contenders import KEEPS_MEMORY, ON_CPU, Contenders
 from layer_timing import Cell, time_cells
-from options import add_layer_options, some_of
+from options import add_layer_options, add_torch_option, some_of
 from report import add_ratios, milliseconds, rate, summary, write_csv
 from shapes import SHAPES, Shape, chosen
 
@@ -37,9 +37,7 @@ def parser() -> argparse.ArgumentParser:
     argument_parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_layer_options(argument_parser, MODES, PRECISIONS)
     argument_parser.add_argument("--contenders", type=some_of(WORKERS), default=list(WORKERS))
-    argument_parser.add_argument(
-        "--torch", default=sys.executable, metavar="PYTHON", help="interpreter that has PyTorch"
-    )
+    add_torch_option(argument_parser)
     return argument_parser
 
 

@@ -17,7 +17,7 @@ import sys
 from contenders import ON_CPU, Contenders
 from network_timing import Schedule, compare, measured_ceilings, time_networks
 from networks import APPLICATIONS, DEFAULT, smallest_of_families
-from options import add_network_options, positive, some_of
+from options import add_network_options, add_torch_option, positive, some_of
 
 WORKERS = {
     "zoo": "tensorflow_worker.py",
@@ -43,9 +43,7 @@ def parser() -> argparse.ArgumentParser:
     argument_parser.add_argument(
         "--matrix", type=positive, default=4096, help="width of the matrices that measure the ceilings"
     )
-    argument_parser.add_argument(
-        "--torch", default=sys.executable, metavar="PYTHON", help="interpreter that has PyTorch"
-    )
+    add_torch_option(argument_parser)
     return argument_parser
 
 

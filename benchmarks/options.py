@@ -1,6 +1,7 @@
 """Command-line values that the benchmarks share. Imports no framework."""
 
 import argparse
+import sys
 from collections.abc import Callable, Collection
 
 import this_copy  # noqa: F401
@@ -64,3 +65,7 @@ def add_round_options(parser: argparse.ArgumentParser, timeout: float) -> None:
     explanation = "seconds after which a slow contender takes part in no more rounds"
     parser.add_argument("--timeout", type=float, default=timeout, help=explanation)
     parser.add_argument("--csv", metavar="FILE", help="where to write the rows")
+
+
+def add_torch_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--torch", default=sys.executable, metavar="PYTHON", help="interpreter that has PyTorch")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from contenders import ContenderError, Contenders
 from networks import torch_network
-from options import positive
+from options import add_torch_option, positive
 
 TOLERANCE = 1e-4
 SMALLEST = {"cifar10": 32, "alexnet": 224}  # what other sizes the reference does not take
@@ -28,9 +28,7 @@ def parser() -> argparse.ArgumentParser:
         "patterns", nargs="*", default=["*"], help="shell patterns of names; all networks by default"
     )
     argument_parser.add_argument("--size", type=positive, default=64, help="pixels, a multiple of 32")
-    argument_parser.add_argument(
-        "--torch", default=sys.executable, metavar="PYTHON", help="interpreter that has PyTorch"
-    )
+    add_torch_option(argument_parser)
     return argument_parser
 
 
@@ -68,10 +66,7 @@ def main() -> int:
     names = [name for name in names if name not in without]
     failed = 0
     with Contenders() as contenders, tempfile.TemporaryDirectory() as folder:
-        contenders.start("torch", "torch_parity.py", arguments.torch)
-        contenders.wait()
-        if contenders.failures:
-            raise SystemExit(next(iter(contenders.failures.values())))
+        contenders.start_alone("torch", "torch_parity.py", arguments.torch)
         for name in names:
             label = f"{'/'.join(torch_network(name)):44}"
             try:

@@ -88,7 +88,7 @@ def gradients(model: str, size: int, batch: int, folder: str) -> dict:
             {name: found.get(name, value).contiguous() for name, value in filled.items()},
             Path(folder, f"{precision}.safetensors"),
         )
-        save_file(filled, Path(folder, "weights.safetensors"))
+    save_file(filled, Path(folder, "weights.safetensors"))  # every time the same
     return {"losses": losses}
 
 

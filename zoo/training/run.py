@@ -344,8 +344,7 @@ def _evaluate(run: Run, model: keras.Model, data: Data, tracker: Tracker, fitted
 def _warning(run: Run, fitted: Fitted, evaluation: Evaluation) -> str | None:
     """The sentence on a training that did not learn, for the last epoch or the one whose weights are taken."""
     figures = training_facts(fitted.epochs.rows, fitted.early_stopping)
-    mixing = run.settings.dataset.mixing
-    mixed_labels = mixing.mixup_alpha > 0 or mixing.cutmix_alpha > 0
+    mixed_labels = run.settings.dataset.mixing.is_on
     return poor_accuracy(figures["val_top1"], figures["train_top1"], evaluation.images().values(), mixed_labels)
 
 
