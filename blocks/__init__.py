@@ -31,7 +31,7 @@ from blocks.layers.channel_selection import ChannelSelection
 from blocks.layers.channel_shuffle import ChannelShuffle
 from blocks.layers.conv import Conv1D, Conv2D, Conv3D
 from blocks.layers.depthwise_conv import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
-from blocks.layers.dotted_names import Dense, LayerNormalization
+from blocks.layers.dotted_names import Activation, Dense, LayerNormalization
 from blocks.layers.grouped_conv import GroupedConv1D, GroupedConv2D, GroupedConv3D
 from blocks.layers.layer_scale import LayerScale
 from blocks.layers.local_response_norm import LocalResponseNormalization
@@ -48,6 +48,7 @@ _install_former_paths()
 
 __all__ = [
     "AbsorbedLayer",
+    "Activation",
     "AdaptiveAveragePooling2D",
     "BatchNormalization",
     "ChannelGate",

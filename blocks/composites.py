@@ -8,7 +8,7 @@ import math
 from keras import layers, ops
 
 from blocks.layers.batch_norm import BatchNormalization
-from blocks.layers.dotted_names import Scope
+from blocks.layers.dotted_names import Activation, Scope
 from blocks.layers.grouped_conv import GroupedConv2D
 from blocks.layers.initializers import Normal
 from blocks.layers.squeeze_excite import ChannelGate, ImageMean
@@ -99,7 +99,7 @@ def activation(inputs: Tensor, kind: str | None, *, name: str | None = None) -> 
         >>> np.asarray(activation(np.array([-1.0, 3.0, 9.0]), "relu6")).tolist()
         [0.0, 3.0, 6.0]
     """
-    return inputs if kind is None else layers.Activation(kind, name=name)(inputs)
+    return inputs if kind is None else Activation(kind, name=name)(inputs)
 
 
 def conv_norm(

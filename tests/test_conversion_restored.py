@@ -9,7 +9,7 @@ import pytest
 import blocks
 import zoo
 from helpers.arrays import draw
-from helpers.conversion import check_same_outputs, images_of, randomized
+from helpers.conversion import check_same_outputs, check_same_training, images_of, randomized
 from helpers.families import calibrated, smallest
 from helpers.paths import ROOT
 from helpers.processes import run_code
@@ -120,3 +120,23 @@ def test_without_blocks_keras_says_of_a_converted_file_what_the_page_says(tmp_pa
     page = " ".join((ROOT / "docs" / "speed-up.md").read_text().split())
     (sentence,) = re.findall(r"`(Could not locate class .*?) \.\.\.`", page)
     assert sentence in run_code(code, tmp_path / "fast.keras", cwd=tmp_path, PYTHONPATH="")
+
+
+def test_layer_normalisations_and_activations_come_and_go(tmp_path):
+    images = keras.Input((8, 8, 32), name="images")
+    x = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")(images)
+    for name in ("gelu", "tanh", "silu"):
+        x = keras.layers.Activation(name, name=name)(x)
+    x = keras.layers.LayerNormalization(axis=[1, 2, 3], center=False, name="of_all")(x)
+    model = randomized(keras.Model(images, keras.layers.Flatten(name="flat")(x)))
+    fast, report = blocks.convert(model, report=True)
+    kinds = {"norm": "LayerNormalization", "gelu": "Activation", "silu": "Activation", "of_all": "LayerNormalization"}
+    assert {name: text.split(" -> ")[1] for name, text in report.exchanged.items()} == kinds
+    assert type(fast.get_layer("tanh")) is keras.layers.Activation
+    check_same_outputs(fast, model, images_of(model))
+    fast.save(tmp_path / "fast.keras")
+    check_same_outputs(keras.models.load_model(tmp_path / "fast.keras"), fast, images_of(model), tolerance=0)
+    stock = blocks.restore(fast)
+    assert of_keras(stock)
+    check_same_outputs(stock, model, images_of(model))
+    check_same_training(fast, stock, images_of(model), draw(4, 2048))

@@ -30,6 +30,7 @@ LAYERS = {
     "GroupedConv2D": (lambda: blocks.GroupedConv2D(8, 3, groups=4, padding=1, activation="relu"), None),
     "GroupedConv3D": (lambda: blocks.GroupedConv3D(4, 2, groups=2), (IMAGES.reshape(1, 2, 6, 5, 8),)),
     "ImageMean": (blocks.ImageMean, None),
+    "Activation": (lambda: blocks.Activation("gelu"), None),
     "LayerNormalization": (blocks.LayerNormalization, None),
     "LayerScale": (lambda: blocks.LayerScale(0.3), None),
     "LocalResponseNormalization": (blocks.LocalResponseNormalization, None),

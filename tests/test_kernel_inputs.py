@@ -45,9 +45,11 @@ OF_IMAGES = {
     "shuffle": lambda x: operations().blocks_shuffle([x], M=1, groups=1)[0],
     "unshuffle": lambda x: operations().blocks_unshuffle([x], N=1, groups=1, sizes=[32])[0],
     "affine": lambda x: operations().blocks_affine(x, *vectors(2, x.shape[-1:] or [1]), []),
+    "layer norm": lambda x: operations().blocks_layer_norm(x, *vectors(2, x.shape[-1:] or [1]), epsilon=1e-3).y,
     "normalization": lambda x: operations().blocks_norm_train(x, *vectors(4, x.shape[-1:] or [1]), [], **NORM).y,
 }
-OF_FOUR_AXES = set(OF_IMAGES) - {"pointwise", "pointwise filters", "shuffle", "unshuffle", "affine", "normalization"}
+OF_ANY_AXES = {"pointwise", "pointwise filters", "shuffle", "unshuffle", "affine", "layer norm", "normalization"}
+OF_FOUR_AXES = set(OF_IMAGES) - OF_ANY_AXES
 WAYS = {"eager": lambda function: function, "graph": lambda function: tf.function(function)}
 REFUSED = (tf.errors.InvalidArgumentError, ValueError)  # at run time, and while a graph is built
 

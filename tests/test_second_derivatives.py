@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import blocks
 from blocks.kernels import build
+from blocks.ops.activations import OWN_KERNELS
 
 CHANNELS = 32  # as many as the kernels take
 DRAW = np.random.default_rng(0)
@@ -55,6 +56,11 @@ LAYERS = {
     "maximum": (lambda dtype: blocks.PaddedPooling2D("max", 3, 2, 1, dtype=dtype), {}, "x"),
     "average": (lambda dtype: blocks.PaddedPooling2D("average", 3, 2, 1, dtype=dtype), {}, "x"),
     "shuffle": (lambda dtype: blocks.ChannelShuffle(4, num_outputs=2, dtype=dtype), {}, "x"),
+    "affine": (normalization("gelu"), {"training": False}, "x"),
+    "layer norm": (lambda dtype: blocks.LayerNormalization(dtype=dtype), {}, "x"),
+    "layer scale": (lambda dtype: blocks.LayerScale(dtype=dtype), {}, "x"),
+    **{name: (lambda dtype, name=name: blocks.Activation(name, dtype=dtype), {}, "x") for name in OWN_KERNELS},
+    "grouped gelu": (convolution(3, 8, activation="gelu"), {}, "x"),
     "mean": (lambda dtype: blocks.ImageMean(dtype=dtype), {}, "x"),
     "gate": (lambda dtype: blocks.ChannelGate(dtype=dtype), {}, "xg"),
     "nearest": (lambda dtype: blocks.ResizeLike(dtype=dtype), {}, "xg"),
@@ -120,6 +126,16 @@ def forward_mode(_layer, tensors, call):
     return [accumulator.jvp(each, unconnected_gradients=zero) for each in (*outputs, gradient)]
 
 
+def reverse_over_forward_mode(_layer, tensors, call):
+    """The same product, as the gradient of a change along a direction."""
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        with tf.autodiff.ForwardAccumulator(tensors, [tf.cos(tf.stop_gradient(each)) for each in tensors]) as forward:
+            value = wave(call(tensors))
+        change = forward.jvp(value)
+    return [change, *tape.gradient(change, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)]
+
+
 def in_graph(function, layer, tensors, call):
     """The same in a graph whose batch is open, as Keras trains."""
     signature = [tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype) for tensor in tensors]
@@ -140,13 +156,27 @@ def test_second_derivatives_equal_the_plain_ones(name):
     check(expected, eager=eager, graph=graph)
 
 
-FORWARD = ("normalised sum relu", "grouped sum", "pointwise, strided", "maximum", "mean", "gate", "nearest")
+FORWARD = (
+    "normalisation silu",
+    "normalised sum relu",
+    "affine",
+    "grouped sum",
+    "pointwise, strided",
+    "layer norm",
+    "layer scale",
+    "gelu",
+    "maximum",
+    "mean",
+    "gate",
+    "nearest",
+)
 
 
 @pytest.mark.parametrize("name", FORWARD)
-def test_forward_mode_equals_the_plain_one(name):
-    expected = forward_mode(*case(name, "float64"))
-    check(expected, eager=forward_mode(*case(name, "float32")), graph=in_graph(forward_mode, *case(name, "float32")))
+@pytest.mark.parametrize("mode", [forward_mode, reverse_over_forward_mode])
+def test_forward_mode_equals_the_plain_one(name, mode):
+    expected = mode(*case(name, "float64"))
+    check(expected, eager=mode(*case(name, "float32")), graph=in_graph(mode, *case(name, "float32")))
 
 
 @pytest.mark.parametrize("kind", [blocks.BatchNormalization, blocks.LayerNormalization])

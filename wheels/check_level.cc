@@ -77,6 +77,7 @@ double activated(double z, Activation activation) {
     case Activation::kRelu6: return std::min(std::max(z, 0.0), 6.0);
     case Activation::kHardSilu: return z * std::min(std::max(z + 3, 0.0), 6.0) / 6;
     case Activation::kSilu: return z / (1 + std::exp(-z));
+    case Activation::kGelu: return z * std::erfc(-z / std::sqrt(2.0)) / 2;
     default: return z;
   }
 }
@@ -226,6 +227,75 @@ void check_normalisation(const TypedKernels<T>& k, int channels, const std::stri
 }
 
 template <class T>
+void check_affine_gradient(const TypedKernels<T>& k, int channels, const std::string& type) {
+  const int64_t rows = 61, size = rows * channels;
+  const auto x = drawn<T>(size), dy = drawn<T>(size);
+  const auto scale = drawn<float>(channels), offset = drawn<float>(channels);
+  std::vector<double> to_x(size), to_scale(channels), to_offset(channels);
+  for (int64_t i = 0; i < size; ++i) {
+    const int c = int(i % channels);
+    const double g = double(as_float(x[i])) * scale[c] + offset[c] > 0 ? as_float(dy[i]) : 0;
+    to_x[i] = g * scale[c];
+    to_scale[c] += g * as_float(x[i]), to_offset[c] += g;
+  }
+  std::vector<T> dx(size);
+  std::vector<float> d_scale(channels), d_offset(channels);
+  k.affine_gradient(dy.data(), x.data(), nullptr, dx.data(), nullptr, rows, channels, scale.data(), offset.data(),
+                    d_scale.data(), d_offset.data(), Activation::kRelu, kInTurn);
+  compare(type + " affine gradient", dx, to_x);
+  compare(type + " scale's gradient", d_scale, to_scale);
+  compare(type + " offset's gradient", d_offset, to_offset);
+}
+
+// Layer normalisation, activations and biases, of rows of any length.
+template <class T>
+void check_rows(const TypedKernels<T>& k, int channels, const std::string& type) {
+  const int64_t rows = 61, size = rows * channels;
+  const auto x = drawn<T>(size), dy = drawn<T>(size);
+  const auto gamma = drawn<float>(channels), beta = drawn<float>(channels);
+  std::vector<double> mean(rows), variance(rows), rstd(rows), y(size), to_x(size), to_gamma(channels),
+      to_beta(channels);
+  for (int64_t i = 0; i < size; ++i) mean[i / channels] += as_float(x[i]) / double(channels);
+  for (int64_t i = 0; i < size; ++i)
+    variance[i / channels] += std::pow(as_float(x[i]) - mean[i / channels], 2) / channels;
+  std::vector<double> level(rows), slope(rows);
+  for (int64_t row = 0; row < rows; ++row) rstd[row] = 1 / std::sqrt(variance[row] + 1e-3);
+  for (int64_t i = 0; i < size; ++i) {
+    const int64_t row = i / channels, c = i % channels;
+    const double normal = (as_float(x[i]) - mean[row]) * rstd[row], inner = double(as_float(dy[i])) * gamma[c];
+    y[i] = normal * gamma[c] + beta[c];
+    to_gamma[c] += as_float(dy[i]) * normal, to_beta[c] += as_float(dy[i]);
+    level[row] += inner / channels, slope[row] += inner * normal / channels;
+  }
+  for (int64_t i = 0; i < size; ++i) {
+    const int64_t row = i / channels;
+    const double normal = (as_float(x[i]) - mean[row]) * rstd[row];
+    to_x[i] = rstd[row] * (double(as_float(dy[i])) * gamma[i % channels] - level[row] - normal * slope[row]);
+  }
+  std::vector<T> out(size), dx(size);
+  std::vector<float> means(rows), scales(rows), d_gamma(channels), d_beta(channels), d_bias(channels);
+  k.layer_norm(x.data(), out.data(), rows, channels, gamma.data(), beta.data(), 1e-3f, means.data(), scales.data(),
+               kInTurn);
+  compare(type + " layer normalisation", out, y);
+  k.layer_norm_gradient(dy.data(), x.data(), dx.data(), rows, channels, means.data(), scales.data(), gamma.data(),
+                        d_gamma.data(), d_beta.data(), kInTurn);
+  compare(type + " layer normalisation's gradient", dx, to_x);
+  compare(type + " layer normalisation's gamma", d_gamma, to_gamma);
+  compare(type + " layer normalisation's beta", d_beta, to_beta);
+  k.bias_gradient(dy.data(), rows, channels, d_bias.data(), kInTurn);
+  compare(type + " bias gradient", d_bias, to_beta);
+  for (int64_t i = 0; i < size; ++i) {
+    y[i] = activated(as_float(x[i]), Activation::kGelu);
+    to_x[i] = as_float(dy[i]) * (std::erfc(-as_float(x[i]) / std::sqrt(2.0)) / 2 +
+                                 as_float(x[i]) * std::exp(-std::pow(as_float(x[i]), 2) / 2) / std::sqrt(2 * M_PI));
+  }
+  k.activation(x.data(), out.data(), size, Activation::kGelu, kInTurn);
+  compare(type + " GELU", out, y);
+  k.activation_gradient(dy.data(), x.data(), dx.data(), size, Activation::kGelu, kInTurn);
+  compare(type + " GELU's gradient", dx, to_x);
+}
+
+template <class T>
 void check_gates_and_pooling(const TypedKernels<T>& k, int channels, const std::string& type) {
   const Gating gating = {2, 63, channels};
   const int64_t size = 2 * 63 * int64_t(channels);
@@ -347,8 +417,14 @@ int main(int, char** arguments) {
   for (int channels : {table.min_channels, 3 * table.min_channels + 5}) {
     check_normalisation(table.float_kernels, channels, "float");
     check_normalisation(table.bf16_kernels, channels, "bfloat16");
+    check_affine_gradient(table.float_kernels, channels, "float");
+    check_affine_gradient(table.bf16_kernels, channels, "bfloat16");
     check_gates_and_pooling(table.float_kernels, channels, "float");
     check_gates_and_pooling(table.bf16_kernels, channels, "bfloat16");
+  }
+  for (int channels : {1, 3, table.min_channels, 3 * table.min_channels + 5}) {
+    check_rows(table.float_kernels, channels, "float");
+    check_rows(table.bf16_kernels, channels, "bfloat16");
   }
   check_moves(table);
   check_optimizers(table);

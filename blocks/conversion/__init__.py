@@ -25,6 +25,7 @@ def convert(model: keras.Model, report: bool = False) -> keras.Model | tuple[ker
 
     - `Conv1D/2D/3D`, `DepthwiseConv1D/2D`, `SeparableConv1D/2D` and `BatchNormalization` become the layers of these
       names in `blocks`, the last with Keras's running variance (`unbiased_variance=False`).
+    - So do `LayerNormalization`, and `Activation` where it is GELU, SiLU or hard SiLU and no normalisation applies it.
     - An activation that alone follows a normalisation is computed by it; zero padding that a convolution or a pooling
       alone follows is its padding. The layer that did so stays in its place, under its name, as an `AbsorbedLayer`,
       which hands on what it gets.

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from blocks.layers.dotted_names import Activation
+
 # Layers and operations that are an activation of keras.activations: name -> the arguments that make them so.
 ACTIVATIONS: dict[tuple[str, str], dict[str, float | bool | None]] = {
     ("ReLU", "relu"): {"negative_slope": 0.0, "max_value": None, "threshold": 0.0},
@@ -34,7 +36,7 @@ def activation_of(operation: Any) -> Callable[[Any], Any] | None:
         >>> activation_of(keras.layers.ReLU(6.0)) is keras.activations.relu6, activation_of(keras.layers.Dense(3))
         (True, None)
     """
-    if type(operation) is layers.Activation:
+    if type(operation) in (layers.Activation, Activation):
         return operation.activation
     if not type(operation).__module__.startswith("keras."):
         return None

@@ -13,8 +13,9 @@ from blocks.layers.absorbed import AbsorbedLayer
 from blocks.layers.batch_norm import BatchNormalization
 from blocks.layers.conv import Conv1D, Conv2D, Conv3D
 from blocks.layers.depthwise_conv import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
+from blocks.layers.dotted_names import Activation, LayerNormalization
 from blocks.layers.pooling import PaddedPooling2D
-from blocks.ops.activations import named_activation
+from blocks.ops.activations import OWN_KERNELS, named_activation
 
 CONVOLUTIONS: dict[type[keras.Layer], type[keras.Layer]] = {
     layers.Conv1D: Conv1D,
@@ -25,7 +26,11 @@ CONVOLUTIONS: dict[type[keras.Layer], type[keras.Layer]] = {
     layers.SeparableConv1D: SeparableConv1D,
     layers.SeparableConv2D: SeparableConv2D,
 }
-EXCHANGED = {**CONVOLUTIONS, layers.BatchNormalization: BatchNormalization}
+NORMALIZATIONS: dict[type[keras.Layer], type[keras.Layer]] = {
+    layers.BatchNormalization: BatchNormalization,
+    layers.LayerNormalization: LayerNormalization,
+}
+EXCHANGED = {**CONVOLUTIONS, **NORMALIZATIONS}
 POOLINGS: dict[type[keras.Layer], str] = {layers.MaxPooling2D: "max", layers.AveragePooling2D: "average"}
 ZERO_PADDINGS = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
 NOT_NEGATIVE = (keras.activations.relu, keras.activations.relu6)
@@ -51,6 +56,10 @@ class ToBlocks:
         kind = type(layer)
         if kind is layers.BatchNormalization:
             return Replacement(configured(BatchNormalization, layer, unbiased_variance=False))
+        if kind is layers.LayerNormalization:
+            return Replacement(configured(LayerNormalization, layer))
+        if kind is layers.Activation and named_activation(layer.activation) in OWN_KERNELS:
+            return Replacement(configured(Activation, layer))
         if kind in CONVOLUTIONS:
             return Replacement(configured(CONVOLUTIONS[kind], layer))
         stock = next((each for each in EXCHANGED if isinstance(layer, each)), None)

@@ -16,7 +16,7 @@ from blocks.conversion.expressions import expressed
 from blocks.conversion.replacement import Joined, Replacement
 from blocks.layers.absorbed import AbsorbedLayer
 from blocks.layers.batch_norm import BatchNormalization
-from blocks.layers.dotted_names import Dense, LayerNormalization
+from blocks.layers.dotted_names import Activation, Dense, LayerNormalization
 from blocks.layers.grouped_conv import GroupedConv1D, GroupedConv2D, GroupedConv3D
 from blocks.layers.initializers import Normal
 from blocks.layers.pooling import PaddedPooling2D
@@ -34,6 +34,7 @@ CONVOLUTIONS: dict[type[keras.Layer], type[keras.Layer]] = {
     depthwise.SeparableConv2D: layers.SeparableConv2D,
 }
 SAME_ARGUMENTS: dict[type[keras.Layer], type[keras.Layer]] = {
+    Activation: layers.Activation,
     Dense: layers.Dense,
     LayerNormalization: layers.LayerNormalization,
 }

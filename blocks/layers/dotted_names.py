@@ -7,7 +7,9 @@ import keras
 from keras import layers, ops
 
 from blocks.layers.real_inputs import RealInputs
+from blocks.ops.elementwise import activate
 from blocks.ops.keras_internals import DottedName
+from blocks.ops.layer_norm import layer_normalization
 from blocks.typing import Tensor
 
 
@@ -98,16 +100,31 @@ class LayerNormalization(DottedName, RealInputs, layers.LayerNormalization):
                [-0.71, -0.71,  1.41]], dtype=float32)
     """
 
+    def add_weight(self, *args: Any, **kwargs: Any) -> Any:
+        """As Keras's, but that gamma and beta stay float32 where the layer computes in less."""
+        return super().add_weight(*args, **{"autocast": False, **kwargs})
+
     def call(self, inputs: Tensor) -> Tensor:
         if keras.backend.backend() != "tensorflow" or self.rms_scaling:
             return super().call(inputs)
-        wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-        centred = wide - ops.mean(wide, axis=self.axis, keepdims=True)
-        outputs = centred * ops.rsqrt(ops.mean(ops.square(centred), axis=self.axis, keepdims=True) + self.epsilon)
         axes = {axis % len(inputs.shape) for axis in (self.axis if isinstance(self.axis, list) else [self.axis])}
-        shape = [size if axis in axes else 1 for axis, size in enumerate(inputs.shape)]
-        if self.gamma is not None:
-            outputs = outputs * ops.cast(ops.reshape(self.gamma, shape), outputs.dtype)
-        if self.beta is not None:
-            outputs = outputs + ops.cast(ops.reshape(self.beta, shape), outputs.dtype)
-        return ops.cast(outputs, self.compute_dtype)
+        gamma, beta = (None if each is None else ops.convert_to_tensor(each) for each in (self.gamma, self.beta))
+        return ops.cast(layer_normalization(inputs, gamma, beta, axes=axes, epsilon=self.epsilon), self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable(package="blocks")
+class Activation(DottedName, RealInputs, layers.Activation):
+    """`keras.layers.Activation`, by our kernels under TensorFlow where they have the function: GELU, SiLU, hard SiLU.
+
+    (B, ...) -> the same shape. Arguments and errors are those of Keras's layer; integers are cast.
+
+    Source: Hendrycks and Gimpel 2016, Gaussian Error Linear Units, section 2, arXiv:1606.08415.
+
+    Example:
+        >>> layer = blocks.Activation("gelu", name="stages.0.act")
+        >>> np.round(layer(np.array([-1.0, 0.0, 1.0])), 4)
+        array([-0.1587,  0.    ,  0.8413], dtype=float32)
+    """
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return activate(inputs, self.activation)

@@ -7,6 +7,7 @@ from keras import layers
 
 from blocks.layers.real_inputs import RealInputs
 from blocks.ops.arguments import known_channels
+from blocks.ops.elementwise import scale_channels
 from blocks.ops.keras_internals import DottedName
 from blocks.typing import Shape, Tensor
 
@@ -33,10 +34,10 @@ class LayerScale(DottedName, RealInputs, layers.Layer):
     def build(self, input_shape: Shape) -> None:
         channels = known_channels(input_shape, -1, self.name)
         initializer = keras.initializers.Constant(self.initial)
-        self.gamma = self.add_weight(name="gamma", shape=(channels,), initializer=initializer)
+        self.gamma = self.add_weight(name="gamma", shape=(channels,), initializer=initializer, autocast=False)
 
     def call(self, inputs: Tensor) -> Tensor:
-        return inputs * self.gamma
+        return scale_channels(inputs, self.gamma)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

@@ -5,6 +5,7 @@ import keras
 from blocks.typing import Activation
 
 ELEMENTWISE = ("linear", "relu", "relu6", "hard_silu", "silu", "hard_sigmoid", "sigmoid", "tanh", "gelu", "elu")
+OWN_KERNELS = ("hard_silu", "silu", "gelu")  # for which TensorFlow takes several passes over memory
 
 
 def named_activation(function: Activation) -> str | None:

@@ -11,6 +11,12 @@ struct TypedKernels {
   decltype(&blocks::moments<T>) moments;
   decltype(&blocks::affine<T>) affine;
   decltype(&blocks::norm_gradient<T>) norm_gradient;
+  decltype(&blocks::affine_gradient<T>) affine_gradient;
+  decltype(&blocks::layer_norm<T>) layer_norm;
+  decltype(&blocks::layer_norm_gradient<T>) layer_norm_gradient;
+  decltype(&blocks::activation<T>) activation;
+  decltype(&blocks::activation_gradient<T>) activation_gradient;
+  decltype(&blocks::bias_gradient<T>) bias_gradient;
   decltype(&blocks::depthwise<T>) depthwise;
   decltype(&blocks::depthwise_input_gradient<T>) depthwise_input_gradient;
   decltype(&blocks::depthwise_filter_gradient<T>) depthwise_filter_gradient;

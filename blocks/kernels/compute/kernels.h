@@ -13,7 +13,7 @@ struct bf16 {
   uint16_t bits;
 };
 
-enum class Activation { kNone, kRelu, kRelu6, kHardSilu, kSilu };
+enum class Activation { kNone, kRelu, kRelu6, kHardSilu, kSilu, kGelu };
 
 // Runs a function for each of `tasks` numbers, on `threads` threads.
 struct Parallel {
@@ -43,6 +43,33 @@ template <class T>
 void norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, int64_t rows, int channels,
                    const float* mean, const float* rstd, const float* gamma, const float* beta, float* d_gamma,
                    float* d_beta, Activation activation, const Parallel& parallel);
+
+// Gradients of y = activation(x * scale + offset + residual), with `y` and `d_residual` as above.
+template <class T>
+void affine_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, int64_t rows, int channels,
+                     const float* scale, const float* offset, float* d_scale, float* d_offset, Activation activation,
+                     const Parallel& parallel);
+
+// ---- layer normalisation: layer_norm.cc --------------------------------------------------------------------------
+
+// y = (x - mean) * rstd * gamma + beta, mean and rstd being those of each row of x (rows, channels): they are written.
+template <class T>
+void layer_norm(const T* x, T* y, int64_t rows, int channels, const float* gamma, const float* beta, float epsilon,
+                float* mean, float* rstd, const Parallel& parallel);
+template <class T>
+void layer_norm_gradient(const T* dy, const T* x, T* dx, int64_t rows, int channels, const float* mean,
+                         const float* rstd, const float* gamma, float* d_gamma, float* d_beta,
+                         const Parallel& parallel);
+
+// ---- activations and biases by themselves: elementwise.cc --------------------------------------------------------
+
+template <class T>
+void activation(const T* x, T* y, int64_t count, Activation kind, const Parallel& parallel);
+template <class T>
+void activation_gradient(const T* dy, const T* x, T* dx, int64_t count, Activation kind, const Parallel& parallel);
+// The sums of the columns of dy (rows, channels).
+template <class T>
+void bias_gradient(const T* dy, int64_t rows, int channels, float* d_bias, const Parallel& parallel);
 
 // ---- depthwise convolution: depthwise.cc --------------------------------------------------------------------------
 

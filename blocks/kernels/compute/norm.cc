@@ -72,6 +72,14 @@ void all_sums(int64_t rows, int channels, const Parallel& parallel, std::vector<
     for (int i = 0; i < 2 * channels; ++i) sums[i] += parts[task * 2 * channels + i];
 }
 
+// The gradient before an activation, which is taken at z, or at y where z had a residual.
+template <Activation A, class T>
+Vec before_activation(const T* dy, const T* y, int64_t at, Vec z) {
+  const Vec gradient = load(dy + at);
+  if (A == Activation::kNone) return gradient;
+  return activate_gradient<A>(y ? load(y + at) : z, gradient);
+}
+
 }  // namespace
 
 template <class T>
@@ -124,12 +132,8 @@ void norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, in
     scale[c] = gamma[c] * rstd[c];
     offset[c] = beta[c] - mean[c] * scale[c];
   }
-  // The gradient before the activation: from z, computed again, or from y where z had a residual.
   auto inner = [&](auto act, int64_t at, int o, Vec value) {
-    constexpr Activation A = act;
-    const Vec gradient = load(dy + at);
-    if (A == Activation::kNone) return gradient;
-    return activate_gradient<A>(y ? load(y + at) : value * load(scale.data() + o) + load(offset.data() + o), gradient);
+    return before_activation<act>(dy, y, at, value * load(scale.data() + o) + load(offset.data() + o));
   };
   std::vector<double> sums;
   with_activation(activation, [&](auto act) {
@@ -168,12 +172,37 @@ void norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, in
   });
 }
 
-#define BLOCKS_INSTANTIATE(T)                                                                                    \
-  template void moments<T>(const T*, int64_t, int, float*, float*, const Parallel&);                             \
-  template void affine<T>(const T*, const T*, T*, int64_t, int, const float*, const float*, Activation,          \
-                          const Parallel&);                                                                      \
-  template void norm_gradient<T>(const T*, const T*, const T*, T*, T*, int64_t, int, const float*, const float*, \
-                                 const float*, const float*, float*, float*, Activation, const Parallel&);
+template <class T>
+void affine_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, int64_t rows, int channels,
+                     const float* scale, const float* offset, float* d_scale, float* d_offset, Activation activation,
+                     const Parallel& parallel) {
+  std::vector<double> sums;
+  with_activation(activation, [&](auto act) {
+    all_sums(rows, channels, parallel, sums, [&](int v, int64_t row, Vec& a, Vec& b) {
+      const int o = vector_offset(v, channels);
+      const int64_t at = row * channels + o;
+      const Vec value = load(x + at);
+      const Vec g = before_activation<act>(dy, y, at, value * load(scale + o) + load(offset + o));
+      a += g;
+      b += g * value;
+      if (d_residual) store(d_residual + at, g);
+      store(dx + at, g * load(scale + o));
+    });
+  });
+  for (int c = 0; c < channels; ++c) {
+    d_offset[c] = float(sums[c]);
+    d_scale[c] = float(sums[channels + c]);
+  }
+}
+
+#define BLOCKS_INSTANTIATE(T)                                                                                      \
+  template void moments<T>(const T*, int64_t, int, float*, float*, const Parallel&);                               \
+  template void affine<T>(const T*, const T*, T*, int64_t, int, const float*, const float*, Activation,            \
+                          const Parallel&);                                                                        \
+  template void norm_gradient<T>(const T*, const T*, const T*, T*, T*, int64_t, int, const float*, const float*,   \
+                                 const float*, const float*, float*, float*, Activation, const Parallel&);         \
+  template void affine_gradient<T>(const T*, const T*, const T*, T*, T*, int64_t, int, const float*, const float*, \
+                                   float*, float*, Activation, const Parallel&);
 BLOCKS_INSTANTIATE(float)
 BLOCKS_INSTANTIATE(bf16)
 #undef BLOCKS_INSTANTIATE

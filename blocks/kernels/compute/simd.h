@@ -166,6 +166,26 @@ inline Vec exponential(Vec x) {
   return sum * (Vec)power;
 }
 
+// The distribution function of the standard normal distribution at z. Its upper tail beyond |z| is e^(-z^2 / 2) t P(t)
+// with t = 1 / (1 + 0.3 |z|); P, fitted on [0, 13], is off by 1.2e-7 of the tail at most.
+struct Normal {
+  Vec distribution, density;
+};
+
+inline Normal normal(Vec z) {
+  const Vec kernel = exponential(z * z * -0.5f);
+  const Vec t = splat(1.0f) / ((z < 0 ? -z : z) * 0.3f + 1.0f);
+  Vec tail = t * 0.0360890552f - 0.158934563f;
+  tail = tail * t + 0.209347725f;
+  tail = tail * t - 0.0564512238f;
+  tail = tail * t + 0.130033165f;
+  tail = tail * t + 0.0994649082f;
+  tail = tail * t + 0.120826334f;
+  tail = tail * t + 0.11962454f;
+  tail *= t * kernel;
+  return {z < 0 ? tail : splat(1.0f) - tail, kernel * 0.398942280f};  // 1 / sqrt(2 pi)
+}
+
 template <Activation A>
 inline Vec activate(Vec z) {
   const Vec zero = {};
@@ -181,6 +201,7 @@ inline Vec activate(Vec z) {
     return z * gate * (1.0f / 6);
   }
   if (A == Activation::kSilu) return z / (exponential(-z) + 1.0f);
+  if (A == Activation::kGelu) return z * normal(z).distribution;
   return z;
 }
 
@@ -199,6 +220,10 @@ inline Vec activate_gradient(Vec z, Vec gradient) {
     Vec gate = splat(1.0f) / (exponential(-z) + 1.0f);
     return gradient * gate * ((z - z * gate) + 1.0f);
   }
+  if (A == Activation::kGelu) {
+    const Normal at = normal(z);
+    return gradient * (at.distribution + z * at.density);
+  }
   return gradient;
 }
 
@@ -211,6 +236,7 @@ inline void with_activation(Activation activation, Body body) {
     case Activation::kRelu6: return body(std::integral_constant<Activation, Activation::kRelu6>());
     case Activation::kHardSilu: return body(std::integral_constant<Activation, Activation::kHardSilu>());
     case Activation::kSilu: return body(std::integral_constant<Activation, Activation::kSilu>());
+    case Activation::kGelu: return body(std::integral_constant<Activation, Activation::kGelu>());
   }
 }
 

@@ -1,29 +1,21 @@
 """Gradients of the kernels' operations, and of those gradients. Imported once the library is loaded."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import tensorflow as tf
 
 from blocks.kernels.build import library
+from blocks.kernels.tensorflow.plain_gradients import (
+    activation_gradient,
+    affine_gradients,
+    batch_norm_gradients,
+    layer_norm_gradients,
+    product,
+)
 
 Gradients: TypeAlias = Sequence[tf.Tensor | None]  # one for each input of an operation; None has none
-
-ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
-    "": tf.identity,
-    "relu": tf.nn.relu,
-    "relu6": tf.nn.relu6,
-    "hard_silu": lambda inputs: inputs * tf.nn.relu6(inputs + 3) * (1 / 6),
-    "silu": tf.nn.silu,
-}
-
-
-def activation_gradient(name: str, inputs: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """Gradient of activation `name` at `inputs` (any shape), times `gradient`, in TensorFlow's own operations."""
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        outputs = ACTIVATIONS[name](inputs)
-    return tape.gradient(outputs, inputs, gradient)
 
 
 def _name(op: tf.Operation) -> str:
@@ -32,11 +24,6 @@ def _name(op: tf.Operation) -> str:
 
 def _geometry(op: tf.Operation) -> dict[str, list[int]]:
     return {"strides": list(op.get_attr("strides")), "explicit_padding": list(op.get_attr("explicit_padding"))}
-
-
-def _sum(gradient: tf.Tensor) -> tf.Tensor:
-    """Gradient of a bias, float32: the sum over all axes but the last."""
-    return tf.reduce_sum(tf.cast(gradient, tf.float32), axis=list(range(len(gradient.shape) - 1)))
 
 
 def _both(op: tf.Operation, of_inputs: Callable[[], tf.Tensor], of_kernel: Callable[[], tf.Tensor]) -> Gradients:
@@ -73,13 +60,13 @@ def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     inputs, kernel, *bias = op.inputs
     if _name(op):
         linear = library().blocks_depthwise(inputs, kernel, bias, **_geometry(op))
-        gradient = activation_gradient(_name(op), linear, gradient)
+        gradient = library().blocks_activation_grad(gradient, linear, activation=_name(op))
     gradients = _both(
         op,
         lambda: library().blocks_depthwise_input_grad(gradient, kernel, tf.shape(inputs), **_geometry(op)),
         lambda: library().blocks_depthwise_filter_grad(inputs, gradient, tf.shape(kernel), **_geometry(op)),
     )
-    return [*gradients, *(_sum(gradient) for _ in bias)]
+    return [*gradients, *(library().blocks_bias_grad(gradient) for _ in bias)]
 
 
 @tf.RegisterGradient("BlocksDepthwiseInputGrad")
@@ -103,7 +90,7 @@ def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     biases = op.get_attr("biases")
     if _name(op):
         linear = library().blocks_spatial(inputs, kernel, more[:biases], more[biases:], **_geometry(op))
-        gradient = activation_gradient(_name(op), linear, gradient)
+        gradient = library().blocks_activation_grad(gradient, linear, activation=_name(op))
     gradients = _both(
         op,
         lambda: library().blocks_spatial_input_grad(gradient, kernel, tf.shape(inputs), **_geometry(op)),
@@ -111,7 +98,7 @@ def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     )
     return [
         *gradients,
-        *(_sum(gradient) for _ in more[:biases]),
+        *(library().blocks_bias_grad(gradient) for _ in more[:biases]),
         *(gradient for _ in more[biases:]),
     ]
 
@@ -137,7 +124,7 @@ def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     biases = op.get_attr("biases")
     if _name(op):
         linear = library().blocks_pointwise(inputs, kernel, more[:biases], more[biases:])
-        gradient = activation_gradient(_name(op), linear, gradient)
+        gradient = library().blocks_activation_grad(gradient, linear, activation=_name(op))
     groups = inputs.shape[-1] // kernel.shape[2]
     gradients = _both(
         op,
@@ -146,7 +133,7 @@ def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     )
     return [
         *gradients,
-        *(_sum(gradient) for _ in more[:biases]),
+        *(library().blocks_bias_grad(gradient) for _ in more[:biases]),
         *(gradient for _ in more[biases:]),
     ]
 
@@ -235,16 +222,53 @@ def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     return [library().blocks_pool_gather(gradient, argmax, **window), None, None]
 
 
+@tf.RegisterGradient("BlocksActivation")
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
+    return [library().blocks_activation_grad(gradient, op.inputs[0], activation=_name(op))]
+
+
+@tf.RegisterGradient("BlocksActivationGrad")
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
+    name = _name(op)
+    _, of_inputs = product(lambda *inputs: [activation_gradient(name, *inputs)], op.inputs, [gradient])
+    return [library().blocks_activation_grad(gradient, op.inputs[1], activation=name), of_inputs]
+
+
+@tf.RegisterGradient("BlocksBiasGrad")
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
+    (d_outputs,) = op.inputs
+    return [tf.broadcast_to(tf.cast(gradient, d_outputs.dtype), tf.shape(d_outputs))]
+
+
 @tf.RegisterGradient("BlocksAffine")
 def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     inputs, scale, offset, *residual = op.inputs
-    wide = tf.cast(inputs, tf.float32)
-    if _name(op):
-        linear = library().blocks_affine(inputs, scale, offset, residual)
-        gradient = activation_gradient(_name(op), linear, gradient)
-    d_linear = tf.cast(gradient, tf.float32)
-    d_inputs = tf.cast(d_linear * scale, inputs.dtype)
-    return [d_inputs, _sum(d_linear * wide), _sum(d_linear), *(gradient for _ in residual)]
+    name = _name(op)
+    of_residual = bool(residual) and bool(name)
+    d_inputs, d_scale, d_offset, d_residual = library().blocks_affine_grad(
+        gradient, inputs, scale, offset, [op.outputs[0]] if of_residual else [], residual=of_residual, activation=name
+    )
+    return [d_inputs, d_scale, d_offset, *((d_residual if name else gradient) for _ in residual)]
+
+
+@tf.RegisterGradient("BlocksAffineGrad")
+def _(op: tf.Operation, *gradients: tf.Tensor) -> Gradients:
+    plain = functools.partial(affine_gradients, _name(op), op.get_attr("residual"))
+    return [*product(plain, op.inputs[:4], gradients, op.inputs[4:]), *(None for _ in op.inputs[4:])]
+
+
+@tf.RegisterGradient("BlocksLayerNorm")
+def _(op: tf.Operation, gradient: tf.Tensor, *_statistics: tf.Tensor) -> Gradients:
+    inputs, gamma, _beta = op.inputs
+    return list(
+        library().blocks_layer_norm_grad(gradient, inputs, gamma, *op.outputs[1:], epsilon=op.get_attr("epsilon"))
+    )
+
+
+@tf.RegisterGradient("BlocksLayerNormGrad")
+def _(op: tf.Operation, *gradients: tf.Tensor) -> Gradients:
+    plain = functools.partial(layer_norm_gradients, op.get_attr("epsilon"))
+    return [*product(plain, op.inputs[:3], gradients), None, None]
 
 
 @tf.RegisterGradient("BlocksNormTrain")
@@ -268,26 +292,7 @@ def _(op: tf.Operation, gradient: tf.Tensor, *_statistics: tf.Tensor) -> Gradien
 
 
 @tf.RegisterGradient("BlocksNormTrainGrad")
-def _(
-    op: tf.Operation, d_d_inputs: tf.Tensor, d_d_gamma: tf.Tensor, d_d_beta: tf.Tensor, d_d_residual: tf.Tensor
-) -> Gradients:
-    """Through the plain formulas (Ioffe and Szegedy 2015, section 3): second derivatives are rare."""
-    gradient, inputs, gamma, beta, _mean, _rstd, *outputs = op.inputs
-    watched = [gradient, inputs, gamma, beta]
-    with tf.GradientTape() as tape:
-        tape.watch(watched)
-        wide = tf.cast(inputs, tf.float32)
-        axes = list(range(len(inputs.shape) - 1))
-        mean = tf.reduce_mean(wide, axes)  # not `tf.nn.moments`, which stops a gradient that is needed once more here
-        variance = tf.reduce_mean(tf.square(wide - mean), axes)
-        rstd = tf.math.rsqrt(variance + op.get_attr("epsilon"))
-        normal = (wide - mean) * rstd
-        linear = tf.cast(outputs[0], tf.float32) if outputs else normal * gamma + beta
-        inner = activation_gradient(_name(op), linear, tf.cast(gradient, tf.float32))
-        share = tf.reduce_mean(inner, axes) + normal * tf.reduce_mean(inner * normal, axes)
-        results = [tf.cast(gamma * rstd * (inner - share), inputs.dtype), _sum(inner * normal), _sum(inner)]
-        seeds = [d_d_inputs, d_d_gamma, d_d_beta]
-        if op.get_attr("residual"):
-            results, seeds = [*results, tf.cast(inner, inputs.dtype)], [*seeds, d_d_residual]
-    gradients = tape.gradient(results, watched, seeds, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return [*gradients, None, None, *(None for _ in outputs)]
+def _(op: tf.Operation, *gradients: tf.Tensor) -> Gradients:
+    plain = functools.partial(batch_norm_gradients, _name(op), op.get_attr("residual"), op.get_attr("epsilon"))
+    outputs = op.inputs[6:]
+    return [*product(plain, op.inputs[:4], gradients, outputs), None, None, *(None for _ in outputs)]

@@ -1,4 +1,4 @@
-// The operations of norm.cc and excitation.cc: what they check, allocate and call.
+// The operations of norm.cc, layer_norm.cc and excitation.cc: what they check, allocate and call.
 #include "op_kernel_utils.h"
 
 namespace blocks {
@@ -111,6 +111,89 @@ class Affine : public OpKernel {
   Activation activation_;
 };
 
+template <class T>
+class AffineGrad : public OpKernel {
+ public:
+  explicit AffineGrad(OpKernelConstruction* c) : OpKernel(c), activation_(activation_of(c)) {
+    OP_REQUIRES_OK(c, c->GetAttr("residual", &residual_));
+  }
+  void Compute(OpKernelContext* c) override {  // dy, x, scale, offset, outputs
+    const Tensor& x = c->input(1);
+    const int64_t channels = channels_of(x.shape());
+    check_channels(c, channels);
+    OP_REQUIRES(c, c->input(0).shape() == x.shape(), InvalidArgument("gradients and inputs differ in shape"));
+    for (int i = 2; i < 4 && c->status().ok(); ++i) check_vector(c, i, channels);
+    OP_REQUIRES(c, !has_residual(c, 4) || c->input(4).shape() == x.shape(), InvalidArgument("outputs differ in shape"));
+    const TensorShape vector({channels});
+    auto* dx = out<T>(c, 0, x.shape());
+    float *d_scale = out<float>(c, 1, vector), *d_offset = out<float>(c, 2, vector);
+    auto* d_residual = out<T>(c, 3, residual_ ? x.shape() : TensorShape({0}));
+    if (!c->status().ok()) return;
+    if (x.NumElements() == 0) {
+      clear(d_scale, vector);
+      clear(d_offset, vector);
+      return;
+    }
+    kernels_for<T>().affine_gradient(in<T>(c, 0), in<T>(c, 1), has_residual(c, 4) ? in<T>(c, 4) : nullptr, dx,
+                                     residual_ ? d_residual : nullptr, x.NumElements() / channels, int(channels),
+                                     in<float>(c, 2), in<float>(c, 3), d_scale, d_offset, activation_, parallel_of(c));
+  }
+
+ private:
+  bool residual_;
+  Activation activation_;
+};
+
+template <class T>
+class LayerNorm : public OpKernel {
+ public:
+  explicit LayerNorm(OpKernelConstruction* c) : OpKernel(c) { OP_REQUIRES_OK(c, c->GetAttr("epsilon", &epsilon_)); }
+  void Compute(OpKernelContext* c) override {  // x, gamma, beta
+    const Tensor& x = c->input(0);
+    OP_REQUIRES(c, x.dims() > 0, InvalidArgument("the inputs have no axis"));
+    const int64_t channels = channels_of(x.shape());
+    check_channels(c, channels, 1);
+    for (int i = 1; i < 3 && c->status().ok(); ++i) check_vector(c, i, channels);
+    if (!c->status().ok()) return;
+    TensorShape rows = x.shape();
+    rows.RemoveLastDims(1);
+    auto* y = out<T>(c, 0, x.shape());
+    float *mean = out<float>(c, 1, rows), *rstd = out<float>(c, 2, rows);
+    if (!c->status().ok()) return;
+    if (x.NumElements() == 0) return clear(mean, rows), clear(rstd, rows);
+    kernels_for<T>().layer_norm(in<T>(c, 0), y, rows.num_elements(), int(channels), in<float>(c, 1), in<float>(c, 2),
+                                epsilon_, mean, rstd, parallel_of(c));
+  }
+
+ private:
+  float epsilon_;
+};
+
+template <class T>
+class LayerNormGrad : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* c) override {  // dy, x, gamma, mean, rstd
+    const Tensor& x = c->input(1);
+    OP_REQUIRES(c, x.dims() > 0, InvalidArgument("the inputs have no axis"));
+    const int64_t channels = channels_of(x.shape());
+    TensorShape rows = x.shape();
+    rows.RemoveLastDims(1);
+    OP_REQUIRES(c, c->input(0).shape() == x.shape(), InvalidArgument("gradients and inputs differ in shape"));
+    check_vector(c, 2, channels);
+    OP_REQUIRES(c, c->input(3).shape() == rows && c->input(4).shape() == rows,
+                InvalidArgument("mean and rstd are one for each row of the inputs"));
+    const TensorShape vector({channels});
+    auto* dx = out<T>(c, 0, x.shape());
+    float *d_gamma = out<float>(c, 1, vector), *d_beta = out<float>(c, 2, vector);
+    if (!c->status().ok()) return;
+    if (x.NumElements() == 0) return clear(d_gamma, vector), clear(d_beta, vector);
+    kernels_for<T>().layer_norm_gradient(in<T>(c, 0), in<T>(c, 1), dx, rows.num_elements(), int(channels),
+                                         in<float>(c, 3), in<float>(c, 4), in<float>(c, 2), d_gamma, d_beta,
+                                         parallel_of(c));
+  }
+};
+
 // Images (B, H, W, C) and, where there is one, a vector for each of them: (B, 1, 1, C).
 inline bool gating_of(OpKernelContext* c, const Tensor& x, const Tensor* each, Gating& g) {
   if (x.dims() != 4 || (each && each->shape() != TensorShape({x.dim_size(0), 1, 1, x.dim_size(3)}))) {
@@ -197,6 +280,9 @@ BLOCKS_KERNEL("BlocksGateGrad", GateGrad)
 BLOCKS_KERNEL("BlocksNormTrain", NormTrain)
 BLOCKS_KERNEL("BlocksNormTrainGrad", NormTrainGrad)
 BLOCKS_KERNEL("BlocksAffine", Affine)
+BLOCKS_KERNEL("BlocksAffineGrad", AffineGrad)
+BLOCKS_KERNEL("BlocksLayerNorm", LayerNorm)
+BLOCKS_KERNEL("BlocksLayerNormGrad", LayerNormGrad)
 
 }  // namespace
 }  // namespace blocks

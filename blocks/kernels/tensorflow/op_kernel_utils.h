@@ -93,6 +93,7 @@ inline Activation activation_of(OpKernelConstruction* context) {
   if (name == "relu6") return Activation::kRelu6;
   if (name == "hard_silu") return Activation::kHardSilu;
   if (name == "silu") return Activation::kSilu;
+  if (name == "gelu") return Activation::kGelu;
   if (!name.empty()) context->CtxFailure(InvalidArgument("unknown activation: ", name));
   return Activation::kNone;
 }

@@ -15,7 +15,7 @@ using tensorflow::shape_inference::DimensionHandle;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
-constexpr char kActivations[] = "activation: {'', 'relu', 'relu6', 'hard_silu', 'silu'} = ''";
+constexpr char kActivations[] = "activation: {'', 'relu', 'relu6', 'hard_silu', 'silu', 'gelu'} = ''";
 
 // Dimensions can only be read from shapes that have them: these checks come first.
 absl::Status has_rank(InferenceContext* c, int input, int rank) {
@@ -87,6 +87,25 @@ absl::Status norm_gradient_shape(InferenceContext* c) {
   c->set_output(2, c->input(2));
   c->set_output(3, residual ? c->input(1) : c->Vector(0));
   return like_first(c);
+}
+
+absl::Status layer_norm_shape(InferenceContext* c) {
+  TF_RETURN_IF_ERROR(has_axis(c, 0));
+  ShapeHandle rows;
+  TF_RETURN_IF_ERROR(c->Subshape(c->input(0), 0, -1, &rows));
+  for (int i = 1; i < 3; ++i) c->set_output(i, rows);
+  return like_first(c);
+}
+
+absl::Status layer_norm_gradient_shape(InferenceContext* c) {
+  for (int i = 1; i < 3; ++i) c->set_output(i, c->input(2));
+  return like_first(c);
+}
+
+absl::Status bias_gradient_shape(InferenceContext* c) {
+  TF_RETURN_IF_ERROR(has_axis(c, 0));
+  c->set_output(0, c->Vector(c->Dim(c->input(0), -1)));
+  return absl::OkStatus();
 }
 
 absl::Status spatial_shape(InferenceContext* c) {
@@ -295,6 +314,18 @@ REGISTER_OP("BlocksNormTrainGrad").Attr(kTypes).Attr("N: int >= 0").Attr("residu
     .SetShapeFn(norm_gradient_shape);
 REGISTER_OP("BlocksAffine").Attr(kTypes).Attr("N: int >= 0").Attr(kActivations).Input("x: T").Input("scale: float")
     .Input("offset: float").Input("residual: N * T").Output("y: T").SetShapeFn(like_first);
+REGISTER_OP("BlocksAffineGrad").Attr(kTypes).Attr("N: int >= 0").Attr("residual: bool").Attr(kActivations)
+    .Input("dy: T").Input("x: T").Input("scale: float").Input("offset: float").Input("y: N * T").Output("dx: T")
+    .Output("d_scale: float").Output("d_offset: float").Output("d_residual: T").SetShapeFn(norm_gradient_shape);
+REGISTER_OP("BlocksLayerNorm").Attr(kTypes).Attr("epsilon: float").Input("x: T").Input("gamma: float")
+    .Input("beta: float").Output("y: T").Output("mean: float").Output("rstd: float").SetShapeFn(layer_norm_shape);
+REGISTER_OP("BlocksLayerNormGrad").Attr(kTypes).Attr("epsilon: float").Input("dy: T").Input("x: T")
+    .Input("gamma: float").Input("mean: float").Input("rstd: float").Output("dx: T").Output("d_gamma: float")
+    .Output("d_beta: float").SetShapeFn(layer_norm_gradient_shape);
+REGISTER_OP("BlocksActivation").Attr(kTypes).Attr(kActivations).Input("x: T").Output("y: T").SetShapeFn(like_first);
+REGISTER_OP("BlocksActivationGrad").Attr(kTypes).Attr(kActivations).Input("dy: T").Input("x: T").Output("dx: T")
+    .SetShapeFn(like_first);
+REGISTER_OP("BlocksBiasGrad").Attr(kTypes).Input("dy: T").Output("d_bias: float").SetShapeFn(bias_gradient_shape);
 BLOCKS_SPATIAL("BlocksDepthwise").Attr("N: int >= 0").Attr(kActivations).Input("x: T").Input("kernel: float")
     .Input("bias: N * float").Output("y: T").SetShapeFn(spatial_shape);
 BLOCKS_SPATIAL("BlocksDepthwiseInputGrad").Input("dy: T").Input("kernel: float").Input("shape: int32").Output("dx: T")

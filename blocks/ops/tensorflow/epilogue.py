@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 # Activations that our kernels apply to an output before it is written.
-FUSED = ("relu", "relu6", "hard_silu", "silu")
+FUSED = ("relu", "relu6", "hard_silu", "silu", "gelu")
 
 
 def _hard_sigmoid(inputs: tf.Tensor) -> tf.Tensor:

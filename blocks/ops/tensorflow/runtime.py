@@ -11,6 +11,8 @@ from blocks.kernels.levels import processor_flags
 from blocks.kernels.tensorflow.internals import GraphOrParentsInXlaContext
 from blocks.ops.exporting import is_exportable
 
+KERNEL_DTYPES = (tf.float32, tf.bfloat16)  # of the images that our kernels take
+
 
 @functools.cache
 def native_gradients(dtype: str) -> bool:
@@ -86,6 +88,5 @@ def min_channels() -> int:
 
 
 def fits(operations: Any, inputs: tf.Tensor) -> bool:
-    """Whether `operations`, our kernels, are there and those of whole images take `inputs` (B, H, W, C)."""
-    known = operations is not None and inputs.dtype in (tf.float32, tf.bfloat16)
-    return known and inputs.shape[-1] >= min_channels()
+    """Whether `operations`, our kernels, are there and those of whole images take `inputs` (B, ..., C)."""
+    return operations is not None and inputs.dtype in KERNEL_DTYPES and inputs.shape[-1] >= min_channels()
