@@ -296,6 +296,7 @@ def test_nothing_is_fast_enough():
     )
 
 
+@pytest.mark.heavy
 def test_a_network_is_measured_in_a_process_of_its_own():
     """A tiny one, and the process goes on after what it cannot do."""
     with Meter("fused", threads=1, batch=1) as meter:

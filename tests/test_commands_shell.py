@@ -112,6 +112,7 @@ def test_output_that_cannot_be_written_is_an_error():
         assert (done.returncode, done.stderr) == (1, f"{sentence}\n")
 
 
+@pytest.mark.heavy
 def test_ctrl_c_ends_with_one_line():
     leader, follower = pty.openpty()
     arguments = ["profile", "mobilenetv1_025", "--input", "32", "--repeats", "100000000"]

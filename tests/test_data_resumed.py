@@ -56,9 +56,8 @@ ALL = {
 }
 
 
-@pytest.mark.parametrize(
-    "kind", ["records", pytest.param("pixels", marks=pytest.mark.heavy), pytest.param("paths", marks=pytest.mark.heavy)]
-)
+@pytest.mark.heavy
+@pytest.mark.parametrize("kind", ["records", "pixels", "paths"])
 def test_all_augmentation_goes_on_within_an_epoch(kind, digits, pictures):
     """Each batch follows from seed, epoch and step, bit for bit: whatever was made before it, in whatever process."""
     if kind == "paths":

@@ -47,7 +47,7 @@ def config_of(case, data_dir):
     return DatasetConfig(name="digits", source="tfds", builder="digits", image_size=8, **own, **DIGITS[case])
 
 
-QUICK = ("batches", "mixed")  # the others take as long, for the same mechanism
+QUICK = ("mixed",)  # the others take as long, for the same mechanism
 
 
 @pytest.mark.parametrize(

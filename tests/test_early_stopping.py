@@ -87,6 +87,7 @@ def test_it_goes_on_where_an_earlier_process_stood(cut):
     assert (cut + epochs, weight) == expected and second.outcome() == whole.outcome()
 
 
+@pytest.mark.heavy
 def test_a_run_says_why_it_ended_and_its_figures_are_those_of_its_model(data_dir, tmp_path, capsys):
     # So slow that the accuracy of the first epoch is not left behind by 0.5.
     options = [*QUICK, "recipe.epochs=9", "recipe.early_stopping.patience=1", "recipe.learning_rate=1e-6"]

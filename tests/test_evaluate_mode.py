@@ -52,6 +52,7 @@ def test_the_figures_of_a_run_are_repeated_to_the_digit(trained, evaluated):
     assert not (directory / "model.keras").exists() and not (directory / "metrics.csv").exists()
 
 
+@pytest.mark.heavy
 def test_a_run_is_evaluated_at_another_size_than_it_was_trained_at(trained, tmp_path, recwarn):
     overrides = ["dataset.image_size=12"]
     cfg = compose_config("mode=evaluate", f"checkpoint={trained[0]}", "tracking=disabled", *overrides)

@@ -204,6 +204,7 @@ def test_images_with_channels_first(mode, tmp_path):
     check_close(run_litert(interpreter, values), model(values))
 
 
+@pytest.mark.heavy
 def test_tensors_and_axes_have_names(mobilenet, small, tmp_path):
     zoo.export(mobilenet, tmp_path / "model.onnx")
     session, operators = onnx(tmp_path / "model.onnx")

@@ -167,11 +167,37 @@ def test_weights_of_bfloat16_layers_are_not_rounded():
         assert np.any(gradient.numpy() != rounded.numpy())
 
 
-def test_a_block_of_convnext_is_the_same_without_kernels(monkeypatch):
+def learnt(layer, x):
+    """What it computes of `x`, and the gradients of `x` and its weights."""
+    weights = drawn(*layer(x).shape, seed=7)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x)
+        total = tf.reduce_sum(y * weights)
+    return [y, *tape.gradient(total, [x, *(weight.value for weight in layer.trainable_weights)])]
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "gelu", "softmax"])
+def test_a_dense_layer_of_images_is_a_pointwise_convolution(activation):
+    layer, x = blocks.Dense(24, activation=activation), drawn(2, 5, 3, 40)
+    layer(x)
+    layer.bias.assign(drawn(24, seed=1))
+    assert ("BlocksPointwise" in operation_types(layer, x)) and "BlocksPointwise" not in operation_types(layer, x[0, 0])
+    stock = keras.layers.Dense(24, activation=activation)
+    stock(x)
+    stock.set_weights(layer.get_weights())
+
+    for actual, plain in zip(learnt(layer, x), learnt(stock, x), strict=True):
+        np.testing.assert_allclose(actual, plain, atol=1e-5 * np.abs(plain).max(), rtol=0)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_block_of_convnext_is_the_same_without_kernels(monkeypatch, dense):
     images = keras.Input((8, 8, 32))
-    model = keras.Model(images, blocks.convnext_block(images, layer_scale=0.5, name="block"))
+    model = keras.Model(images, blocks.convnext_block(images, layer_scale=0.5, dense=dense, name="block"))
     x = drawn(2, 8, 8, 32)
-    ours = values_and_gradients(model, x)
+
+    ours = learnt(model, x)
     monkeypatch.setattr(runtime, "library", lambda: None)
-    for actual, plain in zip(ours, values_and_gradients(model, x), strict=True):
+    for actual, plain in zip(ours, learnt(model, x), strict=True):
         np.testing.assert_allclose(actual, plain, atol=1e-5 * np.abs(plain).max(), rtol=0)

@@ -175,6 +175,7 @@ def test_what_cannot_be_shown_costs_a_line_and_nothing_else(offline):
     assert not (root / "home" / ".local").exists()
 
 
+@pytest.mark.heavy
 def test_tables_and_images_are_uploaded(tmp_path):
     server = Server()
     lines = run_script(tmp_path, "online", 60, 4, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)

@@ -78,6 +78,7 @@ def test_the_first_of_equally_good_epochs_is_the_best():
     assert training_facts([])["best_epoch"] is None
 
 
+@pytest.mark.heavy
 def test_a_training_that_did_not_learn_says_so(data_dir, tmp_path, capsys):
     cfg = config_with_data(data_dir, *QUICK, "recipe.learning_rate=1e-9")
     result = train(cfg, tmp_path)

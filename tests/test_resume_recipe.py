@@ -113,6 +113,7 @@ def test_a_checkpoint_of_an_earlier_version_is_the_same_run(tmp_path, data_dir):
         choose(another, tmp_path / "run")
 
 
+@pytest.mark.heavy
 def test_updates_are_counted_and_the_precision_is_said(whole):
     checkpoint = open_checkpoint(whole / "checkpoints" / "epoch-0002.safetensors")
     assert checkpoint.read("optimizer/iteration") == 14  # steps, of which three make an update

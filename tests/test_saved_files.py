@@ -17,8 +17,8 @@ NETWORKS = ("layers", "pictures")
 YOUNGER = {  # of converted models: test_conversion.py saves them
     f"blocks>{name}"
     for name in (
-        "AbsorbedLayer", "Activation", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D",
-        "SeparableConv2D",
+        "AbsorbedLayer", "Activation", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D",
+        "SeparableConv1D", "SeparableConv2D",
     )
 } | {  # of recipes: test_timm_optimizers.py and test_recipe.py have them come back from their configuration
     f"zoo>{name}"

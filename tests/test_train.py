@@ -251,6 +251,7 @@ def test_a_run_that_fails_costs_a_sweep_nothing_but_itself(data_dir, tmp_path):
     assert [records["exit"].get("exit_code", 0) for _, records in runs] == [1, 0]
 
 
+@pytest.mark.heavy
 def test_a_terminal_shows_progress_and_ctrl_c_ends_it_with_what_was_learnt_saved(data_dir, tmp_path):
     options = [*TINY, "recipe.batch_size=16", "recipe.epochs=30", "tracking=offline", "hydra.run.dir=run"]
     terminal = Terminal(command(data_dir, *options), tmp_path, environment(tmp_path / "home", TERM="xterm"))

@@ -7,6 +7,7 @@ import keras
 from keras import layers, ops
 
 from blocks.layers.real_inputs import RealInputs
+from blocks.ops.dense import is_pointwise, pointwise_dense
 from blocks.ops.elementwise import activate
 from blocks.ops.keras_internals import DottedName
 from blocks.ops.layer_norm import layer_normalization
@@ -76,6 +77,11 @@ class Dense(DottedName, RealInputs, layers.Dense):
         >>> np.round(np.sum(probabilities, axis=1), 3)
         array([1., 1.], dtype=float32)
     """
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        if is_pointwise(inputs):
+            return pointwise_dense(inputs, self.kernel, self.bias, self.activation)
+        return super().call(inputs, training=training)
 
     def quantize(self, mode: str | None = None, type_check: bool = True, config: Any = None) -> None:
         """As `keras.layers.Dense.quantize`, which refuses subclasses: this one computes nothing else than that."""

@@ -147,6 +147,7 @@ LAYERS = (
     Block("ImageMean", "y = mean(x), x", lambda x, g: blocks.ImageMean()(x)),
     Block("ChannelGate", "y = x * gate", lambda x, g: blocks.ChannelGate()(*_on_pairs(x))),
     Block("Dense", "y = act(x W + b)", lambda x, g: blocks.Dense(10)(x), (64,)),
+    Block("Activation", "y = act(x)", lambda x, g: blocks.Activation("gelu")(x)),
     Block(
         "AbsorbedLayer",
         "y = x        the layer of this name is computed by a neighbour",
