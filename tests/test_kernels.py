@@ -22,11 +22,13 @@ def without_kernels(monkeypatch):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("activation", [None, "relu", "relu6", "hard_silu", "silu", "sigmoid"])
-def test_normalisation_equals_tensorflow(monkeypatch, activation, residual, training):
-    images, added = drawn(4, 5, 6, 37, scale=2) + 3, drawn(4, 5, 6, 37, seed=1)
-    vectors = [drawn(37, seed=2) + 2, drawn(37, seed=3), drawn(37, seed=4), drawn(37, seed=5) ** 2 + 0.5]
-    weights = drawn(4, 5, 6, 37, seed=6)
+@pytest.mark.parametrize("activation", [None, "relu", "relu6", "hard_silu", "silu", "gelu", "sigmoid"])
+@pytest.mark.parametrize("channels", [37, 7])  # more than a vector's, and fewer
+def test_normalisation_equals_tensorflow(monkeypatch, channels, activation, residual, training):
+    images, added = drawn(4, 5, 6, channels, scale=2) + 3, drawn(4, 5, 6, channels, seed=1)
+    vectors = [drawn(channels, seed=seed) for seed in range(2, 6)]
+    vectors[0], vectors[3] = vectors[0] + 2, vectors[3] ** 2 + 0.5
+    weights = drawn(4, 5, 6, channels, seed=6)
 
     def results():
         watched = [images, *vectors[:2], *([added] if residual else [])]

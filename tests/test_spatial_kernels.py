@@ -46,6 +46,8 @@ CASES = {
     "one group, 34 to 70, an odd row": (2, 9, 11, 34, 70, (3, 3), (2, 2), 1, ((1, 1), (1, 1))),
     "one group, one column": (4, 6, 1, 16, 16, (3, 1), (2, 1), 1, ((1, 1), (0, 0))),
     "one group, 512 values a patch": (2, 5, 5, 128, 33, (2, 2), (1, 1), 1, ((0, 0), (0, 0))),
+    "one group, more weights than outputs": (3, 5, 4, 176, 208, (3, 3), (2, 2), 1, ((1, 1), (1, 0))),
+    "8 groups, more weights than outputs": (2, 4, 4, 512, 512, (3, 3), (1, 1), 8, ((1, 1), (1, 1))),
     "one group, one channel": (5, 4, 3, 1, 1, (3, 3), (1, 1), 1, ((1, 1), (1, 1))),
     "one group, far padding": (2, 4, 5, 4, 32, (3, 3), (2, 2), 1, ((3, 4), (4, 3))),
     "one group, narrower than the kernel": (2, 3, 2, 6, 8, (3, 5), (1, 1), 1, ((1, 1), (2, 2))),

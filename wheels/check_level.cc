@@ -153,7 +153,11 @@ void check_convolutions(const TypedKernels<T>& k, int lanes, const std::string& 
         [&](auto dy, auto w, auto dx) { k.spatial_input_gradient(s, dy, w, dx, kInTurn); },
         [&](auto x, auto dy, auto dw) { k.spatial_filter_gradient(s, x, dy, dw, kInTurn); });
   }
-  for (const auto& c : {std::array<int, 5>{11, 3, 32, 3, 2}, {9, 19, 37, 3, 1}, {8, 32, 64, 5, 1}, {12, 3, 8, 7, 4}}) {
+  for (const auto& c : {std::array<int, 5>{11, 3, 32, 3, 2},
+                        {9, 19, 37, 3, 1},
+                        {8, 32, 64, 5, 1},
+                        {12, 3, 8, 7, 4},
+                        {5, 160, 300, 3, 2}}) {
     const Spatial s = sized(c[0], 1, c[1], c[2], c[3], c[4]);
     check_convolution<T>(
         type + " dense", s, true,
@@ -414,11 +418,13 @@ int main(int, char** arguments) {
   const KernelTable& table = kernels();
   check_convolutions(table.float_kernels, table.min_channels, "float");
   check_convolutions(table.bf16_kernels, table.min_channels, "bfloat16");
-  for (int channels : {table.min_channels, 3 * table.min_channels + 5}) {
+  for (int channels : {3, 5, table.min_channels, 3 * table.min_channels + 5}) {
     check_normalisation(table.float_kernels, channels, "float");
     check_normalisation(table.bf16_kernels, channels, "bfloat16");
     check_affine_gradient(table.float_kernels, channels, "float");
     check_affine_gradient(table.bf16_kernels, channels, "bfloat16");
+  }
+  for (int channels : {table.min_channels, 3 * table.min_channels + 5}) {
     check_gates_and_pooling(table.float_kernels, channels, "float");
     check_gates_and_pooling(table.bf16_kernels, channels, "bfloat16");
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "row_tasks.h"
 #include "simd.h"
 
 namespace blocks {
@@ -28,23 +29,12 @@ inline float sum_of(Vec value) {
   return sum;
 }
 
-// Rows cut into equal tasks: enough of them that threads which others slow down don't hold up the rest.
-struct ColumnTasks {
-  int64_t rows, count;  // all rows, and how many tasks
-  ColumnTasks(int64_t all_rows, int channels, const Parallel& parallel) : rows(all_rows) {
-    const int64_t min_rows = std::max<int64_t>(1, 16384 / std::max(1, channels));
-    count = std::max<int64_t>(1, std::min<int64_t>(parallel.threads * 4, rows / min_rows));
-  }
-  int64_t begin(int64_t task) const { return rows * task / count; }
-  int64_t end(int64_t task) const { return begin(task + 1); }
-};
-
 // N sums for each column, one behind the other: `add(row, accumulators)` adds a row's terms, those of vector v of sum i
 // at accumulators + (v * N + i) * kLanes. They are floats for so many rows, then doubles.
 template <int N, class Add>
 std::vector<double> column_sums(int64_t rows, int channels, const Parallel& parallel, Add add) {
   constexpr int64_t kBlock = 128;
-  const ColumnTasks tasks(rows, channels, parallel);
+  const RowTasks tasks(rows, channels, parallel);
   const int64_t size = int64_t(num_vectors(channels)) * kLanes * N;
   std::vector<double> parts(tasks.count * N * channels, 0.0), sums(N * channels, 0.0);
   parallel.run(tasks.count, [&](int64_t task) {

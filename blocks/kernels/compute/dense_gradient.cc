@@ -1,5 +1,6 @@
 // The gradient of the filters of a spatial convolution, as one matrix product a group: a sum over all outputs.
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "row_blocks.h"
@@ -90,11 +91,42 @@ void add_filter_gradient(const GradientRows<F>& rows, int top, int bottom, const
   }
 }
 
+// Whether a block of rows would add to more weights than stay in the cache, for the few outputs that an image has.
+bool has_few_outputs(const Spatial& s) {
+  const int64_t taps = int64_t(s.kernel_height) * s.kernel_width;
+  return s.in_channels_per_group >= kLanes && int64_t(s.out_height) * s.out_width <= kPositions &&
+         taps * s.groups * s.in_channels_per_group * s.out_channels_per_group > kL2Floats;
+}
+
+// Then each tap is a pointwise convolution, of the pixels that it reads of all images.
+template <class T>
+void gradient_by_taps(const Spatial& s, const T* x, const T* dy, float* d_kernel, const Parallel& parallel) {
+  const Pointwise tap{s.batch * s.out_height * s.out_width, s.groups, s.in_channels_per_group,
+                      s.out_channels_per_group};
+  const int64_t channels = int64_t(s.groups) * s.in_channels_per_group;
+  T* pixels = reinterpret_cast<T*>(scratch(0, (tap.rows * channels * int64_t(sizeof(T)) + 3) / 4));
+  for (int ky = 0; ky < s.kernel_height; ++ky)
+    for (int kx = 0; kx < s.kernel_width; ++kx) {
+      parallel.run(s.batch * s.out_height, [&](int64_t out_row) {
+        const int64_t image = out_row / s.out_height, y = out_row % s.out_height * s.stride_height + ky - s.pad_top;
+        T* to = pixels + out_row * s.out_width * channels;
+        for (int out_column = 0; out_column < s.out_width; ++out_column, to += channels) {
+          const int column = out_column * s.stride_width + kx - s.pad_left;
+          if (y < 0 || y >= s.height || column < 0 || column >= s.width) std::memset(to, 0, sizeof(T) * channels);
+          else std::memcpy(to, x + ((image * s.height + y) * s.width + column) * channels, sizeof(T) * channels);
+        }
+      });
+      pointwise_filter_gradient(tap, pixels, dy, d_kernel, parallel);
+      d_kernel += channels * s.out_channels_per_group;
+    }
+}
+
 }  // namespace
 
 template <class T>
 void dense_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_kernel, const Parallel& parallel) {
   using F = Factor<T>;
+  if (has_few_outputs(s)) return gradient_by_taps(s, x, dy, d_kernel, parallel);
   const RowBlocks blocks(s, parallel.threads);
   const int outputs = s.out_channels_per_group;
   const int64_t width = (outputs + kLanes - 1) / kLanes * kLanes, size = blocks.depth * width;  // of a group's totals
@@ -116,14 +148,17 @@ void dense_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d_k
                               segments, totals.data() + (task * s.groups + group) * size, width);
       }
   });
-  for (int64_t k = 0; k < blocks.depth; ++k)
-    for (int64_t group = 0; group < s.groups; ++group)
-      for (int64_t c = 0; c < outputs; ++c) {
-        float sum = 0;
-        for (int64_t task = 0; task < tasks; ++task)
-          sum += totals[((task * s.groups + group) * blocks.depth + k) * width + c];
-        *d_kernel++ = sum;
-      }
+  const int64_t sums = std::min<int64_t>(blocks.depth, parallel.threads);
+  parallel.run(sums, [&](int64_t part) {
+    for (int64_t k = blocks.depth * part / sums; k < blocks.depth * (part + 1) / sums; ++k)
+      for (int64_t group = 0; group < s.groups; ++group)
+        for (int64_t c = 0; c < outputs; ++c) {
+          float sum = 0;
+          for (int64_t task = 0; task < tasks; ++task)
+            sum += totals[((task * s.groups + group) * blocks.depth + k) * width + c];
+          d_kernel[(k * s.groups + group) * outputs + c] = sum;
+        }
+  });
 }
 
 template void dense_filter_gradient<float>(const Spatial&, const float*, const float*, float*, const Parallel&);

@@ -38,7 +38,7 @@ struct TypedKernels {
 };
 
 struct KernelTable {
-  int min_channels;  // the fewest that the kernels of norm.cc and depthwise.cc take: one vector
+  int min_channels;  // the fewest that the kernels of depthwise.cc, excitation.cc and pooling.cc take: one vector
   TypedKernels<float> float_kernels;
   TypedKernels<bf16> bf16_kernels;
   decltype(&blocks::resize) resize;

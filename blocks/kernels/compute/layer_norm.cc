@@ -30,7 +30,7 @@ Vec ones(int lanes) {
 template <class T>
 void layer_norm(const T* x, T* y, int64_t rows, int channels, const float* gamma, const float* beta, float epsilon,
                 float* mean, float* rstd, const Parallel& parallel) {
-  const ColumnTasks tasks(rows, channels, parallel);
+  const RowTasks tasks(rows, channels, parallel);
   const float share = 1.0f / float(channels);
   const Vec tail = ones(lanes_of(num_vectors(channels) - 1, channels));
   parallel.run(tasks.count, [&](int64_t task) {

@@ -2,22 +2,13 @@
 #include <algorithm>
 #include <vector>
 
+#include "row_tasks.h"
 #include "simd.h"
 
 namespace blocks {
 namespace {
 
 constexpr int64_t kBlock = 128;  // rows summed in float before the sums go to double
-
-// Rows cut into equal tasks: enough of them that threads which others slow down don't hold up the rest.
-struct RowTasks {
-  int64_t count, rows;  // tasks, and rows of each
-  RowTasks(int64_t all_rows, int channels, const Parallel& parallel) {
-    const int64_t min_rows = std::max<int64_t>(1, 16384 / channels);
-    count = std::max<int64_t>(1, std::min<int64_t>(parallel.threads * 4, all_rows / min_rows));
-    rows = (all_rows + count - 1) / count;
-  }
-};
 
 // Two sums over rows for each vector of channels, `terms(vector, row)` giving what is added.
 template <class Terms>
@@ -46,13 +37,10 @@ void two_sums(int64_t begin, int64_t end, int channels, double* first, double* s
         store(at + kLanes, b);
       }
     }
-    for (int v = 0; v < count; ++v) {
-      for (int lane = v * kLanes < channels - kLanes || channels % kLanes == 0 ? 0 : kLanes - channels % kLanes;
-           lane < kLanes; ++lane) {
-        const int channel = vector_offset(v, channels) + lane;
-        first[channel] += sums[v * 2 * kLanes + lane];
-        second[channel] += sums[(v * 2 + 1) * kLanes + lane];
-      }
+    for (int channel = 0; channel < channels; ++channel) {
+      const int v = channel / kLanes, lane = channel - vector_offset(v, channels);  // the last vector has others too
+      first[channel] += sums[v * 2 * kLanes + lane];
+      second[channel] += sums[(v * 2 + 1) * kLanes + lane];
     }
   }
 }
@@ -60,37 +48,49 @@ void two_sums(int64_t begin, int64_t end, int channels, double* first, double* s
 // Runs two_sums in parallel and adds up the sums of the tasks.
 template <class Terms>
 void all_sums(int64_t rows, int channels, const Parallel& parallel, std::vector<double>& sums, Terms terms) {
-  const RowTasks row_tasks(rows, channels, parallel);
-  std::vector<double> parts(row_tasks.count * 2 * channels, 0.0);
-  parallel.run(row_tasks.count, [&](int64_t task) {
+  const RowTasks tasks(rows, channels, parallel);
+  std::vector<double> parts(tasks.count * 2 * channels, 0.0);
+  parallel.run(tasks.count, [&](int64_t task) {
     double* part = parts.data() + task * 2 * channels;
-    two_sums(task * row_tasks.rows, std::min(rows, (task + 1) * row_tasks.rows), channels, part, part + channels,
-             terms);
+    two_sums(tasks.begin(task), tasks.end(task), channels, part, part + channels, terms);
   });
   sums.assign(2 * channels, 0.0);
-  for (int64_t task = 0; task < row_tasks.count; ++task)
+  for (int64_t task = 0; task < tasks.count; ++task)
     for (int i = 0; i < 2 * channels; ++i) sums[i] += parts[task * 2 * channels + i];
 }
 
-// The gradient before an activation, which is taken at z, or at y where z had a residual.
-template <Activation A, class T>
-Vec before_activation(const T* dy, const T* y, int64_t at, Vec z) {
-  const Vec gradient = load(dy + at);
-  if (A == Activation::kNone) return gradient;
-  return activate_gradient<A>(y ? load(y + at) : z, gradient);
+// Channels from an offset on: a whole vector of them, or all where there are fewer.
+template <bool Narrow, class T>
+Vec load_channels(const T* from, int channels) {
+  if constexpr (Narrow) return load_tail(from, channels);
+  else return load(from);
 }
 
-}  // namespace
+template <bool Narrow, class T>
+void store_channels(T* to, Vec value, int channels) {
+  if constexpr (Narrow) store_tail(to, value, channels);
+  else store(to, value);
+}
 
-template <class T>
-void moments(const T* x, int64_t rows, int channels, float* mean, float* variance, const Parallel& parallel) {
+// The gradient before an activation, which is taken at what linear() computes again, or at y where a residual was
+// added.
+template <bool Narrow, Activation A, class T, class Linear>
+Vec before_activation(const T* dy, const T* y, int64_t at, int channels, Linear linear) {
+  const Vec gradient = load_channels<Narrow>(dy + at, channels);
+  if (A == Activation::kNone) return gradient;
+  return activate_gradient<A>(y ? load_channels<Narrow>(y + at, channels) : linear(), gradient);
+}
+
+template <bool Narrow, class T>
+void take_moments(const T* x, int64_t rows, int channels, float* mean, float* variance, const Parallel& parallel) {
   // Sums of differences from the first row: the variance loses no digits to a mean far from zero.
   std::vector<float> shift(channels);
   for (int c = 0; c < channels; ++c) shift[c] = scalar(x[c]);
   std::vector<double> sums;
   all_sums(rows, channels, parallel, sums, [&](int v, int64_t row, Vec& a, Vec& b) {
     const int offset = vector_offset(v, channels);
-    const Vec value = load(x + row * channels + offset) - load(shift.data() + offset);
+    const Vec value = load_channels<Narrow>(x + row * channels + offset, channels) -
+                      load_channels<Narrow>(shift.data() + offset, channels);
     a += value;
     b += value * value;
   });
@@ -101,49 +101,53 @@ void moments(const T* x, int64_t rows, int channels, float* mean, float* varianc
   }
 }
 
-template <class T>
-void affine(const T* x, const T* residual, T* y, int64_t rows, int channels, const float* scale, const float* offset,
-            Activation activation, const Parallel& parallel) {
-  const RowTasks row_tasks(rows, channels, parallel);
+template <bool Narrow, class T>
+void apply_affine(const T* x, const T* residual, T* y, int64_t rows, int channels, const float* scale,
+                  const float* offset, Activation activation, const Parallel& parallel) {
+  const RowTasks tasks(rows, channels, parallel);
   const int count = num_vectors(channels);
-  parallel.run(row_tasks.count, [&](int64_t task) {
-    const int64_t end = std::min(rows, (task + 1) * row_tasks.rows);
+  parallel.run(tasks.count, [&](int64_t task) {
+    const int64_t end = tasks.end(task);
     with_activation(activation, [&](auto act) {
       constexpr Activation A = act;
-      for (int64_t row = task * row_tasks.rows; row < end; ++row) {
+      for (int64_t row = tasks.begin(task); row < end; ++row) {
         for (int v = 0; v < count; ++v) {
           const int o = vector_offset(v, channels);
           const int64_t at = row * channels + o;
-          Vec z = load(x + at) * load(scale + o) + load(offset + o);
-          if (residual) z += load(residual + at);
-          store(y + at, activate<A>(z));
+          Vec z = load_channels<Narrow>(x + at, channels) * load_channels<Narrow>(scale + o, channels) +
+                  load_channels<Narrow>(offset + o, channels);
+          if (residual) z += load_channels<Narrow>(residual + at, channels);
+          store_channels<Narrow>(y + at, activate<A>(z), channels);
         }
       }
     });
   });
 }
 
-template <class T>
-void norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, int64_t rows, int channels,
-                   const float* mean, const float* rstd, const float* gamma, const float* beta, float* d_gamma,
-                   float* d_beta, Activation activation, const Parallel& parallel) {
+template <bool Narrow, class T>
+void take_norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, int64_t rows, int channels,
+                        const float* mean, const float* rstd, const float* gamma, const float* beta, float* d_gamma,
+                        float* d_beta, Activation activation, const Parallel& parallel) {
   std::vector<float> scale(channels), offset(channels), slope(channels), level(channels);
   for (int c = 0; c < channels; ++c) {
     scale[c] = gamma[c] * rstd[c];
     offset[c] = beta[c] - mean[c] * scale[c];
   }
   auto inner = [&](auto act, int64_t at, int o, Vec value) {
-    return before_activation<act>(dy, y, at, value * load(scale.data() + o) + load(offset.data() + o));
+    return before_activation<Narrow, act>(dy, y, at, channels, [&] {
+      return value * load_channels<Narrow>(scale.data() + o, channels) +
+             load_channels<Narrow>(offset.data() + o, channels);
+    });
   };
   std::vector<double> sums;
   with_activation(activation, [&](auto act) {
     all_sums(rows, channels, parallel, sums, [&](int v, int64_t row, Vec& a, Vec& b) {
       const int o = vector_offset(v, channels);
       const int64_t at = row * channels + o;
-      const Vec value = load(x + at);
+      const Vec value = load_channels<Narrow>(x + at, channels);
       const Vec g = inner(act, at, o, value);
       a += g;
-      b += g * (value - load(mean + o));
+      b += g * (value - load_channels<Narrow>(mean + o, channels));
     });
   });
   for (int c = 0; c < channels; ++c) {
@@ -152,47 +156,84 @@ void norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, in
     slope[c] = float(-sums[channels + c] * rstd[c] * rstd[c] / rows * scale[c]);
     level[c] = float(-sums[c] / rows * scale[c]);
   }
-  const RowTasks row_tasks(rows, channels, parallel);
+  const RowTasks tasks(rows, channels, parallel);
   const int count = num_vectors(channels);
-  parallel.run(row_tasks.count, [&](int64_t task) {
-    const int64_t end = std::min(rows, (task + 1) * row_tasks.rows);
+  parallel.run(tasks.count, [&](int64_t task) {
+    const int64_t end = tasks.end(task);
     with_activation(activation, [&](auto act) {
-      for (int64_t row = task * row_tasks.rows; row < end; ++row) {
+      for (int64_t row = tasks.begin(task); row < end; ++row) {
         for (int v = 0; v < count; ++v) {
           const int o = vector_offset(v, channels);
           const int64_t at = row * channels + o;
-          const Vec value = load(x + at);
+          const Vec value = load_channels<Narrow>(x + at, channels);
           const Vec g = inner(act, at, o, value);
-          if (d_residual) store(d_residual + at, g);
-          store(dx + at, g * load(scale.data() + o) + (value - load(mean + o)) * load(slope.data() + o) +
-                             load(level.data() + o));
+          if (d_residual) store_channels<Narrow>(d_residual + at, g, channels);
+          store_channels<Narrow>(dx + at,
+                                 g * load_channels<Narrow>(scale.data() + o, channels) +
+                                     (value - load_channels<Narrow>(mean + o, channels)) *
+                                         load_channels<Narrow>(slope.data() + o, channels) +
+                                     load_channels<Narrow>(level.data() + o, channels),
+                                 channels);
         }
       }
     });
   });
 }
 
-template <class T>
-void affine_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, int64_t rows, int channels,
-                     const float* scale, const float* offset, float* d_scale, float* d_offset, Activation activation,
-                     const Parallel& parallel) {
+template <bool Narrow, class T>
+void take_affine_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, int64_t rows, int channels,
+                          const float* scale, const float* offset, float* d_scale, float* d_offset,
+                          Activation activation, const Parallel& parallel) {
   std::vector<double> sums;
   with_activation(activation, [&](auto act) {
     all_sums(rows, channels, parallel, sums, [&](int v, int64_t row, Vec& a, Vec& b) {
       const int o = vector_offset(v, channels);
       const int64_t at = row * channels + o;
-      const Vec value = load(x + at);
-      const Vec g = before_activation<act>(dy, y, at, value * load(scale + o) + load(offset + o));
+      const Vec value = load_channels<Narrow>(x + at, channels);
+      const Vec g = before_activation<Narrow, act>(dy, y, at, channels, [&] {
+        return value * load_channels<Narrow>(scale + o, channels) + load_channels<Narrow>(offset + o, channels);
+      });
       a += g;
       b += g * value;
-      if (d_residual) store(d_residual + at, g);
-      store(dx + at, g * load(scale + o));
+      if (d_residual) store_channels<Narrow>(d_residual + at, g, channels);
+      store_channels<Narrow>(dx + at, g * load_channels<Narrow>(scale + o, channels), channels);
     });
   });
   for (int c = 0; c < channels; ++c) {
     d_offset[c] = float(sums[c]);
     d_scale[c] = float(sums[channels + c]);
   }
+}
+
+}  // namespace
+
+template <class T>
+void moments(const T* x, int64_t rows, int channels, float* mean, float* variance, const Parallel& parallel) {
+  const auto run = channels < kLanes ? take_moments<true, T> : take_moments<false, T>;
+  run(x, rows, channels, mean, variance, parallel);
+}
+
+template <class T>
+void affine(const T* x, const T* residual, T* y, int64_t rows, int channels, const float* scale, const float* offset,
+            Activation activation, const Parallel& parallel) {
+  const auto run = channels < kLanes ? apply_affine<true, T> : apply_affine<false, T>;
+  run(x, residual, y, rows, channels, scale, offset, activation, parallel);
+}
+
+template <class T>
+void norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, int64_t rows, int channels,
+                   const float* mean, const float* rstd, const float* gamma, const float* beta, float* d_gamma,
+                   float* d_beta, Activation activation, const Parallel& parallel) {
+  const auto run = channels < kLanes ? take_norm_gradient<true, T> : take_norm_gradient<false, T>;
+  run(dy, x, y, dx, d_residual, rows, channels, mean, rstd, gamma, beta, d_gamma, d_beta, activation, parallel);
+}
+
+template <class T>
+void affine_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residual, int64_t rows, int channels,
+                     const float* scale, const float* offset, float* d_scale, float* d_offset, Activation activation,
+                     const Parallel& parallel) {
+  const auto run = channels < kLanes ? take_affine_gradient<true, T> : take_affine_gradient<false, T>;
+  run(dy, x, y, dx, d_residual, rows, channels, scale, offset, d_scale, d_offset, activation, parallel);
 }
 
 #define BLOCKS_INSTANTIATE(T)                                                                                      \

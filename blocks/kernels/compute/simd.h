@@ -33,9 +33,10 @@ typedef uint32_t Bits __attribute__((vector_size(kLanes * 4)));
 typedef uint16_t Bf16Bits __attribute__((vector_size(kLanes * 2)));
 
 // Channels are taken kLanes at a time; the last vector of a row overlaps the one before it, so each has an offset.
+// Fewer channels are the first lanes of one vector.
 inline int num_vectors(int channels) { return (channels + kLanes - 1) / kLanes; }
 inline int vector_offset(int vector, int channels) {
-  return vector * kLanes < channels - kLanes ? vector * kLanes : channels - kLanes;
+  return vector * kLanes < channels - kLanes ? vector * kLanes : std::max(0, channels - kLanes);
 }
 
 inline Vec splat(float value) { return value - Vec{}; }  // minus zero, not plus: the compiler sees through it

@@ -14,7 +14,7 @@ class NormTrain : public OpKernel {
   void Compute(OpKernelContext* c) override {
     const Tensor& x = c->input(0);
     const int64_t channels = channels_of(x.shape());
-    check_channels(c, channels);
+    check_channels(c, channels, 1);
     for (int i = 1; i < 5 && c->status().ok(); ++i) check_vector(c, i, channels);
     if (!c->status().ok()) return;
     OP_REQUIRES(c, !has_residual(c, 5) || c->input(5).shape() == x.shape(),
@@ -64,7 +64,7 @@ class NormTrainGrad : public OpKernel {
   void Compute(OpKernelContext* c) override {
     const Tensor& x = c->input(1);
     const int64_t channels = channels_of(x.shape());
-    check_channels(c, channels);
+    check_channels(c, channels, 1);
     OP_REQUIRES(c, c->input(0).shape() == x.shape(), InvalidArgument("gradients and inputs differ in shape"));
     for (int i = 2; i < 6 && c->status().ok(); ++i) check_vector(c, i, channels);
     OP_REQUIRES(c, !has_residual(c, 6) || c->input(6).shape() == x.shape(), InvalidArgument("outputs differ in shape"));
@@ -97,7 +97,7 @@ class Affine : public OpKernel {
   void Compute(OpKernelContext* c) override {
     const Tensor& x = c->input(0);
     const int64_t channels = channels_of(x.shape());
-    check_channels(c, channels);
+    check_channels(c, channels, 1);
     for (int i = 1; i < 3 && c->status().ok(); ++i) check_vector(c, i, channels);
     OP_REQUIRES(c, !has_residual(c, 3) || c->input(3).shape() == x.shape(),
                 InvalidArgument("the residual's shape is not that of the inputs"));
@@ -120,7 +120,7 @@ class AffineGrad : public OpKernel {
   void Compute(OpKernelContext* c) override {  // dy, x, scale, offset, outputs
     const Tensor& x = c->input(1);
     const int64_t channels = channels_of(x.shape());
-    check_channels(c, channels);
+    check_channels(c, channels, 1);
     OP_REQUIRES(c, c->input(0).shape() == x.shape(), InvalidArgument("gradients and inputs differ in shape"));
     for (int i = 2; i < 4 && c->status().ok(); ++i) check_vector(c, i, channels);
     OP_REQUIRES(c, !has_residual(c, 4) || c->input(4).shape() == x.shape(), InvalidArgument("outputs differ in shape"));

@@ -2,13 +2,13 @@
 
 import tensorflow as tf
 
-from blocks.ops.tensorflow.runtime import fits, kernels
+from blocks.ops.tensorflow.runtime import fits_vectors, kernels
 
 
 def image_mean(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Mean of `inputs` (B, H, W, C) over the image, (B, 1, 1, C), and the inputs, to be used from here on."""
     operations = kernels()
-    if fits(operations, inputs):
+    if fits_vectors(operations, inputs):
         return tuple(operations.blocks_image_means(inputs))
     return tf.reduce_mean(inputs, axis=(1, 2), keepdims=True), inputs
 
@@ -16,4 +16,4 @@ def image_mean(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def gate(inputs: tf.Tensor, gates: tf.Tensor) -> tf.Tensor:
     """`inputs` (B, H, W, C) times `gates` (B, 1, 1, C)."""
     operations = kernels()
-    return operations.blocks_gate(inputs, gates) if fits(operations, inputs) else inputs * gates
+    return operations.blocks_gate(inputs, gates) if fits_vectors(operations, inputs) else inputs * gates

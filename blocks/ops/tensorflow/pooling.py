@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from blocks.ops.geometry import Padding, sides_of
 from blocks.ops.tensorflow.graph import from_relu
-from blocks.ops.tensorflow.runtime import exporting, fits, kernels
+from blocks.ops.tensorflow.runtime import exporting, fits_vectors, kernels
 
 
 def pool_by_kernel(
@@ -14,7 +14,7 @@ def pool_by_kernel(
 ) -> tf.Tensor | None:
     """What `PaddedPooling2D` computes of `inputs` (B, H, W, C), by our kernels; None where they do not support it."""
     operations = kernels()
-    if not fits(operations, inputs):
+    if not fits_vectors(operations, inputs):
         return None
     sides = sides_of(padding, inputs.shape[1:3], window, strides)
     if sides is None or window[0] * window[1] > 256:

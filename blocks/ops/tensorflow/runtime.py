@@ -82,11 +82,16 @@ def kernels() -> Any:
 
 @functools.cache
 def min_channels() -> int:
-    """The fewest channels that the depthwise and normalisation kernels take."""
+    """The fewest channels that the kernels of depthwise convolutions, gates and pooling take."""
     with tf.init_scope():
         return int(library().blocks_min_channels())
 
 
 def fits(operations: Any, inputs: tf.Tensor) -> bool:
-    """Whether `operations`, our kernels, are there and those of whole images take `inputs` (B, ..., C)."""
-    return operations is not None and inputs.dtype in KERNEL_DTYPES and inputs.shape[-1] >= min_channels()
+    """Whether `operations`, our kernels, are there and take `inputs` (B, ..., C)."""
+    return operations is not None and inputs.dtype in KERNEL_DTYPES
+
+
+def fits_vectors(operations: Any, inputs: tf.Tensor) -> bool:
+    """The same of those kernels of whole images that take a vector of channels, or more."""
+    return fits(operations, inputs) and inputs.shape[-1] >= min_channels()
