@@ -23,6 +23,7 @@ FLAGS = "-fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=u
 TESTS = [
     "test_kernels",
     "test_kernel_inputs",
+    "test_layer_norm_kernels",
     "test_spatial_kernels",
     "test_pooling",
     "test_normalization",
