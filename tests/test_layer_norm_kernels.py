@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import blocks
-from blocks.ops.activations import OWN_KERNELS
+from blocks.ops.activations import ELEMENTWISE, OWN_KERNELS
 from blocks.ops.tensorflow import runtime
 from helpers.kernels import needs_kernels
 from helpers.tensors import drawn, exact, operation_types, values_and_gradients
@@ -156,15 +156,80 @@ def test_layers_compute_by_the_kernels_where_these_have_the_type(operation, dtyp
     np.testing.assert_allclose(tf.cast(y, "float64"), wide(tf.cast(x, "float64")), rtol=tolerance, atol=tolerance)
 
 
-def test_weights_of_bfloat16_layers_are_not_rounded():
-    """Nor are their gradients: Keras would cast both, under its mixed policy."""
-    for layer in (blocks.LayerNormalization(dtype="mixed_bfloat16"), blocks.LayerScale(dtype="mixed_bfloat16")):
-        x = drawn(1, 2, 2, 32, dtype="bfloat16")
-        with tf.GradientTape() as tape:
-            total = tf.reduce_sum(tf.cast(layer(x), tf.float32))
-        gradient = tape.gradient(total, layer.gamma.value)
-        rounded = tf.cast(tf.cast(gradient, tf.bfloat16), tf.float32)
-        assert np.any(gradient.numpy() != rounded.numpy())
+def test_the_scale_of_a_bfloat16_layer_is_not_rounded():
+    """Nor is its gradient: Keras would cast both, under its mixed policy."""
+    layer, x = blocks.LayerScale(dtype="mixed_bfloat16"), drawn(1, 2, 2, 32, dtype="bfloat16")
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(tf.cast(layer(x), tf.float32))
+    gradient = tape.gradient(total, layer.gamma.value)
+    assert np.any(gradient.numpy() != tf.cast(tf.cast(gradient, tf.bfloat16), tf.float32).numpy())
+
+
+def test_a_float32_normalisation_of_bfloat16_inputs_rounds_nothing():
+    x = drawn(2, 3, 40, dtype="bfloat16")
+    y = blocks.LayerNormalization(dtype="float32")(x)
+    wide = blocks.LayerNormalization(dtype="float64")(tf.cast(x, tf.float64))
+    assert y.dtype == tf.float32
+    np.testing.assert_allclose(y, wide, atol=1e-6)
+
+
+def test_a_normalisation_without_weights_takes_channels_of_any_number():
+    images = keras.Input((4, None))
+    model = keras.Model(images, blocks.LayerNormalization(center=False, scale=False)(images))
+    np.testing.assert_allclose(np.mean(model(drawn(2, 4, 24)), -1), np.zeros((2, 4)), atol=1e-6)
+
+
+def test_a_dense_layer_takes_images_whose_channels_are_not_yet_known():
+    layer, x = blocks.Dense(5), drawn(2, 3, 3, 24)
+    expected = layer(x)
+    call = tf.function(layer, input_signature=[tf.TensorSpec((None, 3, 3, None))])
+    np.testing.assert_allclose(call(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_activations_of_every_rank_are_those_of_keras(name, dtype, rank):
+    x = drawn(*(2, 3, 20)[:rank], dtype=dtype)
+    ours, stock = blocks.Activation(name, dtype=dtype)(x), keras.layers.Activation(name, dtype=dtype)(x)
+    assert ours.shape == stock.shape
+    np.testing.assert_allclose(ours, stock, atol=1e-6)
+
+
+def test_wrong_shapes_are_errors():
+    operations, x = runtime.kernels(), tf.ones((2, 3, 32))
+    vector, rows = tf.ones(32), tf.ones((2, 3))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="one for each row"):
+        operations.blocks_layer_norm_grad(x, x, vector, rows, rows[0], epsilon=1e-3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="differ in shape"):
+        operations.blocks_layer_norm_grad(x[0], x, vector, rows, rows, epsilon=1e-3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="31 entries for 32"):
+        operations.blocks_layer_norm(x, vector, vector[:31], epsilon=1e-3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="differ in shape"):
+        operations.blocks_affine_grad(x[0], x, vector, vector, [], residual=False)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="31 entries for 32"):
+        operations.blocks_affine_grad(x, x, vector, vector[:31], [], residual=False)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="residual"):
+        operations.blocks_affine_grad(x, x, vector, vector, [x], residual=True, activation="gelu")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="differ in shape"):
+        operations.blocks_activation_grad(x[0], x, activation="gelu")
+    with pytest.raises((tf.errors.InvalidArgumentError, ValueError)):
+        operations.blocks_bias_grad(tf.ones(()))
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu", "gelu"])
+def test_the_gradient_of_an_affine_sum_is_that_of_its_activation(activation):
+    x, added, vector = drawn(3, 4, 32), drawn(3, 4, 32, seed=1), drawn(32, seed=2)
+
+    def by_kernel(x, added, scale):
+        return runtime.kernels().blocks_affine(x, scale, vector, [added], activation=activation)
+
+    def plain(x, added, scale):
+        return keras.activations.get(activation)(x * scale + vector + added)
+
+    expected = values_and_gradients(plain, x, added, vector)
+    for actual, right in zip(values_and_gradients(by_kernel, x, added, vector), expected, strict=True):
+        np.testing.assert_allclose(actual, right, atol=3e-6 * np.abs(right).max(), rtol=0)
 
 
 def learnt(layer, x):

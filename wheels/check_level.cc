@@ -153,12 +153,13 @@ void check_convolutions(const TypedKernels<T>& k, int lanes, const std::string& 
         [&](auto dy, auto w, auto dx) { k.spatial_input_gradient(s, dy, w, dx, kInTurn); },
         [&](auto x, auto dy, auto dw) { k.spatial_filter_gradient(s, x, dy, dw, kInTurn); });
   }
-  for (const auto& c : {std::array<int, 5>{11, 3, 32, 3, 2},
-                        {9, 19, 37, 3, 1},
-                        {8, 32, 64, 5, 1},
-                        {12, 3, 8, 7, 4},
-                        {5, 160, 300, 3, 2}}) {
-    const Spatial s = sized(c[0], 1, c[1], c[2], c[3], c[4]);
+  for (const auto& c : {std::array<int, 6>{11, 1, 3, 32, 3, 2},
+                        {9, 1, 19, 37, 3, 1},
+                        {8, 1, 32, 64, 5, 1},
+                        {12, 1, 3, 8, 7, 4},
+                        {5, 1, 160, 300, 3, 2},
+                        {4, 8, 64, 64, 3, 1}}) {
+    const Spatial s = sized(c[0], c[1], c[2], c[3], c[4], c[5]);
     check_convolution<T>(
         type + " dense", s, true,
         [&](auto x, auto w, auto b, auto r, auto y, Activation a) { k.dense(s, x, w, b, r, y, a, kInTurn); },

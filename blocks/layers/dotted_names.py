@@ -106,13 +106,11 @@ class LayerNormalization(DottedName, RealInputs, layers.LayerNormalization):
                [-0.71, -0.71,  1.41]], dtype=float32)
     """
 
-    def add_weight(self, *args: Any, **kwargs: Any) -> Any:
-        """As Keras's, but that gamma and beta stay float32 where the layer computes in less."""
-        return super().add_weight(*args, **{"autocast": False, **kwargs})
-
     def call(self, inputs: Tensor) -> Tensor:
         if keras.backend.backend() != "tensorflow" or self.rms_scaling:
             return super().call(inputs)
+        # Keras does not cast the inputs of this layer: narrower ones are widened before anything is rounded.
+        inputs = ops.cast(inputs, keras.backend.result_type(inputs.dtype, self.compute_dtype))
         axes = {axis % len(inputs.shape) for axis in (self.axis if isinstance(self.axis, list) else [self.axis])}
         gamma, beta = (None if each is None else ops.convert_to_tensor(each) for each in (self.gamma, self.beta))
         return ops.cast(layer_normalization(inputs, gamma, beta, axes=axes, epsilon=self.epsilon), self.compute_dtype)

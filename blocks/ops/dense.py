@@ -21,11 +21,11 @@ def is_pointwise(inputs: Tensor) -> bool:
         >>> is_pointwise(np.ones((2, 8), "float32"))
         False
     """
-    if keras.backend.backend() != "tensorflow" or len(inputs.shape) != 4:
+    if keras.backend.backend() != "tensorflow" or len(inputs.shape) != 4 or inputs.shape[-1] is None:
         return False
-    from blocks.ops.tensorflow.runtime import KERNEL_DTYPES, kernels
+    from blocks.ops.tensorflow.runtime import fits, kernels
 
-    return inputs.dtype in KERNEL_DTYPES and kernels() is not None
+    return fits(kernels(), inputs)
 
 
 def pointwise_dense(

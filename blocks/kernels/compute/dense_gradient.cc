@@ -1,6 +1,7 @@
 // The gradient of the filters of a spatial convolution, as one matrix product a group: a sum over all outputs.
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "row_blocks.h"
@@ -104,19 +105,19 @@ void gradient_by_taps(const Spatial& s, const T* x, const T* dy, float* d_kernel
   const Pointwise tap{s.batch * s.out_height * s.out_width, s.groups, s.in_channels_per_group,
                       s.out_channels_per_group};
   const int64_t channels = int64_t(s.groups) * s.in_channels_per_group;
-  T* pixels = reinterpret_cast<T*>(scratch(0, (tap.rows * channels * int64_t(sizeof(T)) + 3) / 4));
+  const std::unique_ptr<T[]> pixels(new T[tap.rows * channels]);
   for (int ky = 0; ky < s.kernel_height; ++ky)
     for (int kx = 0; kx < s.kernel_width; ++kx) {
       parallel.run(s.batch * s.out_height, [&](int64_t out_row) {
         const int64_t image = out_row / s.out_height, y = out_row % s.out_height * s.stride_height + ky - s.pad_top;
-        T* to = pixels + out_row * s.out_width * channels;
+        T* to = pixels.get() + out_row * s.out_width * channels;
         for (int out_column = 0; out_column < s.out_width; ++out_column, to += channels) {
           const int column = out_column * s.stride_width + kx - s.pad_left;
           if (y < 0 || y >= s.height || column < 0 || column >= s.width) std::memset(to, 0, sizeof(T) * channels);
           else std::memcpy(to, x + ((image * s.height + y) * s.width + column) * channels, sizeof(T) * channels);
         }
       });
-      pointwise_filter_gradient(tap, pixels, dy, d_kernel, parallel);
+      pointwise_filter_gradient(tap, pixels.get(), dy, d_kernel, parallel);
       d_kernel += channels * s.out_channels_per_group;
     }
 }

@@ -15,6 +15,7 @@ from blocks.kernels.tensorflow.plain_gradients import (
     product,
 )
 
+OF_OUTPUTS = ("", "relu", "relu6")  # activations whose gradient is the same at their output as at their input
 Gradients: TypeAlias = Sequence[tf.Tensor | None]  # one for each input of an operation; None has none
 
 
@@ -244,6 +245,9 @@ def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
 def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     inputs, scale, offset, *residual = op.inputs
     name = _name(op)
+    if residual and name not in OF_OUTPUTS:
+        linear = library().blocks_affine(inputs, scale, offset, residual)
+        gradient, name = library().blocks_activation_grad(gradient, linear, activation=name), ""
     of_residual = bool(residual) and bool(name)
     d_inputs, d_scale, d_offset, d_residual = library().blocks_affine_grad(
         gradient, inputs, scale, offset, [op.outputs[0]] if of_residual else [], residual=of_residual, activation=name

@@ -55,11 +55,19 @@ class NormTrain : public OpKernel {
   Activation activation_;
 };
 
+// With a residual the gradient is taken at the outputs, where only these activations have the same as at their inputs.
+void check_residual(OpKernelConstruction* c, bool residual, Activation activation) {
+  const bool known =
+      activation == Activation::kNone || activation == Activation::kRelu || activation == Activation::kRelu6;
+  OP_REQUIRES(c, !residual || known, InvalidArgument("with a residual the activation is none, relu or relu6"));
+}
+
 template <class T>
 class NormTrainGrad : public OpKernel {
  public:
   explicit NormTrainGrad(OpKernelConstruction* c) : OpKernel(c), activation_(activation_of(c)) {
     OP_REQUIRES_OK(c, c->GetAttr("residual", &residual_));
+    check_residual(c, residual_, activation_);
   }
   void Compute(OpKernelContext* c) override {
     const Tensor& x = c->input(1);
@@ -116,6 +124,7 @@ class AffineGrad : public OpKernel {
  public:
   explicit AffineGrad(OpKernelConstruction* c) : OpKernel(c), activation_(activation_of(c)) {
     OP_REQUIRES_OK(c, c->GetAttr("residual", &residual_));
+    check_residual(c, residual_, activation_);
   }
   void Compute(OpKernelContext* c) override {  // dy, x, scale, offset, outputs
     const Tensor& x = c->input(1);
@@ -177,6 +186,8 @@ class LayerNormGrad : public OpKernel {
     const Tensor& x = c->input(1);
     OP_REQUIRES(c, x.dims() > 0, InvalidArgument("the inputs have no axis"));
     const int64_t channels = channels_of(x.shape());
+    check_channels(c, channels, 1);
+    if (!c->status().ok()) return;
     TensorShape rows = x.shape();
     rows.RemoveLastDims(1);
     OP_REQUIRES(c, c->input(0).shape() == x.shape(), InvalidArgument("gradients and inputs differ in shape"));

@@ -4,12 +4,12 @@ from collections.abc import Collection
 
 import tensorflow as tf
 
-from blocks.ops.tensorflow.runtime import KERNEL_DTYPES, kernels
+from blocks.ops.tensorflow.runtime import fits, kernels
 
 
 def has_kernel(inputs: tf.Tensor, axes: Collection[int]) -> bool:
     """Whether our kernels are there and normalise `inputs` (B, ...) over `axes`."""
-    return set(axes) == {len(inputs.shape) - 1} and inputs.dtype in KERNEL_DTYPES and kernels() is not None
+    return set(axes) == {len(inputs.shape) - 1} and inputs.shape[-1] is not None and fits(kernels(), inputs)
 
 
 def normalize(inputs: tf.Tensor, gamma: tf.Tensor | None, beta: tf.Tensor | None, epsilon: float) -> tf.Tensor:

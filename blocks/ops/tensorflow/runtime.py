@@ -89,7 +89,7 @@ def min_channels() -> int:
 
 def fits(operations: Any, inputs: tf.Tensor) -> bool:
     """Whether `operations`, our kernels, are there and take `inputs` (B, ..., C)."""
-    return operations is not None and inputs.dtype in KERNEL_DTYPES
+    return operations is not None and inputs.dtype in KERNEL_DTYPES and inputs.shape[-1] != 0
 
 
 def fits_vectors(operations: Any, inputs: tf.Tensor) -> bool:
