@@ -187,7 +187,7 @@ def run(folder, words: list[str], **variables: str) -> None:
     if command is None:
         return
     env = process_environment(without=("WANDB_", "HYDRA_"), TF_CPP_MIN_LOG_LEVEL="3", **variables)
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=900)
     ends_well = (0, 1) if words[:2] == ["zoo", "doctor"] else (0,)  # 1: of this machine something is a problem
     assert done.returncode in ends_well, f"{' '.join(words)}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
 
