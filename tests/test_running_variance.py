@@ -119,11 +119,12 @@ def test_it_is_that_of_keras_where_keras_computes(arguments):
 
 @pytest.mark.parametrize("running", [1e-30, 1.0, 3e38])
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 1.0])
-def test_neither_variance_is_lost_in_the_other(running, momentum):
+@pytest.mark.parametrize("channels", [8, 32])  # fewer than a vector of the kernels', and more
+def test_neither_variance_is_lost_in_the_other(running, momentum, channels):
     """3e38 is near the largest number of float32, and 1e-30 far below the rounding of the batch's variance."""
-    images = draw(1, 1, 2, 8)  # where the unbiased variance is twice the biased
+    images = draw(1, 1, 2, channels)  # where the unbiased variance is twice the biased
     ours, _ = pair(images.shape, -1, momentum)
-    ours.moving_variance.assign(np.full(8, running))
+    ours.moving_variance.assign(np.full(channels, running))
     ours(images, training=True)
     expected = running * momentum + images.astype("float64").var((0, 1, 2)) * (1 - momentum)
     np.testing.assert_allclose(ours.moving_variance, expected, rtol=1e-5)

@@ -40,8 +40,9 @@ class NormTrain : public OpKernel {
     std::vector<float> scale(channels), offset(channels);
     const float unbiased = float(double(rows) / std::max<int64_t>(1, rows - 1));
     for (int64_t i = 0; i < channels; ++i) {
-      moved_mean[i] = running_mean[i] + rate_ * (mean[i] - running_mean[i]);
-      moved_variance[i] = running_variance[i] + rate_ * (rstd[i] * unbiased - running_variance[i]);
+      // Not by the difference, in which the smaller of the two would be lost.
+      moved_mean[i] = running_mean[i] * (1.0f - rate_) + rate_ * mean[i];
+      moved_variance[i] = running_variance[i] * (1.0f - rate_) + rate_ * (rstd[i] * unbiased);
       rstd[i] = 1.0f / std::sqrt(rstd[i] + epsilon_);
       scale[i] = gamma[i] * rstd[i];
       offset[i] = beta[i] - mean[i] * scale[i];
