@@ -26,11 +26,8 @@ CONVOLUTIONS: dict[type[keras.Layer], type[keras.Layer]] = {
     layers.SeparableConv1D: SeparableConv1D,
     layers.SeparableConv2D: SeparableConv2D,
 }
-NORMALIZATIONS: dict[type[keras.Layer], type[keras.Layer]] = {
-    layers.BatchNormalization: BatchNormalization,
-    layers.LayerNormalization: LayerNormalization,
-}
-EXCHANGED = {**CONVOLUTIONS, **NORMALIZATIONS}
+SAME_ARGUMENTS = {**CONVOLUTIONS, layers.LayerNormalization: LayerNormalization}
+EXCHANGED = {**SAME_ARGUMENTS, layers.BatchNormalization: BatchNormalization}
 POOLINGS: dict[type[keras.Layer], str] = {layers.MaxPooling2D: "max", layers.AveragePooling2D: "average"}
 ZERO_PADDINGS = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
 NOT_NEGATIVE = (keras.activations.relu, keras.activations.relu6)
@@ -56,12 +53,10 @@ class ToBlocks:
         kind = type(layer)
         if kind is layers.BatchNormalization:
             return Replacement(configured(BatchNormalization, layer, unbiased_variance=False))
-        if kind is layers.LayerNormalization:
-            return Replacement(configured(LayerNormalization, layer))
         if kind is layers.Activation and named_activation(layer.activation) in OWN_KERNELS:
             return Replacement(configured(Activation, layer))
-        if kind in CONVOLUTIONS:
-            return Replacement(configured(CONVOLUTIONS[kind], layer))
+        if kind in SAME_ARGUMENTS:
+            return Replacement(configured(SAME_ARGUMENTS[kind], layer))
         stock = next((each for each in EXCHANGED if isinstance(layer, each)), None)
         if stock is None or isinstance(layer, tuple(EXCHANGED.values())):
             return None
