@@ -23,6 +23,27 @@ sources.FOLDER = pathlib.Path(sys.argv[1])
 build.prepare()
 """
 
+# Prints the processor seconds of a process with a lower priority while another has one second.
+BESIDE_ANOTHER_SESSION = """
+import os, time
+from blocks.kernels import compilation
+
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+pid = os.fork()
+os.setsid()
+if not pid:
+    compilation.lower_priority()
+    while True:
+        pass
+end = time.process_time() + 1
+while time.process_time() < end:
+    pass
+fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+os.kill(pid, 9)
+os.waitpid(pid, 0)
+print((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+"""
+
 
 @pytest.fixture
 def decide(monkeypatch):
@@ -103,6 +124,11 @@ def test_no_more_compilers_run_than_there_are_cores(tmp_path, monkeypatch):
     results = compilation.run_all([command] * 3, lambda *count: counts.append(count))
     assert log.read_text().split() == ["begin", "end"] * 3
     assert counts == [(1, 3), (2, 3), (3, 3)] and [code for code, _ in results] == [3, 3, 3]
+
+
+def test_compilers_leave_the_cores_to_processes_of_other_sessions():
+    """Beside a second of work in another session on the same core, what has lowered its priority hardly runs."""
+    assert float(run_code(BESIDE_ANOTHER_SESSION)) < 0.25, "seconds; 1 if the two were equal"
 
 
 def test_a_run_that_goes_on_says_that_its_kernels_are_others():

@@ -3,6 +3,7 @@
 Also a program, which `background.py` starts on this file: it imports nothing of this project, and not TensorFlow.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,7 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-NICENESS = 10  # of a process in the background: beside a training on all cores it still gets a tenth of one
+NICENESS = 19  # of a process in the background: the one that began it cannot use the kernels, so it shall not wait
+AUTOGROUP = Path("/proc/self/autogroup")
 
 
 @dataclass(frozen=True)
@@ -131,13 +133,24 @@ def _progress_file(library: Path) -> Path:
     return library.with_suffix(".progress")
 
 
+def lower_priority() -> None:
+    """Leave the cores to others, of other sessions too.
+
+    Linux weighs sessions against each other, and a process's niceness within its session only, where autogroups are on
+    (sched(7)): a process with a session of its own has half of the cores there, however nice it is.
+    """
+    os.nice(NICENESS)
+    with contextlib.suppress(OSError):  # autogroups are off, or this is not Linux
+        AUTOGROUP.write_text(str(NICENESS))
+
+
 def to_json(request: Request) -> str:
     return json.dumps(asdict(request))
 
 
 def main() -> None:
     """Compile what standard input asks for, at a low priority."""
-    os.nice(NICENESS)
+    lower_priority()
     compile_library(Request(**json.loads(sys.stdin.read())))
 
 
