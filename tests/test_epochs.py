@@ -7,7 +7,7 @@ import pytest
 from zoo.training.epochs import EpochRows
 from zoo.training.non_finite import DivergedError
 from zoo.training.progress import epoch_line
-from zoo.training.recipe import compile_model, policy
+from zoo.training.recipe import compile_model, policy, schedule
 from zoo.training.recipe_config import RecipeConfig
 
 
@@ -56,3 +56,16 @@ def test_validation_alone_may_be_no_number():
     model.fit(Spoilt(-1, 0), validation_data=Spoilt(2, np.nan), epochs=2, verbose=0, callbacks=[rows])
     assert [row["epoch"] for row in emitted] == [1, 2]
     assert all(np.isfinite(row["train/loss"]) and np.isnan(row["val/loss"]) for row in emitted)
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulation_steps": 2}, {"schedule": "constant", "warmup_epochs": 0}])
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_the_rate_of_an_epoch_is_that_of_its_last_step(options, precision):
+    recipe = RecipeConfig(epochs=3, learning_rate=0.1, optimizer="sgd", precision=precision, **options)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, dtype="float32")])
+    compile_model(model, recipe, 8)
+    emitted = []
+    model.fit(Spoilt(-1, 0), epochs=3, verbose=0, callbacks=[EpochRows(4, 0.0, emitted.append)])
+    rate = schedule(recipe, 8)
+    expected = [float(rate(step)) if callable(rate) else rate for step in (7, 15, 23)]
+    assert [row["learning_rate"] for row in emitted] == pytest.approx(expected, rel=1e-6)

@@ -180,6 +180,15 @@ def test_a_loss_beyond_float32_is_said_to_be_the_loss():
     assert sentence == "Infinity appeared first in the loss: all layers have finite outputs, logits up to 3e+38."
 
 
+def test_the_first_skipped_step_is_said_also_behind_scales_that_were_too_large():
+    lines = []
+    steps = NonFiniteSteps("skip", say=lines.append, skipped=3)
+    for logs in ({"loss": 1.0, "step_overflow": 1.0}, *[{"loss": 1.0, "step_loss": np.nan, "step_finite": 0.0}] * 2):
+        assert steps.after_step(0, 7, logs) is None
+    assert len(lines) == 1 and lines[0].startswith("The loss became nan in epoch 1, step 7: skipped")
+    assert steps.skipped == 6
+
+
 def test_steps_that_are_skipped_one_after_the_other_stop_the_run():
     lines = []
     steps = NonFiniteSteps("skip", say=lines.append)

@@ -254,6 +254,30 @@ def test_decay_is_excluded_by_kind(optimizer, definition, no_decay):
     assert same == set().union(*(kinds[kind] for kind in no_decay))
 
 
+@pytest.mark.parametrize("prepare", ["compile_model", "compile_for_evaluation"])
+@pytest.mark.parametrize("name", ["cross_entropy", "bce"])
+def test_labels_are_smoothed_in_training_alone(name, prepare):
+    draw = np.random.default_rng(0)
+    images, labels = draw.standard_normal((8, 5), np.float32), draw.integers(0, 5, 8).astype("int32")
+    losses = {}
+    for smoothing in (0.0, 0.1):
+        config = RecipeConfig(loss=name, label_smoothing=smoothing, optimizer="sgd", learning_rate=1e-9)
+        model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(5, kernel_initializer="identity")])
+        arguments = (1,) if prepare == "compile_model" else ()
+        getattr(recipe, prepare)(model, config, *arguments)
+        evaluated = model.evaluate(images, labels, verbose=0)[0]
+        trained = float(model.compute_loss(y=labels, y_pred=images, training=True))
+        losses[smoothing] = evaluated, trained
+        if prepare == "compile_model":
+            history = model.fit(images, labels, validation_data=(images, labels), verbose=0).history
+            assert history["val_loss"][0] == pytest.approx(evaluated, rel=1e-5)
+            assert history["loss"][0] == pytest.approx(trained, rel=1e-5)
+    assert losses[0.1][0] == pytest.approx(losses[0.0][0], rel=1e-6)
+    assert losses[0.0][1] == pytest.approx(losses[0.0][0], rel=1e-6)
+    assert losses[0.1][1] == pytest.approx(float(model.loss(labels, images)), rel=1e-6)
+    assert losses[0.1][1] > 1.001 * losses[0.1][0]
+
+
 @pytest.mark.parametrize(
     "case", expected("binary_cross_entropy"), ids=lambda case: f"{case['smoothing']}, {case['threshold']}"
 )
@@ -263,7 +287,7 @@ def test_the_binary_cross_entropy_is_timms(case):
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(5, kernel_initializer="identity")])
     recipe.compile_model(model, config, STEPS)
     logits, labels = np.array(case["logits"], "float32"), np.array(case["labels"])
-    assert model.evaluate(logits, labels, verbose=0)[0] == pytest.approx(case["loss"], rel=1e-6)
+    assert float(model.loss(labels, logits)) == pytest.approx(case["loss"], rel=1e-6)
     assert float(model.loss(np.array(case["soft_labels"], "float32"), logits)) == pytest.approx(
         case["soft_loss"], rel=1e-6
     )

@@ -43,6 +43,12 @@ def test_each_class_is_shown_equally_often_in_an_epoch_of_the_same_length(kind, 
     np.testing.assert_array_equal(again[1], epochs[1][1][12:])
 
 
+def test_each_class_is_shown_equally_often_where_images_are_repeated(pictures):
+    data = load(folder_config(pictures, sampling="balanced", repeats=2), 6, seed=0)
+    _, labels = arrays(data.stream(0).take(4))
+    assert np.bincount(labels).tolist() == [8, 8, 8]
+
+
 def test_images_of_a_class_are_equally_likely_and_what_is_left_over_goes_to_any_class():
     labels = np.array([3, 0, 0, 5, 0, 0])  # of 1, 2 and 4 there is none
     sampler, drawn = Balanced(labels), []

@@ -95,6 +95,35 @@ def test_accumulated_steps_count_once(kind):
     assert accumulated == [rate for rate in plain for _ in range(3)]
 
 
+@pytest.mark.parametrize("unit, lengths", [("epochs", {"decay_every": 30.0}), ("steps", {"milestones": [50.0]})])
+def test_a_length_that_is_a_whole_number_of_updates_ends_with_it(unit, lengths):
+    """30 * (25 / 3) and 50 * (11 / 5) / 11 are above 250 and 10 as floats."""
+    steps, accumulation, update = (25, 3, 250) if unit == "epochs" else (11, 5, 10)
+    config = RecipeConfig(
+        epochs=40, schedule="steps", schedule_unit=unit, learning_rate=0.1, warmup_epochs=0, **lengths
+    )
+    config.accumulation_steps = accumulation
+    of_updates = rates(config, steps)[::accumulation]
+    np.testing.assert_allclose(of_updates[update - 1 : update + 1], [0.1, 0.01], rtol=1e-6)
+
+
+def test_one_cycle_ends_with_the_last_whole_update():
+    config = RecipeConfig(epochs=4, schedule="one_cycle", learning_rate=0.1, accumulation_steps=3)
+    last = rates(config, 10)[38]  # the 13th update, for which the last of 40 steps is too few
+    assert last == pytest.approx(0.1 / 25 / 1e4, rel=1e-4)
+
+
+def test_no_epoch_has_a_rate_of_zero_where_the_rate_is_that_of_an_epoch():
+    rise = rates(RecipeConfig(epochs=6, schedule_by="epoch", learning_rate=0.3, warmup_epochs=2), 4)
+    np.testing.assert_allclose(rise[::4][:3], [0.1, 0.2, 0.3], rtol=1e-6)
+    assert rates(RecipeConfig(epochs=6, learning_rate=0.3, warmup_epochs=2), 4)[0] == 0
+
+
+def test_the_length_of_a_warmup_replaces_that_in_epochs():
+    check(RecipeConfig(epochs=1, warmup=10.0, schedule_unit="steps"))
+    assert refusal(lambda: check(RecipeConfig(epochs=1))).startswith("recipe.warmup_epochs=1 is not allowed with")
+
+
 def test_what_lies_behind_the_last_step_is_the_end():
     for kind in ("cosine", "polynomial", "one_cycle"):
         rate = schedule(RecipeConfig(epochs=3, schedule=kind, min_learning_rate=1e-4), 10)
@@ -125,6 +154,7 @@ def test_it_comes_back_from_its_configuration():
         ({"milestones": [3.0]}, "recipe.milestones=[3.0] is not allowed with recipe.schedule=cosine: use steps."),
         ({"schedule": "steps", "milestones": [3.0], "decay_every": 1.0}, "recipe.milestones=[3.0] and recipe.decay_"),
         ({"schedule": "steps", "milestones": [5.0, 3.0]}, "recipe.milestones=[5.0, 3.0] is not allowed: they are"),
+        ({"schedule": "steps", "milestones": [3.0, 3.0]}, "recipe.milestones=[3.0, 3.0] is not allowed: they are"),
         ({"schedule": "steps", "milestones": []}, "recipe.milestones=[] is not allowed: they are rising numbers"),
         ({"schedule_unit": "images", "warmup": -1.0}, "recipe.warmup=-1 is not allowed: it must be finite, 0 or more."),
         ({"schedule_unit": "minutes"}, "recipe.schedule_unit='minutes' is not known"),

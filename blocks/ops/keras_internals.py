@@ -136,6 +136,15 @@ def step_counter(optimizer: keras.Optimizer) -> keras.Variable:
     return optimizer._iterations
 
 
+def rate_of_last_step(optimizer: keras.Optimizer) -> float:
+    """The learning rate of the last call of `optimizer`: `learning_rate`, which is public, is that of the next."""
+    inner: Any = getattr(optimizer, "inner_optimizer", optimizer)  # of a scaled loss
+    rate = inner._learning_rate
+    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return float(inner.learning_rate)
+    return float(rate(keras.ops.maximum(step_counter(inner) - 1, 0)))
+
+
 def adam_moments(optimizer: keras.optimizers.Adam, variable: keras.Variable) -> tuple[keras.Variable, keras.Variable]:
     """First and second moment of a variable: `optimizer.variables`, which is public, has them without their owners."""
     index = variable_index(optimizer, variable)

@@ -243,7 +243,7 @@ def _training_batches(
             if sampler is None:
                 indices = tf.random.experimental.stateless_shuffle(tf.range(train.size), key)
             else:
-                indices = sampler.draw(end, key, _key(seed, _SAMPLE, epoch))
+                indices = sampler.draw(-(-end // repeats), key, _key(seed, _SAMPLE, epoch))
             indices = tf.gather(indices, tf.range(first, end) // repeats)
             if by_batch or own is not None:
                 indices = tf.reshape(indices, (steps - first_step, batch_size))

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from blocks.ops.keras_internals import rate_of_last_step
 from zoo import metrics
 from zoo.environment import peak_memory_bytes
 from zoo.training.non_finite import NonFiniteSteps
@@ -107,7 +108,7 @@ class EpochRows(keras.callbacks.Callback):
             metrics.TRAIN_IMAGES_PER_SECOND: so_far.timed_steps * self.batch_size / so_far.timed_seconds,
             metrics.TRAIN_STEP_SECONDS: so_far.timed_seconds / so_far.timed_steps,
             metrics.TRAIN_SECONDS: so_far.seconds,
-            metrics.LEARNING_RATE: float(self.model.optimizer.learning_rate),
+            metrics.LEARNING_RATE: rate_of_last_step(self.model.optimizer),
             metrics.VAL_LOSS: logs.get("val_loss"),
             metrics.VAL_TOP1: logs.get("val_top1"),
             metrics.VAL_TOP5: logs.get("val_top5"),

@@ -27,7 +27,7 @@ OTHER_KINDS = (".onnx", ".tflite")
 NETWORK = ("model", "groups", "small_stem")  # what says which network it is
 OF_RUN = (*NETWORK, "dataset", "recipe", "seed")  # what an evaluation takes from the run
 # The keys of a recipe that an evaluation depends on.
-EFFECTIVE = ("recipe.batch_size", "recipe.label_smoothing", "recipe.loss", "recipe.target_threshold")
+EFFECTIVE = ("recipe.batch_size", "recipe.loss")
 TOGETHER = ("experiment", "debug")  # groups that set keys of other groups
 logger = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """Losses of a recipe: of integer labels, and of soft ones, the shares of classes that MixUp and CutMix give."""
 
+import functools
 from typing import Any
 
 import keras
@@ -20,7 +21,55 @@ def are_soft(labels: Tensor, logits: Tensor) -> bool:
     return len(labels.shape) == 2 and labels.shape[-1] == logits.shape[-1]
 
 
-class SmoothedCrossentropy(keras.losses.Loss):
+class _SmoothingLoss(keras.losses.Loss):
+    """A loss of integer labels (B,) that are smoothed, in training."""
+
+    is_training = True
+
+    def __init__(self, smoothing: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.smoothing = smoothing
+
+    @property
+    def share(self) -> float:
+        """Of the target that is spread over all classes."""
+        return self.smoothing if self.is_training else 0.0
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "smoothing": self.smoothing}
+
+
+def smooth_in_training_alone(model: keras.Model, loss: _SmoothingLoss) -> None:
+    """Let `loss`, which `model` is compiled with, take labels as they are where the model is not training.
+
+    The losses of validation and test can then be compared between recipes with other smoothing; timm's train.py
+    validates without smoothing too.
+
+    Example:
+        >>> from zoo.training.losses import SmoothedCrossentropy, smooth_in_training_alone
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, kernel_initializer="identity")])
+        >>> loss = SmoothedCrossentropy(0.1)
+        >>> model.compile(loss=loss)
+        >>> smooth_in_training_alone(model, loss)
+        >>> round(model.evaluate(np.array([[9.0, 0.0]]), np.array([0]), verbose=0), 4)
+        0.0001
+    """
+    compute = model.compute_loss
+
+    @functools.wraps(compute)
+    def compute_loss(
+        x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
+        loss.is_training = training  # while a step is traced, in which the share of smoothing is a constant
+        try:
+            return compute(x, y, y_pred, sample_weight, training)
+        finally:
+            loss.is_training = True
+
+    model.compute_loss = compute_loss  # type: ignore[method-assign]  # of this model
+
+
+class SmoothedCrossentropy(_SmoothingLoss):
     """Cross-entropy of raw logits (B, classes) with integer labels (B,), targets smoothed over all classes.
 
     Soft labels (B, classes) are taken as they are: mixing smooths them.
@@ -34,24 +83,17 @@ class SmoothedCrossentropy(keras.losses.Loss):
         2.3026
     """
 
-    def __init__(self, smoothing: float = 0.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.smoothing = smoothing
-
     def call(self, labels: Tensor, logits: Tensor) -> Tensor:
         if are_soft(labels, logits):
             return keras.losses.categorical_crossentropy(labels, logits, from_logits=True)
         plain = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-        if not self.smoothing:
+        if not self.share:
             return plain
         uniform = -ops.mean(ops.log_softmax(logits, axis=-1), axis=-1)
-        return (1 - self.smoothing) * plain + self.smoothing * uniform
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "smoothing": self.smoothing}
+        return (1 - self.share) * plain + self.share * uniform
 
 
-class BinaryCrossentropy(keras.losses.Loss):
+class BinaryCrossentropy(_SmoothingLoss):
     """The mean over all classes of the binary cross-entropy of raw logits (B, classes).
 
     Args:
@@ -68,18 +110,18 @@ class BinaryCrossentropy(keras.losses.Loss):
     """
 
     def __init__(self, smoothing: float = 0.0, threshold: float | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.smoothing, self.threshold = smoothing, threshold
+        super().__init__(smoothing, **kwargs)
+        self.threshold = threshold
 
     def call(self, labels: Tensor, logits: Tensor) -> Tensor:
         classes = logits.shape[-1]
         if not are_soft(labels, logits):
             labels = ops.one_hot(ops.reshape(ops.cast(labels, "int32"), (-1,)), classes, dtype=logits.dtype)
-            labels = labels * (1 - self.smoothing) + self.smoothing / classes
+            labels = labels * (1 - self.share) + self.share / classes
         labels = ops.cast(labels, logits.dtype)
         if self.threshold is not None:
             labels = ops.cast(ops.greater(labels, self.threshold), logits.dtype)
         return ops.mean(ops.binary_crossentropy(labels, logits, from_logits=True), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "smoothing": self.smoothing, "threshold": self.threshold}
+        return {**super().get_config(), "threshold": self.threshold}

@@ -30,7 +30,7 @@ class NonFiniteSteps:
     Args:
         policy: "stop" or "skip", as `recipe.non_finite` has it.
         locate: from the epoch (from 0) and the step in it (from 1) to a sentence on where it began.
-        say: called with a line on the first step that is skipped.
+        say: called with a line on the first step that is skipped here, but for those of a scale that was too large.
         skipped, in_a_row: steps of the run until now, and the latest of them, that were skipped.
     """
 
@@ -44,6 +44,7 @@ class NonFiniteSteps:
     ) -> None:
         self.policy, self.locate, self.say = policy, locate, say
         self.skipped, self.in_a_row = skipped, in_a_row
+        self.has_said = False
 
     def loss_of(self, logs: Mapping[str, float]) -> float:
         """The loss of the step, or the mean of the epoch until then where it is not known by itself."""
@@ -80,7 +81,8 @@ class NonFiniteSteps:
                 f"{MOST_IN_A_ROW} steps in a row were skipped, until step {step} of epoch {epoch + 1}, for loss or "
                 f"gradients were NaN or infinite: {REMEDIES}. {where}"
             )
-        if self.skipped == 1:
+        if not self.has_said:
+            self.has_said = True
             where = self.locate(epoch, step)
             self.say(f"{what} in epoch {epoch + 1}, step {step}: skipped (recipe.non_finite=skip). {where}")
         return None

@@ -14,7 +14,7 @@ from zoo.training.accuracies import Accuracy, TopKAccuracy
 from zoo.training.averaging import WeightAverage
 from zoo.training.guarded_step import guard_steps
 from zoo.training.layer_rates import rate_factors
-from zoo.training.losses import BinaryCrossentropy, SmoothedCrossentropy
+from zoo.training.losses import BinaryCrossentropy, SmoothedCrossentropy, smooth_in_training_alone
 from zoo.training.optimizers.keras_fused import FusedAdamW, KerasLamb, KerasRMSprop, MomentumSGD
 from zoo.training.optimizers.timm_optimizers import Lamb, RMSpropTF, TorchAdamW, TorchSGD
 from zoo.training.precision import policy, precision
@@ -103,9 +103,10 @@ def depthwise_kernels(model: keras.Model) -> list[keras.Variable]:
 def compile_model(
     model: keras.Model, config: RecipeConfig, steps_per_epoch: int, replicas: Replicas | None = None
 ) -> WeightAverage | None:
-    """Make `model`, which gives raw logits, ready for `fit` with integer or soft labels; a step that is not finite
-    changes nothing, see `zoo.training.guarded_step`. Returns the average of the weights, if there is to be one. With
-    several `replicas` it belongs into their scope, as the building of the model does.
+    """Make `model`, which gives raw logits, ready for `fit` with integer or soft labels, which are smoothed in training
+    alone. A step that is not finite changes nothing, see `zoo.training.guarded_step`. Returns the average of the
+    weights, if there is to be one. With several `replicas` it belongs into their scope, as the building of the model
+    does.
 
     Raises:
         ValueError: `recipe.non_finite=skip` or `recipe.ema_decay` on another backend than TensorFlow; a warm-up that is
@@ -121,7 +122,7 @@ def compile_model(
     """
     undecayed = depthwise_kernels(model) if "depthwise" in config.no_decay else ()
     chosen = optimizer(config, steps_per_epoch, rate_factors(model, config), undecayed)
-    model.compile(optimizer=chosen, **_measures(config))
+    _compile(model, config, chosen)
     if config.non_finite == "skip" and keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"recipe.non_finite=skip needs Keras on TensorFlow, not on {keras.backend.backend()}: use stop."
@@ -137,7 +138,7 @@ def compile_model(
 
 
 def compile_for_evaluation(model: keras.Model, config: RecipeConfig) -> None:
-    """Make `model`, which gives raw logits, ready for `evaluate`, with the loss and metrics that training has.
+    """Make `model`, which gives raw logits, ready for `evaluate`, with loss and metrics of the recipe's validation.
 
     Example:
         >>> from zoo.training.recipe import compile_for_evaluation
@@ -147,16 +148,12 @@ def compile_for_evaluation(model: keras.Model, config: RecipeConfig) -> None:
         >>> sorted(model.evaluate(np.zeros((2, 4)), np.zeros(2), verbose=0, return_dict=True))
         ['loss', 'top1', 'top5']
     """
-    model.compile(optimizer=None, **_measures(config))
+    _compile(model, config, None)
 
 
-def _measures(config: RecipeConfig) -> dict[str, Any]:
-    binary = config.loss == "bce"
+def _compile(model: keras.Model, config: RecipeConfig, chosen: keras.optimizers.Optimizer | None) -> None:
     smoothing = config.label_smoothing
-    return {
-        "loss": BinaryCrossentropy(smoothing, config.target_threshold) if binary else SmoothedCrossentropy(smoothing),
-        "metrics": [
-            Accuracy(name="top1"),
-            TopKAccuracy(k=5, name="top5"),
-        ],
-    }
+    binary = config.loss == "bce"
+    loss = BinaryCrossentropy(smoothing, config.target_threshold) if binary else SmoothedCrossentropy(smoothing)
+    model.compile(optimizer=chosen, loss=loss, metrics=[Accuracy(name="top1"), TopKAccuracy(k=5, name="top5")])
+    smooth_in_training_alone(model, loss)

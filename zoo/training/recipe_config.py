@@ -66,7 +66,9 @@ class RecipeConfig:
     schedule_by: str = "step"  # the rate changes with each "step", or each "epoch"
     warmup_epochs: float = 1.0  # linear, from warmup_learning_rate
     warmup: float | None = None  # the same in schedule_unit; None: warmup_epochs
-    warmup_learning_rate: float | None = None  # None: 0, of one_cycle a 25th of the peak
+    warmup_learning_rate: float | None = (
+        None  # None: 0, by epoch the first of its equal parts, of one_cycle a 25th of the peak
+    )
     warmup_prefix: bool = True  # the schedule begins behind the warm-up; False: beneath it
     min_learning_rate: float | None = None  # None: 0, of one_cycle a 10,000th of its start
     decay_every: float | None = None  # of steps and exponential: what decay_rate is for
@@ -126,7 +128,7 @@ def check(config: RecipeConfig) -> None:
     for key in shares:
         value = getattr(config, key)
         if value is not None and not 0 <= value < 1:
-            nearest = 0 if value < 0 else 0.9
+            nearest = 0.9 if value >= 1 else 0
             raise ValueError(
                 f"recipe.{key}={value:g} is not allowed: it is a share, from 0 up to but not 1; try {nearest:g}."
             )
@@ -140,7 +142,7 @@ def check(config: RecipeConfig) -> None:
             f"recipe.layer_decay={config.layer_decay:g} is not allowed: it is a factor above 0 and at most 1, from "
             f"each block to the one before it; try {nearest:g}."
         )
-    if not 0 <= config.warmup_epochs < config.epochs:
+    if config.warmup is None and not 0 <= config.warmup_epochs < config.epochs:
         raise ValueError(
             f"recipe.warmup_epochs={config.warmup_epochs:g} is not allowed with recipe.epochs={config.epochs}: it must "
             f"be at least 0 and below the number of epochs; try {config.epochs / 10:g}."
@@ -206,9 +208,7 @@ def _check_schedule(config: RecipeConfig) -> None:
             f"recipe.milestones={milestones} and recipe.decay_every={every:g} are not allowed together: set one of "
             "them to null."
         )
-    if milestones is not None and not (
-        milestones and all(map(math.isfinite, milestones)) and milestones == sorted(milestones) and milestones[0] >= 0
-    ):
+    if milestones is not None and not _are_rising(milestones):
         raise ValueError(
             f"recipe.milestones={milestones} is not allowed: they are rising numbers, 0 or more, [30, 60, 80] for "
             "instance."
@@ -221,6 +221,10 @@ def _check_schedule(config: RecipeConfig) -> None:
             f"recipe.decay_every={every:g} is not allowed with recipe.schedule={kind}: use null, or the schedule "
             "steps or exponential."
         )
+
+
+def _are_rising(numbers: list[float]) -> bool:
+    return bool(numbers) and all(map(math.isfinite, numbers)) and numbers == sorted(set(numbers)) and numbers[0] >= 0
 
 
 def _check_early_stopping(config: EarlyStoppingConfig) -> None:

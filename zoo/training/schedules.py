@@ -135,7 +135,8 @@ def schedule(config: RecipeConfig, steps_per_epoch: int) -> Schedule | float:
     scale = 1.0 if by_epoch else updates_per_epoch  # of an epoch
 
     def length(value: float) -> float:
-        return value * scale / per_epoch[config.schedule_unit]
+        # Rounded, for what is a whole update would else end now and then right behind it: 30 * (25 / 3) > 250.
+        return round(value * scale / per_epoch[config.schedule_unit], 9)
 
     warmup = config.warmup_epochs * scale if config.warmup is None else length(config.warmup)
     warmup = warmup if by_epoch else round(warmup)
@@ -148,14 +149,16 @@ def schedule(config: RecipeConfig, steps_per_epoch: int) -> Schedule | float:
         return config.learning_rate
     one_cycle = config.schedule == "one_cycle"
     initial, smallest = config.warmup_learning_rate, config.min_learning_rate
-    if initial is None:
-        initial = config.learning_rate / DIVISOR if one_cycle else 0.0
+    if initial is None and one_cycle:
+        initial = config.learning_rate / DIVISOR
+    elif initial is None:  # where it is that of a whole epoch, it is not 0, with which nothing would be learnt
+        initial = config.learning_rate / (warmup + 1) if by_epoch else 0.0
     if smallest is None:
         smallest = initial / FINAL_DIVISOR if one_cycle else 0.0
     return Schedule(
         config.schedule,
         config.learning_rate,
-        config.epochs * scale,
+        steps // config.accumulation_steps if one_cycle and not by_epoch else config.epochs * scale,
         warmup,
         initial,
         smallest,
