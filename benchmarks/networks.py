@@ -33,12 +33,20 @@ WITHOUT_REFERENCE = (
 )
 
 
+SMALL_IMAGES = ("_cifar10", "_cifar100", "_svhn")  # data sets of 32 x 32 pixels: ends of names
+
+
 def smallest_of_families() -> list[str]:
-    """Of each family the network with the fewest multiply-accumulates that PyTorch has too, in the families' order."""
+    """Of each family the network for ImageNet with the fewest multiply-accumulates that PyTorch has too, in the
+    families' order.
+    """
     from zoo.costs import costs
     from zoo.registry import FAMILIES, family
 
-    known = [[name for name in family(each).VARIANTS if torch_network(name)] for each in FAMILIES]
+    known = [
+        [name for name in family(each).VARIANTS if torch_network(name) and not name.endswith(SMALL_IMAGES)]
+        for each in FAMILIES
+    ]
     return [min(names, key=lambda name: costs(name).macs) for names in known if names]
 
 
@@ -50,6 +58,6 @@ def torch_network(model: str) -> tuple[str, str] | None:
         return "pytorchcv", "alexnet"
     if model.startswith("shufflenet_v2"):
         return "torchvision", model
-    if model.startswith(("shufflenet_g", "condensenet", "igcv3")) or model.endswith(("_cifar10", "_cifar100", "_svhn")):
+    if model.startswith(("shufflenet_g", "condensenet", "igcv3")) or model.endswith(SMALL_IMAGES):
         return "pytorchcv", model
     return "timm", model

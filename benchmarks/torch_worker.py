@@ -31,7 +31,7 @@ def load() -> tuple[dict, dict]:
 def network(contender: str, model: str, mode: str, precision: str, batch: int, size: int):
     """A step of `model` on the GPU where PyTorch sees one, and a function that says what it costs.
 
-    Images are channels last.
+    Images are channels last, but for pytorchcv's AlexNet, whose `view` needs them first.
 
     Args:
         contender: "torch", the modules as they come, "compile", through torch.compile, or "graphs", the same with CUDA
@@ -43,15 +43,16 @@ def network(contender: str, model: str, mode: str, precision: str, batch: int, s
     from ceilings import torch_device
     from torch_networks import create
 
+    memory_format = torch.contiguous_format if model == "alexnet_g1" else torch.channels_last
     device = torch_device()
     if device == "cuda":
         torch.backends.cudnn.benchmark = True  # choose kernels by trying them, as XLA does
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True  # JAX's default
     torch.manual_seed(0)
-    built = create(model).to(device=device, memory_format=torch.channels_last).train(mode == "train")
+    built = create(model).to(device=device, memory_format=memory_format).train(mode == "train")
     modes = {"compile": "default", "graphs": "reduce-overhead"}
     run = torch.compile(built, mode=modes[contender]) if contender in modes else built
-    images = torch.randn(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+    images = torch.randn(batch, 3, size, size, device=device).contiguous(memory_format=memory_format)
     labels = torch.randint(0, 1000, (batch,), device=device)
     step = training(built, run, images, labels, precision) if mode == "train" else inference(run, images, precision)
     return step, lambda: facts(built)
