@@ -126,6 +126,52 @@ def test_no_more_compilers_run_than_there_are_cores(tmp_path, monkeypatch):
     assert counts == [(1, 3), (2, 3), (3, 3)] and [code for code, _ in results] == [3, 3, 3]
 
 
+def test_a_cache_folder_that_cannot_be_written_is_said_with_its_reason(kernel_sources, tmp_path, decide, monkeypatch):
+    write_sources(kernel_sources, SMALL)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    build.prepare.__wrapped__()  # leaves it to the first operation
+    with pytest.warns(UserWarning, match=r"not in use, because .*(Not a directory|File exists)"):
+        assert decide() is None
+
+
+def test_a_lock_that_cannot_be_opened_is_nobodys(tmp_path):
+    library = tmp_path / "a.so"
+    library.with_suffix(".lock").mkdir()
+    assert compilation.progress(library) is None
+
+
+def test_a_relative_cache_folder_does_not_count(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "here")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert build.cache_folder() == Path("/home/somebody/.cache/grouped-convolution-zoo/kernels")
+
+
+@pytest.mark.parametrize(
+    ("message", "is_kept"),
+    [("fatal error: Killed signal terminated program cc1plus", False), ("a.cc:1: error: nothing", True)],
+)
+def test_what_the_system_has_ended_is_tried_again(tmp_path, message, is_kept):
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f"#!/bin/sh\necho '{message}' >&2\nexit 1\n")
+    compiler.chmod(0o700)
+    library = tmp_path / "cache" / "a.so"
+    compilation.compile_library(compilation.Request(str(compiler), [("", [])], [], str(library)))
+    assert not library.exists() and compilation.failed_file(library).exists() is is_kept
+
+
+def test_what_has_not_begun_at_an_interrupt_does_not_begin(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    log = tmp_path / "log"
+
+    def interrupt(done: int, parts: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compilation.run_all([["sh", "-c", f"echo begin >> {log}; sleep 0.3"]] * 5, interrupt)
+    assert len(log.read_text().split()) <= 2, "the one that is over, and the one that runs"
+
+
 def test_compilers_leave_the_cores_to_processes_of_other_sessions():
     """Beside a second of work in another session on the same core, what has lowered its priority hardly runs."""
     assert float(run_code(BESIDE_ANOTHER_SESSION)) < 0.25, "seconds; 1 if the two were equal"

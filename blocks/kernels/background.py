@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -18,8 +19,13 @@ SECONDS_BETWEEN_LOOKS = 1.0
 def start(request: Request, failed: Callable[[], None]) -> None:
     """Compile what `request` asks for at a low priority, unless another process does; `failed` is called in a thread of
     this process if that does not succeed while it runs.
+
+    Raises OSError where there is no place for the library: its messages would be lost with those of the other process.
     """
     library = Path(request.library)
+    library.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryFile(dir=library.parent):
+        pass
     process = None if compilation.progress(library) else _process(request)
     threading.Thread(target=_watch, args=(library, process, failed), daemon=True, name="kernels").start()
 

@@ -13,6 +13,7 @@ Environment variables:
     CXX: the C++ compiler.
 """
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -89,18 +90,17 @@ def prepare() -> None:
         return
     import tensorflow as tf
 
-    try:
+    with contextlib.suppress(BuildError, OSError):
         target = kernel_target(tf)
-    except (BuildError, OSError):
-        return
-    if isinstance(target, Request) and _is_missing(Path(target.library)):
-        _start(target)
+        if isinstance(target, Request) and _is_missing(Path(target.library)):
+            _start(target)
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(root) / "grouped-convolution-zoo" / "kernels"
+    """Where compiled kernels are kept. A relative XDG_CACHE_HOME does not count, as its specification says."""
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    folder = root if os.path.isabs(root) else os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(folder) / "grouped-convolution-zoo" / "kernels"
 
 
 def compiled(tf: Any) -> Path:
@@ -167,12 +167,12 @@ def _start(request: Request) -> None:
     """In the background, once."""
     if request.library in _started:
         return
-    _started.add(request.library)
 
     def failed() -> None:
         print(f"blocks: there will be no CPU kernels, because {_failure(request)}.", file=sys.stderr, flush=True)
 
     background.start(request, failed)
+    _started.add(request.library)
 
 
 def _compile_now(request: Request) -> None:
@@ -252,7 +252,10 @@ def _request(tf: Any, level: str) -> Request:
     if extra:  # else sanitizers: GCC does not take absl's constants for constant where it checks for null pointers
         operations.append("-fno-sanitize=null,nonnull-attribute,returns-nonnull-attribute")
     parts = [(unit.text(), arithmetic if unit.is_arithmetic else operations) for unit in sources.units()]
-    path = cache_folder() / f"{_identity(tf, program, level)}.so"
+    folder = cache_folder()
+    if not folder.is_absolute():  # ~, which stands for nothing
+        raise BuildError("there is no folder for them: this user has no home, and XDG_CACHE_HOME names none")
+    path = folder / f"{_identity(tf, program, level)}.so"
     return Request(program, parts, [*tf.sysconfig.get_link_flags(), *extra], str(path))
 
 

@@ -17,6 +17,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 NICENESS = 19  # of a process in the background: the one that began it cannot use the kernels, so it shall not wait
+LONGEST_LOOK = 0.2  # seconds in which another process that asks who has the lock gives it back
+# What a compiler says that the system has stopped, or that has no more room; it is tried again.
+PASSING = ("Killed", "terminated program", "No space left on device", "Cannot allocate memory", "out of memory")
 AUTOGROUP = Path("/proc/self/autogroup")
 
 
@@ -56,13 +59,15 @@ def progress(library: Path) -> tuple[int, int] | None:
     if not library.parent.exists():
         return None
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=LONGEST_LOOK)
     except Timeout:
         try:
             done, parts = _progress_file(library).read_text().split()
             return int(done), int(parts)
         except (OSError, ValueError):  # it is about to begin, or has just ended
             return 0, 0
+    except OSError:  # the folder may be read alone: nobody compiles there
+        return None
     lock.release()
     return None
 
@@ -93,8 +98,12 @@ def run_all(commands: Sequence[Sequence[str]], done: Callable[[int, int], None])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ThreadPoolExecutor(min(cores, max(1, len(commands)))) as pool:
         jobs = [pool.submit(_run, command) for command in commands]
-        for count, _ in enumerate(as_completed(jobs), 1):
-            done(count, len(commands))
+        try:
+            for count, _ in enumerate(as_completed(jobs), 1):
+                done(count, len(commands))
+        except BaseException:  # Ctrl-C: those that run end with this process, and the others do not begin
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return [job.result() for job in jobs]
 
 
@@ -121,7 +130,8 @@ def _compile(request: Request, library: Path, folder: Path, report: Callable[[in
                 warnings_file(library).write_text("\n".join(problems))
             os.replace(output, library)
             return
-    failed_file(library).write_text("\n".join(text for _, text in results))
+    if not any(code < 0 or any(word in text for word in PASSING) for code, text in results if code):
+        failed_file(library).write_text("\n".join(text for _, text in results))
 
 
 def _run(command: Sequence[str]) -> tuple[int, str]:
