@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -101,6 +102,9 @@ REFUSED = [
     ("lcnet_035 --mode train", "Invalid value for '--mode': there is no mode 'train': did you mean training?"),
     ("lcnet_035 -o speed.html", "--output speed.html is not allowed: give the name of a .json file, speed.json say."),
     ("lcnet_035 -o result.json", "--output result.json is not allowed: give the name of a .json file"),
+    ("lcnet_035 -o nowhere/speed.json", "--output nowhere/speed.json is not allowed: there is no folder "),
+    ("lcnet_035 --threads 1025", "give a whole number of at least 1, and of at most 1024."),
+    ("lcnet_035 --batch 65537", "give a whole number of at least 1, and of at most 65536."),
     ("FILE --contenders fused", "means.onnx runs as onnx alone, and --contenders is fused."),
 ]
 
@@ -111,6 +115,22 @@ def test_bad_arguments_are_one_sentence(classifier, capsys, arguments, sentence)
     assert run(["benchmark", *words]) in (1, 2)
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and sentence in err
+
+
+def test_a_text_in_place_of_a_network_is_said_to_be_no_file_of_keras(tmp_path, capsys):
+    (tmp_path / "text.keras").write_text("no network")
+    assert run(["benchmark", str(tmp_path / "text.keras")]) == 1
+    assert "text.keras is damaged, or no file of Keras: it is no zip file." in capsys.readouterr().err
+
+
+@pytest.mark.heavy
+def test_a_name_may_look_like_markup(tmp_path, capsys):
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    (tmp_path / "a[").mkdir()
+    model.save(tmp_path / "a[" / "b].keras")
+    command = ["benchmark", str(tmp_path / "a[" / "b].keras"), "--mode", "inference", "--contenders", "fused"]
+    assert run([*command, "--rounds", "1"]) == 0
+    assert "b].keras" in capsys.readouterr().out
 
 
 def written(tmp_path, *rows, **records):

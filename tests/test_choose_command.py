@@ -1,8 +1,10 @@
 """`zoo choose`: what it lists, ranks and refuses, and its page, in a real Chromium too."""
 
 import csv
+import errno
 import io
 import json
+import os
 
 import pytest
 
@@ -12,9 +14,11 @@ from helpers.processes import run_code
 from zoo.__main__ import run
 from zoo.choosing.candidates import Limits, candidates, passing
 from zoo.choosing.measured import Cache, Latency, conditions
+from zoo.choosing.measured import cache_folder as measured_folder
 from zoo.choosing.page import page_of
 from zoo.choosing.results import Result, results
 from zoo.choosing.search import networks
+from zoo.errors import UserError
 
 SMALL = ("--params", "2M", "--threads", "1")
 
@@ -52,6 +56,11 @@ def refused(capsys, *arguments: str) -> str:
         ("", "Nothing is asked for: give at least one of --top1, --latency,"),
         ("--latency 10", "'10' is no time: give a number and us, ms or s, as in 10ms or 0.01s; the nearest is 10ms."),
         ("--params 5m", "the nearest is 5M."),
+        ("--params 5,000,000", "the nearest is 5000000."),
+        ("--params 1.2345k", "the nearest is 5M."),
+        ("--latency 1,5ms", "the nearest is 1.5ms."),
+        ("--top1 72 --page nowhere/x.html", "--page nowhere/x.html is not allowed: there is no folder "),
+        ("--top1 72 --threads 1025", "give a whole number of at least 1, and of at most 1024."),
         ("--top1 0.72", "the nearest is 72."),
         ("--format tflite --top1 72", "There is no format 'tflite': did you mean litert, litert-int8"),
         ("--licence free --top1 72", "there is no licence 'free'"),
@@ -118,6 +127,27 @@ def test_nothing_that_is_fast_enough_is_said_with_the_nearest(measured, capsys):
         f"No measured candidate passes. --latency 1us excludes most, {len(measured)} of {len(measured)}. The nearest is"
         f" {fastest.tag}, with {fastest.macs / 1e7:.2f} ms (--latency 1us), which passes all else."
     )
+
+
+def test_a_full_disk_leaves_no_part_of_an_entry(cache_home, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    cache = Cache(conditions("fused", 1, 1), pytest.fail)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="No space left"):
+        patch.setattr("json.dumps", full)
+        cache.put("lcnet_035", 32, Latency(0.1, 0.1, 5, 0.0))
+    assert list(cache.folder.iterdir()) == []
+
+
+@pytest.mark.heavy
+def test_latencies_without_kernels_are_said_and_not_kept(cache_home, monkeypatch, capsys):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("XDG_CACHE_HOME", f"{os.environ['XDG_CACHE_HOME']}/other")
+    arguments = ["choose", "--params", "300k", "--limit", "1", "--threads", "1"]
+    assert run(arguments) == 0
+    assert "The kernels of blocks were not in use" in capsys.readouterr().err
+    assert not list(measured_folder().rglob("*.json"))
 
 
 def test_the_page_has_the_measured_ones_and_its_texts_are_escaped(measured):

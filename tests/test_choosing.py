@@ -49,6 +49,8 @@ def test_amounts(read, text, value):
         (units.seconds, "1e400s", "10ms"), (units.seconds, "1٢ms", "1ms"),
         (units.count, "5m", "5M"), (units.count, "5 M", "5M"), (units.count, "5Mio", "5"), (units.count, "1.5", "1.5M"),
         (units.count, "0", "5M"), (units.count, "-5M", "5M"), (units.count, "5MM", "5"), (units.count, "five", "5M"),
+        (units.count, "5,000,000", "5000000"), (units.count, "1.2345k", "5M"), (units.count, "9000000G", "5M"),
+        (units.seconds, "1,5ms", "1.5ms"),
         (units.percent, "0.72", "72"), (units.percent, "100", "99.9"), (units.percent, "0", "1"),
         (units.percent, "a lot", "72"), (units.megabytes, "20MB", "20"), (units.megabytes, "0", "20"),
     ],

@@ -14,11 +14,11 @@ from filelock import FileLock
 from blocks.kernels import build, levels
 from blocks.kernels.status import COMPILING, FAILED, IN_USE, NOT_COMPILED, OFF, kernel_status
 from helpers.paths import ROOT
-from helpers.processes import process_environment, run_code
+from helpers.processes import process_environment
 from zoo import hardware
 from zoo.__main__ import run
 from zoo.commands.doctor import write
-from zoo.doctor import computing, folders, machine, packages, settings, tensorflow_answers
+from zoo.doctor import computing, folders, machine, settings, tensorflow_answers
 from zoo.doctor.asking import Answer, ask
 from zoo.doctor.report import SECTIONS
 from zoo.doctor.rows import NOTE, OK, PROBLEM, Row, guarded, shown, size_text
@@ -266,33 +266,6 @@ def test_prepared_data_sets(tmp_path, monkeypatch):
     folder, prepared = folders.data_sets()
     assert prepared.data["prepared"] == ["imagenette/full-size-v2/1.0.0", "mnist/3.0.1"]
     assert prepared.status == NOTE and "incompleteABC" in prepared.remedy and folder.data["files"] == 3
-
-
-def test_packages_and_bounds(tmp_path):
-    _, requirements = packages.needed()
-    by_name = {each.requirement.name: each for each in requirements}
-    assert by_name["tensorflow"].extra is None and by_name["torch"].extra == "torch"
-    assert by_name["tf2onnx"].extra == "export" and not {"pytest", "ruff", "timm"} & set(by_name)
-    # As in a copy that is not installed, from pyproject.toml: the same packages, but for what an installation may lack.
-    python, from_project = packages.needed("a-distribution-that-is-not-installed")
-    assert python == ">=3.11,<3.14" and {each.requirement.name for each in from_project} >= {
-        "keras",
-        "jax",
-        "packaging",
-    }
-    code = """
-import sys, importlib.metadata as m
-from zoo.doctor import packages
-versions = {"numpy": "1.26.4", "keras": "3.15.0rc0"}
-m.version = lambda name: versions.get(name) or (_ for _ in ()).throw(m.PackageNotFoundError(name))
-for row in packages.rows():
-    print(row.key, row.status, row.text, row.remedy, sep=";")
-"""
-    rows = dict(line.split(";", 1) for line in run_code(code, cwd=tmp_path).splitlines())
-    assert rows["packages.numpy"].startswith("problem;1.26.4, outside of the versions that are tested (<3,>=2.0);")
-    assert rows["packages.keras"].startswith("ok;3.15.0rc0")
-    assert rows["packages.click"].startswith("problem;not installed")
-    assert 'grouped-convolution-zoo[torch]" installs it' in rows["packages.torch"]
 
 
 def test_kernels_are_asked_for_without_compiling(tmp_path, monkeypatch):

@@ -115,6 +115,19 @@ def _linux_memory(field: str) -> int | None:
     return None
 
 
+def cache_folder() -> Path:
+    """This project's in the user's cache folder. A relative XDG_CACHE_HOME does not count, as its specification says.
+
+    Example:
+        >>> from zoo.environment import cache_folder
+        >>> cache_folder().name
+        'grouped-convolution-zoo'
+    """
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    folder = root if os.path.isabs(root) else os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(folder) / "grouped-convolution-zoo"
+
+
 def versions() -> dict[str, str | None]:
     """Versions of Python, TensorFlow, Keras and NumPy, without importing them; None where one is missing."""
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -101,6 +102,8 @@ def _directory(path: Path, say: Callable[[str], None]) -> Source:
 def _file(path: Path) -> Source:
     suffix = path.suffix.lower()
     if suffix == ".keras":
+        if not zipfile.is_zipfile(path):
+            raise UserError(f"{path} is damaged, or no file of Keras: it is no zip file.")
         return Source(str(path), {"path": str(path)})
     if suffix in RUNTIME_FILES:
         return Source(str(path), file=path)

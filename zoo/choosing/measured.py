@@ -81,7 +81,7 @@ def conditions(format: str, threads: int, batch: int) -> Conditions:
     versions: dict[str, str | None] = {"project": _version(DISTRIBUTION), "sources": sources_digest()}
     versions |= environment.versions()
     versions |= {package: _version(package) for package in RUNTIMES.get(format, ())}
-    names = ("BLOCKS_KERNELS", "BLOCKS_KERNELS_FLAGS")
+    names = ("BLOCKS_KERNELS", "BLOCKS_KERNELS_FLAGS", "BLOCKS_KERNELS_LEVEL", "CXX")
     variables = environment.variables() | {name: os.environ[name] for name in names if name in os.environ}
     return Conditions(
         hardware.processor(),
@@ -121,8 +121,7 @@ def cache_folder() -> Path:
         >>> cache_folder().name
         'latency'
     """
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(root) / "grouped-convolution-zoo" / "latency"
+    return environment.cache_folder() / "latency"
 
 
 class Cache:
@@ -143,6 +142,7 @@ class Cache:
     def __init__(self, conditions: Conditions, say: Callable[[str], None], folder: Path | None = None) -> None:
         self.conditions, self._say = conditions, say
         self.folder = (folder or cache_folder()) / conditions.digest()
+        self.is_read_only = False
 
     def path(self, model: str, size: int) -> Path:
         return self.folder / f"{model}-{size}.json"
@@ -165,21 +165,22 @@ class Cache:
             return None
 
     def put(self, model: str, size: int, latency: Latency) -> None:
-        """Keep a latency. Raises UserError where the file cannot be written."""
+        """Keep a latency, unless the cache is only read. Raises UserError where the file cannot be written."""
+        if self.is_read_only:
+            return
         path = self.path(model, size)
         entry = {"version": VERSION, "model": model, "size": size, **asdict(latency)}
         entry["conditions"] = asdict(self.conditions)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self.folder, prefix=".part-", encoding="utf-8", delete=False
-            ) as part:
-                part.write(json.dumps(entry, indent=1, allow_nan=False) + "\n")
+            descriptor, part = tempfile.mkstemp(dir=self.folder, prefix=".part-")
             try:
-                os.replace(part.name, path)
-            except OSError:
+                with open(descriptor, "w", encoding="utf-8") as file:
+                    file.write(json.dumps(entry, indent=1, allow_nan=False) + "\n")
+                os.replace(part, path)
+            except OSError:  # the disk may be full
                 with suppress(OSError):
-                    os.unlink(part.name)
+                    os.unlink(part)
                 raise
         except OSError as error:
             raise UserError(

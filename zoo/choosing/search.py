@@ -165,6 +165,7 @@ class Meter:
         self._stack = ExitStack()
         self._contenders: Contenders | None = None
         self._folder = Path()
+        self.lacks_kernels = False  # where they would be in use: known with the first latency
 
     def __enter__(self) -> Self:
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="zoo-choose-")))
@@ -203,6 +204,9 @@ class Meter:
                 variables = environment("float32", self.threads) | ON_CPU
                 self._contenders.start(EXPORTER, command("tensorflow"), variables)
             self._contenders.wait()
+            in_use = self._contenders.greetings.get(RUNTIME, {}).get("kernels")
+            wanted = os.environ.get("BLOCKS_KERNELS", "").lower() not in ("off", "0", "no", "false")
+            self.lacks_kernels = CONTENDERS[self.format].format is None and in_use is False and wanted
         self._contenders.revive()
         for reason in self._contenders.failures.values():
             raise ContenderError(reason)

@@ -102,11 +102,13 @@ def megabytes(text: str) -> float:
 
 def _nearest(text: str, units: tuple[str, ...], usual: str, example: str) -> str:
     """The number that `text` begins with, and the unit that it may mean; `example` where it begins with none."""
-    match = re.match(NUMBER + r"\s*([^\W\d_]*)", text.strip())
+    plain = re.sub(r"(?<=\d),(?=\d{3}(\D|$))", "", text.strip())  # 5,000,000
+    match = re.match(NUMBER + r"\s*([^\W\d_]*)", re.sub(r"(?<=\d),(?=\d)", ".", plain))  # 1,5ms
     if match is None or not 0 < float(match[1]) <= LARGEST:
         return example
     unit = next((each for each in units if each.lower() == match[2].lower()), usual)
     number = match[1]
     if unit == "" and float(number) != round(float(number)):
         number = str(max(1, round(float(number))))
-    return f"{number}{unit}"
+    proposal = f"{number}{unit}"
+    return proposal if proposal != text else example

@@ -29,18 +29,19 @@ class Name(click.Choice[str]):
 
 
 class Count(click.IntRange):
-    """A whole number of at least 1."""
+    """A whole number of at least 1, and of at most `most`."""
 
     name = "number"
 
-    def __init__(self) -> None:
-        super().__init__(min=1)
+    def __init__(self, most: int | None = None) -> None:
+        super().__init__(min=1, max=most)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:
-            self.fail(f"{value!r} is not allowed: give a whole number of at least {self.min}.", param, ctx)
+            most = "" if self.max is None else f", and of at most {self.max}"
+            self.fail(f"{value!r} is not allowed: give a whole number of at least 1{most}.", param, ctx)
 
 
 if TYPE_CHECKING:  # generic from click 8.4 on
@@ -69,6 +70,7 @@ class Size(SizeType):
 
 FAMILY = Name("family", sorted(FAMILIES))
 COUNT, SIZE = Count(), Size()
+BATCH, THREADS = Count(65536), Count(1024)
 
 
 def offered(names: Iterable[str], incomplete: str) -> list[CompletionItem]:

@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from zoo.checks import close_matches
-from zoo.commands.arguments import COUNT, SIZE, AnyType, complete_name
+from zoo.commands.arguments import BATCH, COUNT, SIZE, THREADS, AnyType, complete_name
 from zoo.commands.output import (
     Column,
     console,
@@ -92,8 +92,8 @@ others_during (share of the processors, 0 to 1), status.
 @click.option(
     "--contenders", type=Several("contender", CONTENDERS), metavar="NAME,...", help="[default: all but openvino]"
 )
-@click.option("--threads", type=COUNT, help="Of each contender. [default: the cores that there are]")
-@click.option("--batch", type=COUNT, help="Images of a call. [default: 1, and 32 in training]")
+@click.option("--threads", type=THREADS, help="Of each contender. [default: the cores that there are]")
+@click.option("--batch", type=BATCH, help="Images of a call. [default: 1, and 32 in training]")
 @click.option("--size", type=SIZE, metavar="SIZE|HxW", help="Pixels. [default: the network's]")
 @click.option("--rounds", type=COUNT, default=ROUNDS, show_default=True, help="In which each contender is timed once.")
 @click.option(
@@ -126,6 +126,10 @@ def benchmark(
     form = form_of(as_json, as_csv)
     if output is not None and (output.suffix != ".json" or output.name == "result.json" or output.is_dir()):
         raise UserError(f"--output {output} is not allowed: give the name of a .json file, speed.json say.")
+    if output is not None and not output.resolve().parent.is_dir():
+        raise UserError(f"--output {output} is not allowed: there is no folder {output.resolve().parent}.")
+    from rich.markup import escape
+
     from zoo import hardware
     from zoo.benchmarking.contenders import DEFAULT
     from zoo.benchmarking.measuring import MEASURED, Schedule
@@ -138,7 +142,7 @@ def benchmark(
     rows: list[dict[str, Any]] = []
     try:
         with console(error=True).status("Starting") as status:
-            measure(sources, schedule, rows, status.update)
+            measure(sources, schedule, rows, lambda text: status.update(escape(text)))
     finally:  # after Ctrl-C too
         if rows:
             machine = {"processor": hardware.processor(), "instructions": hardware.instructions()}

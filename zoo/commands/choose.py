@@ -11,15 +11,19 @@ import click
 from zoo.choosing import units
 from zoo.choosing.candidates import DATASETS, FORMATS, LICENCES, Candidate, Candidates, Limits, candidates, why_none
 from zoo.choosing.candidates import passing as passing_candidates
-from zoo.commands.arguments import COUNT, AnyType, Name
+from zoo.commands.arguments import BATCH, COUNT, THREADS, AnyType, Name
 from zoo.commands.output import Column, console, form_of, form_options, short, write_csv, write_json, write_table
 from zoo.commands.output import write_text as write
 from zoo.errors import UserError
 
 if TYPE_CHECKING:
-    from zoo.choosing.measured import Conditions
+    from zoo.choosing.measured import Conditions, Latency
     from zoo.choosing.results import Result
 
+WITHOUT_KERNELS = (
+    "The kernels of blocks were not in use, which `zoo doctor` explains: latencies measured now are those of "
+    "TensorFlow's own operations, and are not kept."
+)
 PUBLISHED = "top-1 is the published one, of the float model"
 
 
@@ -85,8 +89,8 @@ megabytes (of the weights in the format), licence, pareto (whether nothing measu
 @click.option("--licence", type=Name("licence", LICENCES), default="any", show_default=True, metavar="any|permissive")
 @click.option("--dataset", type=Name("data set", DATASETS), default="imagenet1k", show_default=True, metavar="NAME")
 @click.option("--limit", type=COUNT, help="Measure at most so many networks now. [default: all]")
-@click.option("--threads", type=COUNT, help="[default: the cores that there are]")
-@click.option("--batch", type=COUNT, default=1, show_default=True, help="Images of a call.")
+@click.option("--threads", type=THREADS, help="[default: the cores that there are]")
+@click.option("--batch", type=BATCH, default=1, show_default=True, help="Images of a call.")
 @click.option("--again", is_flag=True, help="Measure what has been measured before, too.")
 @click.option("--page", type=click.Path(path_type=Path), metavar="FILE", help="Write a page to explore the answer.")
 @click.option("--dry-run", is_flag=True, help="List the candidates, and measure nothing.")
@@ -131,6 +135,8 @@ def choose(
     if page is not None and (page.is_dir() or dry_run):
         reason = f"{page} is a folder" if page.is_dir() else "--dry-run measures nothing that it could show"
         raise UserError(f"--page {page} is not allowed: {reason}.")
+    if page is not None and not page.resolve().parent.is_dir():
+        raise UserError(f"--page {page} is not allowed: there is no folder {page.resolve().parent}.")
     if page is not None and batch != 1:
         raise UserError(f"--page {page} is not allowed with --batch {batch}: it shows the latency of one image.")
     limits = Limits(licence=licence, **values)
@@ -167,7 +173,7 @@ class _Answer:
 
         self.candidates, self.known, self.limits = left, known, limits
         self.conditions, self.dataset, self.cache = conditions, dataset, cache
-        self.outcome, self.interrupted = Outcome(), False
+        self.outcome, self.interrupted, self.without_kernels = Outcome(), False, False
 
     def list_candidates(self, form: str) -> None:
         """The candidates, with the latencies that have been measured before."""
@@ -189,13 +195,20 @@ class _Answer:
         if missing:
             raise UserError(missing)
         meter = Meter(self.conditions.format, self.conditions.threads, self.conditions.batch)
+
+        def measured(model: str, size: int) -> Latency:
+            latency = meter.measure(model, size)
+            # Why there are none is no condition by which an entry could be found again.
+            self.without_kernels = self.cache.is_read_only = meter.lacks_kernels
+            return latency
+
         try:
             with console(error=True).status("Starting") as status, meter:
                 search(
                     self.candidates,
                     self.cache,
                     self.outcome,
-                    meter.measure,
+                    measured,
                     self.limits.latency,
                     limit,
                     again,
@@ -221,7 +234,7 @@ class _Answer:
             from zoo.comparison.page import write_page
 
             about = [*self._scope(), *self._conditions(), *self._within(members, latency), *notes]
-            write_page(page, page_of(members, self.conditions, self.dataset, about))
+            write_page(page, page_of(members, self.conditions, self.dataset, about), "--page")
             _say(f"Page: {page.resolve()}")
         if self.interrupted:
             raise KeyboardInterrupt
@@ -297,6 +310,7 @@ class _Answer:
             f"Latency of {images}, {now.format}, on {now.processor} with {now.threads} threads: the median of "
             f"repeated calls; {self.outcome.measured} of the networks measured now, {before} before. Other "
             f"programs used up to {busy:.0%} of the processors meanwhile{advice}.",
+            *([WITHOUT_KERNELS] if self.without_kernels else []),
         ]
 
 

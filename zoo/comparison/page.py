@@ -59,8 +59,8 @@ def page(
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _text("page.html"))
 
 
-def write_page(path: Path, text: str) -> None:
-    """Write the page, whole or not at all. Raises UserError where that fails."""
+def write_page(path: Path, text: str, option: str = "--output") -> None:
+    """Write the page, whole or not at all. Raises UserError, which names the command's `option`, where that fails."""
     part = path.with_name(f"{path.name}.part")
     try:
         part.write_text(text, encoding="utf-8", newline="\n")
@@ -69,7 +69,7 @@ def write_page(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):  # there may be no file to clear away
             part.unlink()
         reason = error.strerror or error
-        raise UserError(f"Cannot write {path}: {reason}; --output FILE chooses another place.") from error
+        raise UserError(f"Cannot write {path}: {reason}; {option} FILE chooses another place.") from error
 
 
 def _text(name: str) -> str:

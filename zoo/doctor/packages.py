@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -85,7 +87,7 @@ def _project() -> Row:
     text = f"{installed.version}, {'editable' if editable else 'installed'}, {path_text(ROOT)}"
     if facts["commit"]:
         text += f", commit {str(facts['commit'])[:12]}{' and changes' if facts['dirty'] else ''}"
-    home = Path(origin["url"].removeprefix("file://")) if editable else Path(str(installed.locate_file("")))
+    home = Path(url2pathname(urlsplit(origin["url"]).path)) if editable else Path(str(installed.locate_file("")))
     if home.resolve() != ROOT:
         remedy = "Unset PYTHONPATH, or leave the folder, to use what is installed."
         text += f"; what is installed lies in {path_text(home)}"

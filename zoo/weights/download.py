@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from zoo import environment
 from zoo.locks import only_process
 
 TIMEOUT = 30.0  # seconds without a byte
@@ -56,8 +57,7 @@ def cache_folder() -> Path:
         >>> cache_folder().parts[-2:]
         ('grouped-convolution-zoo', 'weights')
     """
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(root) / "grouped-convolution-zoo" / "weights"
+    return environment.cache_folder() / "weights"
 
 
 def download(address: str, path: Path, *, sha256: str = "", sha1: str = "") -> Path:
