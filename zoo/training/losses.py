@@ -22,7 +22,7 @@ def are_soft(labels: Tensor, logits: Tensor) -> bool:
 
 
 class _SmoothingLoss(keras.losses.Loss):
-    """A loss of integer labels (B,) that are smoothed, in training."""
+    """A loss of integer labels (B,), which are smoothed in training."""
 
     is_training = True
 

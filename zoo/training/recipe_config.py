@@ -66,9 +66,7 @@ class RecipeConfig:
     schedule_by: str = "step"  # the rate changes with each "step", or each "epoch"
     warmup_epochs: float = 1.0  # linear, from warmup_learning_rate
     warmup: float | None = None  # the same in schedule_unit; None: warmup_epochs
-    warmup_learning_rate: float | None = (
-        None  # None: 0, by epoch the first of its equal parts, of one_cycle a 25th of the peak
-    )
+    warmup_learning_rate: float | None = None  # None: 0, by epoch the first of its parts, of one_cycle a 25th
     warmup_prefix: bool = True  # the schedule begins behind the warm-up; False: beneath it
     min_learning_rate: float | None = None  # None: 0, of one_cycle a 10,000th of its start
     decay_every: float | None = None  # of steps and exponential: what decay_rate is for
