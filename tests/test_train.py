@@ -25,6 +25,7 @@ from zoo.data_config import DataConfig
 from zoo.datasets.pipeline import load
 from zoo.errors import UserError
 from zoo.training.progress import compare_line
+from zoo.training.schedules import schedule
 from zoo.training.settings import check
 from zoo.weights.trained import network_of_checkpoint
 
@@ -68,7 +69,7 @@ def test_a_network_learns(learnt):
 
 
 def test_a_run_leaves_its_figures(learnt):
-    _, directory, returned = learnt
+    cfg, directory, returned = learnt
     rows, result = read_run(directory)
     assert json.loads(json.dumps(returned)) == result
     assert set(KEYS.split()) <= set(result)
@@ -87,7 +88,12 @@ def test_a_run_leaves_its_figures(learnt):
     assert rates[0] <= result["train_images_per_second"] <= rates[-1]
     assert result["peak_memory_bytes"] >= rows[-1]["peak_memory_bytes"] > 100e6
     assert result["seconds"] > sum(row["train/seconds"] for row in rows)
-    assert rows[0]["learning_rate"] > rows[-1]["learning_rate"] == pytest.approx(0, abs=1e-6)
+    settings = check(cfg)
+    steps = load(settings.dataset, batch_size=32, seed=0).steps_per_epoch
+    rate = schedule(settings.recipe, steps)
+    expected = [float(rate(epoch * steps - 1)) for epoch in range(1, 8)]  # of the last step of each epoch
+    assert [row["learning_rate"] for row in rows] == pytest.approx(expected, rel=1e-6)
+    assert expected[0] > expected[-1] == pytest.approx(0, abs=1e-6)
 
 
 def test_the_saved_model_reproduces_the_figures(learnt):
