@@ -26,6 +26,12 @@ struct SourceRow {
   int kernel_row;
 };
 
+// A bit for each of `count` columns from `first` on, set if the row has it.
+inline uint64_t valid_columns(int first, int count, int width) {
+  const int begin = std::clamp(-first, 0, count), end = std::clamp(width - first, begin, count);
+  return (uint64_t(1) << end) - (uint64_t(1) << begin);
+}
+
 // sums[j] += the taps of one row, for J outputs; the first one's first tap is at `start`, which may be before the row.
 // `valid` has a bit for each column that exists; all do if !Edge.
 template <class T, int K, int S, int J, bool Edge>
@@ -58,15 +64,21 @@ inline void add_row_any(const T* row, int64_t start, int64_t channels, const flo
   }
 }
 
+// Writes activated sums. Not part of `tile`, of which there are many: to write from memory takes little of its time.
+template <class T>
+[[gnu::noinline]] void write_activated(const Vec* sums, int count, Activation activation, T* out, int64_t out_step) {
+  with_activation(activation, [=](auto activation) {
+    for (int i = 0; i < count; ++i) store(out + i * out_step, activate<activation>(sums[i]));
+  });
+}
+
 // Outputs [j, j + J) of a line, for all channels. K 0: any number of taps.
 template <class T, int K, int S, int J, bool Edge>
 void tile(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_height, int channels, int j, int end,
           const float* bias, Activation activation, T* out) {
   const int column = j * line.step + line.shift;
   const int64_t start = int64_t(column) * channels;
-  uint64_t valid = 0;
-  if (Edge && K)
-    for (int p = 0; p < (J - 1) * S + K; ++p) valid |= uint64_t(column + p >= 0 && column + p < line.width) << p;
+  const uint64_t valid = Edge && K ? valid_columns(column, (J - 1) * S + K, line.width) : 0;
   const int count = std::min(J, end - j);
   const int64_t out_step = int64_t(line.out_step) * channels;
   out += (int64_t(line.first) + int64_t(j) * line.out_step) * channels;
@@ -85,11 +97,13 @@ void tile(const Line& line, const std::vector<SourceRow<T>>& rows, int kernel_he
       else
         add_row_any<T, J>(row.pixels, start + o, channels, row_weights, sums, line.taps, line.step, column, line.width);
     }
-    with_activation(activation, [&](auto activation) {
+    if (activation != Activation::kNone) {
+      write_activated(sums, count, activation, out + o, out_step);
+      continue;
+    }
 #pragma GCC unroll 8
-      for (int i = 0; i < J; ++i)
-        if (i < count) store(out + i * out_step + o, activate<activation>(sums[i]));
-    });
+    for (int i = 0; i < J; ++i)
+      if (i < count) store(out + i * out_step + o, sums[i]);
   }
 }
 

@@ -1,5 +1,6 @@
 // Batch normalisation with its activation and residual sum, in as few passes over memory as it can be done.
 #include <algorithm>
+#include <functional>
 #include <vector>
 
 #include "row_tasks.h"
@@ -9,6 +10,15 @@ namespace blocks {
 namespace {
 
 constexpr int64_t kBlock = 128;  // rows summed in float before the sums go to double
+
+// Adds sums [vector][first or second][kLanes] to those of each channel.
+void add_to_channels(const float* sums, int channels, double* first, double* second) {
+  for (int channel = 0; channel < channels; ++channel) {
+    const int v = channel / kLanes, lane = channel - vector_offset(v, channels);  // the last vector has others too
+    first[channel] += sums[v * 2 * kLanes + lane];
+    second[channel] += sums[(v * 2 + 1) * kLanes + lane];
+  }
+}
 
 // Two sums over rows for each vector of channels, `terms(vector, row)` giving what is added.
 template <class Terms>
@@ -37,26 +47,33 @@ void two_sums(int64_t begin, int64_t end, int channels, double* first, double* s
         store(at + kLanes, b);
       }
     }
-    for (int channel = 0; channel < channels; ++channel) {
-      const int v = channel / kLanes, lane = channel - vector_offset(v, channels);  // the last vector has others too
-      first[channel] += sums[v * 2 * kLanes + lane];
-      second[channel] += sums[(v * 2 + 1) * kLanes + lane];
-    }
+    add_to_channels(sums, channels, first, second);
   }
 }
 
-// Runs two_sums in parallel and adds up the sums of the tasks.
-template <class Terms>
-void all_sums(int64_t rows, int channels, const Parallel& parallel, std::vector<double>& sums, Terms terms) {
+// Adds to two sums of each channel what the rows [begin, end) give.
+using AddRows = std::function<void(int64_t begin, int64_t end, double* first, double* second)>;
+
+// Sums of all rows, those of tasks that run in parallel: first of each channel, then second of each.
+std::vector<double> sums_of_tasks(int64_t rows, int channels, const Parallel& parallel, const AddRows& add_rows) {
   const RowTasks tasks(rows, channels, parallel);
   std::vector<double> parts(tasks.count * 2 * channels, 0.0);
   parallel.run(tasks.count, [&](int64_t task) {
     double* part = parts.data() + task * 2 * channels;
-    two_sums(tasks.begin(task), tasks.end(task), channels, part, part + channels, terms);
+    add_rows(tasks.begin(task), tasks.end(task), part, part + channels);
   });
-  sums.assign(2 * channels, 0.0);
+  std::vector<double> sums(2 * channels, 0.0);
   for (int64_t task = 0; task < tasks.count; ++task)
     for (int i = 0; i < 2 * channels; ++i) sums[i] += parts[task * 2 * channels + i];
+  return sums;
+}
+
+// Runs two_sums in parallel.
+template <class Terms>
+std::vector<double> all_sums(int64_t rows, int channels, const Parallel& parallel, Terms terms) {
+  return sums_of_tasks(rows, channels, parallel, [=](int64_t begin, int64_t end, double* first, double* second) {
+    two_sums(begin, end, channels, first, second, terms);
+  });
 }
 
 // Channels from an offset on: a whole vector of them, or all where there are fewer.
@@ -72,13 +89,42 @@ void store_channels(T* to, Vec value, int channels) {
   else store(to, value);
 }
 
+// Of an activation that is the compiler's constant, or a variable.
+template <Activation A>
+Vec activated(std::integral_constant<Activation, A>, Vec z) {
+  return activate<A>(z);
+}
+
+[[gnu::noinline]] Vec activated(Activation activation, Vec z) {
+  with_activation(activation, [&](auto act) { z = activate<act>(z); });
+  return z;
+}
+
+template <Activation A>
+Vec gradient_of(std::integral_constant<Activation, A>, Vec z, Vec gradient) {
+  return activate_gradient<A>(z, gradient);
+}
+
+[[gnu::noinline]] Vec gradient_of(Activation activation, Vec z, Vec gradient) {
+  with_activation(activation, [&](auto act) { gradient = activate_gradient<act>(z, gradient); });
+  return gradient;
+}
+
+// Calls `body` with the activation as a constant of the compiler's, so that it is compiled into the loop; if Narrow, as
+// a variable: so few channels are too rare for loops of their own for each activation.
+template <bool Narrow, class Body>
+void with_activation_of(Activation activation, Body body) {
+  if constexpr (Narrow) body(activation);
+  else with_activation(activation, body);
+}
+
 // The gradient before an activation, which is taken at what linear() computes again, or at y where a residual was
 // added.
-template <bool Narrow, Activation A, class T, class Linear>
-Vec before_activation(const T* dy, const T* y, int64_t at, int channels, Linear linear) {
+template <bool Narrow, class Act, class T, class Linear>
+Vec before_activation(Act act, const T* dy, const T* y, int64_t at, int channels, Linear linear) {
   const Vec gradient = load_channels<Narrow>(dy + at, channels);
-  if (A == Activation::kNone) return gradient;
-  return activate_gradient<A>(y ? load_channels<Narrow>(y + at, channels) : linear(), gradient);
+  if (act == Activation::kNone) return gradient;
+  return gradient_of(act, y ? load_channels<Narrow>(y + at, channels) : linear(), gradient);
 }
 
 template <bool Narrow, class T>
@@ -86,8 +132,7 @@ void take_moments(const T* x, int64_t rows, int channels, float* mean, float* va
   // Sums of differences from the first row: the variance loses no digits to a mean far from zero.
   std::vector<float> shift(channels);
   for (int c = 0; c < channels; ++c) shift[c] = scalar(x[c]);
-  std::vector<double> sums;
-  all_sums(rows, channels, parallel, sums, [&](int v, int64_t row, Vec& a, Vec& b) {
+  const std::vector<double> sums = all_sums(rows, channels, parallel, [&](int v, int64_t row, Vec& a, Vec& b) {
     const int offset = vector_offset(v, channels);
     const Vec value = load_channels<Narrow>(x + row * channels + offset, channels) -
                       load_channels<Narrow>(shift.data() + offset, channels);
@@ -108,8 +153,7 @@ void apply_affine(const T* x, const T* residual, T* y, int64_t rows, int channel
   const int count = num_vectors(channels);
   parallel.run(tasks.count, [&](int64_t task) {
     const int64_t end = tasks.end(task);
-    with_activation(activation, [&](auto act) {
-      constexpr Activation A = act;
+    with_activation_of<Narrow>(activation, [&](auto act) {
       for (int64_t row = tasks.begin(task); row < end; ++row) {
         for (int v = 0; v < count; ++v) {
           const int o = vector_offset(v, channels);
@@ -117,7 +161,7 @@ void apply_affine(const T* x, const T* residual, T* y, int64_t rows, int channel
           Vec z = load_channels<Narrow>(x + at, channels) * load_channels<Narrow>(scale + o, channels) +
                   load_channels<Narrow>(offset + o, channels);
           if (residual) z += load_channels<Narrow>(residual + at, channels);
-          store_channels<Narrow>(y + at, activate<A>(z), channels);
+          store_channels<Narrow>(y + at, activated(act, z), channels);
         }
       }
     });
@@ -134,14 +178,14 @@ void take_norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residua
     offset[c] = beta[c] - mean[c] * scale[c];
   }
   auto inner = [&](auto act, int64_t at, int o, Vec value) {
-    return before_activation<Narrow, act>(dy, y, at, channels, [&] {
+    return before_activation<Narrow>(act, dy, y, at, channels, [&] {
       return value * load_channels<Narrow>(scale.data() + o, channels) +
              load_channels<Narrow>(offset.data() + o, channels);
     });
   };
   std::vector<double> sums;
-  with_activation(activation, [&](auto act) {
-    all_sums(rows, channels, parallel, sums, [&](int v, int64_t row, Vec& a, Vec& b) {
+  with_activation_of<Narrow>(activation, [&](auto act) {
+    sums = all_sums(rows, channels, parallel, [&](int v, int64_t row, Vec& a, Vec& b) {
       const int o = vector_offset(v, channels);
       const int64_t at = row * channels + o;
       const Vec value = load_channels<Narrow>(x + at, channels);
@@ -160,7 +204,7 @@ void take_norm_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_residua
   const int count = num_vectors(channels);
   parallel.run(tasks.count, [&](int64_t task) {
     const int64_t end = tasks.end(task);
-    with_activation(activation, [&](auto act) {
+    with_activation_of<Narrow>(activation, [&](auto act) {
       for (int64_t row = tasks.begin(task); row < end; ++row) {
         for (int v = 0; v < count; ++v) {
           const int o = vector_offset(v, channels);
@@ -185,12 +229,12 @@ void take_affine_gradient(const T* dy, const T* x, const T* y, T* dx, T* d_resid
                           const float* scale, const float* offset, float* d_scale, float* d_offset,
                           Activation activation, const Parallel& parallel) {
   std::vector<double> sums;
-  with_activation(activation, [&](auto act) {
-    all_sums(rows, channels, parallel, sums, [&](int v, int64_t row, Vec& a, Vec& b) {
+  with_activation_of<Narrow>(activation, [&](auto act) {
+    sums = all_sums(rows, channels, parallel, [&](int v, int64_t row, Vec& a, Vec& b) {
       const int o = vector_offset(v, channels);
       const int64_t at = row * channels + o;
       const Vec value = load_channels<Narrow>(x + at, channels);
-      const Vec g = before_activation<Narrow, act>(dy, y, at, channels, [&] {
+      const Vec g = before_activation<Narrow>(act, dy, y, at, channels, [&] {
         return value * load_channels<Narrow>(scale + o, channels) + load_channels<Narrow>(offset + o, channels);
       });
       a += g;

@@ -109,14 +109,14 @@ struct Tiling {
 };
 
 // One task: some rows of the outputs, for all blocks of channels.
-template <class T, bool MultiGroup>
+template <class T>
 class RowsTask {
  public:
   RowsTask(const Convolution<T>& conv, int64_t begin, int64_t end)
       : conv_(conv),
         plan_(conv.plan),
-        tiling_(conv, staged_depth(plan_), std::min<int64_t>(plan_.out_height, end - begin)),
-        staged_(0, staged_depth(plan_), plan_.before, plan_.before + tiling_.columns,
+        tiling_(conv, conv.layout.multi_group ? kLanes : plan_.depth, std::min<int64_t>(plan_.out_height, end - begin)),
+        staged_(0, conv.layout.multi_group, plan_.depth, plan_.before, plan_.before + tiling_.columns,
                 max_source_rows(conv.s, plan_.transposed, tiling_.span), conv.layout.blocks, kStagedFloats),
         steps_(steps_of(begin, end, plan_.out_height, tiling_.span, 0, conv.layout.blocks, staged_.blocks)) {}
 
@@ -127,18 +127,14 @@ class RowsTask {
       schedule_prefetch(step, i + 1 < steps_.size() ? &steps_[i + 1] : nullptr);
       list_tile_rows(step);
       for (int block = 0; block < step.blocks; ++block) {
-        prefetcher_.first = next_source_.shifted(source_channel(next_block_ + block) * int64_t(sizeof(T)));
+        prefetcher_.first =
+            next_source_.shifted(staged_.channel(next_block_ + block, plan_.channels) * int64_t(sizeof(T)));
         compute(step.block + block, staged_.block(block));
       }
     }
   }
 
  private:
-  static int staged_depth(const Plan& plan) { return MultiGroup ? kLanes : plan.depth; }
-  int source_channel(int block) const {
-    return MultiGroup ? vector_offset(block, plan_.channels) : block * plan_.depth;
-  }
-
   // The rows of the source that a step reads, but for those that are staged already.
   std::pair<int, int> new_rows(const Step& step) const {
     const auto [lowest, highest] = source_rows(conv_.s, plan_, step.top, step.bottom);
@@ -148,8 +144,7 @@ class RowsTask {
   void stage(const Step& step) {
     const auto [lowest, highest] = new_rows(step);
     for (int row = lowest; row <= highest; ++row)
-      staged_.fill<MultiGroup>(conv_.source(step.image, row), row, plan_.width, plan_.channels, step.block,
-                               step.blocks);
+      staged_.fill(conv_.source(step.image, row), row, plan_.width, plan_.channels, step.block, step.blocks);
     end_of_staged_ = step.first_of_image ? highest + 1 : std::max(end_of_staged_, highest + 1);
   }
 
@@ -215,7 +210,7 @@ class RowsTask {
     for (int pair = 0; pair < layout.pairs; ++pair) {
       const int width = layout.width(pair);
       const TileShape& shape = tiling_.shapes[width - 1];
-      const auto tile = tile_of<T, MultiGroup>(shape);
+      const auto tile = layout.multi_group ? tile_of<T, true>(shape) : tile_of<T, false>(shape);
       const float* weights = conv_.weights + conv_.weight_offsets[block * layout.pairs + pair];
       for (size_t p = 0; p < plan_.phases.size(); ++p) {
         const Phase& phase = plan_.phases[p];
@@ -283,8 +278,7 @@ void convolve(const Spatial& s, bool transposed, const T* x, const float* kernel
   const int64_t tasks = s.batch % parallel.threads ? std::min<int64_t>(rows, parallel.threads * 4) : parallel.threads;
   parallel.run(tasks, [&](int64_t task) {
     const int64_t begin = rows * task / tasks, end = rows * (task + 1) / tasks;
-    if (layout.multi_group) RowsTask<T, true>(conv, begin, end).run();
-    else RowsTask<T, false>(conv, begin, end).run();
+    RowsTask<T>(conv, begin, end).run();
   });
 }
 

@@ -26,17 +26,24 @@ inline int offset_in_group(int vector, int channels) {
 }
 
 // A ring of rows of images as floats, for some blocks of channels, with the padding's zeros written out. Row r is at
-// r modulo `rows`, and a row of zeros behind them. Of each block `depth` channels are staged: a group's, or the kLanes
-// of a vector. A pixel has whole vectors of them.
+// r modulo `rows`, and a row of zeros behind them. Of each block `depth` channels are staged: a group's, or, if
+// multi_group, the kLanes of a vector. A pixel has whole vectors of them.
 struct Staged {
+  bool multi_group;
   int depth, pixel;      // channels, and floats, of a pixel
   int before, columns;   // zero pixels in front of a row, and all its pixels
   int rows, blocks;
   int64_t row_size, block_size;
   float* start;
 
-  Staged(int slot, int depth_, int before_, int columns_, int rows_, int max_blocks, int64_t max_floats)
-      : depth(depth_), pixel(num_vectors(depth_) * kLanes), before(before_), columns(columns_), rows(rows_) {
+  Staged(int slot, bool multi_group_, int group_depth, int before_, int columns_, int rows_, int max_blocks,
+         int64_t max_floats)
+      : multi_group(multi_group_),
+        depth(multi_group ? kLanes : group_depth),
+        pixel(num_vectors(depth) * kLanes),
+        before(before_),
+        columns(columns_),
+        rows(rows_) {
     row_size = int64_t(columns) * pixel + kLanes;
     block_size = (rows + 1) * row_size;
     blocks = int(std::max<int64_t>(1, std::min<int64_t>(max_blocks, max_floats / block_size)));
@@ -48,14 +55,17 @@ struct Staged {
   int row_offset(int number) const { return int(number % rows * row_size); }    // from the block's start
   int zeros_offset() const { return int(rows * row_size); }
 
+  // The first one of a block, in images of so many.
+  int channel(int block, int channels) const { return multi_group ? vector_offset(block, channels) : block * depth; }
+
   // Stages row `number`, at `from`, for `count` blocks from the `first` on.
-  template <bool MultiGroup, class T>
+  template <class T>
   void fill(const T* from, int number, int width, int channels, int first, int count) {
     const int pixels = std::min(width, columns - before);  // the rest is not needed
     if (pixels <= 0) return;
     float* to = start + number % rows * row_size + before * pixel;
     for (int i = 0; i < count; ++i, to += block_size) {
-      const T* block = from + (MultiGroup ? vector_offset(first + i, channels) : (first + i) * depth);
+      const T* block = from + channel(first + i, channels);
       for (int c = 0; c < depth; c += kLanes) {
         const int lanes = std::min(kLanes, depth - c);
         if (lanes == kLanes)

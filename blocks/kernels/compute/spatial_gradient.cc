@@ -129,7 +129,7 @@ struct SumsLayout {
 };
 
 // One task: images [begin, end), for blocks [first, last), added to `sums`.
-template <class T, bool MultiGroup>
+template <class T>
 class ImagesTask {
  public:
   ImagesTask(const Spatial& s, const SumsLayout& layout, const T* x, const T* dy, float* sums, int64_t begin,
@@ -141,11 +141,10 @@ class ImagesTask {
         sums_(sums),
         columns_((s.out_width + kPositions - 1) / kPositions * kPositions),
         span_(std::min(s.out_height, (kMinColumns / s.stride_width + s.out_width - 1) / s.out_width)),
-        inputs_(0, MultiGroup ? kLanes : s.in_channels_per_group, s.pad_left,
+        inputs_(0, layout.multi_group, s.in_channels_per_group, s.pad_left,
                 (columns_ - 1) * s.stride_width + s.kernel_width, span_ * s.stride_height + s.kernel_height,
                 last - first, kStagedFloats),
-        gradients_(1, MultiGroup ? kLanes : s.out_channels_per_group, 0, columns_, span_, inputs_.blocks,
-                   kStagedFloats),
+        gradients_(1, layout.multi_group, s.out_channels_per_group, 0, columns_, span_, inputs_.blocks, kStagedFloats),
         steps_(steps_of(begin * s.out_height, end * s.out_height, s.out_height, span_, first, last, gradients_.blocks)),
         row_pairs_(s.kernel_height) {}
 
@@ -157,10 +156,8 @@ class ImagesTask {
       schedule_prefetch(i + 1 < steps_.size() ? &steps_[i + 1] : nullptr);
       for (int block = 0; block < step.blocks; ++block) {
         const int next = next_block_ + block;
-        prefetcher_.first = next_x_.shifted(
-            (MultiGroup ? vector_offset(next, x_channels()) : next * s_.in_channels_per_group) * int64_t(sizeof(T)));
-        prefetcher_.second = next_dy_.shifted(
-            (MultiGroup ? vector_offset(next, dy_channels()) : next * s_.out_channels_per_group) * int64_t(sizeof(T)));
+        prefetcher_.first = next_x_.shifted(inputs_.channel(next, x_channels()) * int64_t(sizeof(T)));
+        prefetcher_.second = next_dy_.shifted(gradients_.channel(next, dy_channels()) * int64_t(sizeof(T)));
         add_block(inputs_.block(block), gradients_.block(block), sums_ + (step.block + block) * layout_.block_size());
       }
     }
@@ -186,10 +183,10 @@ class ImagesTask {
         0, std::min(s_.width, (s_.out_width - 1) * s_.stride_width + s_.kernel_width - s_.pad_left));  // that is read
     const auto [first, end] = new_rows(step);
     for (int y = first; y < end; ++y)
-      inputs_.fill<MultiGroup>(x_row(step.image, y), y, width, x_channels(), step.block, step.blocks);
+      inputs_.fill(x_row(step.image, y), y, width, x_channels(), step.block, step.blocks);
     end_of_staged_ = step.first_of_image ? end : std::max(end_of_staged_, end);
     for (int y = step.top; y < step.bottom; ++y)
-      gradients_.fill<MultiGroup>(dy_row(step.image, y), y, s_.out_width, dy_channels(), step.block, step.blocks);
+      gradients_.fill(dy_row(step.image, y), y, s_.out_width, dy_channels(), step.block, step.blocks);
   }
 
   void pair_rows(const Step& step) {
@@ -221,10 +218,11 @@ class ImagesTask {
   void add_block(const float* x, const float* dy, float* sums) {
     for (int v = 0; v < layout_.vectors_per_block; ++v)
       for (int ky = 0; ky < s_.kernel_height; ++ky) {
-        const int offset = MultiGroup ? 0 : offset_in_group(v, s_.out_channels_per_group);
+        const int offset = layout_.multi_group ? 0 : offset_in_group(v, s_.out_channels_per_group);
         const Sides sides = {x,        dy + offset,     &row_pairs_[ky],          inputs_.pixel, gradients_.pixel,
                              columns_, s_.stride_width, s_.in_channels_per_group, &prefetcher_};
-        add_channels<MultiGroup>(sides, s_.kernel_width, sums + v * layout_.size + ky * layout_.row);
+        const auto add = layout_.multi_group ? add_channels<true> : add_channels<false>;
+        add(sides, s_.kernel_width, sums + v * layout_.size + ky * layout_.row);
       }
   }
 
@@ -281,8 +279,7 @@ void spatial_filter_gradient(const Spatial& s, const T* x, const T* dy, float* d
     float* part_sums = sums + part * part_size;
     std::memset(part_sums + first * layout.block_size(), 0, sizeof(float) * (last - first) * layout.block_size());
     const int64_t begin = s.batch * part / parts, end = s.batch * (part + 1) / parts;
-    if (layout.multi_group) ImagesTask<T, true>(s, layout, x, dy, part_sums, begin, end, first, last).run();
-    else ImagesTask<T, false>(s, layout, x, dy, part_sums, begin, end, first, last).run();
+    ImagesTask<T>(s, layout, x, dy, part_sums, begin, end, first, last).run();
   });
   parallel.run(shares, [&](int64_t share) {
     write_filter_gradient(s, layout, sums, parts, part_size, first_block(share), first_block(share + 1), d_kernel);
