@@ -149,6 +149,8 @@ def limited(words: list[str], data: str) -> list[str] | None:
     if words[0] != "python":
         return None
     arguments = [str(ROOT / word) if (ROOT / word).is_file() else word for word in words[1:]]
+    if words[1:3] == ["-m", "build"]:
+        arguments += ["--outdir", "dist", str(ROOT)]
     if words[1] == "train.py" and "--help" not in words:
         keys = {word.partition("=")[0] for word in words}
         arguments += [limit for limit in LIMITS if "debug=fast" not in words or limit != LIMITS[1]]

@@ -44,11 +44,21 @@ OF_IMAGES = {
     "gate": lambda x: operations().blocks_gate(x, tf.ones((*x.shape[:1], 1, 1, *x.shape[-1:]))),
     "shuffle": lambda x: operations().blocks_shuffle([x], M=1, groups=1)[0],
     "unshuffle": lambda x: operations().blocks_unshuffle([x], N=1, groups=1, sizes=[32])[0],
+    "selection": lambda x: operations().blocks_select(x, np.arange(x.shape[-1] if x.shape.rank else 0)),
     "affine": lambda x: operations().blocks_affine(x, *vectors(2, x.shape[-1:] or [1]), []),
     "layer norm": lambda x: operations().blocks_layer_norm(x, *vectors(2, x.shape[-1:] or [1]), epsilon=1e-3).y,
     "normalization": lambda x: operations().blocks_norm_train(x, *vectors(4, x.shape[-1:] or [1]), [], **NORM).y,
 }
-OF_ANY_AXES = {"pointwise", "pointwise filters", "shuffle", "unshuffle", "affine", "layer norm", "normalization"}
+OF_ANY_AXES = {
+    "pointwise",
+    "pointwise filters",
+    "shuffle",
+    "unshuffle",
+    "selection",
+    "affine",
+    "layer norm",
+    "normalization",
+}
 OF_FOUR_AXES = set(OF_IMAGES) - OF_ANY_AXES
 WAYS = {"eager": lambda function: function, "graph": lambda function: tf.function(function)}
 REFUSED = (tf.errors.InvalidArgumentError, ValueError)  # at run time, and while a graph is built
@@ -202,6 +212,22 @@ WRONG = {
     "a size without a part": (
         lambda x: operations().blocks_unshuffle([x], N=2, groups=2, sizes=[16, 16, 16]),
         "as many sizes as parts",
+    ),
+    "a channel that is not there": (
+        lambda x: operations().blocks_select(x, tf.constant([0, x.shape[-1]], tf.int64)),
+        "channel 32 is selected of 32",
+    ),
+    "a channel before the first": (
+        lambda x: operations().blocks_select(x, tf.constant([-1], tf.int64)),
+        "channel -1 is selected of 32",
+    ),
+    "an index of two axes": (
+        lambda x: operations().blocks_select(x, tf.zeros((2, 2), tf.int64)),
+        "an index of channels has one axis, got 2|rank 1",
+    ),
+    "gradients of fewer channels than are selected": (
+        lambda x: operations().blocks_select_grad(x, tf.zeros(33, tf.int64), (*x.shape[:-1], 40)),
+        "gradients of a wrong shape",
     ),
     "more padding than an int counts": (
         lambda x: conv("spatial", x, tf.ones((1, 1, 32, 32)), explicit_padding=[2**31 - 1] * 4),

@@ -8,6 +8,7 @@ import tensorflow as tf
 import blocks
 from blocks import GroupedConv2D
 from blocks.kernels import build
+from blocks.ops.channel_selection import select_channels
 from blocks.ops.tensorflow import batch_norm, channel_shuffle, conv2d, runtime
 from helpers.kernels import needs_kernels
 from helpers.tensors import drawn, operation_types
@@ -103,6 +104,24 @@ def test_shuffle_equals_tensorflow(monkeypatch, sizes, groups, num_outputs, dtyp
     without_kernels(monkeypatch)
     for ours, plain in zip(actual, results(), strict=True):
         np.testing.assert_array_equal(ours, plain)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("shape", [(3, 5, 7, 40), (2, 3, 3), (6, 16), (9,)], ids=str)
+def test_selected_channels_and_their_gradients_are_those_of_numpy(shape, dtype):
+    images = drawn(*shape, dtype=dtype)
+    index = np.random.default_rng(0).integers(0, shape[-1], shape[-1] + 5)  # some left out, some several times
+    weights = drawn(*shape[:-1], len(index), dtype=dtype, seed=1)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        selected = select_channels(images, tf.constant(index))
+    np.testing.assert_array_equal(selected, np.asarray(images)[..., index])
+    expected = np.zeros(shape, "float32")
+    for output, channel in enumerate(index):
+        expected[..., channel] += np.asarray(weights)[..., output].astype("float32")
+    actual = tape.gradient(selected, images, weights)
+    assert actual.dtype == dtype
+    np.testing.assert_array_equal(actual, tf.cast(expected, dtype))  # sums in float32, in the index's order
 
 
 def small_network():

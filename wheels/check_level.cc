@@ -368,6 +368,27 @@ void check_moves(const KernelTable& table) {
   compare("unshuffle, second part", back_second, std::vector<double>(second.begin(), second.end()));
 }
 
+template <class T>
+void check_selection(const TypedKernels<T>& k, int channels, const std::string& type) {
+  const int pixels = 37;
+  Selection s{pixels, channels, {}};
+  for (int i = 0; i < channels + 3; ++i) s.index.push_back(i * 5 % channels);
+  const int selected = s.selected();
+  const auto x = drawn<T>(pixels * channels), dy = drawn<T>(pixels * selected);
+  std::vector<T> y(pixels * selected), dx(pixels * channels);
+  std::vector<double> expected(pixels * selected), expected_dx(pixels * channels);
+  for (int pixel = 0; pixel < pixels; ++pixel)
+    for (int i = 0; i < selected; ++i) {
+      const int from = pixel * channels + s.index[i], to = pixel * selected + i;
+      expected[to] = as_float(x[from]);
+      expected_dx[from] += as_float(dy[to]);
+    }
+  k.select_channels(s, x.data(), y.data(), kInTurn);
+  compare(type + " selection of channels", y, expected);
+  k.select_channels_gradient(s, dy.data(), dx.data(), kInTurn);
+  compare(type + " selection's gradient", dx, expected_dx);
+}
+
 void check_optimizers(const KernelTable& table) {
   const int64_t count = 1013;
   const auto gradient = drawn<float>(count), start = drawn<float>(count), state = drawn<float>(count);
@@ -424,6 +445,8 @@ int main(int, char** arguments) {
     check_normalisation(table.bf16_kernels, channels, "bfloat16");
     check_affine_gradient(table.float_kernels, channels, "float");
     check_affine_gradient(table.bf16_kernels, channels, "bfloat16");
+    check_selection(table.float_kernels, channels, "float");
+    check_selection(table.bf16_kernels, channels, "bfloat16");
   }
   for (int channels : {table.min_channels, 3 * table.min_channels + 5}) {
     check_gates_and_pooling(table.float_kernels, channels, "float");

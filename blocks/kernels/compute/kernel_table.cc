@@ -41,7 +41,9 @@ constexpr TypedKernels<T> typed_kernels() {
           gate<T>,
           gate_gradient<T>,
           pool<T>,
-          pool_gradient<T>};
+          pool_gradient<T>,
+          select_channels<T>,
+          select_channels_gradient<T>};
 }
 
 }  // namespace

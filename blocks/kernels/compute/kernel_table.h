@@ -35,6 +35,8 @@ struct TypedKernels {
   decltype(&blocks::gate_gradient<T>) gate_gradient;
   decltype(&blocks::pool<T>) pool;
   decltype(&blocks::pool_gradient<T>) pool_gradient;
+  decltype(&blocks::select_channels<T>) select_channels;
+  decltype(&blocks::select_channels_gradient<T>) select_channels_gradient;
 };
 
 struct KernelTable {

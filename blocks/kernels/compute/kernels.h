@@ -242,4 +242,19 @@ void shuffle(const Shuffle& s, const std::vector<const char*>& parts, const std:
 void unshuffle(const Shuffle& s, const std::vector<const char*>& pieces, const std::vector<char*>& parts,
                const Parallel& parallel);
 
+// ---- selection.cc -------------------------------------------------------------------------------------------------
+
+// Channel i of the result is channel index[i] of the images.
+struct Selection {
+  int64_t pixels;
+  int channels;
+  std::vector<int32_t> index;
+  int selected() const { return int(index.size()); }
+};
+
+template <class T>
+void select_channels(const Selection& s, const T* x, T* y, const Parallel& parallel);
+template <class T>
+void select_channels_gradient(const Selection& s, const T* dy, T* dx, const Parallel& parallel);
+
 }  // namespace blocks

@@ -175,6 +175,17 @@ def _(op: tf.Operation, *gradients: tf.Tensor) -> Gradients:
     return library().blocks_shuffle(list(gradients), M=len(op.inputs), groups=op.get_attr("groups"))
 
 
+@tf.RegisterGradient("BlocksSelect")
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
+    inputs, index = op.inputs
+    return [library().blocks_select_grad(gradient, index, tf.shape(inputs)), None]
+
+
+@tf.RegisterGradient("BlocksSelectGrad")
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
+    return [library().blocks_select(gradient, op.inputs[1]), None, None]
+
+
 @tf.RegisterGradient("BlocksImageMeans")
 def _(_op: tf.Operation, d_means: tf.Tensor, d_images: tf.Tensor) -> Gradients:
     return library().blocks_image_means_grad(d_means, d_images)

@@ -249,6 +249,14 @@ absl::Status unshuffle_shape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+absl::Status select_shape(InferenceContext* c) {
+  ShapeHandle shape, index;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &index));
+  TF_RETURN_IF_ERROR(c->ReplaceDim(c->input(0), -1, c->Dim(index, 0), &shape));
+  c->set_output(0, shape);
+  return absl::OkStatus();
+}
+
 // clang-format off: an operation's attributes, inputs and outputs, several on a line
 constexpr char kTypes[] = "T: {float, bfloat16}";
 
@@ -263,6 +271,9 @@ REGISTER_OP("BlocksShuffle").Attr(kTypes).Attr("N: int >= 1").Attr("M: int >= 1"
     .Input("parts: N * T").Output("pieces: M * T").SetShapeFn(shuffle_shape);
 REGISTER_OP("BlocksUnshuffle").Attr(kTypes).Attr("N: int >= 1").Attr("M: int >= 1").Attr("groups: int")
     .Attr("sizes: list(int)").Input("pieces: M * T").Output("parts: N * T").SetShapeFn(unshuffle_shape);
+REGISTER_OP("BlocksSelect").Attr(kTypes).Input("x: T").Input("index: int64").Output("y: T").SetShapeFn(select_shape);
+REGISTER_OP("BlocksSelectGrad").Attr(kTypes).Input("dy: T").Input("index: int64").Input("shape: int32").Output("dx: T")
+    .SetShapeFn(from_shape_input);
 #define BLOCKS_POOL(NAME) BLOCKS_SPATIAL(NAME).Attr("average: bool").Attr("window: list(int) >= 2")
 
 BLOCKS_POOL("BlocksPool").Input("x: T").Output("y: T").Output("argmax: uint8").SetShapeFn(pool_shape);

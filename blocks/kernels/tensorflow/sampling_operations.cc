@@ -1,4 +1,4 @@
-// The operations of shuffle.cc and pooling.cc: what they check, allocate and call.
+// The operations of shuffle.cc, selection.cc and pooling.cc: what they check, allocate and call.
 #include "op_kernel_utils.h"
 
 namespace blocks {
@@ -95,6 +95,38 @@ template <class T>
 using ShuffleForward = ShuffleEither<T, false>;
 template <class T>
 using Unshuffle = ShuffleEither<T, true>;
+
+// Channels of the first input by the index, the second one, and the gradient.
+template <class T, bool Gradient>
+class Select : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* c) override {
+    TensorShape full = c->input(0).shape();
+    if (Gradient && (full.Clear(), !shape_input(c, full))) return;
+    check_channels(c, channels_of(full), 1);
+    if (!c->status().ok()) return;
+    const Tensor& index = c->input(1);
+    OP_REQUIRES(c, index.dims() == 1, InvalidArgument("an index of channels has one axis, got ", index.dims()));
+    Selection s{with_channels(full, 1).num_elements(), int(channels_of(full)), {}};
+    const auto* from = static_cast<const int64_t*>(index.data());
+    for (int64_t i = 0; i < index.NumElements(); ++i) {
+      OP_REQUIRES(c, from[i] >= 0 && from[i] < s.channels,
+                  InvalidArgument("channel ", from[i], " is selected of ", s.channels));
+      s.index.push_back(int32_t(from[i]));
+    }
+    const TensorShape chosen = with_channels(full, s.selected());
+    OP_REQUIRES(c, !Gradient || c->input(0).shape() == chosen, InvalidArgument("gradients of a wrong shape"));
+    auto* to = out<T>(c, 0, Gradient ? full : chosen);
+    if (!to || !s.pixels) return;
+    (Gradient ? kernels_for<T>().select_channels_gradient : kernels_for<T>().select_channels)(s, in<T>(c, 0), to,
+                                                                                              parallel_of(c));
+  }
+};
+template <class T>
+using SelectForward = Select<T, false>;
+template <class T>
+using SelectGrad = Select<T, true>;
 
 // Passes on all of its inputs once the last of them is there.
 template <class T>
@@ -234,6 +266,8 @@ BLOCKS_KERNEL("BlocksSubsample", SubsampleForward)
 BLOCKS_KERNEL("BlocksSubsampleGrad", SubsampleGrad)
 BLOCKS_KERNEL("BlocksShuffle", ShuffleForward)
 BLOCKS_KERNEL("BlocksUnshuffle", Unshuffle)
+BLOCKS_KERNEL("BlocksSelect", SelectForward)
+BLOCKS_KERNEL("BlocksSelectGrad", SelectGrad)
 BLOCKS_KERNEL("BlocksTogether", Together)
 #define BLOCKS_BATCH(TYPE)                                                                                   \
   REGISTER_KERNEL_BUILDER(Name("BlocksAtLeastOne").Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"), \
