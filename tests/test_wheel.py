@@ -152,7 +152,8 @@ def test_the_wheel_computes_without_a_compiler_and_equally_at_every_level(instal
         results[level] = dict(np.load(file))
         assert results[level]["level"] == (level or best)
         assert str(results[level]["path"]).startswith(str(installed.parent.parent))
-    assert not (tmp_path / "cache").exists(), "nothing has been compiled"
+    # Others have folders there too: Matplotlib, which Keras imports where it is installed.
+    assert not (tmp_path / "cache" / "grouped-convolution-zoo").exists(), "nothing has been compiled"
     native = tmp_path / "native.npz"
     with_compiler = {"TF_CPP_MIN_LOG_LEVEL": "3", "BLOCKS_KERNELS": "wait"}
     python(installed, "-c", PROGRAM, native, **with_compiler, BLOCKS_KERNELS_LEVEL="native")
