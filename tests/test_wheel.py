@@ -144,6 +144,7 @@ def test_the_wheel_computes_without_a_compiler_and_equally_at_every_level(instal
     empty = tmp_path / "empty"
     empty.mkdir()
     without = {"PATH": str(empty), "XDG_CACHE_HOME": str(tmp_path / "cache"), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    without["MPLCONFIGDIR"] = str(tmp_path)  # Keras imports Matplotlib, where that is installed
     best = levels.available()[-1]
     results = {}
     for level in ["", *levels.available()]:
@@ -152,8 +153,7 @@ def test_the_wheel_computes_without_a_compiler_and_equally_at_every_level(instal
         results[level] = dict(np.load(file))
         assert results[level]["level"] == (level or best)
         assert str(results[level]["path"]).startswith(str(installed.parent.parent))
-    # Others have folders there too: Matplotlib, which Keras imports where it is installed.
-    assert not (tmp_path / "cache" / "grouped-convolution-zoo").exists(), "nothing has been compiled"
+    assert not (tmp_path / "cache").exists(), "nothing has been compiled"
     native = tmp_path / "native.npz"
     with_compiler = {"TF_CPP_MIN_LOG_LEVEL": "3", "BLOCKS_KERNELS": "wait"}
     python(installed, "-c", PROGRAM, native, **with_compiler, BLOCKS_KERNELS_LEVEL="native")
