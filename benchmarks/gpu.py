@@ -88,7 +88,8 @@ def measure(arguments, model: str, mode: str, precision: str) -> list[dict]:
     schedule = Schedule(arguments.rounds, arguments.steps, ROUND_SECONDS, arguments.timeout, fetch_each=False)
     with Contenders() as contenders:
         start(contenders, arguments)
-        return time_networks(contenders, arguments.contenders, settings, schedule)
+        requests = {contender: {"contender": contender, **settings} for contender in arguments.contenders}
+        return time_networks(contenders, requests, schedule)
 
 
 def main() -> None:

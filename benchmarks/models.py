@@ -65,7 +65,8 @@ def measure(arguments, model: str, mode: str, precision: str) -> list[dict]:
                 start(contenders, contender, arguments.torch)
         contenders.wait()
         schedule = Schedule(arguments.rounds, arguments.steps, ROUND_SECONDS, arguments.timeout)
-        return time_networks(contenders, arguments.contenders, settings, schedule)
+        requests = {contender: {"contender": contender, **settings} for contender in arguments.contenders}
+        return time_networks(contenders, requests, schedule)
 
 
 def main() -> None:

@@ -38,25 +38,26 @@ class Schedule:
         return self.steps or min(max(int(self.seconds / step_seconds), 1), MOST_STEPS)
 
 
-def time_networks(contenders: Contenders, names: Sequence[str], settings: Mapping, schedule: Schedule) -> list[dict]:
+def time_networks(contenders: Contenders, requests: Mapping[str, Mapping], schedule: Schedule) -> list[dict]:
     """Build one network for each contender, time them in alternating rounds, and return a row for each.
 
-    `settings` are the columns of that name, and what the workers' "network" takes.
+    `requests` has for each contender what its worker's "network" takes: the columns SETTINGS and which implementation
+    of the network the worker has to build.
     """
-    built = {name: contenders.ask_or_drop(name, "network", contender=name, **settings) for name in names}
+    built = {name: contenders.ask_or_drop(name, "network", **request) for name, request in requests.items()}
     busy = machine.busy_share()
     machine.warn_if_busy(busy)
     seconds = _interleaved(contenders, {name: answer for name, answer in built.items() if answer}, schedule)
-    memory = {name: contenders.ask_or_drop(name, "memory") for name in names}
+    memory = {name: contenders.ask_or_drop(name, "memory") for name in requests}
     rows = []
-    for name in names:
+    for name, request in requests.items():
         greeting = contenders.greetings.get(name, {})
-        row = {**dict.fromkeys(COLUMNS), **machine.identity(), **settings, "contender": name, "others_share": busy}
+        row = {**dict.fromkeys(COLUMNS), **machine.identity(), **request, "contender": name, "others_share": busy}
         row |= {"versions": greeting.get("versions"), "gpu": greeting.get("gpu")}
         row["status"] = contenders.failures.get(name, MEASURED)
         if row["status"] == MEASURED:
             step = statistics.median(seconds[name])
-            row |= {"step_seconds": step, "images_per_s": settings["batch"] / step, "timings": len(seconds[name])}
+            row |= {"step_seconds": step, "images_per_s": request["batch"] / step, "timings": len(seconds[name])}
             row |= memory[name] | {key: value for key, value in built[name].items() if key != "warm_seconds"}
         rows.append(row)
     return rows

@@ -96,6 +96,17 @@ def test_models_compares_equal_networks_and_says_what_is_missing(tmp_path):
     assert torch["status"].startswith("The contender 'torch' did not start: '/no/such/python' is no Python interpreter")
 
 
+@pytest.mark.heavy
+def test_precisions_compares_one_network_with_itself(tmp_path):
+    settings = ["--models", "mobilenetv1_025", "--modes", "infer", "--batch", "2", "--size", "32"]
+    float32, bfloat16 = rows_of("precisions.py", tmp_path / "precisions.csv", *settings)
+    assert (float32["precision"], bfloat16["precision"]) == ("float32", "bfloat16")
+    assert float32["status"] == bfloat16["status"] == "measured"
+    quotient = float(float32["step_seconds"]) / float(bfloat16["step_seconds"])
+    assert float(bfloat16["times_float32"]) == pytest.approx(quotient, rel=1e-4)
+    assert float(float32["times_float32"]) == 1
+
+
 def test_models_refuses_an_unknown_network():
     done = run("models.py", "--models", "resnext50_32x4")
     assert done.returncode == 2

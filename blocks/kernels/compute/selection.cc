@@ -26,7 +26,7 @@ void select_channels_gradient(const Selection& s, const T* dy, T* dx, const Para
   parallel.run(tasks.count, [&](int64_t task) {
     const int32_t* const index = s.index.data();
     const int channels = s.channels, selected = s.selected();
-    std::vector<float> sums((channels + kLanes - 1) / kLanes * kLanes);
+    std::vector<float> sums(num_vectors(channels) * kLanes);
     for (int64_t pixel = tasks.begin(task); pixel < tasks.end(task); ++pixel) {
       const T* from = dy + pixel * selected;
       T* to = dx + pixel * channels;

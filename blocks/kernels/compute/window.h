@@ -162,8 +162,9 @@ template <int K, int S, int R, int J, int V, bool MultiGroup>
 void accumulate(const Window& window, TileOrigin origin, const Vec* first, Vec* sums, Prefetcher& prefetcher) {
   if (MultiGroup || window.pixel == kLanes)
     return accumulate<K, S, R, J, V, MultiGroup, kLanes>(window, origin, first, sums, prefetcher);
-  if (V == 2 && window.pixel == 2 * kLanes)  // a group with more channels than it has outputs is rare
-    return accumulate<K, S, R, J, V, false, V == 2 ? 2 * kLanes : 0>(window, origin, first, sums, prefetcher);
+  if constexpr (V == 2)  // a group with more channels than it has outputs is rare
+    if (window.pixel == 2 * kLanes)
+      return accumulate<K, S, R, J, V, false, 2 * kLanes>(window, origin, first, sums, prefetcher);
   accumulate<K, S, R, J, V, false, 0>(window, origin, first, sums, prefetcher);
 }
 
