@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 import blocks
 
@@ -72,6 +72,21 @@ class Product(layers.Layer):
         return self.product([inputs, gates])
 
 
+class WeightedSum(layers.Layer):
+    """The sum of candidates, or of the parts of one tensor, weighed by the softmax over them."""
+
+    def __init__(self, radix: int):
+        super().__init__()
+        self.radix, self.product, self.sum = radix, layers.Multiply(), layers.Add()
+
+    def call(self, candidates, logits):
+        if not isinstance(candidates, (list, tuple)):
+            candidates = ops.split(candidates, self.radix, axis=-1)
+        channels = candidates[0].shape[-1]
+        shares = ops.split(ops.softmax(ops.reshape(logits, (-1, 1, self.radix, channels)), axis=2), self.radix, axis=2)
+        return self.sum([self.product([each, share]) for each, share in zip(candidates, shares, strict=True)])
+
+
 def convolution(
     channels: int, filters: int, kernel: tuple, strides: tuple, padding, dilation: tuple, groups: int, use_bias: bool
 ) -> list[layers.Layer]:
@@ -121,6 +136,8 @@ def stand_in(layer: layers.Layer) -> layers.Layer:
         return Mean()
     if isinstance(layer, blocks.ChannelGate):
         return Product()
+    if isinstance(layer, blocks.SoftmaxSum):
+        return WeightedSum(layer.radix)
     if isinstance(layer, (blocks.Dense, blocks.LayerNormalization)):  # Keras's own but for the dots in their names
         stock = getattr(layers, type(layer).__name__)
         config = layer.get_config()

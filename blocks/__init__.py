@@ -38,6 +38,7 @@ from blocks.layers.local_response_norm import LocalResponseNormalization
 from blocks.layers.pooling import AdaptiveAveragePooling2D, PaddedPooling2D
 from blocks.layers.resize import ResizeLike
 from blocks.layers.separable_conv import DepthwiseSeparableConv2D
+from blocks.layers.softmax_sum import SoftmaxSum
 from blocks.layers.squeeze_excite import ChannelGate, ImageMean
 from blocks.moved import install as _install_former_paths
 from blocks.ops.exporting import exportable
@@ -73,6 +74,7 @@ __all__ = [
     "ResizeLike",
     "SeparableConv1D",
     "SeparableConv2D",
+    "SoftmaxSum",
     "condensenet_unit",
     "conv_norm",
     "convert",

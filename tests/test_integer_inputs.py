@@ -37,6 +37,7 @@ LAYERS = {
     "PaddedPooling2D": (lambda: blocks.PaddedPooling2D("max", 3, 2, 1), None),
     "SeparableConv1D": (lambda: blocks.SeparableConv1D(4, 3), (IMAGES[0],)),
     "SeparableConv2D": (lambda: blocks.SeparableConv2D(4, 3, padding=1), None),
+    "SoftmaxSum": (lambda: blocks.SoftmaxSum(2), (IMAGES, IMAGES[:, :1, :1])),
     "ResizeLike": (blocks.ResizeLike, (IMAGES, IMAGES[:, :4])),
 }
 

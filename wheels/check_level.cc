@@ -300,6 +300,48 @@ void check_rows(const TypedKernels<T>& k, int channels, const std::string& type)
   compare(type + " GELU's gradient", dx, to_x);
 }
 
+// Three candidates as parts of the channels of one tensor.
+template <class T>
+void check_softmax_sum(const TypedKernels<T>& k, int channels, const std::string& type) {
+  const Gating gating = {2, 35, channels};
+  const int64_t size = 2 * 35 * int64_t(channels);
+  const auto x = drawn<T>(3 * size), dy = drawn<T>(size), logits = drawn<T>(2 * 3 * channels);
+  std::vector<double> shares(2 * 3 * channels), sum(size), to_x(3 * size), products(2 * 3 * channels),
+      to_logits(2 * 3 * channels);
+  const auto at = [=](int64_t image, int candidate, int c) { return (image * 3 + candidate) * channels + c; };
+  const auto of_image = [&](auto body) {
+    for (int image = 0; image < 2; ++image)
+      for (int c = 0; c < channels; ++c)
+        for (int i = 0; i < 3; ++i) body(image, i, c);
+  };
+  of_image([&](int image, int i, int c) {
+    double total = 0;
+    for (int j = 0; j < 3; ++j) total += std::exp(as_float(logits[at(image, j, c)]));
+    shares[at(image, i, c)] = std::exp(as_float(logits[at(image, i, c)])) / total;
+  });
+  for (int64_t o = 0; o < size; ++o)
+    for (int i = 0; i < 3; ++i) {
+      const int64_t pixel = o / channels, from = (pixel * 3 + i) * channels + o % channels;
+      const int64_t share = at(pixel / 35, i, int(o % channels));
+      sum[o] += shares[share] * as_float(x[from]);
+      to_x[from] = shares[share] * as_float(dy[o]);
+      products[share] += double(as_float(dy[o])) * as_float(x[from]);
+    }
+  of_image([&](int image, int i, int c) {
+    double mean = 0;
+    for (int j = 0; j < 3; ++j) mean += shares[at(image, j, c)] * products[at(image, j, c)];
+    to_logits[at(image, i, c)] = shares[at(image, i, c)] * (products[at(image, i, c)] - mean);
+  });
+  std::vector<T> y(size), dx(3 * size), d_logits(2 * 3 * channels);
+  const std::vector<const T*> parts = {x.data(), x.data() + channels, x.data() + 2 * channels};
+  k.softmax_sum(gating, 3 * channels, parts, logits.data(), y.data(), kInTurn);
+  compare(type + " softmax sum", y, sum);
+  k.softmax_sum_gradient(gating, 3 * channels, dy.data(), parts, logits.data(),
+                         {dx.data(), dx.data() + channels, dx.data() + 2 * channels}, d_logits.data(), kInTurn);
+  compare(type + " candidates' gradient", dx, to_x);
+  compare(type + " logits' gradient", d_logits, to_logits);
+}
+
 template <class T>
 void check_gates_and_pooling(const TypedKernels<T>& k, int channels, const std::string& type) {
   const Gating gating = {2, 63, channels};
@@ -451,6 +493,8 @@ int main(int, char** arguments) {
   for (int channels : {table.min_channels, 3 * table.min_channels + 5}) {
     check_gates_and_pooling(table.float_kernels, channels, "float");
     check_gates_and_pooling(table.bf16_kernels, channels, "bfloat16");
+    check_softmax_sum(table.float_kernels, channels, "float");
+    check_softmax_sum(table.bf16_kernels, channels, "bfloat16");
   }
   for (int channels : {3, 5, table.min_channels, 3 * table.min_channels + 5}) {
     check_rows(table.float_kernels, channels, "float");

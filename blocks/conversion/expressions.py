@@ -15,7 +15,9 @@ from blocks.layers.layer_scale import LayerScale
 from blocks.layers.local_response_norm import LocalResponseNormalization
 from blocks.layers.pooling import AdaptiveAveragePooling2D
 from blocks.layers.resize import ResizeLike
+from blocks.layers.softmax_sum import SoftmaxSum
 from blocks.layers.squeeze_excite import ChannelGate, ImageMean
+from blocks.ops.gates import composed_softmax_sum
 from blocks.ops.local_response_norm import composed
 
 
@@ -67,6 +69,14 @@ def _gate(layer: ChannelGate) -> Replacement:
     return Replacement(function=lambda inputs, gates: multiply([inputs, gates]))
 
 
+def _softmax_sum(layer: SoftmaxSum) -> Replacement:
+    def add(candidates: Any, logits: Any) -> Any:
+        each = candidates if isinstance(candidates, (list, tuple)) else [candidates]
+        return composed_softmax_sum(each, logits, layer.radix)
+
+    return Replacement(function=add)
+
+
 def _scale(layer: LayerScale) -> Replacement:
     _, *shape = layer.get_build_config()["input_shape"]
     axes = "abdefgh"[: len(shape)]
@@ -111,4 +121,5 @@ EXPRESSIONS: dict[type[keras.Layer], Callable[[Any], Replacement | str]] = {
     ImageMean: _mean,
     LayerScale: _scale,
     LocalResponseNormalization: _local_response,
+    SoftmaxSum: _softmax_sum,
 }

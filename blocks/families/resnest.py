@@ -1,11 +1,13 @@
 """Split attention and the bottleneck of ResNeSt."""
 
-from keras import layers, ops
+from keras import ops
 
 from blocks.composites import activation, conv_norm, convolution, normalization
 from blocks.families.resnet import resnet_shortcut
 from blocks.layers.dotted_names import Scope
 from blocks.layers.pooling import PaddedPooling2D
+from blocks.layers.softmax_sum import SoftmaxSum
+from blocks.layers.squeeze_excite import ChannelGate, ImageMean
 from blocks.ops.arguments import check_groups
 from blocks.typing import Tensor
 
@@ -43,18 +45,18 @@ def split_attention(
     check_groups(groups, reduced, "hidden channels of the attention")
     scope = Scope(name)
     x = conv_norm(inputs, filters * radix, 3, strides, groups * radix, "relu", **scope.names("conv", "bn0"))
-    gate = ops.mean(x, axis=(1, 2), keepdims=True)
+    gate, x = ImageMean()(x)
     if radix > 1:
         gate = ops.sum(ops.reshape(gate, (-1, 1, radix, filters)), axis=2, keepdims=True)
     gate = convolution(gate, reduced, groups=groups, use_bias=True, name=scope("fc1"))
     gate = normalization(gate, act="relu", name=scope("bn1"))
     gate = convolution(gate, filters * radix, groups=groups, use_bias=True, name=scope("fc2"))
     if radix == 1:
-        return ops.multiply(x, activation(gate, "sigmoid"))
-    # The channels of the gate are (groups, radix, filters / groups) and those of the image (radix, filters).
-    gate = ops.softmax(ops.reshape(gate, (-1, groups, radix, filters // groups)), axis=2)
-    gate = ops.reshape(ops.transpose(gate, (0, 2, 1, 3)), (-1, 1, 1, radix * filters))
-    return layers.Add()(ops.split(ops.multiply(x, gate), radix, axis=-1))
+        return ChannelGate()(x, activation(gate, "sigmoid"))
+    if groups > 1:  # its channels are (groups, radix, filters / groups), and those of the image (radix, filters)
+        gate = ops.reshape(gate, (-1, groups, radix, filters // groups))
+        gate = ops.reshape(ops.transpose(gate, (0, 2, 1, 3)), (-1, 1, 1, radix * filters))
+    return SoftmaxSum(radix)(x, gate)
 
 
 def resnest_block(

@@ -5,6 +5,8 @@ from keras import layers, ops
 from blocks.composites import conv_norm, convolution, normalization
 from blocks.families.resnet import resnet_shortcut
 from blocks.layers.dotted_names import Scope
+from blocks.layers.softmax_sum import SoftmaxSum
+from blocks.layers.squeeze_excite import ImageMean
 from blocks.ops.arguments import check_groups
 from blocks.typing import Tensor
 
@@ -47,13 +49,11 @@ def selective_kernel(
         path = scope / f"paths.{number}"
         x = conv_norm(x, filters, 3, strides, groups, "relu", dilation=dilation, **path.names("conv", "bn"))
         paths.append(x)
-    gate = layers.Add()([ops.mean(x, axis=(1, 2), keepdims=True) for x in paths])
-    gate = convolution(gate, reduced, name=scope("attn.fc_reduce"))
+    means, paths = map(list, zip(*(ImageMean()(x) for x in paths), strict=True))
+    gate = convolution(layers.Add()(means), reduced, name=scope("attn.fc_reduce"))
     gate = normalization(gate, act="relu", name=scope("attn.bn"))
     gate = convolution(gate, filters * count, name=scope("attn.fc_select"))
-    gate = ops.softmax(ops.reshape(gate, (-1, 1, count, filters)), axis=2)
-    gates = ops.split(gate, count, axis=2)
-    return layers.Add()([ops.multiply(x, gate) for x, gate in zip(paths, gates, strict=True)])
+    return SoftmaxSum(count)(paths, gate)
 
 
 def sk_block(

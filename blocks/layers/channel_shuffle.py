@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from blocks.layers.real_inputs import RealInputs
-from blocks.ops.arguments import check_groups, data_format_of, known_channels, positive
+from blocks.ops.arguments import check_groups, data_format_of, known_channels, positive, shapes_of
 from blocks.ops.channel_shuffle import channel_shuffle
 from blocks.ops.renamed import renamed_argument, with_present_names
 from blocks.typing import Shape, Tensor
@@ -73,7 +73,7 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
 
     def _joined(self, input_shape: Shape | Sequence[Shape]) -> tuple[Any, ...]:
         """Shape of the images that are shuffled, put together."""
-        shapes = _shapes(input_shape)
+        shapes = shapes_of(input_shape)
         if any(len(shape) != 4 for shape in shapes):
             raise ValueError(f"{self.name} shuffles images of four axes, batch included; got {shapes}.")
         axis = self._axis % 4
@@ -94,9 +94,3 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "ChannelShuffle":
         return super().from_config(with_present_names(config, {"pieces": "num_outputs"}))
-
-
-def _shapes(input_shape: Shape | Sequence[Shape]) -> list[tuple[Any, ...]]:
-    """The shape of every image: of the one, or of those in a list."""
-    shapes: list[Any] = list(input_shape)
-    return list(map(tuple, shapes)) if shapes and isinstance(shapes[0], (list, tuple)) else [tuple(shapes)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from blocks.typing import Shape
 
@@ -126,6 +127,18 @@ def shapes_agree(shape: Sequence[int | None], other: Sequence[int | None]) -> bo
     """
     pairs = zip(shape, other, strict=False)
     return len(shape) == len(other) and all(a == b for a, b in pairs if None not in (a, b))
+
+
+def shapes_of(shape: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The shapes of several inputs, or of one in a list.
+
+    Example:
+        >>> from blocks.ops.arguments import shapes_of
+        >>> shapes_of((None, 8, 8, 3)), shapes_of([(None, 8), (None, 4)])
+        ([(None, 8, 8, 3)], [(None, 8), (None, 4)])
+    """
+    several = bool(shape) and isinstance(shape[0], (list, tuple))
+    return list(map(tuple, shape)) if several else [tuple(shape)]
 
 
 def check_residual(outputs: Sequence[int | None], residual: Sequence[int | None]) -> None:

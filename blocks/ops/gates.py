@@ -1,5 +1,7 @@
 """Mean over the image and gating of channels, on every backend."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -39,3 +41,45 @@ def gate(inputs: Tensor, gates: Tensor) -> Tensor:
 
         return own.gate(ops.convert_to_tensor(inputs), ops.convert_to_tensor(gates))
     return ops.multiply(inputs, gates)
+
+
+def softmax_sum(candidates: Tensor | Sequence[Tensor], logits: Tensor, radix: int) -> Tensor:
+    """Sum (B, H, W, C) of `radix` candidates, each channel weighed by the softmax over the candidates.
+
+    Args:
+        candidates: `radix` tensors (B, H, W, C), or one (B, H, W, radix * C).
+        logits: (B, 1, 1, radix * C), those of a candidate together.
+
+    Source: Li et al. 2019, Selective Kernel Networks, equations 5 and 6, arXiv:1903.06586.
+
+    Example:
+        >>> from blocks.ops.gates import softmax_sum
+        >>> np.ravel(softmax_sum([np.full((1, 1, 1, 1), 2.0), np.full((1, 1, 1, 1), 4.0)], np.zeros((1, 1, 1, 2)), 2))
+        array([3.])
+    """
+    each: list[Tensor] = list(candidates) if isinstance(candidates, (list, tuple)) else [candidates]  # type: ignore[list-item]
+    if keras.backend.backend() == "tensorflow":
+        from blocks.ops.tensorflow import gates as own
+
+        tensors = [ops.convert_to_tensor(tensor) for tensor in each]
+        summed = own.softmax_sum(tensors, ops.convert_to_tensor(logits), radix)
+        if summed is not None:
+            return summed
+    return composed_softmax_sum(each, logits, radix)
+
+
+def composed_softmax_sum(candidates: Sequence[Tensor], logits: Tensor, radix: int) -> Tensor:
+    """The same in Keras's operations.
+
+    Source: Li et al. 2019, Selective Kernel Networks, equations 5 and 6, arXiv:1903.06586.
+
+    Example:
+        >>> from blocks.ops.gates import composed_softmax_sum
+        >>> np.ravel(composed_softmax_sum([np.array([2.0, 4.0]).reshape(1, 1, 1, 2)], np.zeros((1, 1, 1, 2)), 2))
+        array([3.])
+    """
+    channels = logits.shape[-1] // radix
+    shares = ops.softmax(ops.reshape(logits, (-1, radix, channels)), axis=1)
+    shares = [ops.reshape(share, (-1, 1, 1, channels)) for share in ops.split(shares, radix, axis=1)]
+    each = candidates if len(candidates) == radix else ops.split(candidates[0], radix, axis=-1)
+    return sum(ops.multiply(candidate, share) for candidate, share in zip(each, shares, strict=True))

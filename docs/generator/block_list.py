@@ -146,6 +146,11 @@ LAYERS = (
     ),
     Block("ImageMean", "y = mean(x), x", lambda x, g: blocks.ImageMean()(x)),
     Block("ChannelGate", "y = x * gate", lambda x, g: blocks.ChannelGate()(*_on_pairs(x))),
+    Block(
+        "SoftmaxSum",
+        "y = sum over r of softmax_r(logits) * x_r",
+        lambda x, g: blocks.SoftmaxSum(2)(*_on_pairs(x)),
+    ),
     Block("Dense", "y = act(x W + b)", lambda x, g: blocks.Dense(10)(x), (64,)),
     Block("Activation", "y = act(x)", lambda x, g: blocks.Activation("gelu")(x)),
     Block(

@@ -40,6 +40,8 @@ constexpr TypedKernels<T> typed_kernels() {
           add_image_means_gradient<T>,
           gate<T>,
           gate_gradient<T>,
+          softmax_sum<T>,
+          softmax_sum_gradient<T>,
           pool<T>,
           pool_gradient<T>,
           select_channels<T>,

@@ -33,6 +33,8 @@ struct TypedKernels {
   decltype(&blocks::add_image_means_gradient<T>) add_image_means_gradient;
   decltype(&blocks::gate<T>) gate;
   decltype(&blocks::gate_gradient<T>) gate_gradient;
+  decltype(&blocks::softmax_sum<T>) softmax_sum;
+  decltype(&blocks::softmax_sum_gradient<T>) softmax_sum_gradient;
   decltype(&blocks::pool<T>) pool;
   decltype(&blocks::pool_gradient<T>) pool_gradient;
   decltype(&blocks::select_channels<T>) select_channels;

@@ -152,6 +152,14 @@ void gate(const Gating& g, const T* x, const T* gates, T* y, const Parallel& par
 template <class T>
 void gate_gradient(const Gating& g, const T* dy, const T* x, const T* gates, T* dx, T* d_gates,
                    const Parallel& parallel);
+// Sums over candidates, each channel of which is weighed by the softmax over the candidates of its logits (batch,
+// candidates, channels). `step`: entries from a candidate's pixel to its next one.
+template <class T>
+void softmax_sum(const Gating& g, int64_t step, const std::vector<const T*>& candidates, const T* logits, T* y,
+                 const Parallel& parallel);
+template <class T>
+void softmax_sum_gradient(const Gating& g, int64_t step, const T* dy, const std::vector<const T*>& candidates,
+                          const T* logits, const std::vector<T*>& d_candidates, T* d_logits, const Parallel& parallel);
 
 // ---- pooling: pooling.cc ------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from blocks.kernels.tensorflow.plain_gradients import (
     batch_norm_gradients,
     layer_norm_gradients,
     product,
+    softmax_sum_gradients,
 )
 
 OF_OUTPUTS = ("", "relu", "relu6")  # activations whose gradient is the same at their output as at their input
@@ -209,6 +210,20 @@ def _(op: tf.Operation, d_d_inputs: tf.Tensor, d_d_gates: tf.Tensor) -> Gradient
         library().blocks_gate(gradient, d_d_gates),
         tf.reduce_sum(d_d_inputs * gradient, axis=(1, 2), keepdims=True),
     ]
+
+
+@tf.RegisterGradient("BlocksSoftmaxSum")
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
+    *candidates, logits = op.inputs
+    radix = op.get_attr("radix")
+    d_candidates, d_logits = library().blocks_softmax_sum_grad(gradient, candidates, logits, radix=radix)
+    return [*d_candidates, d_logits]
+
+
+@tf.RegisterGradient("BlocksSoftmaxSumGrad")
+def _(op: tf.Operation, *gradients: tf.Tensor) -> Gradients:
+    plain = functools.partial(softmax_sum_gradients, op.get_attr("radix"))
+    return product(plain, op.inputs, gradients)
 
 
 def _window(op: tf.Operation) -> dict[str, Any]:

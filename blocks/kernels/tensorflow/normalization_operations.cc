@@ -1,4 +1,4 @@
-// The operations of norm.cc, layer_norm.cc and excitation.cc: what they check, allocate and call.
+// The operations of norm.cc and layer_norm.cc: what they check, allocate and call.
 #include "op_kernel_utils.h"
 
 namespace blocks {
@@ -206,74 +206,6 @@ class LayerNormGrad : public OpKernel {
   }
 };
 
-// Images (B, H, W, C) and, where there is one, a vector for each of them: (B, 1, 1, C).
-inline bool gating_of(OpKernelContext* c, const Tensor& x, const Tensor* each, Gating& g) {
-  if (x.dims() != 4 || (each && each->shape() != TensorShape({x.dim_size(0), 1, 1, x.dim_size(3)}))) {
-    c->CtxFailure(InvalidArgument("images are (B, H, W, C), and what belongs to each of them (B, 1, 1, C)"));
-    return false;
-  }
-  check_channels(c, x.dim_size(3));
-  g = {x.dim_size(0), x.dim_size(1) * x.dim_size(2), int(x.dim_size(3))};
-  return c->status().ok();
-}
-
-// The means, and the images again: what becomes of them comes back as one gradient, to which the means' is added.
-template <class T>
-class ImageMeans : public OpKernel {
- public:
-  using OpKernel::OpKernel;
-  void Compute(OpKernelContext* c) override {
-    const Tensor& x = c->input(0);
-    Gating g;
-    if (!gating_of(c, x, nullptr, g)) return;
-    auto* means = out<T>(c, 0, TensorShape({g.batch, 1, 1, g.channels}));
-    c->set_output(1, x);
-    if (c->status().ok() && g.batch) kernels_for<T>().image_means(g, in<T>(c, 0), means, parallel_of(c));
-  }
-};
-
-template <class T>
-class ImageMeansGrad : public OpKernel {
- public:
-  using OpKernel::OpKernel;
-  void Compute(OpKernelContext* c) override {  // d_means, dx
-    Gating g;
-    if (!gating_of(c, c->input(1), &c->input(0), g)) return;
-    if (c->input(1).NumElements() == 0) return c->set_output(0, c->input(1));
-    Tensor* sum = nullptr;
-    OP_REQUIRES_OK(c, c->forward_input_or_allocate_output({1}, 0, c->input(1).shape(), &sum));
-    kernels_for<T>().add_image_means_gradient(g, in<T>(c, 0), in<T>(c, 1),
-                                              static_cast<typename Stored<T>::type*>(sum->data()), parallel_of(c));
-  }
-};
-
-template <class T>
-class Gate : public OpKernel {
- public:
-  using OpKernel::OpKernel;
-  void Compute(OpKernelContext* c) override {  // x, gates
-    Gating g;
-    if (!gating_of(c, c->input(0), &c->input(1), g)) return;
-    auto* y = out<T>(c, 0, c->input(0).shape());
-    if (c->status().ok() && c->input(0).NumElements())
-      kernels_for<T>().gate(g, in<T>(c, 0), in<T>(c, 1), y, parallel_of(c));
-  }
-};
-
-template <class T>
-class GateGrad : public OpKernel {
- public:
-  using OpKernel::OpKernel;
-  void Compute(OpKernelContext* c) override {  // dy, x, gates
-    Gating g;
-    if (!gating_of(c, c->input(1), &c->input(2), g)) return;
-    OP_REQUIRES(c, c->input(0).shape() == c->input(1).shape(), InvalidArgument("gradients of a wrong shape"));
-    auto *dx = out<T>(c, 0, c->input(1).shape()), *d_gates = out<T>(c, 1, c->input(2).shape());
-    if (c->status().ok() && g.batch)
-      kernels_for<T>().gate_gradient(g, in<T>(c, 0), in<T>(c, 1), in<T>(c, 2), dx, d_gates, parallel_of(c));
-  }
-};
-
 class MinChannels : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -285,10 +217,6 @@ class MinChannels : public OpKernel {
 };
 
 REGISTER_KERNEL_BUILDER(Name("BlocksMinChannels").Device(tensorflow::DEVICE_CPU), MinChannels);
-BLOCKS_KERNEL("BlocksImageMeans", ImageMeans)
-BLOCKS_KERNEL("BlocksImageMeansGrad", ImageMeansGrad)
-BLOCKS_KERNEL("BlocksGate", Gate)
-BLOCKS_KERNEL("BlocksGateGrad", GateGrad)
 BLOCKS_KERNEL("BlocksNormTrain", NormTrain)
 BLOCKS_KERNEL("BlocksNormTrainGrad", NormTrainGrad)
 BLOCKS_KERNEL("BlocksAffine", Affine)

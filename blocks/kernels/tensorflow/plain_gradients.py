@@ -100,3 +100,18 @@ def layer_norm_gradients(epsilon: float, gradient: tf.Tensor, inputs: tf.Tensor,
     normal, inner = centred * rstd, outer * gamma
     share = tf.reduce_mean(inner, -1, keepdims=True) + normal * tf.reduce_mean(inner * normal, -1, keepdims=True)
     return [tf.cast(rstd * (inner - share), inputs.dtype), _sum(outer * normal), _sum(outer)]
+
+
+def softmax_sum(radix: int, *inputs: tf.Tensor) -> tf.Tensor:
+    """Sum (B, H, W, C) of `radix` candidates, weighed by the softmax over them.
+
+    inputs: the candidates, one tensor (B, H, W, radix * C) or `radix` (B, H, W, C); logits (B, 1, 1, radix * C).
+    """
+    *candidates, logits = inputs
+    each = tf.stack(candidates if len(candidates) == radix else tf.split(candidates[0], radix, -1))
+    return tf.reduce_sum(each * tf.nn.softmax(tf.stack(tf.split(logits, radix, -1)), 0), 0)
+
+
+def softmax_sum_gradients(radix: int, gradient: tf.Tensor, *inputs: tf.Tensor) -> Tensors:
+    """Those of the candidates and the logits."""
+    return product(lambda *inputs: [softmax_sum(radix, *inputs)], inputs, [gradient])

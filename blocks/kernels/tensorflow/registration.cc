@@ -249,6 +249,21 @@ absl::Status unshuffle_shape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+// Candidates, one tensor or as many as the radix, and their logits.
+absl::Status softmax_sum_shape(InferenceContext* c) {
+  int radix = 0;
+  TF_RETURN_IF_ERROR(c->GetAttr("radix", &radix));
+  TF_RETURN_IF_ERROR(has_axis(c, 0));
+  DimensionHandle channels = c->Dim(c->input(0), -1);
+  if (c->num_inputs() == 2) TF_RETURN_IF_ERROR(c->Divide(channels, int64_t{radix}, true, &channels));
+  return last_axis(c, channels);
+}
+
+absl::Status like_all_but_first(InferenceContext* c) {
+  for (int i = 0; i < c->num_outputs(); ++i) c->set_output(i, c->input(i + 1));
+  return absl::OkStatus();
+}
+
 absl::Status select_shape(InferenceContext* c) {
   ShapeHandle shape, index;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &index));
@@ -287,6 +302,11 @@ REGISTER_OP("BlocksImageMeansGrad").Attr(kTypes).Input("d_means: T").Input("d_x_
 REGISTER_OP("BlocksGate").Attr(kTypes).Input("x: T").Input("gates: T").Output("y: T").SetShapeFn(like_first);
 REGISTER_OP("BlocksGateGrad").Attr(kTypes).Input("dy: T").Input("x: T").Input("gates: T").Output("dx: T")
     .Output("d_gates: T").SetShapeFn(gate_gradient_shape);
+REGISTER_OP("BlocksSoftmaxSum").Attr(kTypes).Attr("N: int >= 1").Attr("radix: int >= 1").Input("candidates: N * T")
+    .Input("logits: T").Output("y: T").SetShapeFn(softmax_sum_shape);
+REGISTER_OP("BlocksSoftmaxSumGrad").Attr(kTypes).Attr("N: int >= 1").Attr("radix: int >= 1").Input("dy: T")
+    .Input("candidates: N * T").Input("logits: T").Output("d_candidates: N * T").Output("d_logits: T")
+    .SetShapeFn(like_all_but_first);
 REGISTER_OP("BlocksResize").Attr("filter: {'bilinear', 'bicubic'}").Input("image: uint8").Input("rows: int32")
     .Input("columns: int32").Output("resized: uint8").SetShapeFn(resize_shape);
 REGISTER_OP("BlocksTogether").Attr(kTypes).Input("dx: T").Input("d_kernel: float").Output("dx_too: T")

@@ -1,5 +1,7 @@
 """Mean over the image and gating of channels under TensorFlow: by our kernels, else by its own operations."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from blocks.ops.tensorflow.runtime import fits_vectors, kernels
@@ -17,3 +19,12 @@ def gate(inputs: tf.Tensor, gates: tf.Tensor) -> tf.Tensor:
     """`inputs` (B, H, W, C) times `gates` (B, 1, 1, C)."""
     operations = kernels()
     return operations.blocks_gate(inputs, gates) if fits_vectors(operations, inputs) else inputs * gates
+
+
+def softmax_sum(candidates: Sequence[tf.Tensor], logits: tf.Tensor, radix: int) -> tf.Tensor | None:
+    """What `blocks.ops.gates.softmax_sum` does, of a tensor or `radix` of them; None where no kernel does."""
+    operations = kernels()
+    parts = radix // len(candidates)
+    if not fits_vectors(operations, candidates[0], parts):
+        return None
+    return operations.blocks_softmax_sum(candidates, logits, radix=radix)

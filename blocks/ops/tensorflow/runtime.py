@@ -92,6 +92,6 @@ def fits(operations: Any, inputs: tf.Tensor) -> bool:
     return operations is not None and inputs.dtype in KERNEL_DTYPES and inputs.shape[-1] != 0
 
 
-def fits_vectors(operations: Any, inputs: tf.Tensor) -> bool:
-    """The same of those kernels of whole images that take a vector of channels, or more."""
-    return fits(operations, inputs) and inputs.shape[-1] >= min_channels()
+def fits_vectors(operations: Any, inputs: tf.Tensor, parts: int = 1) -> bool:
+    """The same of those kernels of whole images that take a vector of channels, or more, of each of so many parts."""
+    return fits(operations, inputs) and inputs.shape[-1] // parts >= min_channels()
