@@ -73,13 +73,16 @@ def test_values_and_gradients_are_those_of_the_definition(case, dtype, tolerance
     check_all_close(actual, expected, tolerance)
 
 
-@pytest.mark.parametrize("channels, groups, width", [(16, 1, 7), (3, 1, 7), (64, 4, 6), (64, 2, 9)])
-def test_nan_reaches_what_reads_it_and_nothing_else(channels, groups, width):
+@pytest.mark.parametrize(
+    "channels, filters, groups, width",
+    [(16, 16, 1, 7), (3, 3, 1, 7), (3, 32, 1, 7), (64, 64, 4, 6), (64, 64, 2, 9), (34, 34, 2, 6)],
+)
+def test_nan_reaches_what_reads_it_and_nothing_else(channels, filters, groups, width):
     # Products of bfloat16 are summed up in pairs: none may pair a value with one that is not its own.
     dtype = "bfloat16"
     images = exact((2, 5, width, channels), dtype).numpy()
     images[0, 1, -1, 0] = images[1, 4, 2, 1] = np.nan
-    kernel, padding = exact((3, 3, channels // groups, channels), dtype), ((1, 1), (1, 1))
+    kernel, padding = exact((3, 3, channels // groups, filters), dtype), ((1, 1), (1, 1))
 
     def reached(function, x):
         outputs, _, d_kernel = values_and_gradients(function, x, tf.cast(kernel, x.dtype))

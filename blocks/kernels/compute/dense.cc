@@ -19,10 +19,12 @@ struct Outputs {
   int64_t image, row, position;
 };
 
-template <class F, class T>
-void convolve_by_product(const Spatial& s, const T* x, const float* kernel, const Epilogue<T>& epilogue,
-                         const Outputs<T>& outputs, const Parallel& parallel) {
-  const RowBlocks blocks(s, parallel.threads);
+template <class T>
+void convolve(const Spatial& s, const T* x, const float* kernel, const Epilogue<T>& epilogue, const Outputs<T>& outputs,
+              const Parallel& parallel) {
+  using F = Factor<T>;
+  // If a row of the kernel is no whole steps, the last of them would multiply what the next output sees.
+  const RowBlocks blocks(s, parallel.threads, s.kernel_width * s.in_channels_per_group % kStepFactors<F> != 0);
   const int channels = s.out_channels_per_group, count = num_panels(channels);
   const int64_t row_steps = num_steps<F>(blocks.row_depth);
   const int64_t panel_size = s.kernel_height * row_steps * kTileColumns;  // words
@@ -54,15 +56,6 @@ void convolve_by_product(const Spatial& s, const T* x, const float* kernel, cons
         for (int row = block.top; row < block.bottom; ++row) run(block, group, panel, row, segments);
     }
   });
-}
-
-template <class T>
-void convolve(const Spatial& s, const T* x, const float* kernel, const Epilogue<T>& epilogue, const Outputs<T>& outputs,
-              const Parallel& parallel) {
-  // A row of the kernel in whole steps: else the last of them would multiply what the output does not see.
-  if (s.kernel_width * s.in_channels_per_group % kStepFactors<Factor<T>> == 0)
-    convolve_by_product<Factor<T>>(s, x, kernel, epilogue, outputs, parallel);
-  else convolve_by_product<float>(s, x, kernel, epilogue, outputs, parallel);
 }
 
 // Along one axis, the inputs at first, first + stride and so on: what their gradients are a convolution of, unstrided.

@@ -13,15 +13,19 @@ constexpr int64_t kMaxCopied = 1 << 15;  // entries of a block's input rows, or 
 // Images are divided into blocks of a few rows of outputs.
 struct RowBlocks {
   int row_depth, depth;  // entries of a row of the kernel, and of all of it, for one output
+  bool apart;            // what each output reads of a row is copied by itself, with a zero behind it
+  int64_t line;          // entries of a row of inputs with its padding
   int64_t row, step;     // entries of a copied row, and from what one output reads of it to what the next does
   int per_image, rows;   // blocks of an image, and output rows of a block
   int64_t count;
 
-  RowBlocks(const Spatial& s, int threads)
+  RowBlocks(const Spatial& s, int threads, bool apart_ = false)
       : row_depth(s.kernel_width * s.in_channels_per_group),
         depth(s.kernel_height * row_depth),
-        row(int64_t((s.out_width - 1) * s.stride_width + s.kernel_width) * s.in_channels_per_group),
-        step(int64_t(s.stride_width) * s.in_channels_per_group) {
+        apart(apart_),
+        line(int64_t((s.out_width - 1) * s.stride_width + s.kernel_width) * s.in_channels_per_group),
+        row(apart ? int64_t(s.out_width) * (row_depth + 1) : line),
+        step(apart ? row_depth + 1 : int64_t(s.stride_width) * s.in_channels_per_group) {
     const int64_t fit = (kMaxCopied / std::max<int64_t>(row, 1) - s.kernel_height) / s.stride_height + 1;
     const int64_t share = std::max<int64_t>(1, s.batch * s.out_height / (threads * 4));
     rows = int(std::max<int64_t>(1, std::min({fit, share, int64_t(s.out_height)})));
@@ -49,7 +53,7 @@ struct RowBlock {
   F* copied;
 
   static int64_t entries(const Spatial& s, const RowBlocks& blocks) {
-    return ((blocks.rows - 1) * int64_t(s.stride_height) + s.kernel_height) * blocks.row;
+    return ((blocks.rows - 1) * int64_t(s.stride_height) + s.kernel_height) * blocks.row + (blocks.apart ? kLanes : 0);
   }
 
   template <class T>
@@ -62,17 +66,20 @@ struct RowBlock {
     bottom = std::min(top + blocks.rows, s.out_height);
     first_row = std::min(s.height, std::max(0, top * s.stride_height - s.pad_top));
     end_row = std::max(first_row, std::min(s.height, (bottom - 1) * s.stride_height - s.pad_top + s.kernel_height));
-    const int channels = s.in_channels_per_group, columns = int(blocks.row / channels);
+    const int channels = s.in_channels_per_group, columns = int(blocks.line / channels);
     // Negative padding leaves out the first columns of the images.
     const int before = std::min(columns, std::max(0, s.pad_left)),
               skipped = std::min(s.width, std::max(0, -s.pad_left));
     const int inner = std::min(columns - before, s.width - skipped), after = columns - before - inner;
+    F* const separate = blocks.apart ? factors_scratch<F>(1, blocks.line + kLanes) : nullptr;
     for (int y = first_row; y < end_row; ++y, to += blocks.row) {
+      F* const line = separate ? separate : to;
       const T* from =
           x + ((image * s.height + y) * s.width + skipped) * s.groups * channels + int64_t(group) * channels;
-      std::memset(to, 0, sizeof(F) * before * channels);
-      copy_pixels(from, inner, to + int64_t(before) * channels);
-      std::memset(to + int64_t(before + inner) * channels, 0, sizeof(F) * after * channels);
+      std::memset(line, 0, sizeof(F) * before * channels);
+      copy_pixels(from, inner, line + int64_t(before) * channels);
+      std::memset(line + int64_t(before + inner) * channels, 0, sizeof(F) * after * channels);
+      if (separate) copy_apart(line, to);
     }
   }
 
@@ -83,6 +90,15 @@ struct RowBlock {
   }
 
  private:
+  // In whole vectors: what is written behind an output's entries is overwritten by the next one's.
+  void copy_apart(const F* from, F* to) const {
+    const int64_t stride = int64_t(s.stride_width) * s.in_channels_per_group;
+    for (int i = 0; i < s.out_width; ++i, from += stride, to += blocks.step) {
+      for (int k = 0; k < blocks.row_depth; k += kLanes) std::memcpy(to + k, from + k, sizeof(F) * kLanes);
+      to[blocks.row_depth] = F{};
+    }
+  }
+
   template <class T>
   void copy_pixels(const T* from, int count, F* to) const {
     const int channels = s.in_channels_per_group;
