@@ -72,6 +72,20 @@ class Product(layers.Layer):
         return self.product([inputs, gates])
 
 
+class Merge(layers.Layer):
+    """The first channels of two inputs added, the others appended."""
+
+    def __init__(self, residual: int):
+        super().__init__()
+        self.residual, self.sum, self.concatenation = residual, layers.Add(), layers.Concatenate()
+
+    def call(self, paths, update):
+        before, dense = ops.split(paths, [self.residual], axis=-1)
+        parts = update if isinstance(update, (list, tuple)) else ops.split(update, [self.residual], axis=-1)
+        added, appended = parts
+        return self.concatenation([self.sum([before, added]), dense, appended])
+
+
 class WeightedSum(layers.Layer):
     """The sum of candidates, or of the parts of one tensor, weighed by the softmax over them."""
 
@@ -136,6 +150,8 @@ def stand_in(layer: layers.Layer) -> layers.Layer:
         return Mean()
     if isinstance(layer, blocks.ChannelGate):
         return Product()
+    if isinstance(layer, blocks.DualPathMerge):
+        return Merge(layer.residual)
     if isinstance(layer, blocks.SoftmaxSum):
         return WeightedSum(layer.radix)
     if isinstance(layer, (blocks.Dense, blocks.LayerNormalization)):  # Keras's own but for the dots in their names

@@ -32,6 +32,7 @@ from blocks.layers.channel_shuffle import ChannelShuffle
 from blocks.layers.conv import Conv1D, Conv2D, Conv3D
 from blocks.layers.depthwise_conv import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
 from blocks.layers.dotted_names import Activation, Dense, LayerNormalization
+from blocks.layers.dual_path import DualPathMerge
 from blocks.layers.grouped_conv import GroupedConv1D, GroupedConv2D, GroupedConv3D
 from blocks.layers.layer_scale import LayerScale
 from blocks.layers.local_response_norm import LocalResponseNormalization
@@ -63,6 +64,7 @@ __all__ = [
     "DepthwiseConv1D",
     "DepthwiseConv2D",
     "DepthwiseSeparableConv2D",
+    "DualPathMerge",
     "GroupedConv1D",
     "GroupedConv2D",
     "GroupedConv3D",

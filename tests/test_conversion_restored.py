@@ -60,6 +60,7 @@ def test_layers_become_operations_that_learn_the_same():
     mean, x = blocks.ImageMean(name="mean")(x)
     x = blocks.ChannelGate(name="gate")(x, mean)
     x = blocks.SoftmaxSum(2, name="sum")([x, x], keras.layers.Concatenate()([mean, mean]))
+    x = blocks.DualPathMerge(4, name="merge")(x, x)
     x = blocks.LocalResponseNormalization(3, alpha=0.5, name="response")(blocks.LayerScale(0.5, name="scale")(x))
     small = blocks.PaddedPooling2D("average", 3, 2, padding="same", name="pool")(x)
     x = blocks.ResizeLike(name="resize")(blocks.AdaptiveAveragePooling2D((3, 2), name="adaptive")(x), small)

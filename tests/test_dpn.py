@@ -53,6 +53,16 @@ def test_both_forms_of_the_last_convolution_compute_the_same():
     np.testing.assert_allclose(one(values), two(values), atol=1e-5)
 
 
+def test_layers_are_in_the_order_of_saved_weights():
+    """Keras's files of weights know layers by their class and their order within it."""
+    layers = block(separate=True, project=True).layers
+    for kind, expected in (
+        (blocks.BatchNormalization, ["c1x1_a.bn", "c3x3_b.bn", "c1x1_w_s2.bn", "c1x1_c.bn"]),
+        (blocks.GroupedConv2D, ["c1x1_a.conv", "c3x3_b.conv", "c1x1_w_s2.conv", "c1x1_c1", "c1x1_c2"]),
+    ):
+        assert [layer.name for layer in layers if isinstance(layer, kind)] == [f"block.{name}" for name in expected]
+
+
 def test_stride_needs_a_projection():
     with pytest.raises(ValueError, match="strides=2 needs project=True"):
         blocks.dual_path_block(keras.Input((6, 6, 20)), 8, 8, 4, 2, strides=2)

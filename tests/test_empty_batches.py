@@ -107,6 +107,7 @@ def test_every_implementation_is_tried():
 def test_gates_and_sizes_of_no_images():
     images = tf.zeros(IMAGES)
     assert blocks.ChannelGate()(images, images[:, :1, :1]).shape == IMAGES
+    assert blocks.DualPathMerge(8)(images, images).shape == (0, 9, 9, 56)
     assert blocks.SoftmaxSum(2)(images, images[:, :1, :1]).shape == (0, 9, 9, 16)
     assert blocks.ResizeLike()(images, tf.zeros((0, 4, 5, 1))).shape == (0, 4, 5, 32)
     layer = blocks.GroupedConv2D(32, 3, padding="same", groups=8, activation="relu")

@@ -106,6 +106,21 @@ def test_the_profiler_counts_our_operations_as_tensorflows(name, request):
     assert ours == float_operations(traced(model, blocks.exportable)) > 2 * zoo.profile(model).macs
 
 
+def test_sums_of_candidates_and_merged_paths_are_counted():
+    images, logits = keras.Input((8, 8, 32), batch_size=2), keras.Input((1, 1, 64), batch_size=2)
+    for inputs, outputs, expected in (
+        ([images, logits], blocks.SoftmaxSum(2)([images, images], logits), 3 * 2 * 64 * 32 + 5 * 2 * 64),
+        ([images], blocks.DualPathMerge(20)(images, images), 2 * 64 * 20),
+    ):
+        model = keras.Model(inputs, outputs)
+        specs = [tf.TensorSpec(tensor.shape) for tensor in inputs]
+        function = tf.function(lambda *tensors, m=model: m(list(tensors))).get_concrete_function(*specs)
+        assert own_operations(function.graph) and float_operations(function) == expected
+        with blocks.exportable():
+            function = tf.function(lambda *tensors, m=model: m(list(tensors))).get_concrete_function(*specs)
+        assert float_operations(function) == pytest.approx(expected, abs=8)  # and what its shapes take
+
+
 def test_gradients_count_as_their_convolutions():
     layer = GroupedConv2D(32, 3, 2, 1, groups=8, use_bias=False)
     macs = 8 * 8 * 32 * 3 * 3 * 4

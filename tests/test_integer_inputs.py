@@ -26,6 +26,7 @@ LAYERS = {
     "DepthwiseConv1D": (lambda: blocks.DepthwiseConv1D(3), (IMAGES[0],)),
     "DepthwiseConv2D": (lambda: blocks.DepthwiseConv2D(3, depth_multiplier=2), None),
     "DepthwiseSeparableConv2D": (lambda: blocks.DepthwiseSeparableConv2D(4, 3, normalize=True), None),
+    "DualPathMerge": (lambda: blocks.DualPathMerge(5), (IMAGES, IMAGES[..., :6])),
     "GroupedConv1D": (lambda: blocks.GroupedConv1D(4, 3, groups=2), (IMAGES[0],)),
     "GroupedConv2D": (lambda: blocks.GroupedConv2D(8, 3, groups=4, padding=1, activation="relu"), None),
     "GroupedConv3D": (lambda: blocks.GroupedConv3D(4, 2, groups=2), (IMAGES.reshape(1, 2, 6, 5, 8),)),

@@ -28,6 +28,7 @@ TESTS = [
     "test_pooling",
     "test_normalization",
     "test_excitation",
+    "test_dual_path",
     "test_softmax_sum",
     "test_second_derivatives",
     "test_empty_batches",

@@ -20,8 +20,8 @@ YOUNGER = {  # of converted models: test_conversion.py saves them
         "AbsorbedLayer", "Activation", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D",
         "SeparableConv1D", "SeparableConv2D",
     )
-} | {  # test_softmax_sum.py saves it
-    "blocks>SoftmaxSum"
+} | {  # test_softmax_sum.py and test_dual_path.py save them
+    "blocks>DualPathMerge", "blocks>SoftmaxSum"
 } | {  # of recipes: test_timm_optimizers.py and test_recipe.py have them come back from their configuration
     f"zoo>{name}"
     for name in ("KerasLamb", "KerasRMSprop", "Lamb", "RMSpropTF", "Schedule", "TorchAdamW", "TorchSGD")

@@ -64,6 +64,7 @@ LAYERS = {
     "mean": (lambda dtype: blocks.ImageMean(dtype=dtype), {}, "x"),
     "gate": (lambda dtype: blocks.ChannelGate(dtype=dtype), {}, "xg"),
     "softmax sum": (lambda dtype: blocks.SoftmaxSum(2, dtype=dtype), {}, "xg"),
+    "dual path": (lambda dtype: blocks.DualPathMerge(5, dtype=dtype), {}, "xx"),
     "nearest": (lambda dtype: blocks.ResizeLike(dtype=dtype), {}, "xg"),
     "selection": (lambda dtype: blocks.ChannelSelection(16, 4, dtype=dtype), {}, "x"),
     "volume": (lambda dtype: blocks.GroupedConv3D(CHANNELS, 2, groups=8, padding="same", dtype=dtype), {}, "v"),

@@ -411,6 +411,34 @@ void check_moves(const KernelTable& table) {
 }
 
 template <class T>
+void check_dual_path(const TypedKernels<T>& k, int channels, const std::string& type) {
+  const int updates = 2 * channels + 3;
+  const DualPath d = {50, channels + 3, channels / 2, channels, updates, updates};
+  const auto paths = drawn<T>(d.pixels * d.path_channels()), update = drawn<T>(d.pixels * updates);
+  const auto dy = drawn<T>(d.pixels * d.outputs());
+  std::vector<T> y(dy.size()), d_paths(paths.size()), d_update(update.size());
+  std::vector<double> expected(dy.size()), to_paths(paths.size()), to_update(update.size());
+  for (int64_t pixel = 0; pixel < d.pixels; ++pixel)
+    for (int c = 0; c < d.outputs(); ++c) {
+      const int64_t at = pixel * d.outputs() + c;
+      if (c < d.path_channels()) {
+        expected[at] += as_float(paths[pixel * d.path_channels() + c]);
+        to_paths[pixel * d.path_channels() + c] = as_float(dy[at]);
+      }
+      if (c < d.residual || c >= d.path_channels()) {
+        const int64_t from = pixel * updates + (c < d.residual ? c : c - d.dense);
+        expected[at] += as_float(update[from]);
+        to_update[from] = as_float(dy[at]);
+      }
+    }
+  k.merge_paths(d, paths.data(), update.data(), update.data() + d.residual, y.data(), kInTurn);
+  compare(type + " merged paths", y, expected);
+  k.merge_paths_gradient(d, dy.data(), d_paths.data(), d_update.data(), d_update.data() + d.residual, kInTurn);
+  compare(type + " paths' gradient", d_paths, to_paths);
+  compare(type + " update's gradient", d_update, to_update);
+}
+
+template <class T>
 void check_selection(const TypedKernels<T>& k, int channels, const std::string& type) {
   const int pixels = 37;
   Selection s{pixels, channels, {}};
@@ -487,6 +515,8 @@ int main(int, char** arguments) {
     check_normalisation(table.bf16_kernels, channels, "bfloat16");
     check_affine_gradient(table.float_kernels, channels, "float");
     check_affine_gradient(table.bf16_kernels, channels, "bfloat16");
+    check_dual_path(table.float_kernels, channels, "float");
+    check_dual_path(table.bf16_kernels, channels, "bfloat16");
     check_selection(table.float_kernels, channels, "float");
     check_selection(table.bf16_kernels, channels, "bfloat16");
   }

@@ -11,12 +11,14 @@ from blocks.conversion.calls import Calls
 from blocks.conversion.replacement import Replacement
 from blocks.layers.channel_selection import ChannelSelection
 from blocks.layers.channel_shuffle import ChannelShuffle
+from blocks.layers.dual_path import DualPathMerge
 from blocks.layers.layer_scale import LayerScale
 from blocks.layers.local_response_norm import LocalResponseNormalization
 from blocks.layers.pooling import AdaptiveAveragePooling2D
 from blocks.layers.resize import ResizeLike
 from blocks.layers.softmax_sum import SoftmaxSum
 from blocks.layers.squeeze_excite import ChannelGate, ImageMean
+from blocks.ops.dual_path import composed_merge_paths
 from blocks.ops.gates import composed_softmax_sum
 from blocks.ops.local_response_norm import composed
 
@@ -77,6 +79,14 @@ def _softmax_sum(layer: SoftmaxSum) -> Replacement:
     return Replacement(function=add)
 
 
+def _merge(layer: DualPathMerge) -> Replacement:
+    def merge(paths: Any, update: Any) -> Any:
+        parts = update if isinstance(update, (list, tuple)) else [update]
+        return composed_merge_paths(paths, parts, layer.residual)
+
+    return Replacement(function=merge)
+
+
 def _scale(layer: LayerScale) -> Replacement:
     _, *shape = layer.get_build_config()["input_shape"]
     axes = "abdefgh"[: len(shape)]
@@ -118,6 +128,7 @@ EXPRESSIONS: dict[type[keras.Layer], Callable[[Any], Replacement | str]] = {
     ChannelGate: _gate,
     ChannelSelection: _select,
     ChannelShuffle: _shuffle,
+    DualPathMerge: _merge,
     ImageMean: _mean,
     LayerScale: _scale,
     LocalResponseNormalization: _local_response,

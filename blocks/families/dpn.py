@@ -1,9 +1,8 @@
 """The block of DPN."""
 
-from keras import layers, ops
-
 from blocks.composites import convolution, normalization
 from blocks.layers.dotted_names import Scope
+from blocks.layers.dual_path import DualPathMerge
 from blocks.typing import Tensor
 
 EPSILON = 1e-3
@@ -49,17 +48,14 @@ def dual_path_block(
     scope, paths = Scope(name), inputs
     if project:
         paths = preactivated(inputs, residual + 2 * growth, 1, strides, name=scope(f"c1x1_w_s{strides}"))
-    residual_path, dense = ops.split(paths, [residual], axis=-1)
     x = preactivated(inputs, width, name=scope("c1x1_a"))
     x = preactivated(x, width, 3, strides, groups, name=scope("c3x3_b"))
     if separate:
         x = normalization(x, act="relu", epsilon=EPSILON, name=scope("c1x1_c.bn"))
-        added = convolution(x, residual, name=scope("c1x1_c1"))
-        appended = convolution(x, growth, name=scope("c1x1_c2"))
+        update = [convolution(x, residual, name=scope("c1x1_c1")), convolution(x, growth, name=scope("c1x1_c2"))]
     else:
-        x = preactivated(x, residual + growth, name=scope("c1x1_c"))
-        added, appended = ops.split(x, [residual], axis=-1)
-    return layers.Concatenate(name=name)([layers.Add()([residual_path, added]), dense, appended])
+        update = [preactivated(x, residual + growth, name=scope("c1x1_c"))]
+    return DualPathMerge(residual, name=name)(paths, update)
 
 
 def preactivated(

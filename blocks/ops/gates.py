@@ -1,5 +1,6 @@
 """Mean over the image and gating of channels, on every backend."""
 
+import functools
 from collections.abc import Sequence
 
 import keras
@@ -82,4 +83,4 @@ def composed_softmax_sum(candidates: Sequence[Tensor], logits: Tensor, radix: in
     shares = ops.softmax(ops.reshape(logits, (-1, radix, channels)), axis=1)
     shares = [ops.reshape(share, (-1, 1, 1, channels)) for share in ops.split(shares, radix, axis=1)]
     each = candidates if len(candidates) == radix else ops.split(candidates[0], radix, axis=-1)
-    return sum(ops.multiply(candidate, share) for candidate, share in zip(each, shares, strict=True))
+    return functools.reduce(ops.add, map(ops.multiply, each, shares))

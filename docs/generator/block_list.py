@@ -151,6 +151,11 @@ LAYERS = (
         "y = sum over r of softmax_r(logits) * x_r",
         lambda x, g: blocks.SoftmaxSum(2)(*_on_pairs(x)),
     ),
+    Block(
+        "DualPathMerge",
+        "y = [p[:R] + u[:R], p[R:], u[R:]]        p and u: paths and update",
+        lambda x, g: blocks.DualPathMerge(48)(x, x),
+    ),
     Block("Dense", "y = act(x W + b)", lambda x, g: blocks.Dense(10)(x), (64,)),
     Block("Activation", "y = act(x)", lambda x, g: blocks.Activation("gelu")(x)),
     Block(

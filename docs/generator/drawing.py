@@ -74,6 +74,7 @@ def lines_of(operation: Any, channels: int) -> tuple[list[str], str]:
         "ChannelGate": "x gate",
         "ImageMean": "mean over H, W",
         "SoftmaxSum": "softmax sum",
+        "DualPathMerge": "add and append",
         "GlobalAveragePooling2D": "mean over H, W",
         "PaddedPooling2D": f"{getattr(operation, 'mode', '')} pool {_size(getattr(operation, 'pool_size', ()))}",
         "AveragePooling2D": f"average pool {_size(getattr(operation, 'pool_size', ()))}",

@@ -44,6 +44,8 @@ constexpr TypedKernels<T> typed_kernels() {
           softmax_sum_gradient<T>,
           pool<T>,
           pool_gradient<T>,
+          merge_paths<T>,
+          merge_paths_gradient<T>,
           select_channels<T>,
           select_channels_gradient<T>};
 }

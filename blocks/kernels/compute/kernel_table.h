@@ -37,6 +37,8 @@ struct TypedKernels {
   decltype(&blocks::softmax_sum_gradient<T>) softmax_sum_gradient;
   decltype(&blocks::pool<T>) pool;
   decltype(&blocks::pool_gradient<T>) pool_gradient;
+  decltype(&blocks::merge_paths<T>) merge_paths;
+  decltype(&blocks::merge_paths_gradient<T>) merge_paths_gradient;
   decltype(&blocks::select_channels<T>) select_channels;
   decltype(&blocks::select_channels_gradient<T>) select_channels_gradient;
 };

@@ -250,6 +250,25 @@ void shuffle(const Shuffle& s, const std::vector<const char*>& parts, const std:
 void unshuffle(const Shuffle& s, const std::vector<const char*>& pieces, const std::vector<char*>& parts,
                const Parallel& parallel);
 
+// ---- dual_path.cc -------------------------------------------------------------------------------------------------
+
+// Channels of a residual path, of a dense path, and of what is appended to the latter.
+struct DualPath {
+  int64_t pixels;
+  int residual, dense, growth;
+  int64_t added_step, appended_step;  // entries from a pixel to the next one
+
+  int path_channels() const { return residual + dense; }
+  int outputs() const { return residual + dense + growth; }
+};
+
+// y (residual + dense + growth) = the paths (residual, dense), with what is added and what is appended.
+template <class T>
+void merge_paths(const DualPath& d, const T* paths, const T* added, const T* appended, T* y, const Parallel& parallel);
+template <class T>
+void merge_paths_gradient(const DualPath& d, const T* dy, T* d_paths, T* d_added, T* d_appended,
+                          const Parallel& parallel);
+
 // ---- selection.cc -------------------------------------------------------------------------------------------------
 
 // Channel i of the result is channel index[i] of the images.

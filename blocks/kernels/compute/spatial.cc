@@ -287,7 +287,7 @@ void convolve(const Spatial& s, bool transposed, const T* x, const float* kernel
 template <class T>
 void spatial(const Spatial& s, const T* x, const float* kernel, const float* bias, const T* residual, T* y,
              Activation activation, const Parallel& parallel) {
-  if (outputs_are_products<T>(s)) return dense(s, x, kernel, bias, residual, y, activation, parallel);
+  if (groups_are_products<T>(s)) return dense(s, x, kernel, bias, residual, y, activation, parallel);
   convolve<T>(s, false, x, kernel, {bias, residual, activation}, y, parallel);
 }
 

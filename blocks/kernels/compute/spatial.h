@@ -20,13 +20,6 @@ bool groups_are_products(const Spatial& s) {
   return std::is_same_v<Factor<T>, bf16> && s.in_channels_per_group >= kLanes && s.out_channels_per_group >= kLanes;
 }
 
-// The same of the outputs: a network's first convolution has few input channels, but one group.
-template <class T>
-bool outputs_are_products(const Spatial& s) {
-  return groups_are_products<T>(s) ||
-         (std::is_same_v<Factor<T>, bf16> && s.groups == 1 && s.out_channels_per_group >= kLanes);
-}
-
 // A group's channels are taken a vector at a time; the last vector overlaps the one before it, or is not full.
 inline int offset_in_group(int vector, int channels) {
   return channels <= kLanes ? 0 : vector_offset(vector, channels);

@@ -65,6 +65,22 @@ def _pool_gradient(graph: Any, node: Any) -> OpStats:
     return OpStats("flops", taps * _entries(graph, node.input[0]))
 
 
+def _merge(graph: Any, node: Any) -> OpStats:
+    *_, channels = _shape(graph, node.input[0])
+    return OpStats("flops", _entries(graph, node.input[0]) // channels * node.attr["residual"].i)
+
+
+def _softmax_sum(graph: Any, node: Any) -> OpStats:
+    """A product for each entry of a candidate, and their sums; the softmax as TensorFlow counts its own."""
+    *candidates, logits = (_entries(graph, name) for name in node.input)
+    return OpStats("flops", 2 * sum(candidates) - _entries(graph, node.name) + 5 * logits)
+
+
+def _softmax_sum_gradient(graph: Any, node: Any) -> OpStats:
+    """As of gates."""
+    return OpStats("flops", 3 * sum(_entries(graph, name) for name in node.input[1:-1]))
+
+
 for _operation, _count in {
     "BlocksPointwise": _convolution,
     "BlocksPointwiseInputGrad": _input_gradient,
@@ -81,6 +97,9 @@ for _operation, _count in {
     "BlocksImageMeansGrad": _first_input(1),
     "BlocksGate": _first_input(1),
     "BlocksGateGrad": _first_input(3),  # a product for the inputs, a product and a sum for the gates
+    "BlocksMergePaths": _merge,
+    "BlocksSoftmaxSum": _softmax_sum,
+    "BlocksSoftmaxSumGrad": _softmax_sum_gradient,
     "BlocksPool": _pool,
     "BlocksPoolGrad": _pool_gradient,
 }.items():

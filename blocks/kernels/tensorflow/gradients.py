@@ -187,6 +187,19 @@ def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
     return [library().blocks_select(gradient, op.inputs[1]), None, None]
 
 
+@tf.RegisterGradient("BlocksMergePaths")
+def _(op: tf.Operation, gradient: tf.Tensor) -> Gradients:
+    residual, (_paths, *update) = op.get_attr("residual"), op.inputs
+    growth = sum(part.shape[-1] for part in update) - residual
+    d_paths, d_update = library().blocks_merge_paths_grad(gradient, N=len(update), residual=residual, growth=growth)
+    return [d_paths, *d_update]
+
+
+@tf.RegisterGradient("BlocksMergePathsGrad")
+def _(op: tf.Operation, d_d_paths: tf.Tensor, *d_d_update: tf.Tensor) -> Gradients:
+    return [library().blocks_merge_paths(d_d_paths, list(d_d_update), residual=op.get_attr("residual"))]
+
+
 @tf.RegisterGradient("BlocksImageMeans")
 def _(_op: tf.Operation, d_means: tf.Tensor, d_images: tf.Tensor) -> Gradients:
     return library().blocks_image_means_grad(d_means, d_images)

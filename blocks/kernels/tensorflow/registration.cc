@@ -249,6 +249,36 @@ absl::Status unshuffle_shape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+absl::Status merge_paths_shape(InferenceContext* c) {
+  int residual = 0;
+  TF_RETURN_IF_ERROR(c->GetAttr("residual", &residual));
+  DimensionHandle channels = c->MakeDim(int64_t{0});
+  for (int i = 0; i < c->num_inputs(); ++i) {
+    TF_RETURN_IF_ERROR(has_axis(c, i));
+    TF_RETURN_IF_ERROR(c->Add(channels, c->Dim(c->input(i), -1), &channels));
+  }
+  TF_RETURN_IF_ERROR(c->Subtract(channels, int64_t{residual}, &channels));
+  return last_axis(c, channels);
+}
+
+absl::Status merge_paths_gradient_shape(InferenceContext* c) {
+  int residual = 0, growth = 0;
+  TF_RETURN_IF_ERROR(c->GetAttr("residual", &residual));
+  TF_RETURN_IF_ERROR(c->GetAttr("growth", &growth));
+  TF_RETURN_IF_ERROR(has_axis(c, 0));
+  DimensionHandle channels;
+  TF_RETURN_IF_ERROR(c->Subtract(c->Dim(c->input(0), -1), int64_t{growth}, &channels));
+  const int parts = c->num_outputs() - 1;
+  for (int i = 0; i < parts; ++i) {
+    const int64_t size = int64_t{parts == 1 || i == 0 ? residual : 0} + (parts == 1 || i == 1 ? growth : 0);
+    if (size < 0) return absl::InvalidArgumentError(absl::StrCat("a number of channels, got ", size));
+    ShapeHandle part;
+    TF_RETURN_IF_ERROR(c->ReplaceDim(c->input(0), -1, c->MakeDim(size), &part));
+    c->set_output(i + 1, part);
+  }
+  return last_axis(c, channels);
+}
+
 // Candidates, one tensor or as many as the radix, and their logits.
 absl::Status softmax_sum_shape(InferenceContext* c) {
   int radix = 0;
@@ -289,6 +319,10 @@ REGISTER_OP("BlocksUnshuffle").Attr(kTypes).Attr("N: int >= 1").Attr("M: int >= 
 REGISTER_OP("BlocksSelect").Attr(kTypes).Input("x: T").Input("index: int64").Output("y: T").SetShapeFn(select_shape);
 REGISTER_OP("BlocksSelectGrad").Attr(kTypes).Input("dy: T").Input("index: int64").Input("shape: int32").Output("dx: T")
     .SetShapeFn(from_shape_input);
+REGISTER_OP("BlocksMergePaths").Attr(kTypes).Attr("N: int >= 1").Attr("residual: int").Input("paths: T")
+    .Input("update: N * T").Output("y: T").SetShapeFn(merge_paths_shape);
+REGISTER_OP("BlocksMergePathsGrad").Attr(kTypes).Attr("N: int >= 1").Attr("residual: int").Attr("growth: int")
+    .Input("dy: T").Output("d_paths: T").Output("d_update: N * T").SetShapeFn(merge_paths_gradient_shape);
 #define BLOCKS_POOL(NAME) BLOCKS_SPATIAL(NAME).Attr("average: bool").Attr("window: list(int) >= 2")
 
 BLOCKS_POOL("BlocksPool").Input("x: T").Output("y: T").Output("argmax: uint8").SetShapeFn(pool_shape);
