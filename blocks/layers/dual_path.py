@@ -39,8 +39,8 @@ class DualPathMerge(RealInputs, layers.Layer):
 
     def call(self, paths: Tensor, update: Tensor | Sequence[Tensor]) -> Tensor:
         parts: list[Any] = list(update) if isinstance(update, (list, tuple)) else [update]
-        # refuses what does not go together
-        self.compute_output_shape(tuple(paths.shape), [tuple(part.shape) for part in parts])
+        first, *shapes = (tuple(tensor.shape) for tensor in (paths, *parts))
+        self.compute_output_shape(first, shapes)  # refuses what does not go together
         return merge_paths(paths, parts, self.residual)
 
     def compute_output_shape(self, paths_shape: Shape, update_shape: Shape | Sequence[Shape]) -> Shape:

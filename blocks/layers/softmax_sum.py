@@ -26,7 +26,7 @@ class SoftmaxSum(RealInputs, layers.Layer):
         ValueError: for other shapes, another number of candidates, or a radix below 2.
 
     Source: Li et al. 2019, Selective Kernel Networks, equations 5 and 6, arXiv:1903.06586; Zhang et al. 2020, ResNeSt,
-    equations 1 and 2, arXiv:2004.08955.
+    section 3.1, arXiv:2004.08955.
 
     Example:
         >>> candidates = [np.full((1, 2, 2, 3), 2.0), np.full((1, 2, 2, 3), 6.0)]

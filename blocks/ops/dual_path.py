@@ -13,7 +13,7 @@ def merge_paths(paths: Tensor, update: Sequence[Tensor], residual: int) -> Tenso
 
     Args:
         paths: (B, ..., residual + D), the residual path and the dense one.
-        update: a tensor (B, ..., residual + G), or those two parts.
+        update: one tensor (B, ..., residual + G), or its two parts.
 
     Returns (B, ..., residual + D + G).
 
