@@ -16,8 +16,8 @@ import sys
 
 from contenders import ON_CPU, Contenders
 from network_timing import Schedule, compare, measured_ceilings, time_networks
-from networks import APPLICATIONS, DEFAULT, smallest_of_families
-from options import add_network_options, add_torch_option, positive, some_of
+from networks import APPLICATIONS, DEFAULT
+from options import add_families_option, add_network_options, add_torch_option, positive, some_of
 
 WORKERS = {
     "zoo": "tensorflow_worker.py",
@@ -34,9 +34,7 @@ ROUND_SECONDS = 1.0  # of one contender in a round, without --steps
 def parser() -> argparse.ArgumentParser:
     argument_parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_network_options(argument_parser, DEFAULT, batch=16, size=128)
-    argument_parser.add_argument(
-        "--all-families", dest="models", action="store_const", const=smallest_of_families(), help="the smallest of each"
-    )
+    add_families_option(argument_parser)
     argument_parser.add_argument("--modes", type=some_of(MODES), default=list(MODES))
     argument_parser.add_argument("--precisions", type=some_of(PRECISIONS), default=list(PRECISIONS))
     argument_parser.add_argument("--contenders", type=some_of(WORKERS), default=list(WORKERS))

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Collection
 
 import this_copy  # noqa: F401
+from networks import smallest_of_families
 
 from zoo.registry import variant
 
@@ -49,6 +50,13 @@ def add_network_options(parser: argparse.ArgumentParser, models: Collection[str]
     parser.add_argument("--size", type=positive, default=size, help="pixels")
     parser.add_argument("--steps", type=positive, help="steps of a round; by default as many as fit in its time")
     add_round_options(parser, timeout=120)
+
+
+def add_families_option(parser: argparse.ArgumentParser) -> None:
+    """A short form of --models."""
+    parser.add_argument(
+        "--all-families", dest="models", action="store_const", const=smallest_of_families(), help="the smallest of each"
+    )
 
 
 def add_layer_options(parser: argparse.ArgumentParser, modes: Collection[str], precisions: Collection[str]) -> None:

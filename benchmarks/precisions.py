@@ -12,8 +12,8 @@ import sys
 
 from contenders import ON_CPU, Contenders
 from network_timing import IDENTITY, MEASURED, SETTINGS, Schedule, time_networks
-from networks import DEFAULT, smallest_of_families
-from options import add_network_options, some_of
+from networks import DEFAULT
+from options import add_families_option, add_network_options, some_of
 from report import geometric_mean, rate, write_csv
 
 MODES = ("train", "infer")
@@ -26,9 +26,7 @@ COLUMNS = (*(key for key in IDENTITY if key != "gpu"), *SETTINGS, *RESULTS)
 def parser() -> argparse.ArgumentParser:
     argument_parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_network_options(argument_parser, DEFAULT, batch=16, size=128)
-    argument_parser.add_argument(
-        "--all-families", dest="models", action="store_const", const=smallest_of_families(), help="the smallest of each"
-    )
+    add_families_option(argument_parser)
     argument_parser.add_argument("--modes", type=some_of(MODES), default=list(MODES))
     return argument_parser
 

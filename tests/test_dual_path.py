@@ -10,7 +10,7 @@ from blocks.kernels import build
 from blocks.ops.dual_path import composed_merge_paths
 from blocks.ops.tensorflow import runtime
 from helpers.kernels import needs_kernels
-from helpers.tensors import drawn, operation_types
+from helpers.tensors import drawn, operation_types, with_second_derivatives
 
 # (residual, dense, growth) channels
 CHANNELS = [(64, 32, 16), (10, 5, 3), (1, 0, 1), (16, 48, 0), (37, 1, 20)]
@@ -18,16 +18,8 @@ CHANNELS = [(64, 32, 16), (10, 5, 3), (1, 0, 1), (16, 48, 0), (37, 1, 20)]
 
 def results(residual, paths, update):
     """Outputs, gradients, and second derivatives."""
-    watched, layer = [paths, *tf.nest.flatten(update)], blocks.DualPathMerge(residual, dtype=paths.dtype.name)
-    with tf.GradientTape() as outer:
-        outer.watch(watched)
-        with tf.GradientTape() as inner:
-            inner.watch(watched)
-            outputs = layer(paths, update)
-            total = tf.reduce_sum(tf.cast(outputs, "float32") ** 3)
-        gradients = inner.gradient(total, watched)
-        size = sum(tf.reduce_sum(tf.cast(gradient, "float32") ** 2) for gradient in gradients)
-    return [outputs, *gradients, *outer.gradient(size, watched)]
+    layer = blocks.DualPathMerge(residual, dtype=paths.dtype.name)
+    return with_second_derivatives(lambda: layer(paths, update), [paths, *tf.nest.flatten(update)])
 
 
 @needs_kernels

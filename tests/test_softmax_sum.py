@@ -11,7 +11,7 @@ from blocks.kernels.tensorflow.plain_gradients import softmax_sum
 from blocks.ops.gates import composed_softmax_sum
 from blocks.ops.tensorflow import runtime
 from helpers.kernels import needs_kernels
-from helpers.tensors import drawn, operation_types
+from helpers.tensors import drawn, operation_types, with_second_derivatives
 
 SHAPES = [(3, 5, 4, 24), (2, 1, 3, 16), (1, 12, 13, 331), (5, 7, 7, 129)]
 
@@ -36,16 +36,8 @@ def drawn_pair(shape, radix, together, dtype="float32"):
 
 def results(radix, candidates, logits):
     """Outputs, gradients, and second derivatives."""
-    watched, dtype = [*tf.nest.flatten(candidates), logits], logits.dtype.name
-    with tf.GradientTape() as outer:
-        outer.watch(watched)
-        with tf.GradientTape() as inner:
-            inner.watch(watched)
-            outputs = blocks.SoftmaxSum(radix, dtype=dtype)(candidates, logits)
-            total = tf.reduce_sum(tf.cast(outputs, "float32") ** 2)
-        gradients = inner.gradient(total, watched)
-        size = sum(tf.reduce_sum(tf.cast(gradient, "float32") ** 2) for gradient in gradients)
-    return [outputs, *gradients, *outer.gradient(size, watched)]
+    layer = blocks.SoftmaxSum(radix, dtype=logits.dtype.name)
+    return with_second_derivatives(lambda: layer(candidates, logits), [*tf.nest.flatten(candidates), logits])
 
 
 @needs_kernels

@@ -40,3 +40,16 @@ def operation_types(function: Callable, *arguments) -> set[str]:
     """The types of the operations in the traced function."""
     traced = tf.function(function, jit_compile=False)
     return {operation.type for operation in traced.get_concrete_function(*arguments).graph.get_operations()}
+
+
+def with_second_derivatives(function, watched):
+    """What `function()` returns, a tensor, the gradients of its squares, and of the squares of those gradients."""
+    with tf.GradientTape() as outer:
+        outer.watch(watched)
+        with tf.GradientTape() as inner:
+            inner.watch(watched)
+            outputs = function()
+            total = tf.reduce_sum(tf.cast(outputs, "float32") ** 2)
+        gradients = inner.gradient(total, watched)
+        size = sum(tf.reduce_sum(tf.cast(gradient, "float32") ** 2) for gradient in gradients)
+    return [outputs, *gradients, *outer.gradient(size, watched)]
