@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
 import blocks
+from blocks.ops.dual_path import composed_merge_paths
+from blocks.ops.gates import composed_softmax_sum
 
 
 class Chain(layers.Layer):
@@ -72,33 +74,15 @@ class Product(layers.Layer):
         return self.product([inputs, gates])
 
 
-class Merge(layers.Layer):
-    """The first channels of two inputs added, the others appended."""
+class Operations(layers.Layer):
+    """A function of Keras's operations, where no stock layer does what a layer of ours does."""
 
-    def __init__(self, residual: int):
+    def __init__(self, function):
         super().__init__()
-        self.residual, self.sum, self.concatenation = residual, layers.Add(), layers.Concatenate()
+        self.function = function
 
-    def call(self, paths, update):
-        before, dense = ops.split(paths, [self.residual], axis=-1)
-        parts = update if isinstance(update, (list, tuple)) else ops.split(update, [self.residual], axis=-1)
-        added, appended = parts
-        return self.concatenation([self.sum([before, added]), dense, appended])
-
-
-class WeightedSum(layers.Layer):
-    """The sum of candidates, or of the parts of one tensor, weighed by the softmax over them."""
-
-    def __init__(self, radix: int):
-        super().__init__()
-        self.radix, self.product, self.sum = radix, layers.Multiply(), layers.Add()
-
-    def call(self, candidates, logits):
-        if not isinstance(candidates, (list, tuple)):
-            candidates = ops.split(candidates, self.radix, axis=-1)
-        channels = candidates[0].shape[-1]
-        shares = ops.split(ops.softmax(ops.reshape(logits, (-1, 1, self.radix, channels)), axis=2), self.radix, axis=2)
-        return self.sum([self.product([each, share]) for each, share in zip(candidates, shares, strict=True)])
+    def call(self, *inputs):
+        return self.function(*inputs)
 
 
 def convolution(
@@ -151,9 +135,9 @@ def stand_in(layer: layers.Layer) -> layers.Layer:
     if isinstance(layer, blocks.ChannelGate):
         return Product()
     if isinstance(layer, blocks.DualPathMerge):
-        return Merge(layer.residual)
+        return Operations(lambda paths, update: composed_merge_paths(paths, update, layer.residual))
     if isinstance(layer, blocks.SoftmaxSum):
-        return WeightedSum(layer.radix)
+        return Operations(lambda candidates, logits: composed_softmax_sum(candidates, logits, layer.radix))
     if isinstance(layer, (blocks.Dense, blocks.LayerNormalization)):  # Keras's own but for the dots in their names
         stock = getattr(layers, type(layer).__name__)
         config = layer.get_config()

@@ -72,19 +72,11 @@ def _gate(layer: ChannelGate) -> Replacement:
 
 
 def _softmax_sum(layer: SoftmaxSum) -> Replacement:
-    def add(candidates: Any, logits: Any) -> Any:
-        each = candidates if isinstance(candidates, (list, tuple)) else [candidates]
-        return composed_softmax_sum(each, logits, layer.radix)
-
-    return Replacement(function=add)
+    return Replacement(function=lambda candidates, logits: composed_softmax_sum(candidates, logits, layer.radix))
 
 
 def _merge(layer: DualPathMerge) -> Replacement:
-    def merge(paths: Any, update: Any) -> Any:
-        parts = update if isinstance(update, (list, tuple)) else [update]
-        return composed_merge_paths(paths, parts, layer.residual)
-
-    return Replacement(function=merge)
+    return Replacement(function=lambda paths, update: composed_merge_paths(paths, update, layer.residual))
 
 
 def _scale(layer: LayerScale) -> Replacement:

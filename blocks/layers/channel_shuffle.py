@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from blocks.layers.real_inputs import RealInputs
-from blocks.ops.arguments import check_groups, data_format_of, known_channels, positive, shapes_of
+from blocks.ops.arguments import check_groups, data_format_of, known_channels, positive, shapes_of, tensors_of
 from blocks.ops.channel_shuffle import channel_shuffle
 from blocks.ops.renamed import renamed_argument, with_present_names
 from blocks.typing import Shape, Tensor
@@ -62,7 +62,7 @@ class ChannelShuffle(RealInputs, keras.layers.Layer):
         return -1 if self.data_format == "channels_last" else 1
 
     def call(self, inputs: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
-        parts: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        parts = tensors_of(inputs)
         mixed = channel_shuffle(parts, self.groups, self.num_outputs, self.data_format)
         return mixed if self.num_outputs > 1 else mixed[0]
 

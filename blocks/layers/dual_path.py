@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from blocks.layers.real_inputs import RealInputs
-from blocks.ops.arguments import positive, shapes_agree, shapes_of
+from blocks.ops.arguments import positive, shapes_agree, shapes_of, tensors_of
 from blocks.ops.dual_path import merge_paths
 from blocks.typing import Shape, Tensor
 
@@ -38,10 +38,9 @@ class DualPathMerge(RealInputs, layers.Layer):
         self.residual = positive(residual, "residual")
 
     def call(self, paths: Tensor, update: Tensor | Sequence[Tensor]) -> Tensor:
-        parts: list[Any] = list(update) if isinstance(update, (list, tuple)) else [update]
-        first, *shapes = (tuple(tensor.shape) for tensor in (paths, *parts))
+        first, *shapes = (tuple(tensor.shape) for tensor in (paths, *tensors_of(update)))
         self.compute_output_shape(first, shapes)  # refuses what does not go together
-        return merge_paths(paths, parts, self.residual)
+        return merge_paths(paths, update, self.residual)
 
     def compute_output_shape(self, paths_shape: Shape, update_shape: Shape | Sequence[Shape]) -> Shape:
         parts = shapes_of(update_shape)

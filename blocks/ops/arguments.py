@@ -129,6 +129,17 @@ def shapes_agree(shape: Sequence[int | None], other: Sequence[int | None]) -> bo
     return len(shape) == len(other) and all(a == b for a, b in pairs if None not in (a, b))
 
 
+def tensors_of(tensors: Any) -> list[Any]:
+    """Several tensors, or one, in a list.
+
+    Example:
+        >>> from blocks.ops.arguments import tensors_of
+        >>> len(tensors_of(np.zeros((2, 3)))), len(tensors_of((np.zeros(2), np.zeros(3))))
+        (1, 2)
+    """
+    return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
+
+
 def shapes_of(shape: Sequence[Any]) -> list[tuple[Any, ...]]:
     """The shapes of several inputs, or of one in a list.
 

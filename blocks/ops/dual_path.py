@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+from blocks.ops.arguments import tensors_of
 from blocks.typing import Tensor
 
 
-def merge_paths(paths: Tensor, update: Sequence[Tensor], residual: int) -> Tensor:
+def merge_paths(paths: Tensor, update: Tensor | Sequence[Tensor], residual: int) -> Tensor:
     """Add the first `residual` channels of `update` to those of `paths`, and append the others.
 
     Args:
@@ -27,13 +28,13 @@ def merge_paths(paths: Tensor, update: Sequence[Tensor], residual: int) -> Tenso
     if keras.backend.backend() == "tensorflow":
         from blocks.ops.tensorflow.runtime import fits, kernels
 
-        operations, tensors = kernels(), [ops.convert_to_tensor(tensor) for tensor in (paths, *update)]
+        operations, tensors = kernels(), [ops.convert_to_tensor(tensor) for tensor in (paths, *tensors_of(update))]
         if all(fits(operations, tensor) for tensor in tensors):
             return operations.blocks_merge_paths(tensors[0], tensors[1:], residual=residual)
     return composed_merge_paths(paths, update, residual)
 
 
-def composed_merge_paths(paths: Tensor, update: Sequence[Tensor], residual: int) -> Tensor:
+def composed_merge_paths(paths: Tensor, update: Tensor | Sequence[Tensor], residual: int) -> Tensor:
     """The same in Keras's operations.
 
     Source: Chen et al. 2017, Dual Path Networks, section 4.1 and figure 2d, arXiv:1707.01629.
@@ -44,5 +45,6 @@ def composed_merge_paths(paths: Tensor, update: Sequence[Tensor], residual: int)
         array([11.,  2.,  3., 20., 30.])
     """
     before, dense = ops.split(paths, [residual], axis=-1)
-    added, appended = update if len(update) == 2 else ops.split(update[0], [residual], axis=-1)
+    parts = tensors_of(update)
+    added, appended = parts if len(parts) == 2 else ops.split(parts[0], [residual], axis=-1)
     return ops.concatenate([ops.add(before, added), dense, appended], axis=-1)

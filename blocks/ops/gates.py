@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+from blocks.ops.arguments import tensors_of
 from blocks.typing import Tensor
 
 
@@ -58,18 +59,17 @@ def softmax_sum(candidates: Tensor | Sequence[Tensor], logits: Tensor, radix: in
         >>> np.ravel(softmax_sum([np.full((1, 1, 1, 1), 2.0), np.full((1, 1, 1, 1), 4.0)], np.zeros((1, 1, 1, 2)), 2))
         array([3.])
     """
-    each: list[Tensor] = list(candidates) if isinstance(candidates, (list, tuple)) else [candidates]  # type: ignore[list-item]
     if keras.backend.backend() == "tensorflow":
         from blocks.ops.tensorflow import gates as own
 
-        tensors = [ops.convert_to_tensor(tensor) for tensor in each]
+        tensors = [ops.convert_to_tensor(tensor) for tensor in tensors_of(candidates)]
         summed = own.softmax_sum(tensors, ops.convert_to_tensor(logits), radix)
         if summed is not None:
             return summed
-    return composed_softmax_sum(each, logits, radix)
+    return composed_softmax_sum(candidates, logits, radix)
 
 
-def composed_softmax_sum(candidates: Sequence[Tensor], logits: Tensor, radix: int) -> Tensor:
+def composed_softmax_sum(candidates: Tensor | Sequence[Tensor], logits: Tensor, radix: int) -> Tensor:
     """The same in Keras's operations.
 
     Source: Li et al. 2019, Selective Kernel Networks, equations 5 and 6, arXiv:1903.06586.
@@ -82,5 +82,6 @@ def composed_softmax_sum(candidates: Sequence[Tensor], logits: Tensor, radix: in
     channels = logits.shape[-1] // radix
     shares = ops.softmax(ops.reshape(logits, (-1, radix, channels)), axis=1)
     shares = [ops.reshape(share, (-1, 1, 1, channels)) for share in ops.split(shares, radix, axis=1)]
-    each = candidates if len(candidates) == radix else ops.split(candidates[0], radix, axis=-1)
+    each = tensors_of(candidates)
+    each = each if len(each) == radix else ops.split(each[0], radix, axis=-1)
     return functools.reduce(ops.add, map(ops.multiply, each, shares))
